@@ -1,0 +1,100 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``compare``: two methods on the same cases, from their per-case CSV files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from c2f_monai.metrics.statistics import compare_paired, summarise
+from c2f_monai.metrics.tables import read_cases
+
+__all__ = ["add_parser", "compare_table"]
+
+HEADER = ("cases", "n", "{a}", "{b}", "difference", "95 % interval", "from .. to", "wins/losses/ties", "Wilcoxon p")
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="paired comparison of two per-case CSV files",
+        description="Prints a Markdown table: differences are first minus second, wins are cases in which the first "
+        "file's value is higher.",
+    )
+    parser.add_argument("first", type=Path, help="per-case CSV of an evaluation or of the score command")
+    parser.add_argument("second", type=Path, help="the same of the other method")
+    parser.add_argument("--names", nargs=2, metavar="NAME", help="names of the two methods (default: the files')")
+    parser.add_argument("--column", default="dsc", help="column to compare, such as dsc or hd95 (default: dsc)")
+    parser.add_argument("--scale", type=float, help="factor of the printed values (default: 100 for dsc*, else 1)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the table.
+
+    Raises:
+        ValueError: When a file cannot be read, lacks the column, or the files are not about the same cases.
+    """
+    scale = args.scale if args.scale is not None else (100.0 if args.column.startswith("dsc") else 1.0)
+    names = args.names or [args.first.stem, args.second.stem]
+    print(compare_table(args.first, args.second, names[0], names[1], args.column, scale))
+
+
+def compare_table(first: Path, second: Path, a: str, b: str, column: str = "dsc", scale: float = 1.0) -> str:
+    """Markdown table of the paired comparison, over all cases and for each group if there are several.
+
+    Args:
+        first: per-case CSV file.
+        second: per-case CSV file of the same cases.
+        a: name of the first method.
+        b: name of the second method.
+        column: column to compare. Defaults to ``dsc``.
+        scale: factor of the printed values. Defaults to 1.
+
+    Raises:
+        ValueError: When the files are not about the same cases, or no case has a value in both.
+    """
+    left, right = read_cases(first, [column]), read_cases(second, [column])
+    if difference := sorted(left.keys() ^ right.keys()):
+        raise ValueError(f"{first} and {second} are not about the same cases: {difference[0]} is in one only.")
+    pairs = {case: (left[case].number(column), right[case].number(column)) for case in left}
+    scored = {case: (x, y) for case, (x, y) in pairs.items() if x is not None and y is not None}
+    if not scored:
+        raise ValueError(f"no case has a {column} in both {first} and {second}.")
+    # A CSV of bare masks knows no groups: take them from the file that does.
+    groups = {case: left[case].group or right[case].group for case in scored}
+    lines = [_line(title.format(a=a, b=b) for title in HEADER), _line("---" for _ in HEADER)]
+    lines.append(_row("all", list(scored.values()), scale))
+    if len(names := sorted(set(groups.values()))) > 1:
+        for name in names:
+            members = [pair for case, pair in scored.items() if groups[case] == name]
+            lines.append(_row(name or "ungrouped", members, scale))
+    if unscored := len(pairs) - len(scored):
+        lines.append(f"\n{unscored} cases without a {column} in one of the files are left out.")
+    return "\n".join(lines)
+
+
+def _row(title: str, pairs: list[tuple[float, float]], scale: float) -> str:
+    a, b = ([scale * pair[i] for pair in pairs] for i in range(2))
+    result = compare_paired(a, b)
+    d, (low, high) = result.difference, result.interval
+    means = [f"{s.mean:.2f}±{s.std:.2f}" for s in (summarise(a), summarise(b))]
+    return _line(
+        [
+            title,
+            str(d.count),
+            *means,
+            f"{d.mean:+.2f}±{d.std:.2f}",
+            f"{low:+.2f} .. {high:+.2f}",
+            f"{d.min:+.2f} .. {d.max:+.2f}",
+            f"{result.wins}/{result.losses}/{result.ties}",
+            f"{result.p_value:.2g}",
+        ]
+    )
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"

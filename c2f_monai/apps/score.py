@@ -1,0 +1,167 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``score``: score existing masks against labels, case by case."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from c2f_monai.data import load_datalist
+from c2f_monai.metrics.scores import CaseScore, score_files
+from c2f_monai.metrics.statistics import summarise
+from c2f_monai.utils.naming import IMAGE_SUFFIXES, case_name
+
+__all__ = ["Truth", "add_parser", "find_cases", "score_folder", "summary_lines", "write_scores"]
+
+COLUMNS = ("case", "group", "dsc", "hd95", "voxels", "label_voxels", "ml", "flags")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The label file of a case and the group (such as plain or shifted) it is reported in."""
+
+    label: Path
+    group: str = ""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser("score", help="score existing masks against labels", description=__doc__)
+    parser.add_argument("--pred", required=True, type=Path, help="folder of predicted masks, searched in depth")
+    parser.add_argument("--label", required=True, type=Path, help="folder of labels, or a Decathlon-style dataset.json")
+    parser.add_argument("--split", default="test", help="list of dataset.json to score (default: test)")
+    parser.add_argument("--output", required=True, type=Path, help="CSV file to write, one row for each case")
+    parser.add_argument("--label-value", type=int, nargs="+", default=[1], help="foreground values (default: 1)")
+    parser.add_argument("--suffix", default="", help="end of the masks' names that is not part of the case's name")
+    parser.add_argument("--partial", action="store_true", help="accept labels without a prediction")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Score, write the CSV file and print the summary.
+
+    Raises:
+        ValueError: When cases cannot be matched, a file cannot be read, or grids differ. Nothing is written then.
+    """
+    truths = _read_truths(args.label, args.split)
+    scores = score_folder(args.pred, truths, args.label_value, args.suffix, args.partial)
+    groups = {case: truth.group for case, truth in truths.items()}
+    write_scores(args.output, scores, groups)
+    print("\n".join(summary_lines(scores, groups)))
+    print(f"Scores of {len(scores)} cases are in {args.output}")
+
+
+def find_cases(folder: Path, suffix: str = "") -> dict[str, Path]:
+    """Volume files below a folder by the name of their case.
+
+    Args:
+        folder: where to look, in depth; hidden files are passed over.
+        suffix: end of the names that is not part of the case's name, such as ``_seg``. Defaults to none.
+
+    Raises:
+        ValueError: When there is no such folder, it holds no volume, or two files belong to the same case.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}.")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name.startswith(".") or not path.name.lower().endswith(IMAGE_SUFFIXES):
+            continue
+        name = case_name(path).removesuffix(suffix)
+        if name in found:
+            raise ValueError(f"{found[name]} and {path} are both named after the case {name}.")
+        found[name] = path
+    if not found:
+        raise ValueError(f"there are no volumes ({', '.join(IMAGE_SUFFIXES)}) in {folder}.")
+    return found
+
+
+def score_folder(
+    pred: Path, truths: dict[str, Truth], values: Sequence[int] = (1,), suffix: str = "", partial: bool = False
+) -> dict[str, CaseScore]:
+    """Score the masks of a folder.
+
+    Args:
+        pred: folder of predicted masks, named after their cases.
+        truths: labels by case.
+        values: label values that are foreground. Defaults to 1 alone.
+        suffix: see :func:`find_cases`.
+        partial: accept cases without a prediction. Defaults to False.
+
+    Raises:
+        ValueError: When a mask has no label, or a label no mask and ``partial`` is False.
+    """
+    masks = find_cases(pred, suffix)
+    if strangers := sorted(masks.keys() - truths.keys()):
+        raise ValueError(f"no label for {_some(strangers)} in {pred}; is --suffix needed?")
+    if not partial and (missing := sorted(truths.keys() - masks.keys())):
+        raise ValueError(f"no prediction in {pred} for {_some(missing)}; --partial scores without.")
+    return {case: score_files(masks[case], truths[case].label, values) for case in sorted(masks)}
+
+
+def write_scores(path: Path, scores: dict[str, CaseScore], groups: dict[str, str]) -> None:
+    """Write one row for each case; what does not exist is left empty. The file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for case, score in scores.items():
+            dsc, hd95 = ("" if value is None else f"{value:.6f}" for value in (score.dsc, score.hd95))
+            row = [case, groups[case], dsc, hd95, score.voxels, score.label_voxels, f"{score.ml:.3f}", _flag(score)]
+            writer.writerow(row)
+    os.replace(beside, path)
+
+
+def summary_lines(scores: dict[str, CaseScore], groups: dict[str, str]) -> list[str]:
+    """Mean, deviation, max and min of DSC (%) and HD95 (mm) over all cases, and for each group if there are several.
+
+    Cases in which prediction and truth are both empty have no DSC; they are counted apart.
+    """
+    by_group: dict[str, list[CaseScore]] = defaultdict(list)
+    for case, score in scores.items():
+        by_group[groups[case] or "ungrouped"].append(score)
+    parts = {"all": list(scores.values())} | (by_group if len(by_group) > 1 else {})
+    return [line for group, members in parts.items() for line in _group_lines(group, members)]
+
+
+def _group_lines(group: str, scores: list[CaseScore]) -> list[str]:
+    dsc = [score.dsc for score in scores if score.dsc is not None]
+    hd95 = [score.hd95 for score in scores if score.hd95 is not None]
+    lines = []
+    if dsc:
+        lines.append(f"{group}: DSC [%] {summarise(dsc).format(100, 2)}")
+    if hd95:
+        lines.append(f"{group}: HD95 [mm] {summarise(hd95).format(1, 2)}")
+    if both := len(scores) - len(dsc):
+        lines.append(f"{group}: {both} cases with empty prediction and empty truth, not in the DSC")
+    return lines
+
+
+def _read_truths(label: Path, split: str) -> dict[str, Truth]:
+    if label.is_dir():
+        return {case: Truth(path) for case, path in find_cases(label).items()}
+    if label.suffix != ".json":
+        raise ValueError(f"--label {label} is neither a folder nor a dataset.json.")
+    items = load_datalist(label.parent, split)
+    if unlabelled := [str(item["image"]) for item in items if "label" not in item]:
+        raise ValueError(f"{label} has no label for {_some(unlabelled)}.")
+    return {case_name(item["image"]): Truth(Path(item["label"]), str(item.get("group", ""))) for item in items}
+
+
+def _flag(score: CaseScore) -> str:
+    if score.dsc is None:
+        return "both empty"
+    if score.label_voxels == 0:
+        return "empty truth"
+    return "" if score.voxels else "nothing found"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

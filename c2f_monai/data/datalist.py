@@ -1,0 +1,122 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of the Medical Segmentation Decathlon's layout: finding them and listing the cases of a split."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from c2f_monai.data.phantom.writer import write_phantom
+
+__all__ = ["load_datalist", "resolve_dataset"]
+
+_SPLITS = ("training", "validation", "test")
+_FILE_KEYS = ("image", "label")
+
+
+def resolve_dataset(dataset_dir: str | os.PathLike[str], default_dir: str | os.PathLike[str]) -> str:
+    """Return the data set's folder, generating the phantom when it is the untouched default and absent.
+
+    Args:
+        dataset_dir: the folder asked for.
+        default_dir: the folder where the embedded phantom belongs.
+
+    Returns:
+        The absolute path of an existing folder.
+
+    Raises:
+        FileNotFoundError: when another folder than the default does not exist.
+        NotADirectoryError: when it is no folder.
+    """
+    folder = Path(dataset_dir).absolute()
+    if folder.is_dir():
+        return str(folder)
+    if folder.exists():
+        raise NotADirectoryError(f"dataset_dir must be a folder, but {folder} is a file.")
+    if os.path.normpath(folder) != os.path.normpath(Path(default_dir).absolute()):
+        raise FileNotFoundError(f"dataset_dir {folder} does not exist; only the default {default_dir} is generated.")
+    return str(write_phantom(folder))
+
+
+def load_datalist(dataset_dir: str | os.PathLike[str], split: str, holdout: float = 0.2) -> list[dict[str, Any]]:
+    """List the cases of a split with absolute paths.
+
+    Without the key ``validation`` a fixed share of ``training`` (every k-th case in the order of the image paths) is
+    the validation split, and ``training`` is the rest.
+
+    Args:
+        dataset_dir: folder with a ``dataset.json`` whose splits are lists of ``{"image", "label"}`` or image paths.
+        split: "training", "validation" or "test".
+        holdout: share of training held back when there is no validation split, above 0 and at most 0.5.
+
+    Returns:
+        One dict per case; keys other than the paths (e.g. ``group``) are kept.
+
+    Raises:
+        FileNotFoundError: when the folder, its ``dataset.json`` or a listed file does not exist.
+        ValueError: for an unknown split, a bad holdout, or a ``dataset.json`` that is unreadable, lacks the split, lists
+            no case in it or has an entry without an image.
+    """
+    if split not in _SPLITS:
+        raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}.")
+    if not 0 < holdout <= 0.5:
+        raise ValueError(f"holdout must be above 0 and at most 0.5, got {holdout}.")
+    folder = Path(dataset_dir).absolute()
+    path = folder / "dataset.json"
+    content = _read_json(folder, path)
+    if split != "test" and "validation" not in content:
+        entries = _hold_back(_entries(content, "training", path), split, holdout, path)
+    else:
+        entries = _entries(content, split, path)
+    return [_with_absolute_paths(entry, folder, path) for entry in entries]
+
+
+def _read_json(folder: Path, path: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"dataset folder {folder} does not exist.")
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} has no dataset.json; it should list the cases (training, validation, test).")
+    try:
+        content = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no readable JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold an object with the splits as keys, got {type(content).__name__}.")
+    return content
+
+
+def _entries(content: dict[str, Any], split: str, path: Path) -> list[dict[str, Any]]:
+    if split not in content:
+        raise ValueError(f"{path} has no key {split!r}; its keys are {', '.join(sorted(content))}.")
+    listed = content[split]
+    if not isinstance(listed, list) or not listed:
+        raise ValueError(f"{path} lists no case under {split!r}.")
+    entries = [{"image": entry} if isinstance(entry, str) else entry for entry in listed]
+    for entry in entries:
+        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            raise ValueError(f"{path}: every entry of {split!r} needs an 'image' path, got {entry!r}.")
+    return entries
+
+
+def _hold_back(entries: list[dict[str, Any]], split: str, holdout: float, path: Path) -> list[dict[str, Any]]:
+    if len(entries) < 2:
+        raise ValueError(f"{path} has no 'validation' and only one training case; holding back needs at least two.")
+    ordered = sorted(entries, key=lambda entry: entry["image"])
+    count = max(1, int(len(ordered) * holdout))
+    # Evenly spread over the sorted names: no random numbers, so that every machine holds back the same cases.
+    held = {(2 * i + 1) * len(ordered) // (2 * count) for i in range(count)}
+    return [entry for i, entry in enumerate(ordered) if (i in held) == (split == "validation")]
+
+
+def _with_absolute_paths(entry: dict[str, Any], folder: Path, path: Path) -> dict[str, Any]:
+    resolved = dict(entry)
+    for key in _FILE_KEYS:
+        if key in entry:
+            file = folder / str(entry[key])
+            if not file.exists():
+                raise FileNotFoundError(f"{path} lists {entry[key]}, but {file} does not exist.")
+            resolved[key] = os.path.normpath(file)
+    return resolved

@@ -1,0 +1,21 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Seeded generator of abdomen-like CT with label maps: the package's embedded default data set."""
+
+from __future__ import annotations
+
+from c2f_monai.data.phantom.case import PhantomCase, generate_case
+from c2f_monai.data.phantom.settings import GROUPS, PHANTOM_VERSION
+from c2f_monai.data.phantom.writer import DEFAULT_NAME, SPLITS, PhantomEntry, select_entries, write_phantom
+
+__all__ = [
+    "DEFAULT_NAME",
+    "GROUPS",
+    "PHANTOM_VERSION",
+    "SPLITS",
+    "PhantomCase",
+    "PhantomEntry",
+    "generate_case",
+    "select_entries",
+    "write_phantom",
+]

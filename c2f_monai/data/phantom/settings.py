@@ -1,0 +1,135 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is drawn for a case before anything is painted: scanner settings, HU of the tissues and the body's build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from c2f_monai.data.phantom.canvas import Pose
+from c2f_monai.data.phantom.fields import SmoothField, random_stream, rotation_matrix
+
+__all__ = ["GROUPS", "PHANTOM_VERSION", "Build", "Settings", "draw_build", "draw_settings"]
+
+PHANTOM_VERSION = "1"
+GROUPS = ("plain", "shifted")
+
+# Mean HU by contrast phase; each case adds its own jitter.
+_TISSUES = ("liver", "spleen", "kidney", "vein", "artery", "pancreas", "bowel", "muscle")
+_PHASES: dict[str, tuple[float, ...]] = {
+    "native": (55, 47, 33, 42, 42, 38, 37, 52),
+    "portal": (96, 102, 128, 112, 110, 88, 84, 66),
+    "delayed": (82, 85, 104, 90, 90, 76, 74, 62),
+    "arterial": (66, 92, 128, 80, 190, 92, 86, 58),
+    "low dose native": (50, 42, 28, 36, 36, 30, 31, 46),
+}
+_PLAIN_PHASES = ("native", "portal", "delayed")
+_SHIFTED_PHASES = ("arterial", "low dose native", "portal")
+_ORIENTATIONS = ("RAS", "LPS", "LAS", "RPI", "RPS", "PIR", "ASL")
+_VARIANTS = ("no gallbladder", "fatty pancreas", "atrophic pancreas", "large cyst", "ascites")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a case was scanned.
+
+    Attributes:
+        size: voxels along R, A and S.
+        spacing: mm along R, A and S.
+        phase: contrast phase.
+        noise: standard deviation of the noise in HU.
+        grain: correlation of the noise, sigma in voxels in the plane.
+        blur: kernel, sigma in voxels in the plane; negative sharpens.
+        orientation: axis codes of the stored file.
+        oblique: rotation of the file's grid in the world, degrees about the three axes.
+        variants: names of anatomy variants (shifted cases).
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    phase: str
+    noise: float
+    grain: float
+    blur: float
+    orientation: str
+    oblique: tuple[float, float, float]
+    variants: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Build:
+    """The body of a case: its pose, outline (half-axes in mm), fat (mm), HU of tissues and shift of the upper viscera."""
+
+    pose: Pose
+    half_width: float
+    half_depth: float
+    fat: float
+    hu: dict[str, float]
+    viscera: np.ndarray
+
+
+def draw_settings(seed: int, group: str) -> Settings:
+    """Draw how a case is scanned.
+
+    Raises:
+        ValueError: when `group` is none of `GROUPS`.
+    """
+    if group not in GROUPS:
+        raise ValueError(f"group must be one of {', '.join(GROUPS)}, got {group!r}.")
+    rng = random_stream(PHANTOM_VERSION, seed, f"settings {group}")
+    oblique = tuple(rng.uniform(-15, 15, 3) * (rng.random() < 0.25))
+    shared = {
+        "orientation": str(rng.choice(_ORIENTATIONS)),
+        "oblique": (float(oblique[0]), float(oblique[1]), float(oblique[2])),
+    }
+    if group == "plain":
+        step = float(rng.uniform(1.85, 2.15))
+        return Settings(
+            size=(160, 160, 96),
+            spacing=(step, step, float(rng.uniform(1.85, 2.3))),
+            phase=str(rng.choice(_PLAIN_PHASES)),
+            noise=float(rng.uniform(10, 18)),
+            grain=float(rng.uniform(0.55, 0.8)),
+            blur=float(rng.uniform(0.4, 0.65)),
+            variants=(),
+            **shared,
+        )
+    step, fine = float(rng.uniform(1.45, 1.6)), rng.random() < 0.5
+    wide = float(rng.uniform(1.9, 2.2))
+    return Settings(
+        size=(208, 208, 96) if fine else (160, 160, 96),
+        spacing=(step, step, float(rng.uniform(1.9, 2.2))) if fine else (wide, wide, float(rng.uniform(2.3, 2.7))),
+        phase=str(rng.choice(_SHIFTED_PHASES)),
+        noise=float(rng.uniform(16, 23)),
+        grain=float(rng.choice([0.35, 1.0])),
+        blur=float(rng.choice([-0.7, 0.85])),
+        variants=tuple(str(name) for name in rng.choice(_VARIANTS, size=int(rng.integers(1, 3)), replace=False)),
+        **shared,
+    )
+
+
+def draw_build(seed: int, settings: Settings) -> Build:
+    """Draw the body of a case."""
+    rng = random_stream(PHANTOM_VERSION, seed, "build")
+    fields = tuple(SmoothField(rng, (90, 260), terms=16) for _ in range(3))
+    pose = Pose(
+        rotation=rotation_matrix(rng.normal(0, 3, 3)),
+        shift=rng.uniform((-16, -20, -20), (16, 20, 20)),
+        scale=float(rng.uniform(0.9, 1.06)),
+        bend=(fields[0], fields[1], fields[2]),
+        bend_mm=4.0,
+    )
+    jitter = dict(zip(_TISSUES, rng.normal(0, 4, len(_TISSUES)), strict=True))
+    hu = {name: mean + jitter[name] for name, mean in zip(_TISSUES, _PHASES[settings.phase], strict=True)}
+    hu["bowel"] = hu["pancreas"] + float(rng.normal(-2, 6))  # decoys share the target's values
+    hu |= {"fat": float(rng.normal(-102, 5)), "fluid": float(rng.uniform(4, 18)), "bone": float(rng.uniform(140, 230))}
+    return Build(
+        pose=pose,
+        half_width=float(rng.uniform(128, 146)),
+        half_depth=float(rng.uniform(94, 108)),
+        fat=float(rng.uniform(9, 20)),
+        hu=hu,
+        viscera=rng.uniform((-17, -8, -15), (17, 10, 15)),
+    )

@@ -1,0 +1,179 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Writing the phantom as a data set: NIfTI files and a Decathlon-style ``dataset.json``."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import torch.distributed as dist
+from tqdm import tqdm
+
+from c2f_monai.data.phantom.case import generate_case
+from c2f_monai.data.phantom.settings import PHANTOM_VERSION
+
+__all__ = ["DEFAULT_NAME", "SPLITS", "PhantomEntry", "select_entries", "write_phantom"]
+
+DEFAULT_NAME = f"phantom-v{PHANTOM_VERSION}"
+SPLITS: dict[str, int] = {"training": 60, "validation": 12, "test": 40}
+_FIRST_SEED = {"training": 1000, "validation": 2000, "test": 3000}
+_GZIP_LEVEL = 1
+
+
+@dataclass(frozen=True)
+class PhantomEntry:
+    """One case of the data set: its split, its place in the split, its group and seed."""
+
+    split: str
+    index: int
+    group: str
+    seed: int
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Paths of image and label relative to the data set's folder."""
+        end = "Ts" if self.split == "test" else "Tr"
+        name = f"phantom_{self.split}_{self.index:03d}.nii.gz"
+        return {"image": f"images{end}/{name}", "label": f"labels{end}/{name}"}
+
+
+def select_entries(splits: Mapping[str, int] | None = None) -> list[PhantomEntry]:
+    """List the first cases of each split. Test cases are plain and shifted in turn; all others are plain.
+
+    Args:
+        splits: number of cases by split; a split left out has none. None: the whole data set, `SPLITS`.
+
+    Raises:
+        ValueError: for an unknown split, a number outside 0 .. the split's size, or no case at all.
+    """
+    chosen = SPLITS if splits is None else splits
+    for split, count in chosen.items():
+        if split not in SPLITS:
+            raise ValueError(f"splits must be among {', '.join(SPLITS)}, got {split!r}.")
+        if not 0 <= count <= SPLITS[split]:
+            raise ValueError(f"the {split} split has 0 to {SPLITS[split]} cases, got {count}.")
+    entries = [
+        PhantomEntry(split, index, "shifted" if split == "test" and index % 2 else "plain", _FIRST_SEED[split] + index)
+        for split in SPLITS
+        for index in range(chosen.get(split, 0))
+    ]
+    if not entries:
+        raise ValueError("splits selects no case at all; give at least one, e.g. {'test': 4}.")
+    return entries
+
+
+def write_phantom(
+    folder: str | os.PathLike[str],
+    splits: Mapping[str, int] | None = None,
+    size: Sequence[int] | None = None,
+    processes: int = 2,
+    progress: bool = True,
+) -> Path:
+    """Write the phantom to a folder that does not exist yet.
+
+    Everything is made in a temporary folder beside it and renamed into place, so that the folder is whole whenever it
+    exists. With torch.distributed initialised, rank 0 writes while the others wait; of several unrelated processes the
+    first to finish wins and the others drop their copy.
+
+    Args:
+        folder: the folder to make; its parent is made when absent.
+        splits: number of cases by split, see `select_entries`. The same case has the same voxels in every selection.
+        size: voxels along R, A and S for every case (coarser, for tests); None: full size.
+        processes: worker processes; 1 works in this one.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The folder's absolute path.
+
+    Raises:
+        ValueError: for a bad selection, size or number of processes.
+        FileExistsError: when the folder exists.
+    """
+    target = Path(folder).absolute()
+    entries = select_entries(splits)
+    if processes < 1:
+        raise ValueError(f"processes must be at least 1, got {processes}.")
+    distributed = dist.is_available() and dist.is_initialized()
+    if not distributed or dist.get_rank() == 0:
+        if target.exists():
+            raise FileExistsError(f"{target} exists already; remove it or choose another folder.")
+        _write_beside(target, entries, size, processes, progress)
+    if distributed:
+        dist.barrier()
+    return target
+
+
+def _write_beside(
+    target: Path, entries: list[PhantomEntry], size: Sequence[int] | None, processes: int, progress: bool
+) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        beside.chmod(0o755)  # mkdtemp's 0700 would stay after the rename
+        _write_cases(beside, entries, size, processes, progress)
+        (beside / "dataset.json").write_text(json.dumps(_description(entries), indent=1) + "\n")
+        try:
+            os.rename(beside, target)
+        except OSError:  # another process was first: its folder is whole, since it was renamed too
+            if not (target / "dataset.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write_cases(
+    folder: Path, entries: list[PhantomEntry], size: Sequence[int] | None, processes: int, progress: bool
+) -> None:
+    for entry in entries:
+        for path in entry.files.values():
+            (folder / path).parent.mkdir(exist_ok=True)
+    bar = partial(tqdm, total=len(entries), desc=f"phantom v{PHANTOM_VERSION}", unit="case", disable=not progress)
+    work = partial(_write_case, folder, size=None if size is None else tuple(size))
+    if processes == 1 or len(entries) == 1:
+        for _ in bar(map(work, entries)):
+            pass
+        return
+    # Spawned, not forked: the caller may hold threads (torch, OpenMP) that do not survive a fork.
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for _ in bar(pool.map(work, entries)):
+            pass
+
+
+def _write_case(folder: Path, entry: PhantomEntry, size: tuple[int, ...] | None) -> None:
+    case = generate_case(entry.seed, entry.group, size)
+    for key, volume in (("image", case.image), ("label", case.label)):
+        image = nib.Nifti1Image(volume, case.affine)
+        image.set_qform(case.affine, code=1)
+        image.set_sform(case.affine, code=1)
+        image.header.set_xyzt_units("mm")
+        path = folder / entry.files[key]
+        with nib.openers.Opener(str(path), "wb", compresslevel=_GZIP_LEVEL) as stream:
+            image.to_stream(stream)
+
+
+def _description(entries: list[PhantomEntry]) -> dict[str, Any]:
+    lists = {
+        split: [{**e.files, "group": e.group, "seed": e.seed} for e in entries if e.split == split] for split in SPLITS
+    }
+    return {
+        "name": DEFAULT_NAME,
+        "version": PHANTOM_VERSION,
+        "description": "Synthetic abdomen-like CT with a pancreas-like target; made by c2f_monai, no patient data.",
+        "licence": "Apache-2.0",
+        "tensorImageSize": "3D",
+        "modality": {"0": "CT"},
+        "labels": {"0": "background", "1": "pancreas", "2": "cyst"},
+        **{f"num{split.capitalize()}": len(cases) for split, cases in lists.items()},
+        **lists,
+    }

@@ -1,0 +1,270 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Slabs for training: which slices, in which order, with which margins; every draw a function of (seed, epoch, index)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from monai.transforms import Compose
+from torch.utils.data import Dataset
+
+from ..utils import DEFAULT_WINDOW, View, check_window, extract_label_slabs, extract_slabs, scale_to_unit
+from .volume_cache import CachedVolume, load_volumes
+
+__all__ = ["SlabCollate", "SlabDataset", "draw_fallback_box", "draw_margins", "slice_threshold"]
+
+
+def slice_threshold(counts: Sequence[np.ndarray], min_pixels: int | None, fraction: float | None) -> int:
+    """Target pixels from which a slice is trained on [3.3.2].
+
+    Args:
+        counts: for each training case (n,) target pixels of its slices.
+        min_pixels: the threshold itself (the paper: 100); None is 1 unless ``fraction`` is given.
+        fraction: instead, the share of the slices with target to keep, those with most of it (the original code:
+            0.98). Ties are kept.
+
+    Raises:
+        ValueError: when both are given or one is out of range.
+    """
+    if min_pixels is not None and fraction is not None:
+        raise ValueError(f"give min_pixels or fraction, not both: got {min_pixels} and {fraction}.")
+    if min_pixels is not None and min_pixels < 1:
+        raise ValueError(f"min_pixels must be at least 1, got {min_pixels}.")
+    if fraction is None:
+        return 1 if min_pixels is None else min_pixels
+    if not 0.0 < fraction <= 1.0:
+        raise ValueError(f"fraction must be in (0, 1], got {fraction}.")
+    present = np.sort(np.concatenate([c[c > 0] for c in counts]))
+    kept = max(int(np.floor(len(present) * fraction)), 1)
+    return int(present[-kept]) if len(present) else 1
+
+
+def draw_margins(
+    rng: np.random.Generator, rounds: int, margin: int, max_margin: int | None, fixed_probability: float
+) -> np.ndarray:
+    """Jittered margins of each round's crop, in pixels.
+
+    With ``fixed_probability`` all four are ``margin``, else each is uniform in {0..max_margin}. The original code:
+    margin 20, max_margin 40, 0.5; the paper's step-wise fine stage: max_margin 60, 0.
+
+    Returns:
+        (rounds, 4) int64: top, left, bottom, right.
+    """
+    drawn = rng.integers(0, (2 * margin if max_margin is None else max_margin) + 1, size=(rounds, 4))
+    fixed = rng.random(rounds) < fixed_probability
+    return np.where(fixed[:, None], margin, drawn)
+
+
+def draw_fallback_box(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """A box with sides of 1/8 to 1/2 of the slice, for slabs that have neither truth nor prediction.
+
+    Returns:
+        (4,) int64: top, left, bottom, right.
+    """
+    sides = [int(rng.integers(max(length // 8, 1), max(length // 2, 1) + 1)) for length in size]
+    starts = [int(rng.integers(0, length - side + 1)) for length, side in zip(size, sides)]
+    return np.array([starts[0], starts[1], starts[0] + sides[0], starts[1] + sides[1]], dtype=np.int64)
+
+
+class _ViewIndex:
+    """Slices of one view: those to train on and those of slabs without target, as (case, slice) rows."""
+
+    def __init__(
+        self, volumes: Sequence[CachedVolume], view: View, min_pixels: int | None, fraction: float | None
+    ) -> None:
+        counts = [v.label.amax(0).movedim(view.axis, 0).flatten(1).sum(1).numpy() for v in volumes]
+        threshold = slice_threshold(counts, min_pixels, fraction)
+        self.positive = np.concatenate([self._rows(case, c >= threshold) for case, c in enumerate(counts)])
+        if not len(self.positive):
+            raise ValueError(
+                f"no {view} slice of the {len(volumes)} training cases has {threshold} target pixels "
+                f"(the most is {max(int(c.max()) for c in counts)}): lower min_pixels or check label_value."
+            )
+        padded = [np.pad(c, 1, mode="edge") for c in counts]
+        self.negative = np.concatenate(
+            [self._rows(case, (c[:-2] + c[1:-1] + c[2:]) == 0) for case, c in enumerate(padded)]
+        )
+
+    @staticmethod
+    def _rows(case: int, keep: np.ndarray) -> np.ndarray:
+        slices = np.flatnonzero(keep)
+        return np.stack([np.full_like(slices, case), slices], axis=1)
+
+
+class SlabDataset(Dataset):
+    """
+    Slabs of all views for one training step: item i of an epoch holds one slab of each view.
+
+    Every case is read once and kept in memory on the working grid, int16 HU and uint8 label (3 bytes a voxel: 60 cases
+    of 512x512x300 take 14 GB, the phantom at 2 mm less than 100 MB), so drawing a slab costs a copy of three slices.
+    Each view passes through a permutation of its slices before a slice comes again. All draws of item i depend on
+    (seed, epoch, i) and the view only: not on workers, processes, other views or what was drawn before.
+
+    Args:
+        data: dictionaries with "image" and "label".
+        transform: deterministic preprocessing, giving "image" (1, H, W, D) in HU, RAS, and "label" (K, H, W, D).
+        views: views to draw.
+        items_per_epoch: items in an epoch; None is one pass over the slices of the view that has most.
+        rounds: T, the number of margins drawn for an item.
+        window: HU window.
+        depth: slices that a slab predicts (3 or 1).
+        min_pixels: a slice is trained on when its target has at least so many pixels (100 in the paper), counted on
+            the working grid and on these cases only; None takes every slice with target.
+        fraction: instead, the share of the slices with target to keep.
+        negative_fraction: share of the slabs that is drawn from those without target.
+        margin: pixels of the working grid around a crop's box.
+        max_margin: largest jittered margin; None is twice the margin.
+        fixed_margin_probability: probability that a round's margins are not jittered.
+        augmentation: MONAI dictionary transforms of "image" (3, h, w) in [0, 1] and "label" (K * depth, h, w).
+        seed: of all draws.
+        workers: threads that read the volumes.
+        progress: show a bar while reading.
+
+    Raises:
+        ValueError: for no cases, cases whose label has another shape, labels without any foreground, no slice with
+            enough target, or arguments out of range.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        views: Sequence[str] = tuple(View),
+        items_per_epoch: int | None = None,
+        rounds: int = 1,
+        window: tuple[float, float] = DEFAULT_WINDOW,
+        depth: int = 3,
+        min_pixels: int | None = 100,
+        fraction: float | None = None,
+        negative_fraction: float = 0.0,
+        margin: int = 20,
+        max_margin: int | None = None,
+        fixed_margin_probability: float = 0.5,
+        augmentation: Callable | None = None,
+        seed: int = 0,
+        workers: int = 2,
+        progress: bool = True,
+    ) -> None:
+        for name, value in (("negative_fraction", negative_fraction), ("fixed_margin_probability", fixed_margin_probability)):
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} must be in [0, 1], got {value}.")
+        if margin < 0 or (max_margin is not None and max_margin < 0):
+            raise ValueError(f"margins must not be negative, got margin {margin} and max_margin {max_margin}.")
+        self.views = [View(view) for view in views]
+        self.window = check_window(window)
+        self.rounds, self.depth, self.seed = rounds, depth, seed
+        self.margin, self.max_margin, self.fixed_probability = margin, max_margin, fixed_margin_probability
+        self.negative_fraction = negative_fraction
+        self.augmentation = augmentation
+        self.epoch = 1
+        self.data = data
+        self.volumes = load_volumes(data, transform, workers, progress)
+        if not any(bool(v.label.any()) for v in self.volumes):
+            raise ValueError(
+                f"no label of the {len(self.volumes)} training cases (first: {self.volumes[0].name}) has any "
+                "foreground: check label_value."
+            )
+        self.index = {view: _ViewIndex(self.volumes, view, min_pixels, fraction) for view in self.views}
+        longest = max(len(index.positive) for index in self.index.values())
+        self.items_per_epoch = longest if items_per_epoch is None else items_per_epoch
+        self._orders: dict[View, tuple[int, np.ndarray]] = {}
+
+    def set_epoch(self, epoch: int) -> None:
+        """Select the epoch (from 1) whose items are drawn; call it before the loader's workers start."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.items_per_epoch
+
+    def __getitem__(self, index: int) -> dict[str, dict[str, torch.Tensor]]:
+        """
+        Returns:
+            for each view "image" (3, h, w) float32 in [0, 1], "label" (K * depth, h, w) float32, "margins" (T, 4) and
+            "fallback" (4,) long, the box of a slab that has neither truth nor prediction.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        item: dict[str, dict[str, torch.Tensor]] = {"image": {}, "label": {}, "margins": {}, "fallback": {}}
+        for view in self.views:
+            rng = np.random.default_rng(np.random.SeedSequence([self.seed, self.epoch, index, view.axis]))
+            case, center = self._draw_slice(rng, view, index)
+            image, label = self._slab(rng, self.volumes[case], view, center)
+            margins = draw_margins(rng, self.rounds, self.margin, self.max_margin, self.fixed_probability)
+            item["image"][view.value] = image
+            item["label"][view.value] = label
+            item["margins"][view.value] = torch.from_numpy(margins)
+            item["fallback"][view.value] = torch.from_numpy(
+                draw_fallback_box(rng, (image.shape[-2], image.shape[-1]))
+            )
+        return item
+
+    def _draw_slice(self, rng: np.random.Generator, view: View, index: int) -> tuple[int, int]:
+        slices = self.index[view]
+        if rng.random() < self.negative_fraction and len(slices.negative):
+            row = slices.negative[rng.integers(len(slices.negative))]
+        else:
+            passes, place = divmod((self.epoch - 1) * len(self) + index, len(slices.positive))
+            row = slices.positive[self._order(view, passes)[place]]
+        return int(row[0]), int(row[1])
+
+    def _order(self, view: View, passes: int) -> np.ndarray:
+        """The permutation of one pass over the slices of a view; the latest is kept."""
+        known = self._orders.get(view)
+        if known is None or known[0] != passes:
+            rng = np.random.default_rng(np.random.SeedSequence([self.seed, passes, view.axis]))
+            known = (passes, rng.permutation(len(self.index[view].positive)))
+            self._orders[view] = known
+        return known[1]
+
+    def _slab(
+        self, rng: np.random.Generator, volume: CachedVolume, view: View, center: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        centers = torch.tensor([center])
+        hu = extract_slabs(volume.image.movedim(view.axis, 0), centers, self.depth)[0]
+        label = extract_label_slabs(volume.label.movedim(view.axis + 1, 1), centers, self.depth)[0].float()
+        slab = {"image": scale_to_unit(hu, self.window), "label": label}
+        if self.augmentation is not None:
+            if isinstance(self.augmentation, Compose):
+                self.augmentation.set_random_state(seed=int(rng.integers(2**31)))
+            slab = {key: torch.as_tensor(value) for key, value in self.augmentation(slab).items()}
+        return slab["image"].clamp(0.0, 1.0), (slab["label"] > 0.5).float()
+
+
+class SlabCollate:
+    """
+    Batch of items whose slabs differ in size: each view's slabs lie at the top left of a canvas of zeros.
+
+    The canvas is only storage: "size" keeps each slab's own height and width, which the unrolled inferer goes by.
+
+    Args:
+        multiple: sides of the canvas are multiples of it.
+    """
+
+    def __init__(self, multiple: int = 16) -> None:
+        self.multiple = multiple
+
+    def __call__(self, items: Sequence[Mapping[str, Mapping[str, torch.Tensor]]]) -> dict[str, dict[str, torch.Tensor]]:
+        """
+        Returns:
+            for each view "image" (B, 3, h, w), "label" (B, K * depth, h, w), "margins" (B, T, 4), "fallback" (B, 4)
+            and "size" (B, 2).
+        """
+        batch: dict[str, dict[str, torch.Tensor]] = {key: {} for key in ("image", "label", "margins", "fallback", "size")}
+        for view in items[0]["image"]:
+            sizes = torch.tensor([item["image"][view].shape[-2:] for item in items])
+            canvas = ((sizes.amax(0) + self.multiple - 1) // self.multiple * self.multiple).tolist()
+            for key in ("image", "label"):
+                batch[key][view] = torch.stack([self._place(item[key][view], canvas) for item in items])
+            for key in ("margins", "fallback"):
+                batch[key][view] = torch.stack([item[key][view] for item in items])
+            batch["size"][view] = sizes
+        return batch
+
+    @staticmethod
+    def _place(x: torch.Tensor, canvas: Sequence[int]) -> torch.Tensor:
+        return F.pad(x, (0, canvas[1] - x.shape[-1], 0, canvas[0] - x.shape[-2]))

@@ -1,0 +1,73 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Writing of masks: whole files or none, on the grid of the image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from monai.config import NdarrayOrTensor, PathLike
+from monai.data.image_writer import NibabelWriter
+from monai.transforms import Transform
+from monai.utils import convert_to_numpy
+
+from c2f_monai.utils.naming import case_name
+
+__all__ = ["AtomicNiftiWriter", "name_after_case"]
+
+
+def name_after_case(meta: Mapping[str, Any] | None, saver: Transform) -> dict[str, Any]:
+    """Name formatter of ``SaveImaged``: the case's name, dots in it included, instead of a guess at its suffix."""
+    name = meta.get("filename_or_obj") if meta else None
+    # The layout cuts one suffix off whatever it gets; ".nii" is ours to lose, what stands before it is the name's.
+    return {"subject": f"{case_name(str(name))}.nii" if name else f"{getattr(saver, '_data_index', 0)}.nii"}
+
+
+class AtomicNiftiWriter(NibabelWriter):
+    """NIfTI writer for ``SaveImaged(writer=...)`` that never leaves half a file and never resamples.
+
+    The file is written beside its final place and renamed into it. The data must be one channel on the grid that its
+    affine describes, as ``Invertd`` leaves it. A volume of one slice stays a volume.
+    """
+
+    def set_data_array(self, data_array: NdarrayOrTensor, channel_dim: int | None = 0, **kwargs: Any) -> None:
+        """
+        Args:
+            data_array: (1, H, W, D) mask, or (H, W, D) with ``channel_dim`` None.
+            channel_dim: the channel's axis, 0 or None.
+            kwargs: ignored, they belong to resampling writers.
+
+        Raises:
+            ValueError: When the data is not one 3D channel.
+        """
+        array = convert_to_numpy(data_array)
+        if channel_dim is None:
+            array = array[None]
+        if array.ndim != 4 or array.shape[0] != 1:
+            raise ValueError(f"one channel of three axes can be written, got the shape {tuple(array.shape)}.")
+        self.data_obj = array[0]
+
+    def set_metadata(self, meta_dict: Mapping | None, resample: bool = True, **options: Any) -> None:
+        """Take the affine, (4, 4) to RAS mm, from ``meta_dict``; the identity without one."""
+        affine = None if meta_dict is None else meta_dict.get("affine")
+        self.affine = np.eye(4) if affine is None else convert_to_numpy(affine).astype(np.float64)
+
+    def write(self, filename: PathLike, verbose: bool = False, **kwargs: Any) -> None:
+        """Write ``filename``, a path that ends in .nii or .nii.gz."""
+        path = Path(filename)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = nib.Nifti1Image(np.asarray(self.data_obj, dtype=self.output_dtype), self.affine)
+        image.header.set_xyzt_units("mm")
+        for code in ("set_qform", "set_sform"):
+            getattr(image, code)(self.affine, code=1)
+        part = path.with_name(f".{os.getpid()}.{path.name}")  # the suffix decides about compression
+        try:
+            nib.save(image, part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)

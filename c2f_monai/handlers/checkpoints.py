@@ -1,0 +1,219 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights and checkpoints of training."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint, DiskSaver
+from monai.networks.utils import copy_model_state
+
+__all__ = ["AverageBuffers", "BestWeights", "InitialWeights", "TrainingCheckpoint", "save_weights"]
+
+logger = logging.getLogger(__name__)
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def _unwrap(network: nn.Module) -> nn.Module:
+    """The module inside DistributedDataParallel, whose checkpoints must not depend on the wrapping."""
+    module = getattr(network, "module", network)
+    return module if isinstance(module, nn.Module) else network
+
+
+def save_weights(state_dict: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    """Write a flat state_dict of CPU tensors, beside and renamed into place: a killed run leaves the old file whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save({key: value.detach().cpu().contiguous() for key, value in state_dict.items()}, beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+class InitialWeights:
+    """
+    Starts training from another model's weights, and names the parts that do not fit.
+
+    Args:
+        network: network to fill.
+        path: flat state_dict.
+
+    Raises:
+        FileNotFoundError: when ``path`` does not exist.
+        ValueError: when no part fits.
+    """
+
+    def __init__(self, network: nn.Module, path: str) -> None:
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"init_weights: no such file: {path}")
+        self.network = network
+        self.path = path
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer; attach the checkpoint's handler after this one."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Copy what fits by name and shape."""
+        network = _unwrap(self.network)
+        source = torch.load(self.path, map_location="cpu", weights_only=True)
+        _, copied, left = copy_model_state(network, source)
+        if not copied:
+            raise ValueError(f"init_weights: nothing in {self.path} fits this network: check views and network_def.")
+        unused = sorted(set(source) - set(copied))
+        logger.info(f"{self.path}: {len(copied)} tensors copied, {len(left)} keep their start, {len(unused)} not used")
+        if left or unused:
+            logger.warning(f"init_weights: not filled: {', '.join(left) or 'none'}; not used: {', '.join(unused) or 'none'}")
+
+
+class BestWeights:
+    """
+    Writes the network's weights whenever validation improves.
+
+    Args:
+        network: network in training.
+        path: file of the best weights, a flat state_dict.
+        metric: name of the evaluator's metric; larger is better.
+    """
+
+    def __init__(self, network: nn.Module, path: str, metric: str) -> None:
+        self.network = network
+        self.path = path
+        self.metric = metric
+        self.best = -math.inf
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to the evaluator of the validation."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Compare and write."""
+        value = float(engine.state.metrics[self.metric])
+        logger.info(f"validation: {self.metric} {value:.4f} (best so far {max(value, self.best):.4f})")
+        if value > self.best:
+            self.best = value
+            if _rank() == 0:
+                save_weights(_unwrap(self.network).state_dict(), self.path)
+
+    def state_dict(self) -> dict[str, float]:
+        """The best value."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Continue from a checkpoint."""
+        self.best = float(state["best"])
+
+
+class TrainingCheckpoint:
+    """
+    Keeps the two latest checkpoints (network, optimiser, trainer, best value) and continues from the latest.
+
+    Attach it after the validation, so that the best value of an epoch is part of the epoch's checkpoint.
+
+    Args:
+        directory: of the checkpoints.
+        network: network in training.
+        optimizer: its optimiser.
+        best: handler of the best weights.
+        resume: continue from the latest checkpoint of ``directory``.
+        interval: epochs between checkpoints.
+
+    Raises:
+        FileNotFoundError: when ``resume`` is set and there is no checkpoint.
+        FileExistsError: when it is not set and there is one: a new run must not mix with an old one.
+    """
+
+    prefix = "checkpoint"
+
+    def __init__(
+        self,
+        directory: str,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        best: BestWeights,
+        resume: bool = False,
+        interval: int = 1,
+    ) -> None:
+        self.directory = Path(directory)
+        self.objects: dict[str, Any] = {"network": _unwrap(network), "optimizer": optimizer, "best": best}
+        self.interval = interval
+        self.resume = resume
+        found = sorted(self.directory.glob(f"{self.prefix}_*.pt"), key=lambda p: int(p.stem.rsplit("_", 1)[1]))
+        self.latest = found[-1] if found else None
+        if resume and self.latest is None:
+            raise FileNotFoundError(f"resume: no checkpoint in {self.directory}")
+        if not resume and self.latest is not None:
+            raise FileExistsError(
+                f"{self.directory} holds checkpoints of an earlier run ({self.latest.name}): "
+                "continue it with --resume true, or choose another --output_dir."
+            )
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        if self.resume:
+            engine.add_event_handler(Events.STARTED, self.load)
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._saver(engine))
+
+    def _saver(self, engine: Engine) -> Any:
+        if _rank() != 0:
+            return lambda _: None
+        saver = Checkpoint(
+            {**self.objects, "trainer": engine},
+            DiskSaver(str(self.directory), create_dir=True, require_empty=False, atomic=True),
+            filename_prefix="",
+            filename_pattern=f"{self.prefix}_{{global_step}}.{{ext}}",
+            global_step_transform=lambda e, _: e.state.epoch,
+            n_saved=2,
+        )
+        if self.latest is not None:  # the old run's files count among the two
+            epoch = int(self.latest.stem.rsplit("_", 1)[1])
+            saver._saved.append(Checkpoint.Item(epoch, self.latest.name))
+        return saver
+
+    def load(self, engine: Engine) -> None:
+        """Continue from the latest checkpoint, with the number of epochs of this run's config."""
+        assert self.latest is not None
+        epochs = engine.state.max_epochs
+        checkpoint = torch.load(self.latest, map_location="cpu", weights_only=True)
+        Checkpoint.load_objects({**self.objects, "trainer": engine}, checkpoint)
+        if engine.state.max_epochs != epochs:
+            logger.warning(f"resume: the run was of {engine.state.max_epochs} epochs, now {epochs}: its schedule moves")
+        engine.state.max_epochs = epochs
+        logger.info(f"resume: continuing after epoch {engine.state.epoch} from {self.latest}")
+
+
+class AverageBuffers:
+    """Averages running statistics over the processes after each epoch: all validate and save the same network.
+
+    Args:
+        network: network in training.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer, before validation and checkpoints."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Average the floating-point buffers."""
+        for buffer in self.network.buffers():
+            if buffer.is_floating_point():
+                dist.all_reduce(buffer)
+                buffer /= dist.get_world_size()

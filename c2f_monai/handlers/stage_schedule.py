@@ -1,0 +1,118 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Stages of training and their learning rates, as a function of the trainer's iteration alone."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ignite.engine import Engine, Events
+from torch.optim import Optimizer
+
+__all__ = ["StageSchedule", "learning_rate_factor", "stage_ends"]
+
+logger = logging.getLogger(__name__)
+
+
+def stage_ends(lengths: Sequence[float], epochs: int) -> list[int]:
+    """Last epoch of each stage: the lengths share out the epochs, whatever their unit.
+
+    Args:
+        lengths: relative lengths, such as epochs or iterations.
+        epochs: total number of epochs.
+    """
+    total, passed, ends = float(sum(lengths)), 0.0, []
+    for length in lengths:
+        passed += length
+        ends.append(round(passed / total * epochs))
+    return ends
+
+
+def learning_rate_factor(stage: Mapping[str, Any], progress: float, epochs: float) -> float:
+    """Factor on the learning rates within a stage.
+
+    It starts at ``lr_factor`` (default 1) and follows a half cosine to ``lr_end_factor`` (default: the same) over the
+    stage, or is halved every ``halve_every`` epochs.
+
+    Args:
+        stage: entry of the schedule.
+        progress: share of the stage that has passed, in [0, 1).
+        epochs: length of the stage in epochs.
+    """
+    start = float(stage.get("lr_factor", 1.0))
+    if "halve_every" in stage:
+        return start * 0.5 ** int(progress * epochs / float(stage["halve_every"]) + 1e-9)
+    end = float(stage.get("lr_end_factor", start))
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class StageSchedule:
+    """
+    Sets the inferer's stage at each epoch and the learning rates at each iteration.
+
+    Both follow from the trainer's iteration, epoch length and number of epochs: a run that continues from a checkpoint
+    needs no state of its own, and another number of epochs rescales the whole schedule.
+
+    Args:
+        stages: dictionaries with ``stage`` ("separate", "individual", "joint"), ``length`` (relative to the sum) and
+            optionally ``lr_factor``, ``lr_end_factor`` or ``halve_every`` (epochs).
+        inferer: :py:class:`c2f_monai.inferers.UnrolledInferer`, whose ``stage`` is assigned.
+        optimizer: its groups' learning rates at construction are the base that the factors multiply.
+        warmup: iterations over which the factor rises linearly from 0 at the start of training.
+
+    Raises:
+        ValueError: for an empty schedule, unknown keys or lengths that are not positive.
+    """
+
+    keys = {"stage", "length", "lr_factor", "lr_end_factor", "halve_every"}
+
+    def __init__(
+        self, stages: Sequence[Mapping[str, Any]], inferer: Any, optimizer: Optimizer, warmup: int = 0
+    ) -> None:
+        if not stages:
+            raise ValueError("stages is empty: give at least one stage.")
+        for stage in stages:
+            unknown = sorted(set(stage) - self.keys)
+            if unknown or "stage" not in stage:
+                raise ValueError(f"a stage needs 'stage' and knows {sorted(self.keys)}, got {sorted(stage)}.")
+            if not float(stage.get("length", 0)) > 0:
+                raise ValueError(f"length of stage '{stage['stage']}' must be positive, got {stage.get('length')}.")
+        self.stages = list(stages)
+        self.inferer = inferer
+        self.optimizer = optimizer
+        self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
+        self.warmup = warmup
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to a trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self.epoch_started)
+        engine.add_event_handler(Events.ITERATION_STARTED, self.iteration_started)
+
+    def locate(self, engine: Engine, epoch: float) -> tuple[Mapping[str, Any], float, float]:
+        """The stage at a fractional number of completed epochs, its progress in [0, 1), and its epochs."""
+        ends = stage_ends([float(s["length"]) for s in self.stages], int(engine.state.max_epochs or 1))
+        start = 0
+        for stage, end in zip(self.stages, ends):
+            if epoch < end:
+                return stage, (epoch - start) / (end - start), end - start
+            start = end
+        return self.stages[-1], 1.0, 1.0
+
+    def epoch_started(self, engine: Engine) -> None:
+        """Assign the stage of this epoch."""
+        name = self.locate(engine, engine.state.epoch - 1)[0]["stage"]
+        if engine.state.epoch == 1 or self.inferer.stage != name:
+            logger.info(f"epoch {engine.state.epoch} of {engine.state.max_epochs}: stage {name}")
+        self.inferer.stage = name
+
+    def iteration_started(self, engine: Engine) -> None:
+        """Assign the learning rates of this iteration."""
+        done = engine.state.iteration - 1
+        factor = learning_rate_factor(*self.locate(engine, done / int(engine.state.epoch_length or 1)))
+        if done < self.warmup:
+            factor *= (done + 1) / self.warmup
+        for group, base in zip(self.optimizer.param_groups, self.base_lrs):
+            group["lr"] = base * factor

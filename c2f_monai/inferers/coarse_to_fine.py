@@ -1,0 +1,265 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The coarse-to-fine loop on whole volumes."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+from tqdm.auto import tqdm
+
+from ..transforms.components import filter_components
+from ..utils import Fusion, Prior, StopReason, View, case_name, check_amp_dtype, check_window, dice_coefficient
+from .fusion import check_fusion, fuse
+from .records import Box, CaseRecord, RoundRecord
+from .views import CropRule, NetworkCaller, coarse_view, fine_view, unwrap
+
+__all__ = ["CoarseToFineInferer"]
+
+
+class CoarseToFineInferer(Inferer):
+    """
+    Coarse-to-fine inference on volumes: P(0) = f_C(X), then P(t) = f_F(Crop[X * g(P(t-1)); Z(t-1)]) until the mask
+    rests [3.3.2, 3.4; Algorithms 1 and 2].
+
+    The coarse networks run on whole slices of each view; the views are fused; then, round after round, the fine
+    networks run on a crop of each slab around the last mask. The defaults are the end-to-end approach (RSTN). The
+    step-wise approach is ``fusion="vote", prior="mask", margin=30`` with a network without saliency.
+
+    Based on: Zhou et al., "2D-Based Coarse-to-Fine Approaches for Small Target Segmentation in Abdominal CT Scans",
+    2019.
+
+    Args:
+        views: names of the views to use, any non-empty subset of the network's; None for all of the network's.
+        fusion: "mean" or "vote", or a pair for the coarse stage and the fine rounds (the original step-wise code:
+            ``("vote", "mean")``).
+        prior: what the saliency transformation sees of the last round: "probability" (unfiltered) or "mask".
+        margin: frame around the box of the last mask, pixels of the working grid.
+        crop_multiple: sides of crops and of whole slices are multiples of it; 1 reproduces the original exactly with
+            networks that take any size.
+        min_size: smallest side of a crop, pixels; small crops carry no context and break instance norm.
+        threshold: probability at and above which a voxel is foreground.
+        stop: the loop ends when d(t) = DSC(Z(t-1), Z(t)) reaches it; None or above 1: only after ``max_rounds``.
+        max_rounds: T; 0 gives the coarse result.
+        component_fraction: after each fine round 6-connected components smaller than this fraction of the largest
+            leave the mask; 0 keeps all, 0.5 is the original code.
+        window: (low, high) HU to clip and scale slab by slab; None where inputs are in [0, 1] already.
+        pixels_per_batch: bound on slabs times height times width in one call of the network.
+        amp_dtype: "bfloat16" or "float16" autocast around the convolutional networks; None for float32.
+        device: where slabs are sent; None for the network's device.
+        volume_device: where volumes and probabilities live; None for the input's device.
+        progress: show a bar for each case.
+        keep_rounds: keep the mask of every round in the records.
+
+    Attributes:
+        records: one :py:class:`CaseRecord` for each case of the latest call.
+
+    Raises:
+        ValueError: for arguments out of range.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[str] | None = None,
+        fusion: str | Sequence[str] = Fusion.MEAN,
+        prior: str = Prior.PROBABILITY,
+        margin: int = 20,
+        crop_multiple: int = 16,
+        min_size: int = 0,
+        threshold: float = 0.5,
+        stop: float | None = 0.95,
+        max_rounds: int = 10,
+        component_fraction: float = 0.0,
+        window: Sequence[float] | None = None,
+        pixels_per_batch: int = 16 * 512 * 512,
+        amp_dtype: str | torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        volume_device: torch.device | str | None = None,
+        progress: bool = False,
+        keep_rounds: bool = False,
+    ) -> None:
+        for name, value, least in (
+            ("margin", margin, 0),
+            ("crop_multiple", crop_multiple, 1),
+            ("min_size", min_size, 0),
+            ("max_rounds", max_rounds, 0),
+            ("pixels_per_batch", pixels_per_batch, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}.")
+        if not 0.0 < threshold < 1.0:
+            raise ValueError(f"threshold must lie between 0 and 1, got {threshold}.")
+        if not 0.0 <= component_fraction <= 1.0:
+            raise ValueError(f"component_fraction must lie in [0, 1], got {component_fraction}.")
+        self.views = None if views is None else [View(view) for view in views]
+        if self.views is not None and (not self.views or len(set(self.views)) != len(self.views)):
+            raise ValueError(f"views must be different names, at least one, got {list(views or [])}.")
+        self.coarse_fusion, self.fine_fusion = check_fusion(fusion)
+        self.prior = Prior(prior)
+        self.rule = CropRule(margin, crop_multiple, min_size)
+        self.threshold = threshold
+        self.stop = stop
+        self.max_rounds = max_rounds
+        self.component_fraction = component_fraction
+        self.window = None if window is None else check_window(tuple(window))  # type: ignore[arg-type]
+        self.pixels_per_batch = pixels_per_batch
+        self.amp_dtype = check_amp_dtype(amp_dtype)
+        self.device = device
+        self.volume_device = volume_device
+        self.progress = progress
+        self.keep_rounds = keep_rounds
+        self.records: list[CaseRecord] = []
+
+    @torch.no_grad()
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """
+        Args:
+            inputs: (B, 1, H, W, D) RAS volumes, any sides from 1 voxel up, in HU where ``window`` is set, else [0, 1].
+            network: :py:class:`c2f_monai.networks.CoarseToFineNet`, also scripted or wrapped, in evaluation mode.
+
+        Returns:
+            (B, K, H, W, D) float32 probabilities; at and above ``threshold`` is the last mask Z(T): voxels that the
+            component filter removed are 0. A MetaTensor where the input is one.
+
+        Raises:
+            ValueError: for another shape, or views that the network does not have.
+        """
+        if inputs.dim() != 5 or inputs.shape[1] != 1 or min(inputs.shape) < 1:
+            raise ValueError(f"inputs must have shape (B, 1, H, W, D) with sides of at least 1, got {tuple(inputs.shape)}.")
+        module = unwrap(network)
+        if module.training:
+            warnings.warn("the network is in training mode: call network.eval() before inference.", stacklevel=2)
+        views = self._views(module)
+        volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        volumes = volumes.to(self.volume_device or volumes.device)
+        device = torch.device(self.device) if self.device is not None else _device_of(module, volumes)
+        caller = NetworkCaller(network, device, self.amp_dtype, self.pixels_per_batch, self.window)
+        self.records = [CaseRecord(name=_name_of(inputs, i)) for i in range(len(volumes))]
+        result = torch.stack(
+            [
+                self._run_case(volume[0], module, views, caller, record, _voxel_ml(inputs, i))
+                for i, (volume, record) in enumerate(zip(volumes, self.records))
+            ]
+        )
+        return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+
+    def _views(self, module: torch.nn.Module) -> list[View]:
+        names = [View(name) for name in module.view_names]  # type: ignore[union-attr]
+        missing = [view.value for view in self.views or [] if view not in names]
+        if missing:
+            raise ValueError(f"the network has no networks for the views {missing}, it has {[v.value for v in names]}.")
+        return self.views or names
+
+    def _run_case(
+        self,
+        volume: torch.Tensor,
+        module: torch.nn.Module,
+        views: list[View],
+        caller: NetworkCaller,
+        record: CaseRecord,
+        voxel_ml: float | None,
+    ) -> torch.Tensor:
+        classes, depth = int(module.out_channels), int(module.depth)  # type: ignore[arg-type]
+        rounds = self.max_rounds if module.has_fine else 0
+        bar = tqdm(total=rounds + 1, desc=record.name or "case", unit="round", disable=not self.progress)
+        clock = time.perf_counter()
+        maps = (coarse_view(volume, view, caller, classes, depth, self.rule.multiple) for view in views)
+        probability, mask = fuse(maps, len(views), self.coarse_fusion, self.threshold)
+        answer = probability
+        self._note(record, 0, None, mask, voxel_ml, time.perf_counter() - clock, bar)
+        record.stop_reason = StopReason.MAX_ROUNDS if rounds else None
+        for t in range(1, rounds + 1):
+            if record.rounds[-1].voxels == 0:
+                break
+            clock = time.perf_counter()
+            prior = self._prior(module, probability, mask)
+            maps = (fine_view(volume, prior, mask, view, caller, depth, self.rule) for view in views)
+            probability, raw = fuse(maps, len(views), self.fine_fusion, self.threshold)
+            new = self._filter(raw)
+            answer = probability if new is raw else probability.masked_fill(raw & ~new, 0.0)
+            change = min(dice_coefficient(a, b) for a, b in zip(mask, new))
+            mask = new
+            self._note(record, t, change, mask, voxel_ml, time.perf_counter() - clock, bar)
+            if self.stop is not None and change >= self.stop:
+                record.stop_reason = StopReason.CONVERGED
+                break
+        if record.rounds[-1].voxels == 0:
+            record.stop_reason = StopReason.EMPTY
+        bar.close()
+        record.touches_border = _touches_border(mask)
+        return answer
+
+    def _prior(self, module: torch.nn.Module, probability: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | None:
+        if not module.has_saliency:
+            return None
+        return mask.float() if self.prior == Prior.MASK else probability
+
+    def _filter(self, mask: torch.Tensor) -> torch.Tensor:
+        if not self.component_fraction:
+            return mask
+        return torch.stack([filter_components(one, self.component_fraction) for one in mask])
+
+    def _note(
+        self,
+        record: CaseRecord,
+        index: int,
+        dsc: float | None,
+        mask: torch.Tensor,
+        voxel_ml: float | None,
+        seconds: float,
+        bar: tqdm,
+    ) -> None:
+        voxels = int(mask.sum())
+        ml = None if voxel_ml is None else voxels * voxel_ml
+        record.rounds.append(RoundRecord(index, dsc, voxels, ml, _box_of(mask), seconds))
+        if self.keep_rounds:
+            record.masks.append(mask.cpu())
+        bar.set_postfix(voxels=voxels, d="-" if dsc is None else f"{dsc:.3f}", refresh=False)
+        bar.update()
+
+
+def _device_of(module: torch.nn.Module, volumes: torch.Tensor) -> torch.device:
+    parameter = next(iter(module.parameters()), None)
+    return volumes.device if parameter is None else parameter.device
+
+
+def _name_of(inputs: torch.Tensor, index: int) -> str:
+    if not isinstance(inputs, MetaTensor):
+        return ""
+    names = inputs.meta.get("filename_or_obj", "")
+    name = names if isinstance(names, (str, Path)) else names[index] if len(names) > index else ""
+    return case_name(str(name))
+
+
+def _voxel_ml(inputs: torch.Tensor, index: int) -> float | None:
+    if not isinstance(inputs, MetaTensor):
+        return None
+    affine = inputs.affine if inputs.affine.dim() == 2 else inputs.affine[index]
+    return float(torch.linalg.det(affine[:3, :3].double()).abs()) / 1000.0
+
+
+def _box_of(mask: torch.Tensor) -> Box | None:
+    """((start, end), ...) of a (K, H, W, D) mask, half-open."""
+    flat = mask.any(dim=0)
+    box = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        present = torch.nonzero(flat.amax(dim=others)).flatten()
+        if not len(present):
+            return None
+        box.append((int(present[0]), int(present[-1]) + 1))
+    return tuple(box)
+
+
+def _touches_border(mask: torch.Tensor) -> bool:
+    box = _box_of(mask)
+    return box is not None and any(lo == 0 or hi == n for (lo, hi), n in zip(box, mask.shape[1:]))

@@ -1,0 +1,184 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The training pass: the recurrence unrolled over T rounds, on slabs of each view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from monai.inferers import Inferer
+from monai.utils import StrEnum
+
+from ..utils import (
+    Part,
+    add_margins,
+    bounding_boxes,
+    check_amp_dtype,
+    crop_boxes,
+    group_by_shape,
+    grow_boxes,
+    inside_boxes,
+    paste_boxes,
+)
+
+__all__ = ["TrainingStage", "UnrolledInferer"]
+
+
+class TrainingStage(StrEnum):
+    """Stages of training (modes S, I and J of the original code).
+
+    SEPARATE: the image cropped by the truth; INDIVIDUAL: image * g(P) cropped by the truth; JOINT: image * g(P)
+    cropped by the previous prediction, by the truth where no pixel reaches the threshold.
+    """
+
+    SEPARATE = "separate"
+    INDIVIDUAL = "individual"
+    JOINT = "joint"
+
+
+class UnrolledInferer(Inferer):
+    """
+    P(0) = f_C(X), then T times I(t) = X * g(P(t-1)) on the whole slab and P(t) = f_F(Crop[I(t)]) [3.4].
+
+    Every call runs every part the network holds, whatever the stage (a stage that ignores g multiplies its effect by
+    0), so DistributedDataParallel needs no search for unused parameters. P(t-1) is the view's own map, not detached.
+    Only crops of equal shape share a forward call. A network without a fine part gives P(0) alone; one without a
+    saliency part is the step-wise approach.
+
+    Based on: Zhou et al., "2D-Based Coarse-to-Fine Approaches for Small Target Segmentation in Abdominal CT Scans",
+    2019.
+
+    Args:
+        rounds: T >= 1.
+        stage: "separate", "individual" or "joint"; may be assigned between calls.
+        crop_multiple: sides of crops are grown to multiples of it.
+        min_size: smallest side of a crop in pixels.
+        slab_multiple: whole slabs are padded at their end to multiples of it; those of equal shape share a forward
+            call, so a larger number makes larger groups. Default: ``crop_multiple``, as in testing.
+        threshold: probability from which a pixel belongs to the prediction's box.
+        amp_dtype: "bfloat16" or "float16" autocast of the coarse and fine networks; None is float32. Sigmoid, saliency
+            and loss are float32 always.
+
+    Raises:
+        ValueError: when ``rounds`` or a multiple is below 1.
+    """
+
+    def __init__(
+        self,
+        rounds: int = 1,
+        stage: str = TrainingStage.SEPARATE,
+        crop_multiple: int = 16,
+        min_size: int = 0,
+        slab_multiple: int | None = None,
+        threshold: float = 0.5,
+        amp_dtype: str | torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.slab_multiple = crop_multiple if slab_multiple is None else slab_multiple
+        for name, value in (("rounds", rounds), ("crop_multiple", crop_multiple), ("slab_multiple", self.slab_multiple)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        self.rounds = rounds
+        self.stage = TrainingStage(stage)
+        self.crop_multiple = crop_multiple
+        self.min_size = min_size
+        self.threshold = threshold
+        self.amp_dtype = check_amp_dtype(amp_dtype)
+
+    def __call__(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        network: Any,
+        targets: Mapping[str, torch.Tensor],
+        draws: Mapping[str, Mapping[str, torch.Tensor]],
+    ) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            inputs: for each view (B, 3, h, w) slabs in [0, 1], zero beyond a slab's own size.
+            network: :py:class:`c2f_monai.networks.CoarseToFineNet`, or one wrapped for distributed training.
+            targets: for each view (B, K * depth, h, w) in {0, 1}.
+            draws: for each view ``size`` (B, 2) long, a slab's own height and width; ``margins`` (B, T, 4) long,
+                pixels (top, left, bottom, right); ``fallback`` (B, 4) long, the box of a slab that has neither truth
+                nor prediction.
+
+        Returns:
+            for each view (B, T + 1, K * depth, h, w) float32 probabilities, zero outside a round's ungrown boxes.
+        """
+        return {view: self._unroll(inputs[view], network, targets[view], draws[view], view) for view in inputs}
+
+    def _unroll(
+        self, image: torch.Tensor, network: Any, target: torch.Tensor, draws: Mapping[str, torch.Tensor], view: str
+    ) -> torch.Tensor:
+        parts = getattr(network, "module", network)  # DistributedDataParallel hides the attributes
+        size = draws["size"]
+        whole = torch.cat([torch.zeros_like(size), size], dim=1)
+        valid = inside_boxes(whole, (image.shape[-2], image.shape[-1]))
+        probability = self._coarse(image, whole, network, view) * valid
+        unrolled = [probability]
+        for t in range(self.rounds if parts.has_fine else 0):
+            inner = self._ungrown_boxes(target, probability, draws, t)
+            weighted = image
+            if parts.has_saliency:
+                weights = network(probability, Part.SALIENCY.value, view).float()
+                # Times 0 instead of left out: every parameter takes part in every step, as DDP wants.
+                weighted = image * (1.0 + 0.0 * (weights - 1.0) if self.stage == TrainingStage.SEPARATE else weights)
+            probability = self._fine(weighted, inner, size, network, view)
+            unrolled.append(probability)
+        return torch.stack(unrolled, dim=1)
+
+    def _run(self, x: torch.Tensor, network: Any, part: Part, view: str) -> torch.Tensor:
+        """Probabilities of one batch of equal shape."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
+            logits = network(x, part.value, view)
+        return torch.sigmoid(logits.float())
+
+    def _coarse(self, image: torch.Tensor, whole: torch.Tensor, network: Any, view: str) -> torch.Tensor:
+        """P(0) on the canvas; slabs of equal padded shape run together."""
+        height, width = image.shape[-2:]
+        padded = grow_boxes(whole, (0, 0), self.slab_multiple)
+        pieces, order = [], []
+        for _, rows in group_by_shape(padded):
+            crops = crop_boxes(image[rows], padded[rows])
+            probability = self._run(crops, network, Part.COARSE, view)
+            # The canvas may be smaller or larger than the padded slab; a negative pad cuts.
+            pieces.append(F.pad(probability, (0, width - crops.shape[-1], 0, height - crops.shape[-2])))
+            order.append(rows)
+        return torch.cat(pieces)[torch.argsort(torch.cat(order))]
+
+    def _fine(
+        self, weighted: torch.Tensor, inner: torch.Tensor, size: torch.Tensor, network: Any, view: str
+    ) -> torch.Tensor:
+        """P(t) on the canvas; crops of equal shape run together."""
+        canvas = (weighted.shape[-2], weighted.shape[-1])
+        grown = torch.stack(
+            [
+                grow_boxes(box[None], (int(own[0]), int(own[1])), self.crop_multiple, self.min_size)[0]
+                for box, own in zip(inner, size)
+            ]
+        )
+        pieces, order = [], []
+        for _, rows in group_by_shape(grown):
+            probability = self._run(crop_boxes(weighted[rows], grown[rows]), network, Part.FINE, view)
+            pieces.append(paste_boxes(probability, grown[rows], inner[rows], canvas))
+            order.append(rows)
+        return torch.cat(pieces)[torch.argsort(torch.cat(order))]
+
+    def _ungrown_boxes(
+        self, target: torch.Tensor, probability: torch.Tensor, draws: Mapping[str, torch.Tensor], t: int
+    ) -> torch.Tensor:
+        """(B, 4) boxes of round t with margins: around truth or prediction, else the other, else the fallback."""
+        truth = bounding_boxes(target > 0.5)
+        prediction = bounding_boxes(probability.detach() >= self.threshold)
+        first, second = (prediction, truth) if self.stage == TrainingStage.JOINT else (truth, prediction)
+        boxes = torch.where(second[1][:, None], second[0], draws["fallback"])
+        boxes = torch.where(first[1][:, None], first[0], boxes)
+        return torch.stack(
+            [
+                add_margins(box[None], margin[None], (int(own[0]), int(own[1])))[0]
+                for box, margin, own in zip(boxes, draws["margins"][:, t], draws["size"])
+            ]
+        )

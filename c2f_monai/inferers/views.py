@@ -1,0 +1,188 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One view of a volume through a part of the network: slabs and crops in batches, probabilities back in the volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..utils import (
+    Part,
+    View,
+    add_crops,
+    add_margins,
+    add_slabs,
+    boxes_from_projections,
+    crop_boxes,
+    extract_label_slabs,
+    extract_slabs,
+    group_by_shape,
+    grow_boxes,
+    pad_to_multiple,
+    scale_to_unit,
+    slab_indices,
+    window_count,
+)
+
+__all__ = ["CropRule", "NetworkCaller", "coarse_view", "fine_view", "slab_boxes", "unwrap"]
+
+
+def unwrap(network: Callable) -> torch.nn.Module:
+    """The network behind DistributedDataParallel's wrapper, which hides attributes."""
+    return getattr(network, "module", network)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class CropRule:
+    """How a slab's crop is cut.
+
+    Attributes:
+        margin: frame around the minimal rectangle, pixels.
+        multiple: sides of crops and whole slices are multiples of it.
+        min_size: smallest side of a crop, pixels.
+    """
+
+    margin: int = 20
+    multiple: int = 16
+    min_size: int = 0
+
+
+@dataclass(frozen=True)
+class NetworkCaller:
+    """Calls a part of the network on its own device and precision.
+
+    Attributes:
+        network: CoarseToFineNet, scripted or wrapped.
+        device: where the network is.
+        amp_dtype: dtype of autocast around the convolutional networks; None for float32.
+        pixels_per_batch: bound on slabs times height times width of a batch.
+        window: HU window to clip and scale; None where the volume is in [0, 1].
+    """
+
+    network: Callable[..., torch.Tensor]
+    device: torch.device
+    amp_dtype: torch.dtype | None
+    pixels_per_batch: int
+    window: tuple[float, float] | None
+
+    def image(self, x: torch.Tensor) -> torch.Tensor:
+        """Network input of a piece of the volume, on the network's device."""
+        x = x.to(self.device)
+        return x.float() if self.window is None else scale_to_unit(x, self.window)
+
+    def probability(self, x: torch.Tensor, part: Part, view: View) -> torch.Tensor:
+        """Float32 probabilities (B, K * depth, h, w) of slabs or crops (B, 3, h, w)."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
+            logits = self.network(x, part.value, view.value)
+        return torch.sigmoid(logits.float())
+
+    def weights(self, prior: torch.Tensor, view: View) -> torch.Tensor:
+        """Float32 weights (B, 3, h, w) of whole slabs of the prior (B, K * depth, h, w)."""
+        return self.network(prior.to(self.device), Part.SALIENCY.value, view.value)
+
+    def batches(self, count: int, pixels: int) -> Iterator[tuple[int, int]]:
+        """Start and end of batches of slabs of so many pixels each, at least one slab a batch."""
+        size = max(1, self.pixels_per_batch // max(pixels, 1))
+        for start in range(0, count, size):
+            yield start, min(start + size, count)
+
+
+def coarse_view(
+    volume: torch.Tensor, view: View, caller: NetworkCaller, classes: int, depth: int, multiple: int
+) -> torch.Tensor:
+    """Coarse probability of every slice of one view [3.3.2].
+
+    Args:
+        volume: (H, W, D), HU or [0, 1] as ``caller.window`` says.
+        view: the view.
+        caller: the network.
+        classes: K.
+        depth: slices that a slab predicts.
+        multiple: whole slices are zero-padded at their end to multiples of it.
+
+    Returns:
+        (K, H, W, D) float32 on the volume's device: sums over the slabs that cover a slice, by their fixed count.
+    """
+    slices = volume.movedim(view.axis, 0)
+    n, height, width = slices.shape
+    total = torch.zeros((classes, n, height, width), device=volume.device)
+    for start, end in caller.batches(n, height * width):
+        # Neighbouring slabs share slices: scale each slice once, then stack.
+        low, high = max(start - 1, 0), min(end + 1, n)
+        piece = caller.image(slices[low:high])
+        slabs = extract_slabs(piece, torch.arange(start - low, end - low, device=piece.device), depth)
+        probability = caller.probability(pad_to_multiple(slabs, multiple), Part.COARSE, view)
+        centers = torch.arange(start, end, device=volume.device)
+        add_slabs(total, probability[..., :height, :width].to(volume.device), centers, depth)
+    total /= window_count(n, depth, volume.device)[None, :, None, None]
+    return total.movedim(1, view.axis + 1)
+
+
+def slab_boxes(mask: torch.Tensor, view: View, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Minimal rectangle of each slab's foreground, over its slices and all classes.
+
+    Args:
+        mask: (K, H, W, D) bool.
+        view: the view.
+        depth: slices of a slab that count.
+
+    Returns:
+        centers (N,) long of the slabs with foreground and their boxes (N, 4) long, on the CPU.
+    """
+    slices = mask.any(dim=0).movedim(view.axis, 0)
+    rows, columns = slices.any(dim=2).cpu(), slices.any(dim=1).cpu()
+    window = slab_indices(torch.arange(rows.shape[0]), rows.shape[0], depth)
+    boxes, found = boxes_from_projections(rows[window].any(dim=1), columns[window].any(dim=1))
+    centers = torch.nonzero(found).flatten()
+    return centers, boxes[centers]
+
+
+def fine_view(
+    volume: torch.Tensor,
+    prior: torch.Tensor | None,
+    mask: torch.Tensor,
+    view: View,
+    caller: NetworkCaller,
+    depth: int,
+    rule: CropRule,
+) -> torch.Tensor:
+    """Fine probability of one view: each slab with foreground, cropped around it [3.3.2, 3.4].
+
+    Args:
+        volume: (H, W, D), HU or [0, 1] as ``caller.window`` says.
+        prior: (K, H, W, D) what the saliency transformation sees; None where there is none.
+        mask: (K, H, W, D) bool, what the boxes are taken around.
+        view: the view.
+        caller: the network.
+        depth: slices that a slab predicts.
+        rule: margin and growth of the boxes.
+
+    Returns:
+        (K, H, W, D) float32 on the volume's device, zero outside the ungrown boxes.
+    """
+    slices = volume.movedim(view.axis, 0)
+    n, height, width = slices.shape
+    total = torch.zeros((mask.shape[0], n, height, width), device=volume.device)
+    prior_slices = None if prior is None else prior.movedim(view.axis + 1, 1)
+    centers, boxes = slab_boxes(mask, view, depth)
+    inner = add_margins(boxes, rule.margin, (height, width))
+    grown = grow_boxes(inner, (height, width), rule.multiple, rule.min_size)
+    for shape, group in group_by_shape(grown):
+        # The prior's whole slabs pass through g, so they bound the batch where there is one.
+        pixels = shape[0] * shape[1] if prior is None else max(shape[0] * shape[1], height * width)
+        for start, end in caller.batches(len(group), pixels):
+            index = group[start:end]
+            slabs = extract_slabs(slices, centers[index].to(volume.device), depth)
+            crops = caller.image(crop_boxes(slabs, grown[index]))
+            if prior_slices is not None:
+                seen = extract_label_slabs(prior_slices, centers[index].to(prior_slices.device), depth)
+                # g sees the whole slab and is cropped afterwards: near the crop's border it depends on what is beyond.
+                crops = crops * crop_boxes(caller.weights(seen, view), grown[index])
+            probability = caller.probability(crops, Part.FINE, view).to(volume.device)
+            add_crops(total, probability, centers[index], grown[index], inner[index], depth)
+    total /= window_count(n, depth, volume.device)[None, :, None, None]
+    return total.movedim(1, view.axis + 1)

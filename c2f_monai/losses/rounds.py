@@ -1,0 +1,81 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Loss over the coarse result and the rounds of refinement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from monai.losses import DiceLoss
+from torch.nn.modules.loss import _Loss
+
+__all__ = ["RoundsLoss", "round_weights"]
+
+
+def round_weights(rounds: int) -> list[float]:
+    """Weights of the coarse result and T rounds: 2 * l0 = l1 = ... = lT = 2 / (2T + 1), summing to 1 [3.4].
+
+    Args:
+        rounds: T >= 0.
+    """
+    return [1.0 / (2 * rounds + 1)] + [2.0 / (2 * rounds + 1)] * rounds
+
+
+class RoundsLoss(_Loss):
+    """
+    Weighted sum over rounds of the soft DSC loss 1 - 2 sum(YP) / (sum Y + sum P) [3.4].
+
+    Each slab and class is one sample of the soft DSC: one sum over its pixels and its slices, no squares. Samples and
+    classes are averaged, views are added: no parameter belongs to two views, so each trains as if it were alone.
+
+    Based on: Zhou et al., "2D-Based Coarse-to-Fine Approaches for Small Target Segmentation in Abdominal CT Scans",
+    2019.
+
+    Args:
+        depth: slices that a slab predicts (3 or 1).
+        batch: sum over the slabs of a batch before dividing. The paper's loss (False) has almost no gradient on slabs
+            without target; with True they suppress false positives.
+        smooth: added to numerator and denominator (1e-6 in the original code): empty slices give no NaN.
+    """
+
+    def __init__(self, depth: int = 3, batch: bool = False, smooth: float = 1e-6) -> None:
+        super().__init__()
+        self.depth = depth
+        self.dice = DiceLoss(smooth_nr=smooth, smooth_dr=smooth, batch=batch)
+        #: Unweighted loss of each round, (T + 1,), of the latest call, by view; for logs.
+        self.rounds: dict[str, torch.Tensor] = {}
+
+    def forward(self, pred: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """
+        Args:
+            pred: for each view (B, T + 1, K * depth, h, w) probabilities, class-major.
+            target: for each view (B, K * depth, h, w) in {0, 1}.
+
+        Returns:
+            scalar.
+
+        Raises:
+            ValueError: when the views or the shapes of ``pred`` and ``target`` differ.
+        """
+        if pred.keys() != target.keys():
+            raise ValueError(f"pred has the views {list(pred)} but target has {list(target)}.")
+        total: list[torch.Tensor] = []
+        self.rounds = {}
+        for view, probabilities in pred.items():
+            losses = self._view_losses(probabilities, target[view])
+            weights = losses.new_tensor(round_weights(len(losses) - 1))
+            self.rounds[view] = losses.detach()
+            total.append((losses * weights).sum())
+        return torch.stack(total).sum()
+
+    def _view_losses(self, probabilities: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """(T + 1,) losses of one view."""
+        if probabilities.dim() != 5 or probabilities[:, 0].shape != target.shape:
+            raise ValueError(
+                f"pred must have shape (B, T + 1, channels, h, w) and target (B, channels, h, w), "
+                f"got {tuple(probabilities.shape)} and {tuple(target.shape)}."
+            )
+        # (B, K * depth, h, w) -> (B, K, depth, h, w): DiceLoss sums over all axes behind the class.
+        truth = target.float().unflatten(1, (-1, self.depth))
+        return torch.stack([self.dice(p.float().unflatten(1, (-1, self.depth)), truth) for p in probabilities.unbind(1)])

@@ -1,0 +1,132 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of one case: a predicted mask against its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.metrics import compute_hausdorff_distance
+from monai.transforms import LoadImage
+
+from c2f_monai.utils import dice_coefficient
+
+__all__ = ["CaseScore", "hausdorff95", "read_mask", "score_files", "score_masks"]
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """Scores of one case. ``None`` stands for a score that does not exist.
+
+    Attributes:
+        dsc: Dice-Sorensen coefficient; None when both masks are empty, a case to be reported apart.
+        hd95: 95th percentile of the symmetric surface distance in mm; None when a mask is empty.
+        voxels: foreground voxels of the prediction.
+        label_voxels: foreground voxels of the truth.
+        ml: volume of the prediction in millilitres.
+    """
+
+    dsc: float | None
+    hd95: float | None
+    voxels: int
+    label_voxels: int
+    ml: float
+
+
+def hausdorff95(pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float]) -> float | None:
+    """95 % Hausdorff distance of two boolean (H, W, D) masks; the larger of the two directed percentiles.
+
+    Args:
+        pred: prediction.
+        label: truth.
+        spacing: voxel size in mm for each axis.
+
+    Returns:
+        The distance in mm, None when one of the masks is empty.
+    """
+    if not (pred.any() and label.any()):
+        return None
+    masks = [mask[_box(pred | label)][None, None] for mask in (pred, label)]
+    distance = compute_hausdorff_distance(*masks, include_background=True, percentile=95, spacing=list(spacing))
+    return float(distance)
+
+
+def score_masks(pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float]) -> CaseScore:
+    """Score a boolean (H, W, D) prediction against the truth on the same grid.
+
+    Args:
+        pred: prediction.
+        label: truth, of the same shape.
+        spacing: voxel size in mm for each axis.
+
+    Raises:
+        ValueError: When the shapes differ.
+    """
+    if pred.shape != label.shape:
+        raise ValueError(f"prediction and label differ in shape, {tuple(pred.shape)} and {tuple(label.shape)}.")
+    voxels, label_voxels = int(pred.sum()), int(label.sum())
+    return CaseScore(
+        dsc=dice_coefficient(pred, label) if voxels + label_voxels else None,
+        hd95=hausdorff95(pred, label, spacing),
+        voxels=voxels,
+        label_voxels=label_voxels,
+        ml=voxels * float(np.prod(spacing)) / 1000,
+    )
+
+
+def read_mask(path: str | Path, values: Sequence[int] = (1,)) -> tuple[torch.Tensor, torch.Tensor]:
+    """Read a mask file of any format that MONAI reads.
+
+    Args:
+        path: the file.
+        values: label values that are foreground. Defaults to 1 alone.
+
+    Returns:
+        The boolean (H, W, D) mask and its (4, 4) affine to RAS millimetres.
+
+    Raises:
+        ValueError: When the file cannot be read or is not one 3D volume.
+    """
+    try:
+        image = LoadImage(image_only=True, dtype=None)(path)
+    except Exception as error:  # readers raise whatever their library does
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"cannot read the mask {path}: {reason[-1]}") from error
+    assert isinstance(image, MetaTensor)
+    if image.ndim != 3:
+        raise ValueError(f"{path} is not a 3D mask: its shape is {tuple(image.shape)}.")
+    mask = torch.isin(image.as_tensor(), torch.as_tensor(values).to(image.dtype))
+    return mask, torch.as_tensor(image.affine, dtype=torch.float64)
+
+
+def score_files(pred: str | Path, label: str | Path, values: Sequence[int] = (1,)) -> CaseScore:
+    """Score a mask file against a label file on the same grid.
+
+    Args:
+        pred: predicted mask.
+        label: truth.
+        values: label values that are foreground, in both files. Defaults to 1 alone.
+
+    Raises:
+        ValueError: When a file cannot be read, or shape or affine (beyond a hundredth of a voxel at any corner) differ.
+    """
+    (mask, affine), (truth, truth_affine) = read_mask(pred, values), read_mask(label, values)
+    if mask.shape != truth.shape:
+        raise ValueError(f"{pred} and {label} differ in shape, {tuple(mask.shape)} and {tuple(truth.shape)}.")
+    spacing = truth_affine[:3, :3].norm(dim=0)
+    corner = torch.tensor([*truth.shape, 1], dtype=torch.float64)
+    # The largest move of a corner in mm is bounded by the sum over the axes of |difference| x extent.
+    shift = float(((affine - truth_affine).abs() @ corner)[:3].max())
+    if shift > 0.01 * float(spacing.min()):
+        raise ValueError(f"{pred} and {label} lie on different grids: a corner differs by up to {shift:.3g} mm.")
+    return score_masks(mask, truth, spacing.tolist())
+
+
+def _box(mask: torch.Tensor) -> tuple[slice, ...]:
+    hits = mask.nonzero()
+    return tuple(slice(int(a), int(b) + 1) for a, b in zip(hits.amin(dim=0), hits.amax(dim=0), strict=True))

@@ -1,0 +1,65 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Reading of per-case CSV files, as evaluation and the ``score`` command write them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["CaseRow", "read_cases"]
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """One row of a per-case CSV file: the case, its group (empty if none) and the file's other columns as text."""
+
+    case: str
+    group: str
+    values: dict[str, str]
+
+    def number(self, column: str) -> float | None:
+        """Value of a column; None when the column is absent or its value empty or not finite.
+
+        Raises:
+            ValueError: When the value is not a number.
+        """
+        text = self.values.get(column) or ""
+        try:
+            value = float(text) if text.strip() else math.nan
+        except ValueError as error:
+            raise ValueError(f"the case {self.case} has {text!r} for a {column}, which is not a number.") from error
+        return value if math.isfinite(value) else None
+
+
+def read_cases(path: str | Path, columns: Sequence[str] = ()) -> dict[str, CaseRow]:
+    """Rows of a per-case CSV file by case, in the file's order.
+
+    Args:
+        path: the file; it has a column ``case`` and perhaps ``group``.
+        columns: further columns that it must have. Defaults to none.
+
+    Raises:
+        ValueError: When the file cannot be read, lacks a column or has no cases, or a case occurs twice.
+    """
+    try:
+        with Path(path).open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows, present = list(reader), reader.fieldnames or []
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}.") from error
+    for column in ("case", *columns):
+        if column not in present:
+            raise ValueError(f"{path} has no column {column}; it has {', '.join(present) or 'none'}.")
+    if not rows:
+        raise ValueError(f"{path} has no cases.")
+    cases: dict[str, CaseRow] = {}
+    for row in rows:
+        name = row["case"]
+        if name in cases:
+            raise ValueError(f"{path} has the case {name} twice.")
+        cases[name] = CaseRow(name, row.get("group") or "", row)
+    return cases

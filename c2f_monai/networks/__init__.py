@@ -1,0 +1,11 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Networks: backbone, saliency transformation, and the coarse-to-fine network that holds them."""
+
+from __future__ import annotations
+
+from .coarse_to_fine import CoarseToFineNet, CoarseToFineView
+from .fcn8s import FCN8s
+from .saliency import SaliencyTransform
+
+__all__ = ["CoarseToFineNet", "CoarseToFineView", "FCN8s", "SaliencyTransform"]

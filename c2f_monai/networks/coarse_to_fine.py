@@ -1,0 +1,171 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The three parts f_C, g and f_F of each view, and nothing else: slabs go in and come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn as nn
+
+from ..utils import View, add_slabs, check_depth, extract_slabs, pad_to_multiple, window_count
+
+__all__ = ["CoarseToFineNet", "CoarseToFineView"]
+
+
+class CoarseToFineView(nn.Module):
+    """
+    Networks of one view: coarse f_C, saliency g and fine f_F of P(0) = f_C(X), P(t) = f_F(Crop[X * g(P(t-1))]) [3.4].
+
+    Args:
+        coarse: makes f_C, a 2D network from 3 channels to ``out_channels * depth`` logits.
+        fine: makes f_F of the same form; None for a coarse network alone.
+        saliency: makes g, from ``out_channels * depth`` probabilities to 3 weights; None for the step-wise approach.
+    """
+
+    def __init__(
+        self,
+        coarse: Callable[[], nn.Module],
+        fine: Callable[[], nn.Module] | None = None,
+        saliency: Callable[[], nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        self.coarse = coarse()
+        self.fine = None if fine is None else fine()
+        self.saliency = None if saliency is None else saliency()
+
+    def forward(self, inputs: torch.Tensor, part: str) -> torch.Tensor:
+        """
+        Args:
+            inputs: (B, 3, h, w) slabs or crops in [0, 1]; for the part "saliency" (B, K * depth, h, w) probabilities.
+            part: "coarse", "saliency" or "fine".
+
+        Returns:
+            (B, K * depth, h, w) logits; for "saliency" (B, 3, h, w) float32 weights.
+
+        Raises:
+            ValueError: for an unknown part or one this network does not have.
+        """
+        if part == "coarse":
+            return self.coarse(inputs)
+        if part == "fine":
+            if self.fine is not None:
+                return self.fine(inputs)
+        elif part == "saliency":
+            if self.saliency is not None:
+                # The weights multiply the image: float32 even where the networks run in 16 bits.
+                if torch.jit.is_scripting():
+                    return self.saliency(inputs.float())
+                with torch.autocast(inputs.device.type, enabled=False):
+                    return self.saliency(inputs.float())
+        raise ValueError(f"part must be one that the network has of coarse, saliency and fine, got '{part}'.")
+
+
+class CoarseToFineNet(nn.Module):
+    """
+    Coarse-to-fine networks of up to three views, for small targets in CT.
+
+    The network never crops and knows no volume: :py:class:`c2f_monai.inferers.CoarseToFineInferer` cuts slabs, crops
+    and fuses. Called with a volume it returns the fused COARSE probability, for consumers that know no such inferer.
+
+    Based on: Zhou et al., "2D-Based Coarse-to-Fine Approaches for Small Target Segmentation in Abdominal CT Scans",
+    2019.
+
+    Args:
+        coarse: makes one 2D network f_C from 3 to ``out_channels * depth`` channels; called once for each view.
+        fine: makes one f_F of the same form; None leaves the fine stage out.
+        saliency: makes one g from ``out_channels * depth`` to 3 channels; None is the step-wise approach.
+        views: any non-empty subset of "sagittal", "coronal", "axial".
+        out_channels: number K of target classes.
+        depth: slices that a slab predicts, 3, or 1 for the single-slice variant.
+        size_divisor: whole slices are zero-padded at their end to multiples of it when a volume is given.
+        slabs_per_batch: slabs that run at once when a volume is given.
+
+    Raises:
+        ValueError: for unknown, repeated or no views, ``depth`` other than 3 and 1, or counts below 1.
+    """
+
+    def __init__(
+        self,
+        coarse: Callable[[], nn.Module],
+        fine: Callable[[], nn.Module] | None = None,
+        saliency: Callable[[], nn.Module] | None = None,
+        views: Sequence[str] = tuple(View),
+        out_channels: int = 1,
+        depth: int = 3,
+        size_divisor: int = 16,
+        slabs_per_batch: int = 16,
+    ) -> None:
+        super().__init__()
+        names = [View(view).value for view in views]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"views must be different names out of {[v.value for v in View]}, got {list(views)}.")
+        for name, value in (("out_channels", out_channels), ("size_divisor", size_divisor)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        if slabs_per_batch < 1:
+            raise ValueError(f"slabs_per_batch must be at least 1, got {slabs_per_batch}.")
+        if saliency is not None and fine is None:
+            raise ValueError("saliency needs a fine network: give fine, or leave saliency out.")
+        self.view_names = names
+        self.has_fine: bool = fine is not None
+        self.has_saliency: bool = saliency is not None
+        self.out_channels = out_channels
+        self.depth = check_depth(depth)
+        self.size_divisor = size_divisor
+        self.slabs_per_batch = slabs_per_batch
+        self.views = nn.ModuleDict({name: CoarseToFineView(coarse, fine, saliency) for name in names})
+
+    def forward(self, inputs: torch.Tensor, part: str = "", view: str = "") -> torch.Tensor:
+        """
+        Args:
+            inputs: slabs or crops (B, 3, h, w) in [0, 1] for the parts "coarse" and "fine"; probabilities
+                (B, K * depth, h, w) for "saliency"; without a part a volume (B, 1, H, W, D) in [0, 1], RAS.
+            part: "coarse", "saliency", "fine", or empty for a volume.
+            view: name of one of this network's views; empty for a volume.
+
+        Returns:
+            (B, K * depth, h, w) logits, class-major; for "saliency" (B, 3, h, w) weights; for a volume
+            (B, K, H, W, D), the mean of the views' coarse probabilities: the coarse answer only.
+
+        Raises:
+            ValueError: for an unknown part or view, or a part whose network gives another number of channels.
+        """
+        if part == "":
+            return self._coarse_volume(inputs)
+        for name, network in self.views.items():
+            if name == view:
+                output = network(inputs, part)
+                expected = 3 if part == "saliency" else self.out_channels * self.depth
+                if output.shape[1] != expected:
+                    raise ValueError(
+                        f"the {part} network must give {expected} channels, got {output.shape[1]}: "
+                        "set its out_channels to classes times slab depth."
+                    )
+                return output
+        raise ValueError(f"view must be one of {self.view_names}, got '{view}'.")
+
+    def _coarse_volume(self, volume: torch.Tensor) -> torch.Tensor:
+        if volume.dim() != 5 or volume.shape[1] != 1:
+            raise ValueError(f"a volume must have shape (B, 1, H, W, D), got {list(volume.shape)}.")
+        fused = torch.zeros(
+            [volume.shape[0], self.out_channels, volume.shape[2], volume.shape[3], volume.shape[4]],
+            device=volume.device,
+        )
+        for name, network in self.views.items():
+            axis = 0 if name == "sagittal" else (1 if name == "coronal" else 2)
+            for case in range(volume.shape[0]):
+                slices = volume[case, 0].movedim(axis, 0)
+                total = torch.zeros(
+                    [self.out_channels, slices.shape[0], slices.shape[1], slices.shape[2]], device=volume.device
+                )
+                for start in range(0, slices.shape[0], self.slabs_per_batch):
+                    end = min(start + self.slabs_per_batch, slices.shape[0])
+                    centers = torch.arange(start, end, device=volume.device)
+                    slabs = pad_to_multiple(extract_slabs(slices, centers, self.depth), self.size_divisor)
+                    logits = network(slabs, "coarse")[:, :, : slices.shape[1], : slices.shape[2]]
+                    add_slabs(total, torch.sigmoid(logits.float()), centers, self.depth)
+                count = window_count(slices.shape[0], self.depth, volume.device)
+                fused[case] += (total / count[None, :, None, None]).movedim(1, axis + 1)
+        return fused / len(self.views)

@@ -1,0 +1,182 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""FCN-8s on the layout of the 16-layer VGGNet, at any width."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+import torch.nn as nn
+from monai.networks.layers.utils import get_norm_layer
+
+__all__ = ["FCN8s", "bilinear_kernel"]
+
+#: (channels as a multiple of the width, number of 3x3 convolutions) of VGG-16's five blocks.
+VGG16_BLOCKS = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
+ORIGINAL_PADDING = 100
+
+
+def bilinear_kernel(size: int) -> torch.Tensor:
+    """Kernel of a bilinear up-sampling by ceil(size / 2).
+
+    Returns:
+        (size, size) float32.
+    """
+    factor = (size + 1) // 2
+    center = factor - 1.0 if size % 2 else factor - 0.5
+    line = 1.0 - (torch.arange(size, dtype=torch.float32) - center).abs() / factor
+    return torch.outer(line, line)
+
+
+def _crop_like(x: torch.Tensor, like: torch.Tensor, offset: int) -> torch.Tensor:
+    """The part of a map that starts at an offset and has the height and width of another map."""
+    return x[:, :, offset : offset + like.shape[2], offset : offset + like.shape[3]]
+
+
+class FCN8s(nn.Module):
+    """
+    FCN-8s: VGG-16 features, class scores from fc7, pool4 and pool3, up-sampled in three steps [3.3.1].
+
+    Size-preserving for every h, w >= 1: poolings round up, and every up-sampled map is cropped to the map it joins.
+
+    Based on: Long et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015;
+    Zhou et al., "2D-Based Coarse-to-Fine Approaches for Small Target Segmentation in Abdominal CT Scans", 2019.
+
+    Args:
+        in_channels: channels of the input, 3 for a slab of three slices.
+        out_channels: channels of the logits, 3 for one class on a slab of three slices.
+        width: channels of the first block; 64 is the published network.
+        fc_channels: channels of fc6 and fc7; 4096 is published.
+        fc_kernel_size: odd kernel of fc6; 7 is published.
+        dropout: probability after fc6 and fc7.
+        dropout_by_channel: drop whole channels (PyTorch port) instead of elements (Caffe).
+        norm: MONAI normalisation name or (name, arguments), such as "batch"; None as published.
+        padding: "same", or 100: the original's padding of conv1_1 (fc6 then pads nothing), for imported weights.
+        score_init: "zero" (PyTorch port) or "xavier" (Caffe RSTN) start of the score layers.
+        freeze_upsampling: keep the bilinear kernels fixed, as the original code does.
+
+    Raises:
+        ValueError: for sizes below 1, an even ``fc_kernel_size``, or an unknown ``padding`` or ``score_init``.
+    """
+
+    # Offsets that align pool4, pool3 and the output when conv1_1 pads by 100 and nothing else pads.
+    __constants__ = ["crop_pool4", "crop_pool3", "crop_output"]
+    crop_pool4, crop_pool3, crop_output = 5, 9, 31
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        width: int = 64,
+        fc_channels: int = 4096,
+        fc_kernel_size: int = 7,
+        dropout: float = 0.5,
+        dropout_by_channel: bool = False,
+        norm: str | Sequence | None = None,
+        padding: str | int = "same",
+        score_init: str = "zero",
+        freeze_upsampling: bool = True,
+    ) -> None:
+        super().__init__()
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("width", width)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        if fc_channels < 1 or fc_kernel_size < 1 or fc_kernel_size % 2 == 0:
+            raise ValueError(
+                f"fc_channels must be positive and fc_kernel_size odd, got {fc_channels} and {fc_kernel_size}."
+            )
+        if padding not in ("same", ORIGINAL_PADDING):
+            raise ValueError(f"padding must be 'same' or {ORIGINAL_PADDING}, got {padding!r}.")
+        if score_init not in ("zero", "xavier"):
+            raise ValueError(f"score_init must be 'zero' or 'xavier', got {score_init!r}.")
+        self.original_padding = padding == ORIGINAL_PADDING
+        first_padding = ORIGINAL_PADDING if self.original_padding else 1
+        blocks, channels = [], in_channels
+        for number, (multiple, convolutions) in enumerate(VGG16_BLOCKS, start=1):
+            blocks.append(
+                self._block(number, channels, multiple * width, convolutions, norm, first_padding if number == 1 else 1)
+            )
+            channels = multiple * width
+        self.block1, self.block2, self.block3, self.block4, self.block5 = blocks
+        # A pooling that rounds up keeps the last row and column of odd sizes.
+        self.pool = nn.MaxPool2d(2, stride=2, ceil_mode=True)
+        drop = nn.Dropout2d if dropout_by_channel else nn.Dropout
+        fc_padding = 0 if self.original_padding else fc_kernel_size // 2
+        self.fc = nn.Sequential(
+            OrderedDict(
+                fc6=nn.Conv2d(channels, fc_channels, fc_kernel_size, padding=fc_padding),
+                relu6=nn.ReLU(inplace=True),
+                drop6=drop(float(dropout)),
+                fc7=nn.Conv2d(fc_channels, fc_channels, 1),
+                relu7=nn.ReLU(inplace=True),
+                drop7=drop(float(dropout)),
+            )
+        )
+        self.score_fr = nn.Conv2d(fc_channels, out_channels, 1)
+        self.score_pool4 = nn.Conv2d(8 * width, out_channels, 1)
+        self.score_pool3 = nn.Conv2d(4 * width, out_channels, 1)
+        trim = 0 if self.original_padding else 1
+        self.upscore2 = nn.ConvTranspose2d(out_channels, out_channels, 4, stride=2, padding=trim, bias=False)
+        self.upscore_pool4 = nn.ConvTranspose2d(out_channels, out_channels, 4, stride=2, padding=trim, bias=False)
+        self.upscore8 = nn.ConvTranspose2d(out_channels, out_channels, 16, stride=8, padding=4 * trim, bias=False)
+        self._initialise(score_init, freeze_upsampling)
+
+    @staticmethod
+    def _block(
+        number: int, in_channels: int, out_channels: int, convolutions: int, norm: str | Sequence | None, padding: int
+    ) -> nn.Sequential:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for i in range(1, convolutions + 1):
+            layers[f"conv{number}_{i}"] = nn.Conv2d(
+                in_channels if i == 1 else out_channels,
+                out_channels,
+                3,
+                padding=padding if i == 1 else 1,
+                bias=norm is None,
+            )
+            if norm is not None:
+                layers[f"norm{number}_{i}"] = get_norm_layer(norm, spatial_dims=2, channels=out_channels)
+            layers[f"relu{number}_{i}"] = nn.ReLU(inplace=True)
+        return nn.Sequential(layers)
+
+    def _initialise(self, score_init: str, freeze_upsampling: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.ConvTranspose2d):
+                with torch.no_grad():
+                    module.weight.zero_()
+                    kernel = bilinear_kernel(module.kernel_size[0])
+                    for channel in range(module.in_channels):
+                        module.weight[channel, channel] = kernel
+                module.weight.requires_grad_(not freeze_upsampling)
+            elif isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for score in (self.score_fr, self.score_pool4, self.score_pool3):
+            if score_init == "zero":
+                nn.init.zeros_(score.weight)
+            else:
+                nn.init.xavier_uniform_(score.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            x: (B, in_channels, h, w), any h, w >= 1.
+
+        Returns:
+            logits (B, out_channels, h, w).
+        """
+        pool3 = self.pool(self.block3(self.pool(self.block2(self.pool(self.block1(x))))))
+        pool4 = self.pool(self.block4(pool3))
+        score = self.score_fr(self.fc(self.pool(self.block5(pool4))))
+        if self.original_padding:
+            up4 = self.upscore2(score)
+            score4 = up4 + _crop_like(self.score_pool4(pool4), up4, self.crop_pool4)
+            up3 = self.upscore_pool4(score4)
+            score3 = up3 + _crop_like(self.score_pool3(pool3), up3, self.crop_pool3)
+            return _crop_like(self.upscore8(score3), x, self.crop_output)
+        score4 = _crop_like(self.upscore2(score), pool4, 0) + self.score_pool4(pool4)
+        score3 = _crop_like(self.upscore_pool4(score4), pool3, 0) + self.score_pool3(pool3)
+        return _crop_like(self.upscore8(score3), x, 0)

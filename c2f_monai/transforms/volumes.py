@@ -1,0 +1,201 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of volumes, choice of label values and label maps: the two ends of the pre- and post-processing."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from monai.utils import ensure_tuple
+
+__all__ = [
+    "CheckSameGridd",
+    "CheckVolumed",
+    "SelectLabeld",
+    "ToLabelMapd",
+    "check_volume",
+    "select_label",
+    "source_of",
+    "to_label_map",
+]
+
+
+def source_of(volume: torch.Tensor) -> str:
+    """The file that a volume was read from, "volume" when it carries no file name: for messages."""
+    name = volume.meta.get("filename_or_obj") if isinstance(volume, MetaTensor) else None
+    return str(name) if name else "volume"
+
+
+def check_volume(volume: torch.Tensor) -> None:
+    """Refuse what cannot be segmented as one CT.
+
+    Args:
+        volume: (1, H, W, D) image.
+
+    Raises:
+        ValueError: When it has another number of axes or channels, an empty axis, or voxels that are NaN or infinite.
+    """
+    name, shape = source_of(volume), tuple(volume.shape)
+    if len(shape) != 4:
+        raise ValueError(f"{name}: one 3D volume is needed, its shape without the channel is {shape[1:]}.")
+    if shape[0] != 1:
+        raise ValueError(f"{name}: one channel is needed, it has {shape[0]}.")
+    if 0 in shape:
+        raise ValueError(f"{name}: no axis may be empty, its shape is {shape[1:]}.")
+    # One slice at a time: isfinite on a whole volume makes several copies of it.
+    bad = sum(int((~torch.isfinite(image)).sum()) for image in torch.as_tensor(volume)[0].unbind(0))
+    if bad:
+        raise ValueError(f"{name}: {bad} voxels are NaN or infinite; replace them, for instance by -1024 HU.")
+
+
+def select_label(label: torch.Tensor, values: int | Sequence[int]) -> torch.Tensor:
+    """Binary mask of the voxels that have one of the values, in the type of ``label``.
+
+    Args:
+        label: label map of any shape.
+        values: label values of the target. Several are joined (an organ and the neoplasm inside it [3.3.3]).
+    """
+    wanted = torch.as_tensor(ensure_tuple(values), device=label.device)
+    return torch.isin(label, wanted.to(label.dtype)).to(label.dtype)
+
+
+def to_label_map(probability: torch.Tensor, values: int | Sequence[int], threshold: float = 0.5) -> torch.Tensor:
+    """Label map of probabilities; a voxel that several classes claim goes to the most probable one [3.6].
+
+    Args:
+        probability: (K, H, W, D) probabilities.
+        values: label value of each of the K classes, 1 to 255.
+        threshold: a class claims the voxels with at least this probability. Defaults to 0.5.
+
+    Returns:
+        (1, H, W, D) uint8 map, 0 is background.
+
+    Raises:
+        ValueError: When there is not one value for each class.
+    """
+    values = _label_values(values)
+    if len(values) != probability.shape[0]:
+        raise ValueError(f"{probability.shape[0]} classes need as many label values, got {list(values)}.")
+    if len(values) == 1:  # the usual case, without a float copy of a volume at full resolution
+        return (probability >= threshold).to(torch.uint8) * values[0]
+    best, index = torch.as_tensor(probability).max(dim=0, keepdim=True)
+    names = torch.as_tensor(values, dtype=torch.uint8, device=probability.device)
+    labels = torch.where(best >= threshold, names[index], torch.zeros_like(names[index]))
+    return MetaTensor(labels, meta=probability.meta) if isinstance(probability, MetaTensor) else labels
+
+
+class CheckVolumed(MapTransform):
+    """Apply :func:`check_volume` to the (1, H, W, D) volumes at ``keys``; nothing is changed."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            check_volume(out[key])
+        return out
+
+
+class CheckSameGridd(MapTransform):
+    """Refuse volumes that do not lie on the grid of a reference volume; nothing is changed.
+
+    Args:
+        keys: keys of the volumes, for instance the label.
+        reference_key: key of the volume to compare with. Defaults to "image".
+        tolerance: largest difference of the affines in mm for one voxel step or the origin. Defaults to 0.1.
+        allow_missing_keys: whether a missing key is passed over. Defaults to False.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        reference_key: str = "image",
+        tolerance: float = 0.1,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.reference_key = reference_key
+        self.tolerance = tolerance
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        reference = out[self.reference_key]
+        for key in self.key_iterator(out):
+            volume = out[key]
+            if volume.shape[-3:] != reference.shape[-3:]:
+                raise ValueError(
+                    f"{source_of(volume)} has the shape {tuple(volume.shape[-3:])}, "
+                    f"{source_of(reference)} {tuple(reference.shape[-3:])}: they must lie on the same grid."
+                )
+            if isinstance(volume, MetaTensor) and isinstance(reference, MetaTensor):
+                apart = float((volume.affine - reference.affine).abs().max())
+                if apart > self.tolerance:
+                    raise ValueError(
+                        f"{source_of(volume)} and {source_of(reference)} have affines that differ by "
+                        f"{apart:.3g} mm: they must lie on the same grid."
+                    )
+        return out
+
+
+class SelectLabeld(MapTransform):
+    """Apply :func:`select_label` to the label maps at ``keys``.
+
+    Args:
+        keys: keys of the label maps.
+        values: label value of the target, or several values that are joined.
+        allow_missing_keys: whether a missing key is passed over. Defaults to False.
+    """
+
+    def __init__(self, keys: KeysCollection, values: int | Sequence[int], allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.values = _label_values(values)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            out[key] = select_label(out[key], self.values)
+        return out
+
+
+class ToLabelMapd(MapTransform):
+    """Apply :func:`to_label_map` to the probabilities at ``keys``.
+
+    Args:
+        keys: keys of the probabilities.
+        values: label value of each class.
+        threshold: smallest probability of foreground. Defaults to 0.5.
+        allow_missing_keys: whether a missing key is passed over. Defaults to False.
+
+    Raises:
+        ValueError: When a label value does not fit 8 bits, or the threshold lies outside (0, 1].
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        values: int | Sequence[int] = 1,
+        threshold: float = 0.5,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold must lie in (0, 1], got {threshold}.")
+        self.values = _label_values(values)
+        self.threshold = threshold
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        out = dict(data)
+        for key in self.key_iterator(out):
+            out[key] = to_label_map(out[key], self.values, self.threshold)
+        return out
+
+
+def _label_values(values: int | Sequence[int]) -> tuple[int, ...]:
+    checked = ensure_tuple(values)
+    if not checked or not all(isinstance(v, (int, np.integer)) and 1 <= v <= 255 for v in checked):
+        raise ValueError(f"label values must be whole numbers from 1 to 255, got {values!r}.")
+    return tuple(int(v) for v in checked)

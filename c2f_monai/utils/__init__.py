@@ -1,0 +1,55 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Names, geometry and intensities: what every other room builds on."""
+
+from __future__ import annotations
+
+from .boxes import (
+    add_margins,
+    bounding_boxes,
+    boxes_from_projections,
+    crop_boxes,
+    group_by_shape,
+    grow_boxes,
+    inside_boxes,
+    pad_to_multiple,
+    paste_boxes,
+)
+from .enums import Fusion, Part, Prior, Reference, StopReason, View
+from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
+from .naming import IMAGE_SUFFIXES, case_name
+from .overlap import dice_coefficient
+from .precision import check_amp_dtype
+from .slabs import add_crops, add_slabs, check_depth, extract_label_slabs, extract_slabs, slab_indices, window_count
+
+__all__ = [
+    "DEFAULT_WINDOW",
+    "Fusion",
+    "Part",
+    "Prior",
+    "Reference",
+    "StopReason",
+    "View",
+    "add_crops",
+    "add_margins",
+    "add_slabs",
+    "bounding_boxes",
+    "boxes_from_projections",
+    "IMAGE_SUFFIXES",
+    "case_name",
+    "check_amp_dtype",
+    "check_depth",
+    "check_window",
+    "crop_boxes",
+    "dice_coefficient",
+    "extract_label_slabs",
+    "extract_slabs",
+    "group_by_shape",
+    "grow_boxes",
+    "inside_boxes",
+    "pad_to_multiple",
+    "paste_boxes",
+    "scale_to_unit",
+    "slab_indices",
+    "window_count",
+]

@@ -1,0 +1,201 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Boxes in slices: mask -> box -> margin -> growth -> crop, and back. Vectorised over slabs, on any device.
+
+A box is (top, left, bottom, right), half-open, in pixels of its slice. Two boxes belong to a crop::
+
+    ungrown   minimal rectangle + margin, clipped at the slice's border: outside it the answer is background
+    grown     the ungrown box with sides raised to multiples, so that networks with strides take it and equal shapes
+              can share a batch; it is filled with real pixels of its own slab, zeros only where the slice is smaller
+
+    |--------------- slice ---------------|
+            |---grown (multiple 16)---|
+               |-ungrown-|   <- minimal rectangle + margin
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+__all__ = [
+    "add_margins",
+    "bounding_boxes",
+    "boxes_from_projections",
+    "crop_boxes",
+    "group_by_shape",
+    "grow_boxes",
+    "inside_boxes",
+    "pad_to_multiple",
+    "paste_boxes",
+]
+
+
+def _extent(present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """First and last + 1 position of the true entries of each row of (N, length)."""
+    length = present.shape[1]
+    first = present.to(torch.uint8).argmax(dim=1)
+    last = length - present.flip(1).to(torch.uint8).argmax(dim=1)
+    return first, last
+
+
+def boxes_from_projections(rows: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Minimal rectangles from a mask's projections.
+
+    Args:
+        rows: (N, h) bool, rows with foreground.
+        columns: (N, w) bool, columns with foreground.
+
+    Returns:
+        boxes (N, 4) long, all zero where there is no foreground, and found (N,) bool.
+    """
+    top, bottom = _extent(rows)
+    left, right = _extent(columns)
+    found = rows.any(dim=1)
+    return torch.stack([top, left, bottom, right], dim=1) * found[:, None], found
+
+
+def bounding_boxes(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Minimal rectangle of each slab's foreground, over all its channels.
+
+    Args:
+        mask: (N, C, h, w) bool.
+
+    Returns:
+        boxes (N, 4) long, all zero where a slab is empty, and found (N,) bool.
+    """
+    flat = mask.any(dim=1)
+    return boxes_from_projections(flat.any(dim=2), flat.any(dim=1))
+
+
+def add_margins(boxes: torch.Tensor, margins: int | torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Add a frame of real image around boxes, clipped at the slice's border.
+
+    Args:
+        boxes: (N, 4) long.
+        margins: pixels, one number or (N, 4) long for (top, left, bottom, right).
+        size: (h, w) of the slice.
+
+    Returns:
+        (N, 4) long.
+    """
+    sign = boxes.new_tensor([-1, -1, 1, 1])
+    limit = boxes.new_tensor([size[0], size[1], size[0], size[1]])
+    return torch.minimum((boxes + sign * margins).clamp_min(0), limit)
+
+
+def grow_boxes(boxes: torch.Tensor, size: tuple[int, int], multiple: int = 16, min_size: int = 0) -> torch.Tensor:
+    """Grow boxes evenly to sides that are multiples, shifted inward at the slice's borders.
+
+    A side exceeds the slice only where the slice itself is smaller than the required side; the excess lies behind
+    the slice's end.
+
+    Args:
+        boxes: (N, 4) long.
+        size: (h, w) of the slice.
+        multiple: sides become multiples of it; 1 keeps the boxes.
+        min_size: smallest side in pixels (raised to a multiple).
+
+    Returns:
+        (N, 4) long.
+    """
+    start, end = boxes[:, :2], boxes[:, 2:]
+    limit = boxes.new_tensor(size)
+    side = (end - start).clamp_min(max(int(min_size), 1))
+    side = (side + multiple - 1).div(multiple, rounding_mode="floor") * multiple
+    start = start - (side - (end - start)).div(2, rounding_mode="floor")
+    start = torch.minimum(start, limit - side).clamp_min(0)
+    return torch.cat([start, start + side], dim=1)
+
+
+def group_by_shape(boxes: torch.Tensor) -> list[tuple[tuple[int, int], torch.Tensor]]:
+    """Boxes of equal shape, the only ones that may share a batch.
+
+    Args:
+        boxes: (N, 4) long.
+
+    Returns:
+        list of ((height, width), indices (M,) long on the CPU), in ascending order of shape and index.
+    """
+    shapes = (boxes[:, 2:] - boxes[:, :2]).cpu()
+    unique, inverse = torch.unique(shapes, dim=0, return_inverse=True)
+    return [
+        ((int(height), int(width)), torch.nonzero(inverse == i).flatten())
+        for i, (height, width) in enumerate(unique.tolist())
+    ]
+
+
+def _overlap(box: list[int], size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a box that lie inside a slice of the given size."""
+    return slice(box[0], min(box[2], size[0])), slice(box[1], min(box[3], size[1]))
+
+
+def crop_boxes(x: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Crop one box of equal shape from each image; zeros beyond the slice.
+
+    Args:
+        x: (N, C, h, w).
+        boxes: (N, 4) long, grown, all of one shape.
+
+    Returns:
+        (N, C, height, width).
+    """
+    size = (x.shape[-2], x.shape[-1])
+    rows = boxes.tolist()
+    height, width = rows[0][2] - rows[0][0], rows[0][3] - rows[0][1]
+    crops = []
+    for image, box in zip(x, rows):
+        crop = image[(slice(None), *_overlap(box, size))]
+        crops.append(F.pad(crop, (0, width - crop.shape[-1], 0, height - crop.shape[-2])))
+    return torch.stack(crops)
+
+
+def inside_boxes(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Mask of the pixels inside boxes.
+
+    Args:
+        boxes: (N, 4) long.
+        size: (h, w) of the slice.
+
+    Returns:
+        (N, 1, h, w) bool.
+    """
+    row = torch.arange(size[0], device=boxes.device)
+    column = torch.arange(size[1], device=boxes.device)
+    rows = (row >= boxes[:, 0:1]) & (row < boxes[:, 2:3])
+    columns = (column >= boxes[:, 1:2]) & (column < boxes[:, 3:4])
+    return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+
+def paste_boxes(
+    crops: torch.Tensor, boxes: torch.Tensor, inner: torch.Tensor, size: tuple[int, int]
+) -> torch.Tensor:
+    """Put crops back into empty slices; zero outside the inner boxes. Differentiable.
+
+    Args:
+        crops: (N, C, height, width).
+        boxes: (N, 4) long, the grown boxes the crops were taken from.
+        inner: (N, 4) long, the ungrown boxes.
+        size: (h, w) of the slice.
+
+    Returns:
+        (N, C, h, w).
+    """
+    pasted = []
+    for crop, box, keep in zip(crops, boxes.tolist(), inner.tolist()):
+        top, left, bottom, right = keep
+        part = crop[:, top - box[0] : bottom - box[0], left - box[1] : right - box[1]]
+        pasted.append(F.pad(part, (left, size[1] - right, top, size[0] - bottom)))
+    return torch.stack(pasted)
+
+
+def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Zero-pad the last two axes at their end to multiples: the divisor rule of whole slices.
+
+    Args:
+        x: (..., h, w).
+        multiple: positive.
+    """
+    height, width = x.shape[-2], x.shape[-1]
+    pad_h, pad_w = -height % multiple, -width % multiple
+    return F.pad(x, (0, pad_w, 0, pad_h)) if pad_h or pad_w else x

@@ -1,0 +1,57 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Names of views, network parts and choices of the coarse-to-fine recurrence."""
+
+from __future__ import annotations
+
+from monai.utils import StrEnum
+
+
+class View(StrEnum):
+    """Anatomical view; volumes are RAS, so a view's slices run along one fixed axis."""
+
+    SAGITTAL = "sagittal"
+    CORONAL = "coronal"
+    AXIAL = "axial"
+
+    @property
+    def axis(self) -> int:
+        """Axis of an (H, W, D) = (R, A, S) volume along which the slices of this view run."""
+        return list(View).index(self)
+
+
+class Part(StrEnum):
+    """Part of one view's network: f_C, g and f_F of the paper."""
+
+    COARSE = "coarse"
+    SALIENCY = "saliency"
+    FINE = "fine"
+
+
+class Fusion(StrEnum):
+    """How the views' answers become one: mean probability or majority vote."""
+
+    MEAN = "mean"
+    VOTE = "vote"
+
+
+class Prior(StrEnum):
+    """What the saliency transform sees of the previous round: probabilities or the binary mask."""
+
+    PROBABILITY = "probability"
+    MASK = "mask"
+
+
+class Reference(StrEnum):
+    """What the training crops are taken around: the truth or the previous prediction."""
+
+    TRUTH = "truth"
+    PREDICTION = "prediction"
+
+
+class StopReason(StrEnum):
+    """Why the coarse-to-fine loop ended."""
+
+    CONVERGED = "converged"
+    MAX_ROUNDS = "max rounds"
+    EMPTY = "empty"

@@ -1,0 +1,38 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Intensities of CT: Hounsfield units to network input."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["DEFAULT_WINDOW", "check_window", "scale_to_unit"]
+
+#: HU window of the paper's code [3.3.1].
+DEFAULT_WINDOW = (-100.0, 240.0)
+
+
+def check_window(window: tuple[float, float]) -> tuple[float, float]:
+    """Return ``window`` as two floats.
+
+    Raises:
+        ValueError: when it is not two increasing numbers.
+    """
+    if len(window) != 2 or not float(window[0]) < float(window[1]):
+        raise ValueError(f"window must be two increasing HU values (low, high), got {window!r}.")
+    return float(window[0]), float(window[1])
+
+
+def scale_to_unit(x: torch.Tensor, window: tuple[float, float] = DEFAULT_WINDOW) -> torch.Tensor:
+    """Clip HU to a window and scale it to [0, 1]; no mean subtraction [3.3.1].
+
+    Args:
+        x: intensities in HU, any shape and dtype.
+        window: (low, high) in HU.
+
+    Returns:
+        float32 tensor of the same shape.
+    """
+    low, high = window
+    # One new float tensor, then in place: volumes of clinical size exist once, not three times.
+    return x.to(torch.float32, copy=True).clamp_(low, high).sub_(low).div_(high - low)

@@ -1,0 +1,24 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Names of cases."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+__all__ = ["IMAGE_SUFFIXES", "case_name"]
+
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def case_name(path: str | PurePath) -> str:
+    """Name of a case: its file without the suffix of an image, or its folder.
+
+    Args:
+        path: image file or DICOM folder. Dots that do not begin a known suffix belong to the name.
+    """
+    name = PurePath(path).name
+    for suffix in (*IMAGE_SUFFIXES, ".dcm"):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name

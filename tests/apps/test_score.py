@@ -1,0 +1,116 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from c2f_monai.apps import score
+
+
+def _save(path, voxels: int, start: int = 0, shape=(10, 6, 6)):
+    array = np.zeros(shape, dtype=np.uint8)
+    array[start : start + voxels, 2, 2] = 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+    return path
+
+
+def _run(*arguments) -> None:
+    parser = argparse.ArgumentParser()
+    score.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["score", *map(str, arguments)])
+    args.run(args)
+
+
+def _rows(path) -> dict[str, dict[str, str]]:
+    with path.open(newline="") as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Predictions (one of them in a folder of its own) and labels of three cases."""
+    pred, label = tmp_path / "pred", tmp_path / "label"
+    for case, pred_voxels, start, label_voxels in (("a", 4, 0, 4), ("b", 4, 2, 4), ("c", 0, 0, 0)):
+        _save(pred / case / f"{case}.nii.gz" if case == "a" else pred / f"{case}.nii.gz", pred_voxels, start)
+        _save(label / f"{case}.nii.gz", label_voxels)
+    return pred, label
+
+
+def test_folder_against_folder(folders, tmp_path, capsys):
+    pred, label = folders
+    _run("--pred", pred, "--label", label, "--output", tmp_path / "out" / "scores.csv")
+    rows = _rows(tmp_path / "out" / "scores.csv")
+    assert list(rows) == ["a", "b", "c"]
+    assert [rows[case]["dsc"] for case in rows] == ["1.000000", "0.500000", ""]
+    assert rows["c"]["flags"] == "both empty" and rows["c"]["hd95"] == ""
+    assert rows["b"]["voxels"] == rows["b"]["label_voxels"] == "4"
+    out = capsys.readouterr().out
+    assert "all: DSC [%] 75.00±25.00 (max 100.00, min 50.00, 2 cases)" in out
+    assert "all: 1 cases with empty prediction and empty truth, not in the DSC" in out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scores.csv"]
+
+
+def test_dataset_json_gives_the_split_and_the_groups(tmp_path, capsys):
+    items = []
+    for case, group, start in (("t1", "plain", 0), ("t2", "shifted", 2)):
+        _save(tmp_path / "data" / "images" / f"{case}.nii.gz", 0)
+        _save(tmp_path / "data" / "labels" / f"{case}_label.nii.gz", 4)
+        _save(tmp_path / "pred" / f"{case}_seg.nii.gz", 4, start)
+        items.append({"image": f"images/{case}.nii.gz", "label": f"labels/{case}_label.nii.gz", "group": group})
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps({"training": [], "validation": [], "test": items}))
+    arguments = ["--pred", tmp_path / "pred", "--label", tmp_path / "data" / "dataset.json", "--suffix", "_seg"]
+    _run(*arguments, "--output", tmp_path / "scores.csv")
+    rows = _rows(tmp_path / "scores.csv")
+    assert {case: (row["group"], row["dsc"]) for case, row in rows.items()} == {
+        "t1": ("plain", "1.000000"),
+        "t2": ("shifted", "0.500000"),
+    }
+    out = capsys.readouterr().out
+    assert "plain: DSC [%] 100.00±0.00" in out and "shifted: DSC [%] 50.00±0.00" in out
+
+
+def test_labels_without_prediction_need_consent(folders, tmp_path):
+    pred, label = folders
+    (pred / "b.nii.gz").unlink()
+    arguments = ["--pred", pred, "--label", label, "--output", tmp_path / "scores.csv"]
+    with pytest.raises(ValueError, match="no prediction in .* for b; --partial"):
+        _run(*arguments)
+    assert not (tmp_path / "scores.csv").exists()
+    _run(*arguments, "--partial")
+    assert list(_rows(tmp_path / "scores.csv")) == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda pred, label: _save(pred / "d.nii.gz", 1), "no label for d in"),
+        (lambda pred, label: _save(pred / "a.nii", 1), "and .* are both named after the case a"),
+        (lambda pred, label: _save(pred / "b.nii.gz", 1, shape=(10, 6, 5)), r"differ in shape, \(10, 6, 5\) and"),
+    ],
+)
+def test_folders_that_do_not_fit_are_refused_and_nothing_is_written(folders, tmp_path, spoil, message):
+    spoil(*folders)
+    with pytest.raises(ValueError, match=message):
+        _run("--pred", folders[0], "--label", folders[1], "--output", tmp_path / "scores.csv")
+    assert not (tmp_path / "scores.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("pred", "label", "message"),
+    [
+        ("absent", "label", "there is no folder .*absent"),
+        ("empty", "label", "there are no volumes .* in .*empty"),
+        ("pred", "list.txt", "neither a folder nor a dataset.json"),
+    ],
+)
+def test_missing_or_empty_folders_are_named(folders, tmp_path, pred, label, message):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=message):
+        _run("--pred", tmp_path / pred, "--label", tmp_path / label, "--output", tmp_path / "scores.csv")

@@ -1,0 +1,73 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from c2f_monai.metrics.statistics import bootstrap_interval, compare_paired, error_ratio, summarise
+
+
+def test_summary_of_hand_numbers():
+    summary = summarise([0.6, 0.8, 0.7, 0.7])
+    assert (summary.count, summary.max, summary.min) == (4, 0.8, 0.6)
+    assert summary.mean == pytest.approx(0.7)
+    assert summary.std == pytest.approx(np.sqrt(0.02 / 4))
+    assert summary.format(100, 2) == "70.00±7.07 (max 80.00, min 60.00, 4 cases)"
+
+
+def test_bootstrap_interval_is_that_of_the_normal_theory_and_repeats():
+    scores = np.random.default_rng(3).normal(0.8, 0.1, size=400)
+    low, high = bootstrap_interval(scores)
+    half_width = 1.96 * scores.std() / np.sqrt(len(scores))
+    assert low == pytest.approx(scores.mean() - half_width, abs=1e-3)
+    assert high == pytest.approx(scores.mean() + half_width, abs=1e-3)
+    assert bootstrap_interval(scores) == (low, high)
+
+
+@pytest.mark.parametrize(("scores", "expected"), [([0.5, 0.5, 0.5], (0.5, 0.5)), ([0.5], (np.nan, np.nan))])
+def test_bootstrap_interval_without_variation_or_with_one_case(scores, expected):
+    np.testing.assert_allclose(bootstrap_interval(scores), expected)
+
+
+def test_bootstrap_resamples_cases_together():
+    # The error of every case is halved: whatever the cases drawn, the ratio is one half.
+    coarse = np.random.default_rng(0).uniform(0.4, 0.9, size=20)
+    final = 1 - (1 - coarse) / 2
+    assert error_ratio(final, coarse) == pytest.approx(0.5)
+    np.testing.assert_allclose(bootstrap_interval(final, coarse, statistic=error_ratio), (0.5, 0.5))
+
+
+def test_error_ratio_is_of_the_means_and_undefined_for_a_perfect_start():
+    assert error_ratio(np.array([1.0, 0.8]), np.array([0.8, 0.4])) == pytest.approx(0.1 / 0.4)
+    assert np.isnan(error_ratio(np.array([1.0]), np.array([1.0])))
+
+
+def test_paired_comparison_of_hand_numbers():
+    first, second = [0.9, 0.8, 0.7, 0.6, 0.5], [0.8, 0.6, 0.7, 0.65, 0.2]
+    result = compare_paired(first, second)
+    assert (result.wins, result.losses, result.ties) == (3, 1, 1)
+    assert result.difference.mean == pytest.approx(0.11)
+    assert result.difference.min == pytest.approx(-0.05)
+    assert result.difference.max == pytest.approx(0.3)
+    assert result.interval[0] < 0.11 < result.interval[1]
+    assert result.p_value == pytest.approx(0.25, abs=0.01)  # ranks -1, 2, 3, 4: W = 1 of 4 non-zero differences
+
+
+def test_equal_scores_are_no_evidence():
+    result = compare_paired([0.5, 0.6], [0.5, 0.6])
+    assert (result.ties, result.p_value, result.interval) == (2, 1.0, (0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: summarise([]), "non-empty"),
+        (lambda: summarise([0.5, float("nan")]), "finite, got nan at position 1"),
+        (lambda: compare_paired([1.0, 2.0], [1.0]), r"same cases, got \[2, 1\]"),
+        (lambda: bootstrap_interval([1.0, 2.0], [1.0]), r"same cases, got \[2, 1\]"),
+    ],
+)
+def test_bad_scores_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,117 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is written in more than one place agrees: versions, pins, requirements, configurations."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import c2f_monai
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted([*(ROOT / "bundle" / "configs").glob("*.json"), *(ROOT / "configs").glob("*.json")])
+OVERLAYS = sorted((ROOT / "configs").glob("*.json"))
+MAX_OVERLAY_LINES = 60
+PYTHONS = ("3.10", "3.11", "3.12")
+
+
+def name_of(path: Path) -> str:
+    """Path from the project's root, with forward slashes: the id of a test case."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads(object_pairs_hook=)`: a key that is written twice silently loses its first value."""
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"keys written twice: {twice}")
+    return dict(pairs)
+
+
+def pins(python: str) -> dict[str, str]:
+    """Package -> version that constraints.txt asks for on one Python version."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    active = [r for r in requirements if r.marker is None or r.marker.evaluate(environment)]
+    names = [canonicalize_name(r.name) for r in active]
+    assert len(names) == len(set(names)), f"two pins for one package on Python {python}"
+    assert all(re.fullmatch(r"==[0-9a-z.]+", str(r.specifier)) for r in active)
+    return {name: str(r.specifier)[2:] for name, r in zip(names, active, strict=True)}
+
+
+def declared_requirements() -> list[Requirement]:
+    """Everything that setup.cfg asks for, the development extra included."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    text = parser["options"]["install_requires"] + parser["options.extras_require"]["dev"]
+    return [Requirement(line) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def metadata() -> dict[str, Any]:
+    """The bundle's metadata.json."""
+    return json.loads((ROOT / "bundle" / "configs" / "metadata.json").read_text(encoding="utf-8"))
+
+
+def test_the_bundle_has_the_packages_version_and_says_what_changed(metadata: dict[str, Any]) -> None:
+    assert metadata["version"] == c2f_monai.__version__
+    assert c2f_monai.__version__ in metadata["changelog"]
+
+
+def test_the_newest_release_in_the_changelog_is_the_packages_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    releases = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", text, flags=re.MULTILINE)
+    assert releases[0] == c2f_monai.__version__
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_requirement_is_pinned_inside_its_declared_range(python: str) -> None:
+    versions = pins(python)
+    for requirement in declared_requirements():
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), str(requirement)
+
+
+def test_python_310_gets_a_numpy_that_exists_for_it() -> None:
+    assert pins("3.10")["numpy"].startswith("2.2.")
+    assert pins("3.11")["numpy"].startswith("2.4.")
+
+
+@pytest.mark.parametrize(("key", "package"), [("monai_version", "monai"), ("pytorch_version", "torch")])
+def test_the_bundle_states_the_pinned_versions(metadata: dict[str, Any], key: str, package: str) -> None:
+    assert metadata[key] == pins("3.10")[package] == pins("3.11")[package]
+
+
+def test_the_bundle_states_a_numpy_that_installs_on_every_supported_python(metadata: dict[str, Any]) -> None:
+    assert metadata["numpy_version"] == pins("3.10")["numpy"]
+
+
+def test_package_and_bundle_carry_the_same_licence() -> None:
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache License" in text
+    assert (ROOT / "bundle" / "LICENSE").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_configurations_are_json_objects_without_repeated_keys(path: Path) -> None:
+    config = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=refuse_duplicates)
+    assert isinstance(config, dict) and config
+
+
+def test_a_repeated_key_is_noticed() -> None:
+    with pytest.raises(ValueError, match=r"keys written twice: \['margin'\]"):
+        json.loads('{"margin": 20, "margin": 30}', object_pairs_hook=refuse_duplicates)
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=name_of)
+def test_overlays_stay_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_OVERLAY_LINES
