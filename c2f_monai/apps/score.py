@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from c2f_monai.data import load_datalist
+from c2f_monai.data.datalist import load_datalist
 from c2f_monai.metrics.scores import CaseScore, score_files
 from c2f_monai.metrics.statistics import summarise
 from c2f_monai.utils.naming import IMAGE_SUFFIXES, case_name

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.transforms import Compose
+from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
 from ..utils import DEFAULT_WINDOW, View, check_window, extract_label_slabs, extract_slabs, scale_to_unit
@@ -231,7 +232,8 @@ class SlabDataset(Dataset):
         if self.augmentation is not None:
             if isinstance(self.augmentation, Compose):
                 self.augmentation.set_random_state(seed=int(rng.integers(2**31)))
-            slab = {key: torch.as_tensor(value) for key, value in self.augmentation(slab).items()}
+            # Plain tensors: metadata would be carried through every operation of the networks.
+            slab = {key: convert_to_tensor(value, track_meta=False) for key, value in self.augmentation(slab).items()}
         return slab["image"].clamp(0.0, 1.0), (slab["label"] > 0.5).float()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 
+from ..utils import check_amp_dtype
+
 __all__ = ["AutocastInferer"]
 
 
@@ -22,24 +24,25 @@ class AutocastInferer(Inferer):
 
     Args:
         inferer: the inferer to run, such as ``SimpleInferer`` or ``SlidingWindowInferer``.
-        dtype: type of the autocast; None leaves the network alone. Defaults to bfloat16.
+        amp_dtype: "bfloat16" or "float16"; None leaves the network alone. Defaults to "bfloat16".
 
     Raises:
         TypeError: When ``inferer`` is not a MONAI inferer.
+        ValueError: For another ``amp_dtype``.
     """
 
-    def __init__(self, inferer: Inferer, dtype: torch.dtype | None = torch.bfloat16) -> None:
+    def __init__(self, inferer: Inferer, amp_dtype: str | torch.dtype | None = "bfloat16") -> None:
         super().__init__()
         if not isinstance(inferer, Inferer):
             raise TypeError(f"inferer must be a monai.inferers.Inferer, got {type(inferer).__name__}.")
         self.inferer = inferer
-        self.dtype = dtype
+        self.amp_dtype = check_amp_dtype(amp_dtype)
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> Any:
         """Infer ``inputs``, (B, C, spatial...), and return what the wrapped inferer makes of the network's outputs."""
 
         def run(x: torch.Tensor, *more: Any, **named: Any) -> torch.Tensor:
-            with torch.autocast(x.device.type, dtype=self.dtype, enabled=self.dtype is not None):
+            with torch.autocast(x.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
                 return network(x, *more, **named).float()
 
         return self.inferer(inputs, run, *args, **kwargs)

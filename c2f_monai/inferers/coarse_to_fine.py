@@ -134,7 +134,8 @@ class CoarseToFineInferer(Inferer):
             ValueError: for another shape, or views that the network does not have.
         """
         if inputs.dim() != 5 or inputs.shape[1] != 1 or min(inputs.shape) < 1:
-            raise ValueError(f"inputs must have shape (B, 1, H, W, D) with sides of at least 1, got {tuple(inputs.shape)}.")
+            shape = tuple(inputs.shape)
+            raise ValueError(f"inputs must have shape (B, 1, H, W, D) with sides of at least 1, got {shape}.")
         module = unwrap(network)
         if module.training:
             warnings.warn("the network is in training mode: call network.eval() before inference.", stacklevel=2)
@@ -147,7 +148,7 @@ class CoarseToFineInferer(Inferer):
         result = torch.stack(
             [
                 self._run_case(volume[0], module, views, caller, record, _voxel_ml(inputs, i))
-                for i, (volume, record) in enumerate(zip(volumes, self.records))
+                for i, (volume, record) in enumerate(zip(volumes, self.records, strict=True))
             ]
         )
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
@@ -186,7 +187,7 @@ class CoarseToFineInferer(Inferer):
             probability, raw = fuse(maps, len(views), self.fine_fusion, self.threshold)
             new = self._filter(raw)
             answer = probability if new is raw else probability.masked_fill(raw & ~new, 0.0)
-            change = min(dice_coefficient(a, b) for a, b in zip(mask, new))
+            change = min(dice_coefficient(a, b) for a, b in zip(mask, new, strict=True))
             mask = new
             self._note(record, t, change, mask, voxel_ml, time.perf_counter() - clock, bar)
             if self.stop is not None and change >= self.stop:
@@ -262,4 +263,4 @@ def _box_of(mask: torch.Tensor) -> Box | None:
 
 def _touches_border(mask: torch.Tensor) -> bool:
     box = _box_of(mask)
-    return box is not None and any(lo == 0 or hi == n for (lo, hi), n in zip(box, mask.shape[1:]))
+    return box is not None and any(lo == 0 or hi == n for (lo, hi), n in zip(box, mask.shape[1:], strict=True))

@@ -51,8 +51,10 @@ def hausdorff95(pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float
     """
     if not (pred.any() and label.any()):
         return None
-    masks = [mask[_box(pred | label)][None, None] for mask in (pred, label)]
-    distance = compute_hausdorff_distance(*masks, include_background=True, percentile=95, spacing=list(spacing))
+    box = _box(pred | label)
+    distance = compute_hausdorff_distance(
+        pred[box][None, None], label[box][None, None], include_background=True, percentile=95, spacing=list(spacing)
+    )
     return float(distance)
 
 

@@ -58,7 +58,8 @@ class FCN8s(nn.Module):
         freeze_upsampling: keep the bilinear kernels fixed, as the original code does.
 
     Raises:
-        ValueError: for sizes below 1, an even ``fc_kernel_size``, or an unknown ``padding`` or ``score_init``.
+        ValueError: for sizes below 1, an even ``fc_kernel_size``, one that is not 7 with ``padding=100`` (the original
+            crop offsets hold for 7 alone), or an unknown ``padding`` or ``score_init``.
     """
 
     # Offsets that align pool4, pool3 and the output when conv1_1 pads by 100 and nothing else pads.
@@ -89,6 +90,8 @@ class FCN8s(nn.Module):
             )
         if padding not in ("same", ORIGINAL_PADDING):
             raise ValueError(f"padding must be 'same' or {ORIGINAL_PADDING}, got {padding!r}.")
+        if padding == ORIGINAL_PADDING and fc_kernel_size != 7:
+            raise ValueError(f"fc_kernel_size must be 7 with padding {ORIGINAL_PADDING}, got {fc_kernel_size}.")
         if score_init not in ("zero", "xavier"):
             raise ValueError(f"score_init must be 'zero' or 'xavier', got {score_init!r}.")
         self.original_padding = padding == ORIGINAL_PADDING

@@ -144,7 +144,7 @@ def crop_boxes(x: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     rows = boxes.tolist()
     height, width = rows[0][2] - rows[0][0], rows[0][3] - rows[0][1]
     crops = []
-    for image, box in zip(x, rows):
+    for image, box in zip(x, rows, strict=True):
         crop = image[(slice(None), *_overlap(box, size))]
         crops.append(F.pad(crop, (0, width - crop.shape[-1], 0, height - crop.shape[-2])))
     return torch.stack(crops)
@@ -182,7 +182,7 @@ def paste_boxes(
         (N, C, h, w).
     """
     pasted = []
-    for crop, box, keep in zip(crops, boxes.tolist(), inner.tolist()):
+    for crop, box, keep in zip(crops, boxes.tolist(), inner.tolist(), strict=True):
         top, left, bottom, right = keep
         part = crop[:, top - box[0] : bottom - box[0], left - box[1] : right - box[1]]
         pasted.append(F.pad(part, (left, size[1] - right, top, size[0] - bottom)))

@@ -145,7 +145,8 @@ def add_crops(
     """
     classes, n = total.shape[:2]
     by_class = crops.unflatten(1, (classes, depth))
-    for crop, center, box, keep in zip(by_class, centers.tolist(), boxes.tolist(), inner.tolist()):
+    rows = zip(by_class, centers.tolist(), boxes.tolist(), inner.tolist(), strict=True)
+    for crop, center, box, keep in rows:
         top, left, bottom, right = keep
         part = crop[..., top - box[0] : bottom - box[0], left - box[1] : right - box[1]]
         for channel in range(depth):

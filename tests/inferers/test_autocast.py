@@ -9,7 +9,7 @@ from monai.inferers import SimpleInferer, SlidingWindowInferer
 from c2f_monai.inferers.autocast import AutocastInferer
 
 
-@pytest.mark.parametrize(("dtype", "inside"), [(torch.bfloat16, torch.bfloat16), (None, torch.float32)])
+@pytest.mark.parametrize(("dtype", "inside"), [("bfloat16", torch.bfloat16), (None, torch.float32)])
 @pytest.mark.parametrize("inferer", [SimpleInferer(), SlidingWindowInferer((4, 4, 4), overlap=0.5, mode="gaussian")])
 def test_network_runs_in_the_type_and_its_output_is_float32(inferer, dtype, inside):
     layer = torch.nn.Conv3d(1, 1, 1)

@@ -141,13 +141,13 @@ def paint_bowel_tube(
         distance = np.maximum(distance, inside[shape.region] + 2)
     wall = float(rng.uniform(2.0, 3.2))
     mucosa = build.hu["bowel"] + 5 * folds
-    canvas.paint(shape.region, distance - rng.uniform(0.3, 1.3), build.hu["fat"])
+    canvas.paint(shape.region, distance - rng.uniform(0.2, 1.1), build.hu["fat"])
     canvas.paint(shape.region, distance, mucosa)
     lumen = distance + wall
     if content == "collapsed":
         canvas.paint(shape.region, lumen + 0.3 * float(radii.mean()), mucosa + 8)
         return
-    chyme = 0.5 * (build.hu["fluid"] + build.hu["bowel"])
+    chyme = 0.4 * build.hu["fluid"] + 0.6 * build.hu["bowel"]
     fluid = {"contrast": 190.0, "food": build.hu["bowel"] - 8}.get(content, chyme)
     ripple = 25 if content == "food" else 8
     canvas.paint(shape.region, lumen, fluid + ripple * folds)

@@ -46,10 +46,10 @@ def draw_gland(build: Build, rng: np.random.Generator, atrophic: bool) -> Gland:
     controls[:, 0] *= rng.uniform(0.85, 1.06)
     controls += rng.normal(0, 4, controls.shape) + build.viscera + (40, 8, -14)
     curve = smooth_curve(controls, 2.0)
-    head, neck = rng.uniform(9.5, 13.5), rng.uniform(6, 8.5)
-    trunk, end = rng.uniform(7, 10.5), rng.uniform(4.5, 8)
+    head, neck = rng.uniform(10, 13.8), rng.uniform(6.5, 9)
+    trunk, end = rng.uniform(8, 11), rng.uniform(5, 8)
     radii = taper((0.7 * head, head, 0.9 * head, neck, trunk, 0.95 * trunk, 0.5 * (trunk + end), end), len(curve))
-    return Gland(curve, radii * (0.72 if atrophic else 1.0), float(rng.uniform(1.1, 1.35)), family)
+    return Gland(curve, radii * (0.85 if atrophic else 1.0), float(rng.uniform(1.1, 1.35)), family)
 
 
 def paint_neighbours(canvas: Canvas, build: Build, gland: Gland, rng: np.random.Generator) -> None:
@@ -95,8 +95,8 @@ def paint_gland(canvas: Canvas, build: Build, gland: Gland, rng: np.random.Gener
     gap = SmoothField(rng, (20, 50), 32).on_grid(axes)
     distance = shape.distance + 1.3 * lobules
     canvas.paint(shape.region, distance - np.clip(1.0 + 1.0 * gap, 0, 2.5), hu["fat"] + 10)
-    clefts = np.clip(lobules - 0.55, 0, 1.2) * (85 if fatty else rng.uniform(28, 50))
-    canvas.paint(shape.region, distance, hu["pancreas"] + (-10 if fatty else 6) - clefts, layer=0)
+    clefts = np.clip(lobules - 0.3, 0, 1.4) * (105 if fatty else rng.uniform(55, 85))
+    canvas.paint(shape.region, distance, hu["pancreas"] + (-6 if fatty else 8) - clefts, layer=0)
     duct = tube(canvas, gland.curve[4:-6], np.full(len(gland.curve) - 10, rng.uniform(0.8, 1.6)))
     if duct:
         canvas.paint(duct.region, duct.distance, hu["fluid"] + 10, layer=0)

@@ -1,0 +1,175 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``release-score``: score weights on the test split, once, and append the numbers to a committed log."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from c2f_monai.metrics.release import release_numbers
+from c2f_monai.metrics.tables import read_cases
+from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
+
+__all__ = ["add_parser", "append_record", "evaluation_command", "find_record", "read_log", "sha256_of"]
+
+CASES_FILE = "cases.csv"
+DESCRIPTION = """Evaluates weights on the test split with the bundle's evaluate configuration and appends the numbers,
+with command, commit, versions and machine, to a log that belongs under version control. Thresholds, rounds, margins
+and checkpoints are chosen on validation: weights that are in the log already are refused."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command to the command line."""
+    summary = "score weights on the test split, once"
+    parser = subparsers.add_parser("release-score", help=summary, description=DESCRIPTION)
+    parser.add_argument("--name", required=True, help="name of the method in the log, such as rstn")
+    parser.add_argument("--weights", required=True, type=Path, help="state_dict to score")
+    parser.add_argument("--bundle_root", type=Path, default=Path("bundle"), help="the bundle (default: bundle)")
+    parser.add_argument("--overlay", type=Path, nargs="*", default=[], help="configs after evaluate.json")
+    parser.add_argument("--dataset_dir", type=Path, help="data set (default: the configuration's, the phantom)")
+    parser.add_argument("--log", type=Path, default=Path("docs/results/test_log.jsonl"), help="log to append to")
+    parser.add_argument("--again", metavar="REASON", help="score weights a second time; the reason is recorded")
+    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override of a config id")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate, copy the per-case CSV beside the log, append the record and print it.
+
+    Raises:
+        ValueError: When a file is missing, the weights are in the log already, or the evaluation fails. The log is
+            not touched then.
+    """
+    overlays = [args.bundle_root / "configs" / name for name in ("train.json", "evaluate.json")] + args.overlay
+    for path in (args.weights, *overlays):
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}.")
+    digest = sha256_of(args.weights)
+    earlier = find_record(args.log, digest)
+    if earlier and not args.again:
+        raise ValueError(
+            f"{args.weights} was scored on the test split before ({earlier['name']}, {earlier['date']}): "
+            f"choose on validation, or state a reason with --again."
+        )
+    with tempfile.TemporaryDirectory(prefix="release-score-") as folder:
+        settings = _settings(args, folder)
+        table = _evaluate(evaluation_command(overlays, settings), Path(folder))
+        record = _record(args, digest, table)
+        name = f"{args.name}-{digest[:8]}-{record['date'][:10]}.csv"
+        _copy(table, args.log.parent / name)
+    record["table"] = name
+    append_record(args.log, record)
+    print(json.dumps(record["numbers"], indent=1))
+    print(f"Appended to {args.log}; the cases are in {args.log.parent / name}")
+
+
+def evaluation_command(config_files: Sequence[Path], settings: dict[str, str]) -> list[str]:
+    """Command line of ``monai.bundle run``.
+
+    Args:
+        config_files: the config and what overrides it, in this order.
+        settings: ids to override on the command line.
+    """
+    files = str([str(path) for path in config_files])
+    options = [text for key, value in settings.items() for text in (f"--{key}", value)]
+    return [sys.executable, "-m", "monai.bundle", "run", "--config_file", files, *options]
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Records of a log, oldest first; none when there is no log yet.
+
+    Raises:
+        ValueError: When a line is not a record.
+    """
+    if not path.exists():
+        return []
+    records = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            record["sha256"], record["name"], record["date"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"line {number} of {path} is not a record of a release: {line[:60]!r}.") from error
+        records.append(record)
+    return records
+
+
+def find_record(path: Path, digest: str) -> dict[str, Any] | None:
+    """Latest record of the weights with this SHA-256, None when they were not scored."""
+    return next((record for record in reversed(read_log(path)) if record["sha256"] == digest), None)
+
+
+def append_record(path: Path, record: dict[str, Any]) -> None:
+    """Append one line; earlier lines are never rewritten."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _settings(args: argparse.Namespace, output_dir: str) -> dict[str, str]:
+    settings = {"bundle_root": str(args.bundle_root), "ckpt_path": str(args.weights), "output_dir": output_dir}
+    if args.dataset_dir is not None:
+        settings["dataset_dir"] = str(args.dataset_dir)
+    for option in args.option:
+        key, separator, value = option.partition("=")
+        if not (key and separator):
+            raise ValueError(f"--option takes ID=VALUE, got {option!r}.")
+        if key in settings:
+            raise ValueError(f"--option must not set {key}: it has an option of its own or is fixed.")
+        settings[key] = value
+    return settings
+
+
+def _evaluate(command: Sequence[str], folder: Path) -> Path:
+    """Run the evaluation and return its per-case table."""
+    done = subprocess.run(command, check=False)
+    table = folder / CASES_FILE
+    if done.returncode != 0 or not table.is_file():
+        raise ValueError(f"the evaluation failed (exit code {done.returncode}), nothing was recorded: see above.")
+    return table
+
+
+def _record(args: argparse.Namespace, digest: str, table: Path) -> dict[str, Any]:
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "name": args.name,
+        "weights": str(args.weights),
+        "sha256": digest,
+        "again": args.again,
+        # As it was typed, so that it can be typed again: the parser has the words after the program's name.
+        "command": shlex.join(["python", "-m", "c2f_monai", *sys.argv[1:]]),
+        "source": describe_source(),
+        "versions": describe_versions(),
+        "machine": describe_machine(),
+        "numbers": release_numbers(list(read_cases(table, ["dsc"]).values())),
+    }
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.copyfile(source, beside)
+    os.replace(beside, target)

@@ -1,0 +1,102 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Volume networks of MONAI behind the interface of the coarse-to-fine inferer, to be compared with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+
+from ..transforms.components import filter_components
+from ..utils import check_window, scale_to_unit
+from .coarse_to_fine import _box_of, _name_of, _touches_border, _voxel_ml
+from .records import CaseRecord, RoundRecord
+
+__all__ = ["VolumeInferer"]
+
+
+class VolumeInferer(Inferer):
+    """Probabilities, the component filter and records of a network that segments volumes in one pass.
+
+    What comes in and out is that of :py:class:`CoarseToFineInferer`, so that the same preprocessing, postprocessing
+    and reports serve both: HU or [0, 1] in, filtered probabilities out, one record with one round for each case.
+
+    Args:
+        inferer: runs the network, whose outputs are logits; such as a sliding window.
+        window: (low, high) HU to clip and scale; None where inputs are in [0, 1] already. Defaults to None.
+        threshold: probability at and above which a voxel is foreground. Defaults to 0.5.
+        component_fraction: 6-connected components smaller than this fraction of the largest leave the mask; 0 keeps
+            all. Defaults to 0.
+
+    Attributes:
+        records: one :py:class:`CaseRecord` for each case of the latest call.
+
+    Raises:
+        TypeError: When ``inferer`` is not a MONAI inferer.
+        ValueError: When ``threshold`` or ``component_fraction`` is out of range.
+    """
+
+    def __init__(
+        self,
+        inferer: Inferer,
+        window: Sequence[float] | None = None,
+        threshold: float = 0.5,
+        component_fraction: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(inferer, Inferer):
+            raise TypeError(f"inferer must be a monai.inferers.Inferer, got {type(inferer).__name__}.")
+        if not 0.0 < threshold < 1.0:
+            raise ValueError(f"threshold must lie between 0 and 1, got {threshold}.")
+        if not 0.0 <= component_fraction <= 1.0:
+            raise ValueError(f"component_fraction must lie in [0, 1], got {component_fraction}.")
+        self.inferer = inferer
+        self.window = None if window is None else check_window(window)
+        self.threshold = threshold
+        self.component_fraction = component_fraction
+        self.records: list[CaseRecord] = []
+
+    @torch.no_grad()
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Segment (B, 1, H, W, D) volumes.
+
+        Args:
+            inputs: volumes in HU where ``window`` is set, else in [0, 1].
+            network: gives logits (B, K, ...) of the windows or volumes that the wrapped inferer hands it.
+
+        Returns:
+            (B, K, H, W, D) float32 probabilities; voxels that the filter removed are 0. A MetaTensor where the input
+            is one.
+        """
+        volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        self.records = []
+        results = []
+        for i, volume in enumerate(volumes.unbind(0)):
+            clock = time.perf_counter()
+            scaled = volume if self.window is None else scale_to_unit(volume, self.window)
+            probability = torch.sigmoid(self.inferer(scaled[None], network, *args, **kwargs)[0].float())
+            mask = self._filter(probability)
+            results.append(probability)
+            self.records.append(self._record(inputs, i, mask, time.perf_counter() - clock))
+        result = torch.stack(results)
+        return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+
+    def _filter(self, probability: torch.Tensor) -> torch.Tensor:
+        """The mask of a case, (K, H, W, D); what leaves it is set to 0 in ``probability``."""
+        mask = probability >= self.threshold
+        kept = torch.stack([filter_components(channel, self.component_fraction) for channel in mask])
+        probability[mask & ~kept] = 0.0
+        return kept
+
+    def _record(self, inputs: torch.Tensor, index: int, mask: torch.Tensor, seconds: float) -> CaseRecord:
+        voxels, voxel_ml = int(mask.sum()), _voxel_ml(inputs, index)
+        ml = None if voxel_ml is None else voxels * voxel_ml
+        only = RoundRecord(0, None, voxels, ml, _box_of(mask), seconds)
+        return CaseRecord(_name_of(inputs, index), [only], None, _touches_border(mask))

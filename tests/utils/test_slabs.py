@@ -1,0 +1,118 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from c2f_monai.utils import (
+    add_crops,
+    add_margins,
+    add_slabs,
+    check_depth,
+    crop_boxes,
+    extract_label_slabs,
+    extract_slabs,
+    grow_boxes,
+    paste_boxes,
+    slab_indices,
+    window_count,
+)
+
+quick = settings(max_examples=40, deadline=None)
+
+
+@pytest.mark.parametrize(
+    ("centers", "n", "depth", "expected"),
+    [
+        ([0, 1, 3], 4, 3, [[0, 0, 1], [0, 1, 2], [2, 3, 3]]),
+        ([0], 1, 3, [[0, 0, 0]]),
+        ([0, 1], 2, 3, [[0, 0, 1], [0, 1, 1]]),
+        ([2, 0], 3, 1, [[2], [0]]),
+    ],
+)
+def test_edge_slices_are_repeated(centers, n, depth, expected):
+    assert slab_indices(torch.tensor(centers), n, depth).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("n", "depth", "expected"),
+    [(1, 3, [1]), (2, 3, [2, 2]), (3, 3, [2, 3, 2]), (5, 3, [2, 3, 3, 3, 2]), (1, 1, [1]), (4, 1, [1, 1, 1, 1])],
+)
+def test_fixed_divisors(n, depth, expected):
+    assert window_count(n, depth).tolist() == expected
+
+
+def test_input_slabs_by_hand():
+    slices = torch.tensor([10.0, 20.0, 30.0])[:, None, None]
+    assert extract_slabs(slices, torch.tensor([0, 2]))[..., 0, 0].tolist() == [[10, 10, 20], [20, 30, 30]]
+    assert extract_slabs(slices, torch.tensor([0, 2]), 1)[..., 0, 0].tolist() == [[10, 10, 10], [30, 30, 30]]
+
+
+def test_label_slabs_are_class_major():
+    labels = torch.tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]])[:, :, None, None]
+    assert extract_label_slabs(labels, torch.tensor([1, 2]))[..., 0, 0].tolist() == [
+        [1, 2, 3, 10, 20, 30],
+        [2, 3, 3, 20, 30, 30],
+    ]
+    assert extract_label_slabs(labels, torch.tensor([2]), 1)[..., 0, 0].tolist() == [[3, 30]]
+
+
+def test_channels_of_repeated_edges_are_discarded():
+    total = torch.zeros(1, 2, 1, 1)
+    slabs = torch.tensor([[100.0, 1.0, 2.0], [4.0, 8.0, 1000.0]])[:, :, None, None]
+    add_slabs(total, slabs, torch.tensor([0, 1]))
+    assert total.flatten().tolist() == [1 + 4, 2 + 8]
+
+
+@quick
+@given(
+    classes=st.integers(1, 3), n=st.integers(1, 7), size=st.integers(1, 4), depth=st.sampled_from([1, 3]), seed=st.integers(0, 99)
+)
+def test_slabs_added_back_give_the_volume(classes, n, size, depth, seed):
+    labels = torch.rand(classes, n, size, size, generator=torch.Generator().manual_seed(seed))
+    slabs = extract_label_slabs(labels, torch.arange(n), depth)
+    assert slabs.shape == (n, classes * depth, size, size)
+    total = add_slabs(torch.zeros_like(labels), slabs, torch.arange(n), depth)
+    torch.testing.assert_close(total / window_count(n, depth)[None, :, None, None], labels)
+
+
+@quick
+@given(
+    classes=st.integers(1, 2),
+    n=st.integers(1, 6),
+    size=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    depth=st.sampled_from([1, 3]),
+    multiple=st.sampled_from([1, 8]),
+    seed=st.integers(0, 99),
+)
+def test_adding_crops_equals_pasting_them_and_adding_slabs(classes, n, size, depth, multiple, seed):
+    draw = torch.Generator().manual_seed(seed)
+    corner = torch.stack([torch.randint(0, side, (1,), generator=draw) for side in size], dim=1)
+    inner = add_margins(torch.cat([corner, corner + 1], dim=1), 3, size)
+    grown = grow_boxes(inner, size, multiple).expand(n, -1)
+    inner = inner.expand(n, -1)
+    crops = crop_boxes(torch.rand(n, classes * depth, *size, generator=draw), grown)
+    centers = torch.arange(n)
+    expected = add_slabs(torch.zeros(classes, n, *size), paste_boxes(crops, grown, inner, size), centers, depth)
+    torch.testing.assert_close(add_crops(torch.zeros(classes, n, *size), crops, centers, grown, inner, depth), expected)
+
+
+@quick
+@given(n=st.integers(2, 9), batch=st.integers(1, 9), seed=st.integers(0, 99))
+def test_sums_do_not_depend_on_batches_by_more_than_rounding(n, batch, seed):
+    slabs = torch.rand(n, 3, 2, 2, generator=torch.Generator().manual_seed(seed))
+    together = add_slabs(torch.zeros(1, n, 2, 2), slabs, torch.arange(n))
+    parts = torch.zeros(1, n, 2, 2)
+    for start in range(0, n, batch):
+        add_slabs(parts, slabs[start : start + batch], torch.arange(start, min(start + batch, n)))
+    torch.testing.assert_close(parts, together, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("depth", [0, 2, 5])
+def test_other_depths_are_refused(depth):
+    with pytest.raises(ValueError, match=f"depth must be 3 .* or 1 .* got {depth}"):
+        check_depth(depth)
+    assert check_depth(3) == 3 and check_depth(1) == 1
