@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from .datalist import load_datalist, resolve_dataset
-from .inputs import check_header, list_inputs
+from .inputs import READERS, CaseDataset, dicom_series, list_inputs, read_volume, volume_shape
+from .phantom import PHANTOM_VERSION, generate_case, write_phantom
 from .slab_dataset import SlabCollate, SlabDataset, draw_fallback_box, draw_margins, slice_threshold
 from .volume_cache import CachedVolume, load_volumes
 from .writers import AtomicNiftiWriter, name_after_case
@@ -13,15 +14,22 @@ from .writers import AtomicNiftiWriter, name_after_case
 __all__ = [
     "AtomicNiftiWriter",
     "CachedVolume",
+    "CaseDataset",
+    "PHANTOM_VERSION",
+    "READERS",
     "SlabCollate",
     "SlabDataset",
-    "check_header",
+    "dicom_series",
     "draw_fallback_box",
     "draw_margins",
+    "generate_case",
     "list_inputs",
     "load_datalist",
     "load_volumes",
     "name_after_case",
+    "read_volume",
     "resolve_dataset",
     "slice_threshold",
+    "volume_shape",
+    "write_phantom",
 ]

@@ -57,8 +57,8 @@ def load_datalist(dataset_dir: str | os.PathLike[str], split: str, holdout: floa
 
     Raises:
         FileNotFoundError: when the folder, its ``dataset.json`` or a listed file does not exist.
-        ValueError: for an unknown split, a bad holdout, or a ``dataset.json`` that is unreadable, lacks the split, lists
-            no case in it or has an entry without an image.
+        ValueError: for an unknown split, a bad holdout, or a ``dataset.json`` that is unreadable, lacks the split,
+            lists no case in it or has an entry without an image.
     """
     if split not in _SPLITS:
         raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}.")

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .case_report import CaseReport, case_row, summary_lines, write_rows
+from .case_report import CaseReport, case_row, describe_row, summarise_rows
 from .checkpoints import AverageBuffers, BestWeights, InitialWeights, TrainingCheckpoint, save_weights
 from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
 from .load_weights import LoadWeights, load_weights
@@ -25,6 +25,7 @@ __all__ = [
     "ValidationLog",
     "WaitingTime",
     "case_row",
+    "describe_row",
     "learning_rate_factor",
     "load_weights",
     "overlay_image",
@@ -32,6 +33,5 @@ __all__ = [
     "prepare_slab_batch",
     "save_weights",
     "stage_ends",
-    "summary_lines",
-    "write_rows",
+    "summarise_rows",
 ]

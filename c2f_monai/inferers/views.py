@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from ..utils import (
     Part,
@@ -171,13 +172,16 @@ def fine_view(
     centers, boxes = slab_boxes(mask, view, depth)
     inner = add_margins(boxes, rule.margin, (height, width))
     grown = grow_boxes(inner, (height, width), rule.multiple, rule.min_size)
+    limit = grown.new_tensor([height, width, height, width])
     for shape, group in group_by_shape(grown):
         # The prior's whole slabs pass through g, so they bound the batch where there is one.
         pixels = shape[0] * shape[1] if prior is None else max(shape[0] * shape[1], height * width)
         for start, end in caller.batches(len(group), pixels):
             index = group[start:end]
             slabs = extract_slabs(slices, centers[index].to(volume.device), depth)
-            crops = caller.image(crop_boxes(slabs, grown[index]))
+            # Zeros beyond a slice that is smaller than its crop are zeros of the scaled image, not 0 HU.
+            real = caller.image(crop_boxes(slabs, grown[index].minimum(limit)))
+            crops = F.pad(real, (0, shape[1] - real.shape[-1], 0, shape[0] - real.shape[-2]))
             if prior_slices is not None:
                 seen = extract_label_slabs(prior_slices, centers[index].to(prior_slices.device), depth)
                 # g sees the whole slab and is cropped afterwards: near the crop's border it depends on what is beyond.

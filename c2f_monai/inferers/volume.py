@@ -32,6 +32,7 @@ class VolumeInferer(Inferer):
         threshold: probability at and above which a voxel is foreground. Defaults to 0.5.
         component_fraction: 6-connected components smaller than this fraction of the largest leave the mask; 0 keeps
             all. Defaults to 0.
+        keep_rounds: keep the mask in the record. Defaults to False.
 
     Attributes:
         records: one :py:class:`CaseRecord` for each case of the latest call.
@@ -47,6 +48,7 @@ class VolumeInferer(Inferer):
         window: Sequence[float] | None = None,
         threshold: float = 0.5,
         component_fraction: float = 0.0,
+        keep_rounds: bool = False,
     ) -> None:
         super().__init__()
         if not isinstance(inferer, Inferer):
@@ -56,9 +58,10 @@ class VolumeInferer(Inferer):
         if not 0.0 <= component_fraction <= 1.0:
             raise ValueError(f"component_fraction must lie in [0, 1], got {component_fraction}.")
         self.inferer = inferer
-        self.window = None if window is None else check_window(window)
+        self.window = None if window is None else check_window(tuple(window))  # type: ignore[arg-type]
         self.threshold = threshold
         self.component_fraction = component_fraction
+        self.keep_rounds = keep_rounds
         self.records: list[CaseRecord] = []
 
     @torch.no_grad()
@@ -99,4 +102,5 @@ class VolumeInferer(Inferer):
         voxels, voxel_ml = int(mask.sum()), _voxel_ml(inputs, index)
         ml = None if voxel_ml is None else voxels * voxel_ml
         only = RoundRecord(0, None, voxels, ml, _box_of(mask), seconds)
-        return CaseRecord(_name_of(inputs, index), [only], None, _touches_border(mask))
+        masks = [mask.cpu()] if self.keep_rounds else []
+        return CaseRecord(_name_of(inputs, index), [only], None, _touches_border(mask), masks)

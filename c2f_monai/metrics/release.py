@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .statistics import bootstrap_interval, error_ratio, summarise
 from .tables import CaseRow
 
@@ -50,9 +52,9 @@ def group_numbers(cases: Sequence[CaseRow]) -> dict[str, Any]:
     refined = [row for row in scored if row.number("dsc_round_0") is not None and row.number("rounds")]
     if not refined:
         return numbers
-    final, coarse = _values(refined, "dsc"), _values(refined, "dsc_round_0")
+    final, coarse = (np.array(_values(refined, column)) for column in ("dsc", "dsc_round_0"))
     numbers["coarse_dsc"] = _spread(coarse)
-    numbers["gain"] = _spread([after - before for after, before in zip(final, coarse, strict=True)])
+    numbers["gain"] = _spread(final - coarse)
     numbers["error_ratio"] = {
         "mean": _round(float(error_ratio(final, coarse))),
         "interval": [_round(v) for v in bootstrap_interval(final, coarse, statistic=error_ratio)],
@@ -78,7 +80,7 @@ def _values(cases: Sequence[CaseRow], column: str) -> list[float]:
     return [value for row in cases if (value := row.number(column)) is not None]
 
 
-def _spread(values: Sequence[float]) -> dict[str, Any]:
+def _spread(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
     summary = summarise(values)
     numbers = {name: _round(getattr(summary, name)) for name in ("mean", "std", "max", "min")}
     return {"cases": summary.count, **numbers, "interval": [_round(v) for v in bootstrap_interval(values)]}

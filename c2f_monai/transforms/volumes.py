@@ -94,6 +94,7 @@ class CheckVolumed(MapTransform):
     """Apply :func:`check_volume` to the (1, H, W, D) volumes at ``keys``; nothing is changed."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Check."""
         out = dict(data)
         for key in self.key_iterator(out):
             check_volume(out[key])
@@ -122,6 +123,7 @@ class CheckSameGridd(MapTransform):
         self.tolerance = tolerance
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Compare."""
         out = dict(data)
         reference = out[self.reference_key]
         for key in self.key_iterator(out):
@@ -155,6 +157,7 @@ class SelectLabeld(MapTransform):
         self.values = _label_values(values)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Select."""
         out = dict(data)
         for key in self.key_iterator(out):
             out[key] = select_label(out[key], self.values)
@@ -188,6 +191,7 @@ class ToLabelMapd(MapTransform):
         self.threshold = threshold
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Make the label maps."""
         out = dict(data)
         for key in self.key_iterator(out):
             out[key] = to_label_map(out[key], self.values, self.threshold)

@@ -35,8 +35,8 @@ def test_the_same_seed_gives_the_same_voxels_and_another_seed_others() -> None:
 def test_version_1_is_frozen() -> None:
     """Seed 1000 at a small size: drawn settings exactly, the voxels by coarse statistics.
 
-    Not a hash of the voxels: cosines and matrix products may differ in the last bit between machines, which moves single
-    voxels across a rounding step.
+    Not a hash of the voxels: cosines and matrix products may differ in the last bit between machines, which moves
+    single voxels across a rounding step.
     """
     case = generate_case(1000, size=SMALL)
     drawn = repr((case.family, case.settings.phase, case.settings.orientation, round(case.settings.noise, 6)))
@@ -70,7 +70,7 @@ def test_tissues_have_plausible_values() -> None:
     image = case.image.astype(float)
     expected = {"native": 30, "portal": 72, "delayed": 62}[case.settings.phase]
     assert image[case.label == 1].mean() == pytest.approx(expected, abs=20)
-    assert -1010 < np.percentile(image, 5) < -900  # air
+    assert np.median(image[image < -900]) == pytest.approx(-1000, abs=10)  # air
     assert ((image > -140) & (image < -60)).mean() > 0.05  # fat
     assert (image > 150).mean() > 0.005  # bone
 

@@ -25,7 +25,7 @@ def _volume() -> torch.Tensor:
 
 @pytest.mark.parametrize(("fraction", "voxels"), [(0.0, 8), (0.3, 8), (0.5, 6)])
 def test_component_filter_sets_probabilities_to_zero_and_the_record_counts(fraction, voxels):
-    inferer = VolumeInferer(SimpleInferer(), window=(-100, 240), component_fraction=fraction)
+    inferer = VolumeInferer(SimpleInferer(), window=(-100, 240), component_fraction=fraction, keep_rounds=True)
     image = MetaTensor(_volume(), affine=2 * torch.eye(4), meta={"filename_or_obj": "x/case_1.nii.gz"})
     out = inferer(image, _logits)
     assert isinstance(out, MetaTensor) and out.dtype == torch.float32
@@ -38,6 +38,7 @@ def test_component_filter_sets_probabilities_to_zero_and_the_record_counts(fract
     assert (only.voxels, only.dsc) == (voxels, None)
     assert only.ml == pytest.approx(voxels * 0.008)
     assert only.box[0] == (2, 8)
+    torch.testing.assert_close(record.masks[0], torch.as_tensor(out[0] >= 0.5))
 
 
 def test_cases_of_a_batch_are_independent():

@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The canvas on which a phantom is painted: body coordinates, HU values and the soft weights of the target's classes."""
+"""The canvas on which a phantom is painted: body coordinates, HU and the soft weights of the target's classes."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 from tqdm import tqdm
 
@@ -64,6 +65,10 @@ def _histogram(bins: np.ndarray) -> np.ndarray:
     return counts / max(counts.sum(), 1)
 
 
+def _dsc(found: np.ndarray, target: np.ndarray) -> float:
+    return dice_coefficient(torch.from_numpy(found), torch.from_numpy(target))
+
+
 def hu_overlap(image: np.ndarray, target: np.ndarray, spacing: Sequence[float]) -> float:
     """Overlap coefficient of two histograms: the target's HU and those of everything else within 20 mm.
 
@@ -110,9 +115,7 @@ class HistogramClassifier:
     def choose_threshold(self, scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
         """Set the threshold of the best mean DSC on the given cases and return that DSC."""
         candidates = np.linspace(-8, 8, 65)
-        means = [
-            np.mean([dice_coefficient(s > c, t) for s, t in zip(scores, targets, strict=True)]) for c in candidates
-        ]
+        means = [np.mean([_dsc(s > c, t) for s, t in zip(scores, targets, strict=True)]) for c in candidates]
         self.threshold = float(candidates[int(np.argmax(means))])
         return float(max(means))
 
@@ -138,10 +141,7 @@ def measure_difficulty(dataset_dir: str | os.PathLike[str], progress: bool = Tru
     # A share of the training cases is enough to choose one number, and fits in memory.
     fitted = [(classifier.score(image), target) for image, target, _ in map(_load, training[::4])]
     fit = classifier.choose_threshold([s for s, _ in fitted], [t for _, t in fitted])
-    dsc = [
-        dice_coefficient(classifier.score(image) > classifier.threshold, target)
-        for image, target, _ in map(_load, validation)
-    ]
+    dsc = [_dsc(classifier.score(image) > classifier.threshold, target) for image, target, _ in map(_load, validation)]
     low, high = np.percentile(centroids, (5, 95), axis=0)
     return Difficulty(
         cases=(len(training), len(validation)),

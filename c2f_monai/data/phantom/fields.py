@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Smooth random functions of a position in mm, and the named random streams they are drawn from.
 
-Every field is a sum of products of cosines, so that it can be evaluated on any grid or at single points: a case drawn on
-a coarse grid for a test shows the same anatomy as the full one.
+Every field is a sum of products of cosines, so that it can be evaluated on any grid or at single points: a case drawn
+on a coarse grid for a test shows the same anatomy as the full one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def random_stream(version: str, seed: int, name: str) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
 
-def rotation_matrix(degrees: Sequence[float]) -> np.ndarray:
+def rotation_matrix(degrees: Sequence[float] | np.ndarray) -> np.ndarray:
     """Rotation about x, then y, then z by the three angles in degrees, as a (3, 3) matrix."""
     cx, cy, cz = np.cos(np.deg2rad(degrees))
     sx, sy, sz = np.sin(np.deg2rad(degrees))

@@ -101,8 +101,10 @@ def paint_vessels(canvas: Canvas, build: Build, rng: np.random.Generator, curve:
     root = neck - (0, radii[int(0.3 * n)] + 4, 0)
     sway = rng.uniform(-4, 4, (4, 2))
     paths: list[tuple[Sequence[Sequence[float]], Sequence[float], str]] = [
-        ([(-9 + sway[0, 0], -12, 120), (-8, -12, 40), (-7 + sway[0, 1], -12, -30), (-4, -14, -130)], (11, 10, 9), "artery"),
-        ([(24 + sway[1, 0], -2, 120), (23, -8, 30), (21 + sway[1, 1], -12, -50), (17, -14, -130)], (13, 12, 11), "vein"),
+        ([(-9 + sway[0, 0], -12, 120), (-8, -12, 40), (-7 + sway[0, 1], -12, -30), (-4, -14, -130)],
+         (11, 10, 9), "artery"),
+        ([(24 + sway[1, 0], -2, 120), (23, -8, 30), (21 + sway[1, 1], -12, -50), (17, -14, -130)],
+         (13, 12, 11), "vein"),
         ([(-7, -4, 8), (root[0] - 14, 0, -8), (-8 + sway[2, 0], 12, -45), (4, 24, -90)], (4, 3.5, 3), "artery"),
         ([(14, 26, -95), (6 + sway[3, 0], 12, -50), root, (root[0] + 14, root[1] - 2, root[2] + 22), (46, 8, 42)],
          (4, 5.5, 6.5, 6.5, 6), "vein"),
@@ -156,10 +158,8 @@ def paint_bowel_tube(
         canvas.paint(shape.region, np.maximum(lumen + 0.5, level - canvas.coords[1][shape.region]), -900.0)
 
 
-def paint_loops(
-    canvas: Canvas, build: Build, cavity: np.ndarray, rng: np.random.Generator, curve: np.ndarray
-) -> None:
-    """Paint coils of small bowel through the cavity, many of them near the target's `curve`, and the frame of the colon."""
+def paint_loops(canvas: Canvas, build: Build, cavity: np.ndarray, rng: np.random.Generator, curve: np.ndarray) -> None:
+    """Paint coils of small bowel, half of them near the target's `curve`, and the frame of the colon."""
     front = build.half_depth - build.fat - 9
     starts = [*rng.uniform((-85, -18, -115), (80, front - 12, 45), (30, 3))]
     starts += [*(curve[rng.integers(0, len(curve), 34)] + rng.normal(0, 15, (34, 3)))]
@@ -180,13 +180,13 @@ def paint_loops(
         paint_bowel_tube(canvas, build, rng, points, taper(radii, len(points)), content, cavity)
     dip = rng.uniform(-55, -15)
     side = build.half_width - build.fat - 36
-    colon = {
-        "up": [(side, -22, -125), (side + 2, -14, -70), (side - 6, 10, -28)],
-        "across": [(side - 8, 20, -26), (40, front - 20, dip), (-30, front - 22, dip - 6), (6 - side, 22, 8)],
-        "down": [(-side - 2, 10, 14), (-side - 4, -22, -30), (-side, -18, -125)],
-    }
-    for controls in colon.values():
-        points = smooth_curve(np.asarray(controls, dtype=float) + rng.uniform(-5, 5, (len(controls), 3)), 3.5)
+    colon: list[list[tuple[float, float, float]]] = [
+        [(side, -22, -125), (side + 2, -14, -70), (side - 6, 10, -28)],
+        [(side - 8, 20, -26), (40, front - 20, dip), (-30, front - 22, dip - 6), (6 - side, 22, 8)],
+        [(-side - 2, 10, 14), (-side - 4, -22, -30), (-side, -18, -125)],
+    ]
+    for frame in colon:
+        points = smooth_curve(np.asarray(frame, dtype=float) + rng.uniform(-5, 5, (len(frame), 3)), 3.5)
         radii = rng.uniform(13, 19) * (1 + 0.15 * np.sin(np.arange(len(points)) / 2))
         content = str(rng.choice(["gas", "food", "food"]))
         paint_bowel_tube(canvas, build, rng, points, radii, content, cavity)

@@ -60,7 +60,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Build:
-    """The body of a case: its pose, outline (half-axes in mm), fat (mm), HU of tissues and shift of the upper viscera."""
+    """The body of a case: its pose, outline (half-axes in mm), fat (mm), tissues in HU, shift of the viscera (mm)."""
 
     pose: Pose
     half_width: float
@@ -79,11 +79,9 @@ def draw_settings(seed: int, group: str) -> Settings:
     if group not in GROUPS:
         raise ValueError(f"group must be one of {', '.join(GROUPS)}, got {group!r}.")
     rng = random_stream(PHANTOM_VERSION, seed, f"settings {group}")
-    oblique = tuple(rng.uniform(-15, 15, 3) * (rng.random() < 0.25))
-    shared = {
-        "orientation": str(rng.choice(_ORIENTATIONS)),
-        "oblique": (float(oblique[0]), float(oblique[1]), float(oblique[2])),
-    }
+    turn = rng.uniform(-15, 15, 3) * (rng.random() < 0.25)
+    oblique = (float(turn[0]), float(turn[1]), float(turn[2]))
+    orientation = str(rng.choice(_ORIENTATIONS))
     if group == "plain":
         step = float(rng.uniform(1.85, 2.15))
         return Settings(
@@ -93,8 +91,9 @@ def draw_settings(seed: int, group: str) -> Settings:
             noise=float(rng.uniform(10, 18)),
             grain=float(rng.uniform(0.55, 0.8)),
             blur=float(rng.uniform(0.4, 0.65)),
+            orientation=orientation,
+            oblique=oblique,
             variants=(),
-            **shared,
         )
     step, fine = float(rng.uniform(1.45, 1.6)), rng.random() < 0.5
     wide = float(rng.uniform(1.9, 2.2))
@@ -106,7 +105,8 @@ def draw_settings(seed: int, group: str) -> Settings:
         grain=float(rng.choice([0.35, 1.0])),
         blur=float(rng.choice([-0.7, 0.85])),
         variants=tuple(str(name) for name in rng.choice(_VARIANTS, size=int(rng.integers(1, 3)), replace=False)),
-        **shared,
+        orientation=orientation,
+        oblique=oblique,
     )
 
 

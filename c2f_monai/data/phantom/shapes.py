@@ -32,7 +32,7 @@ def smooth_curve(controls: np.ndarray, step: float = 2.5) -> np.ndarray:
     return CubicSpline(chord, controls)(np.linspace(0, chord[-1], count))
 
 
-def taper(radii: Sequence[float], count: int) -> np.ndarray:
+def taper(radii: Sequence[float] | np.ndarray, count: int) -> np.ndarray:
     """Radii at `count` places from radii at equal distances along the curve."""
     return np.interp(np.linspace(0, 1, count), np.linspace(0, 1, len(radii)), radii)
 
@@ -68,7 +68,10 @@ def tube(canvas: Canvas, points: np.ndarray, radii: np.ndarray, height: float = 
 
 
 def ellipsoid(
-    canvas: Canvas, centre: Sequence[float], radii: Sequence[float], rotation: np.ndarray | None = None
+    canvas: Canvas,
+    centre: Sequence[float] | np.ndarray,
+    radii: Sequence[float] | np.ndarray,
+    rotation: np.ndarray | None = None,
 ) -> Shape | None:
     """An ellipsoid with half-axes `radii` in mm, turned by a (3, 3) rotation; None when outside the grid."""
     region = canvas.region(np.asarray(centre, dtype=float)[None], max(radii) + _REACH)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import multiprocessing
 import os
@@ -157,9 +158,8 @@ def _write_case(folder: Path, entry: PhantomEntry, size: tuple[int, ...] | None)
         image.set_qform(case.affine, code=1)
         image.set_sform(case.affine, code=1)
         image.header.set_xyzt_units("mm")
-        path = folder / entry.files[key]
-        with nib.openers.Opener(str(path), "wb", compresslevel=_GZIP_LEVEL) as stream:
-            image.to_stream(stream)
+        packed = gzip.compress(image.to_bytes(), _GZIP_LEVEL, mtime=0)  # no date: the same case is the same file
+        (folder / entry.files[key]).write_bytes(packed)
 
 
 def _description(entries: list[PhantomEntry]) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The phantom's commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from c2f_monai.apps.cli import main
+
+
+def test_make_then_difficulty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "p"
+    options = ["--splits", "training:2,validation:1", "--size", "40,40,32", "--processes", "1"]
+    assert main(["phantom", "make", "--output", str(folder), *options]) == 0
+    assert capsys.readouterr().out == f"{folder}\n"
+    assert main(["phantom", "difficulty", "--dataset_dir", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["cases", "training", "2,", "validation", "1"]
+    assert [line.split("  ")[0] for line in lines[1:]] == [
+        "target's share of the volume",
+        "HU overlap with surroundings (20 mm)",
+        "centroid, standard deviation R, A, S",
+        "centroid, 5th to 95th percentile",
+        "classifier from position and HU",
+    ]
+
+
+def test_bad_input_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["phantom", "make", "--output", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path} exists already; remove it or choose another folder.\n"
+    assert main(["phantom", "difficulty", "--dataset_dir", str(tmp_path / "no")]) == 1
+    assert capsys.readouterr().err == f"error: dataset folder {tmp_path / 'no'} does not exist.\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--splits", "test", "splits must look like test:4,validation:2, got 'test'"),
+        ("--splits", "test:x", "splits must look like test:4,validation:2, got 'test:x'"),
+        ("--size", "64,64", "size must be three whole numbers such as 64,64,40, got '64,64'"),
+    ],
+)
+def test_bad_options_are_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["phantom", "make", "--output", str(tmp_path / "p"), option, value])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()

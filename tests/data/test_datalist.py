@@ -1,0 +1,120 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of the Decathlon's layout: found, generated only at the default path, listed, and refused with one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2f_monai.data import datalist
+from c2f_monai.data.datalist import load_datalist, resolve_dataset
+
+
+def make_dataset(folder: Path, content: dict[str, Any]) -> Path:
+    """Write `dataset.json` and an empty file for everything that it lists."""
+    folder.mkdir(exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps(content))
+    for listed in content.values():
+        for entry in listed if isinstance(listed, list) else []:
+            for key in ("image", "label"):
+                if isinstance(entry, dict) and key in entry:
+                    (folder / entry[key]).touch()
+            if isinstance(entry, str):
+                (folder / entry).touch()
+    return folder
+
+
+def pairs(count: int, start: int = 0) -> list[dict[str, str]]:
+    return [{"image": f"i{n:02d}.nii", "label": f"l{n:02d}.nii"} for n in range(start, start + count)]
+
+
+def test_paths_are_absolute_and_other_keys_are_kept(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path, {"test": [{"image": "./a.nii", "label": "b.nii", "group": "plain", "seed": 3}]})
+    assert load_datalist(folder, "test") == [
+        {"image": str(tmp_path / "a.nii"), "label": str(tmp_path / "b.nii"), "group": "plain", "seed": 3}
+    ]
+
+
+def test_test_cases_may_be_plain_paths(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path, {"test": ["a.nii"]})
+    assert load_datalist(folder, "test") == [{"image": str(tmp_path / "a.nii")}]
+
+
+def test_a_given_validation_split_is_taken_as_it_is(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path, {"training": pairs(3), "validation": pairs(2, 3)})
+    assert [len(load_datalist(folder, split)) for split in ("training", "validation")] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("count", "holdout", "held"),
+    [(10, 0.2, [2, 7]), (5, 0.2, [2]), (2, 0.2, [1]), (4, 0.5, [1, 3]), (3, 0.01, [1])],
+)
+def test_a_fixed_share_of_training_is_held_back(tmp_path: Path, count: int, holdout: float, held: list[int]) -> None:
+    cases = pairs(count)
+    folder = make_dataset(tmp_path, {"training": cases[::-1]})  # the order in the file does not matter
+    names = {
+        split: [Path(item["image"]).name for item in load_datalist(folder, split, holdout)]
+        for split in ("training", "validation")
+    }
+    assert names["validation"] == [cases[n]["image"] for n in held]
+    assert names["training"] == [case["image"] for n, case in enumerate(cases) if n not in held]
+
+
+@pytest.mark.parametrize(
+    ("content", "split", "message"),
+    [
+        ({"training": pairs(2)}, "test", "dataset.json has no key 'test'; its keys are training"),
+        ({"name": "x"}, "validation", "dataset.json has no key 'training'; its keys are name"),
+        ({"training": []}, "training", "dataset.json lists no case under 'training'"),
+        ({"test": [{"label": "l.nii"}]}, "test", "every entry of 'test' needs an 'image' path"),
+        ({"training": pairs(1)}, "training", "only one training case; holding back needs at least two"),
+        ([1], "training", "dataset.json must hold an object"),
+        ({"training": pairs(2)}, "train", "split must be one of training, validation, test, got 'train'"),
+    ],
+)
+def test_bad_contents_are_named(tmp_path: Path, content: Any, split: str, message: str) -> None:
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        load_datalist(tmp_path, split)
+
+
+@pytest.mark.parametrize("holdout", [0, -0.1, 0.6])
+def test_bad_holdouts_are_refused(tmp_path: Path, holdout: float) -> None:
+    with pytest.raises(ValueError, match=f"holdout must be above 0 and at most 0.5, got {holdout}"):
+        load_datalist(tmp_path, "training", holdout)
+
+
+def test_missing_folder_file_and_listed_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        load_datalist(tmp_path / "nowhere", "training")
+    with pytest.raises(FileNotFoundError, match="has no dataset.json"):
+        load_datalist(tmp_path, "training")
+    folder = make_dataset(tmp_path, {"test": pairs(1)})
+    (folder / "l00.nii").unlink()
+    with pytest.raises(FileNotFoundError, match="lists l00.nii, but .*l00.nii does not exist"):
+        load_datalist(folder, "test")
+
+
+def test_unreadable_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text("{training: ")
+    with pytest.raises(ValueError, match="dataset.json is no readable JSON"):
+        load_datalist(tmp_path, "training")
+
+
+def test_only_the_default_folder_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+    monkeypatch.setattr(datalist, "write_phantom", lambda folder: made.append(folder) or folder)
+    default = tmp_path / "data" / "phantom-v1"
+    with pytest.raises(FileNotFoundError, match="typo does not exist; only the default"):
+        resolve_dataset(tmp_path / "typo", default)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="must be a folder"):
+        resolve_dataset(tmp_path / "file", default)
+    assert resolve_dataset(tmp_path, default) == str(tmp_path)
+    assert made == []
+    assert resolve_dataset(f"{tmp_path}/data/./phantom-v1", default) == str(default)
+    assert made == [default]

@@ -1,0 +1,118 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The phantom as a data set on disk, made whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from c2f_monai.data.datalist import load_datalist
+from c2f_monai.data.phantom import SPLITS, generate_case, select_entries, write_phantom
+from c2f_monai.data.phantom import writer as writer_module
+
+SIZE = (32, 32, 24)
+
+
+def test_splits_have_disjoint_seeds_and_half_of_the_test_cases_are_shifted() -> None:
+    entries = select_entries()
+    assert len({entry.seed for entry in entries}) == len(entries) == sum(SPLITS.values()) == 112
+    groups = [entry.group for entry in entries if entry.split == "test"]
+    assert (groups.count("plain"), groups.count("shifted")) == (20, 20)
+    assert {entry.group for entry in entries if entry.split != "test"} == {"plain"}
+
+
+def test_a_selection_holds_the_first_cases_of_the_whole() -> None:
+    whole = [entry for entry in select_entries() if entry.split == "test"]
+    assert select_entries({"test": 4}) == whole[:4]
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ({"tests": 4}, "splits must be among training, validation, test, got 'tests'"),
+        ({"test": 41}, "the test split has 0 to 40 cases, got 41"),
+        ({"test": -1}, "the test split has 0 to 40 cases, got -1"),
+        ({"test": 0}, "splits selects no case at all"),
+    ],
+)
+def test_bad_selections_are_refused(splits: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        select_entries(splits)
+
+
+def test_files_hold_the_generated_voxels_and_dataset_json_lists_them(tmp_path: Path) -> None:
+    folder = write_phantom(tmp_path / "made" / "p", {"training": 1, "test": 2}, SIZE, processes=1, progress=False)
+    content = json.loads((folder / "dataset.json").read_text())
+    assert (content["name"], content["version"]) == ("phantom-v1", "1")
+    assert [len(content[split]) for split in SPLITS] == [1, 0, 2]
+    assert (content["numTraining"], content["numTest"]) == (1, 2)
+    assert content["test"][1] == {
+        "image": "imagesTs/phantom_test_001.nii.gz",
+        "label": "labelsTs/phantom_test_001.nii.gz",
+        "group": "shifted",
+        "seed": 3001,
+    }
+    for item in load_datalist(folder, "test"):
+        case = generate_case(item["seed"], item["group"], SIZE)
+        for key, expected in (("image", case.image), ("label", case.label)):
+            stored = nib.load(item[key])
+            assert stored.get_data_dtype() == expected.dtype
+            assert np.array_equal(np.asarray(stored.dataobj), expected)
+            assert np.allclose(stored.affine, case.affine, atol=1e-4)
+            assert np.allclose(stored.get_qform(), case.affine, atol=1e-3)
+    assert [path.name for path in folder.parent.iterdir()] == ["p"]
+
+
+def test_workers_write_the_same_voxels_as_one_process(tmp_path: Path) -> None:
+    one, two = (write_phantom(tmp_path / str(n), {"validation": 2}, SIZE, processes=n, progress=False) for n in (1, 2))
+    for name in ("phantom_validation_000.nii.gz", "phantom_validation_001.nii.gz"):
+        stored = [np.asarray(nib.load(folder / "imagesTr" / name).dataobj) for folder in (one, two)]
+        assert np.array_equal(*stored)
+
+
+def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    with pytest.raises(FileExistsError, match="p exists already"):
+        write_phantom(tmp_path / "p", {"test": 1}, SIZE, processes=1, progress=False)
+    assert list((tmp_path / "p").iterdir()) == []
+
+
+def test_bad_number_of_processes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="processes must be at least 1, got 0"):
+        write_phantom(tmp_path / "p", processes=0)
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("disk on fire")
+
+    monkeypatch.setattr(writer_module, "generate_case", fail)
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        write_phantom(tmp_path / "p", {"test": 1}, SIZE, processes=1, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_writers_at_once_end_with_one_whole_data_set(tmp_path: Path) -> None:
+    together, failures = threading.Barrier(3), []
+
+    def write() -> None:
+        together.wait()
+        try:
+            write_phantom(tmp_path / "p", {"test": 1}, SIZE, processes=1, progress=False)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+    assert len(load_datalist(tmp_path / "p", "test")) == 1
