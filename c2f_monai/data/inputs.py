@@ -1,116 +1,195 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What to segment: one file, a DICOM series, a folder of images or a split of a data set, checked by their headers."""
+"""From what a user has - a file, a DICOM series, a folder, a data set - to a list of cases that are volumes."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import itk
 import nibabel as nib
+import numpy as np
+from monai.data import Dataset, MetaTensor
+from monai.transforms import LoadImage
 
-from ..utils import IMAGE_SUFFIXES, case_name
-from .datalist import load_datalist
+from c2f_monai.data.datalist import load_datalist
+from c2f_monai.utils import IMAGE_SUFFIXES, case_name
 
-__all__ = ["check_header", "list_inputs"]
+__all__ = ["READERS", "CaseDataset", "dicom_series", "list_inputs", "read_volume", "volume_shape"]
 
-_NIFTI = (".nii", ".nii.gz")
+# MONAI tries the last one first: nibabel keeps affines that are not orthonormal, ITK reads all other formats.
+READERS = ("ITKReader", "NibabelReader")
 
 
 def list_inputs(
-    path: str | os.PathLike[str] | None, dataset_dir: str | os.PathLike[str] = "", split: str = "test"
+    path: str | os.PathLike[str] | None, dataset_dir: str | os.PathLike[str] | None = None, split: str = "test"
 ) -> list[dict[str, Any]]:
-    """List the cases to segment, after a look at every header.
+    """List the cases to segment; their headers are read, so that a bad file is an error before any long work.
 
     Args:
-        path: an image (NIfTI, NRRD, MHA, MHD), a folder of one DICOM series, or a folder of images or of such folders;
-            None: the images of a split of ``dataset_dir``.
-        dataset_dir: Decathlon-style data set, read only when ``path`` is None.
-        split: its split.
+        path: one image file, the folder of a DICOM series, a folder of image files or of DICOM folders, or a
+            Decathlon-style data set. None: the data set ``dataset_dir``.
+        dataset_dir: Decathlon-style data set, used when there is no ``path``.
+        split: split of a data set. Defaults to "test".
 
     Returns:
-        One dict for each case with the absolute path under "image".
+        One dict for each case, with absolute paths: "image", and "label" and other keys where a data set has them.
 
     Raises:
-        FileNotFoundError: when the path does not exist.
-        ValueError: when it holds no image, an image is unreadable or not one 3D volume, or two cases share a name.
+        FileNotFoundError: When the input does not exist or holds no images.
+        ValueError: When a file is not one 3D volume, image and label differ in shape, a folder holds several DICOM
+            series, or two cases have the same name.
     """
-    if path is None:
-        cases = load_datalist(dataset_dir, split)
+    if path is None and dataset_dir is None:
+        raise ValueError("give an input or a dataset_dir.")
+    place = Path(os.path.abspath(os.path.expanduser(str(dataset_dir if path is None else path))))
+    if not place.exists():
+        raise FileNotFoundError(f"input {place} does not exist.")
+    if path is None or (place / "dataset.json").is_file():
+        cases = load_datalist(place, split)
     else:
-        place = Path(path).absolute()
-        if not place.exists():
-            raise FileNotFoundError(f"input {place} does not exist.")
-        cases = [{"image": str(found)} for found in ([place] if place.is_file() else _in_folder(place))]
-    names: dict[str, str] = {}
+        cases = [{"image": str(image)} for image in (_images_of(place) if place.is_dir() else [place])]
+    _check_names([case["image"] for case in cases])
     for case in cases:
-        name = case_name(case["image"])
-        if name in names:
-            raise ValueError(f"{names[name]} and {case['image']} would both be written as {name}: rename one.")
-        names[name] = case["image"]
-        check_header(case["image"])
+        shape = volume_shape(case["image"])
+        if "label" in case and (label_shape := volume_shape(case["label"])) != shape:
+            raise ValueError(f"{case['label']} has the shape {label_shape}, but its image {case['image']} {shape}.")
     return cases
 
 
-def check_header(path: str | os.PathLike[str]) -> None:
-    """Refuse a file or DICOM folder that is not one readable 3D volume; no voxel is read.
+def dicom_series(folder: str | os.PathLike[str]) -> list[str]:
+    """Identifiers of the DICOM series in a folder, told apart as ``monai.data.ITKReader`` does."""
+    names = itk.GDCMSeriesFileNames.New()
+    names.SetUseSeriesDetails(True)
+    names.AddSeriesRestriction("0008|0021")  # series date
+    names.SetDirectory(str(folder))
+    return [str(name) for name in names.GetSeriesUIDs()]
+
+
+def volume_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """Voxels along the axes of a volume, from its header alone; a DICOM folder gives its number of files last.
 
     Raises:
-        ValueError: naming the file.
+        FileNotFoundError: When there is no such file.
+        ValueError: When it cannot be read, has not three axes (further ones of length 1 aside), has several values in a
+            voxel, or an affine that cannot be inverted.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"image {path} does not exist.")
+    try:
+        if os.path.isdir(path):
+            return _dicom_shape(path)
+        nifti = str(path).lower().endswith((".nii", ".nii.gz"))
+        shape, scalar, affine = _nifti_header(path) if nifti else _itk_header(path)
+    except Exception as error:  # readers raise whatever their library does
+        raise ValueError(f"{path} cannot be read as an image: {_reason(error)}") from error
+    if len(shape) < 3 or any(length != 1 for length in shape[3:]):
+        size = "x".join(str(length) for length in shape)
+        raise ValueError(f"{path} is a {len(shape)}D image of {size}, but a CT volume has three axes.")
+    if not scalar:
+        raise ValueError(f"{path} has several values in a voxel, but a CT has one.")
+    if 0 in shape:
+        raise ValueError(f"{path} has an empty axis, its shape is {shape}.")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise ValueError(f"{path} has an affine that cannot be inverted: {affine[:3, :3].tolist()}.")
+    return shape[:3]
+
+
+def read_volume(path: str | os.PathLike[str]) -> MetaTensor:
+    """Read a volume file or DICOM folder as (1, H, W, D) float32 in its own orientation.
+
+    Raises:
+        ValueError: When it cannot be read.
     """
     try:
-        shape = _series_shape(Path(path)) if Path(path).is_dir() else _file_shape(Path(path))
+        return LoadImage(reader=READERS, image_only=True, ensure_channel_first=True)(path)
     except Exception as error:  # readers raise whatever their library does
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-        raise ValueError(f"{path} cannot be read as an image: {reason}") from error
-    # A trailing axis of length 1 is how some tools write a volume.
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) != 3:
-        raise ValueError(f"{path}: one 3D volume is needed, its shape is {shape}.")
+        raise ValueError(f"{path} cannot be read as a volume: {_reason(error)}") from error
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    if _series(folder):
+class CaseDataset(Dataset):
+    """MONAI's ``Dataset`` whose errors say in one line which file they are about.
+
+    MONAI reports a failed transform as "applying transform <object>" and hides the reason in a chain of exceptions.
+
+    Args:
+        data: cases, each with the path of its "image".
+        transform: preprocessing of a case.
+    """
+
+    def __init__(self, data: Sequence[dict[str, Any]], transform: Any = None) -> None:
+        super().__init__(data, transform)
+
+    def _transform(self, index: int) -> Any:
+        try:
+            return super()._transform(index)
+        except Exception as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
+            path, reason = str(self.data[index]["image"]), _reason(cause)
+            raise ValueError(reason if path in reason else f"{path} cannot be used: {reason}") from error
+
+
+def _images_of(folder: Path) -> list[Path]:
+    visible = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    images = [entry for entry in visible if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES)]
+    if images:
+        return images
+    if dicom_series(folder):
         return [folder]
-    images = [entry for entry in sorted(folder.iterdir()) if entry.name.lower().endswith(IMAGE_SUFFIXES)]
-    series = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and _series(entry)]
-    if not images + series:
-        raise ValueError(f"input folder {folder} has no image ({', '.join(IMAGE_SUFFIXES)}) and no DICOM series.")
-    return sorted(images + series)
+    series = [entry for entry in visible if entry.is_dir() and dicom_series(entry)]
+    if not series:
+        raise FileNotFoundError(f"input {folder} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no DICOM series.")
+    return series
 
 
-def _series(folder: Path) -> list[str]:
-    """Identifiers of the DICOM series directly in a folder."""
-    if not any(entry.is_file() and not entry.name.lower().endswith(IMAGE_SUFFIXES) for entry in folder.iterdir()):
-        return []
-    names = itk.GDCMSeriesFileNames.New()
-    names.SetDirectory(str(folder))
-    return list(names.GetSeriesUIDs())
+def _check_names(paths: Sequence[str]) -> None:
+    seen: dict[str, str] = {}
+    for path in paths:
+        name = case_name(path)
+        if name in seen:
+            raise ValueError(f"{seen[name]} and {path} would both be written as {name}; rename one.")
+        seen[name] = path
 
 
-def _series_shape(folder: Path) -> tuple[int, ...]:
-    series = _series(folder)
+def _dicom_shape(folder: str | os.PathLike[str]) -> tuple[int, ...]:
+    series = dicom_series(folder)
     if len(series) != 1:
-        raise ValueError(f"the folder has {len(series)} DICOM series, one is needed")
+        raise ValueError(f"a folder must hold one DICOM series, it holds {len(series)}.")
     names = itk.GDCMSeriesFileNames.New()
+    names.SetUseSeriesDetails(True)
+    names.AddSeriesRestriction("0008|0021")
     names.SetDirectory(str(folder))
     files = names.GetFileNames(series[0])
-    return (*_itk_size(files[0])[:2], len(files))
+    shape, scalar, _ = _itk_header(files[0])
+    if not scalar:
+        raise ValueError("it has several values in a voxel, but a CT has one.")
+    return (*shape[:2], len(files)) if len(files) > 1 else (*shape, 1)[:3]
 
 
-def _file_shape(path: Path) -> tuple[int, ...]:
-    if path.name.lower().endswith(_NIFTI):
-        return tuple(int(n) for n in nib.load(path).shape)
-    return _itk_size(path)
+def _nifti_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], bool, np.ndarray]:
+    image = nib.load(path)
+    kind = image.get_data_dtype()
+    return tuple(image.shape), kind.fields is None and kind.kind in "iufb", np.asarray(image.affine)
 
 
-def _itk_size(path: str | Path) -> tuple[int, ...]:
-    reader = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-    if reader is None:
-        raise ValueError("no reader knows its format")
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    return tuple(int(reader.GetDimensions(axis)) for axis in range(reader.GetNumberOfDimensions()))
+def _itk_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], bool, np.ndarray]:
+    io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    if io is None:
+        raise ValueError("its format is not known.")
+    io.SetFileName(str(path))
+    io.ReadImageInformation()
+    axes = range(io.GetNumberOfDimensions())
+    columns = [np.asarray(io.GetDirection(i), dtype=float) * io.GetSpacing(i) for i in axes]
+    affine = np.stack(columns, axis=1) if len(columns) >= 3 else np.eye(3)
+    return tuple(int(io.GetDimensions(i)) for i in axes), io.GetNumberOfComponents() == 1, affine
+
+
+def _reason(error: BaseException) -> str:
+    """One line of an exception's text: libraries put the place first and what happened last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

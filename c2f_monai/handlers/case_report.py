@@ -1,10 +1,12 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""One row for each case: rounds, why they ended, what was found, and scores where there is a label."""
+"""The table of cases that an evaluation or inference writes."""
 
 from __future__ import annotations
 
 import csv
+import io
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,137 +16,227 @@ import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
+from monai.transforms import ResampleToMatch
 
+from ..data.inputs import read_volume
 from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarise
-from ..utils import dice_coefficient
+from ..transforms.volumes import select_label
+from ..utils import case_name, dice_coefficient
 
-__all__ = ["CaseReport", "case_row", "summary_lines", "write_rows"]
+__all__ = ["CaseReport", "case_row", "describe_row", "summarise_rows"]
+
+Row = dict[str, Any]
+
+
+def case_row(
+    record: CaseRecord,
+    pred: torch.Tensor,
+    label: torch.Tensor | None = None,
+    label_grid: torch.Tensor | None = None,
+    group: str = "",
+) -> Row:
+    """One case as a row of the table.
+
+    Args:
+        record: what the inferer noted.
+        pred: (1, H, W, D) mask on the image's own grid, foreground above 0, with its affine.
+        label: (1, H, W, D) truth on the same grid.
+        label_grid: (1, h, w, d) truth on the working grid, for the DSC after each round where the record has masks.
+        group: group that the case is reported in.
+
+    Returns:
+        case, group, dsc and hd95 (mm) on the image's own grid, dsc_round_<t> on the working grid (0 is coarse), d_<t>,
+        rounds, stop_reason, seconds, voxels, label_voxels, ml, flags. What does not exist is None.
+    """
+    mask = torch.as_tensor(pred)[0] > 0
+    spacing = pred.pixdim.tolist() if isinstance(pred, MetaTensor) else [1.0, 1.0, 1.0]
+    truth = torch.zeros_like(mask) if label is None else torch.as_tensor(label)[0].to(mask.device) > 0
+    score = score_masks(mask, truth, spacing)
+    flags = list(record.flags)
+    if label is not None and score.label_voxels == 0:
+        flags.append("empty truth")
+    row: Row = {
+        "case": record.name,
+        "group": group,
+        "dsc": None if label is None else score.dsc,
+        "hd95": None if label is None else score.hd95,
+    }
+    if label_grid is not None:
+        grid = torch.as_tensor(label_grid)[0].cpu() > 0
+        row |= {f"dsc_round_{t}": dice_coefficient(found[0], grid) for t, found in enumerate(record.masks)}
+    row |= {f"d_{entry.index}": entry.dsc for entry in record.rounds[1:]}
+    return row | {
+        "rounds": record.fine_rounds,
+        "stop_reason": str(record.stop_reason or ""),
+        "seconds": record.seconds,
+        "voxels": score.voxels,
+        "label_voxels": None if label is None else score.label_voxels,
+        "ml": score.ml,
+        "flags": "; ".join(flags),
+    }
+
+
+def describe_row(row: Mapping[str, Any]) -> str:
+    """One line about a case for the log."""
+    text = f"{row['case']}: {row['rounds']} rounds, {row['stop_reason']}, {row['ml']:.1f} ml, {row['seconds']:.1f} s"
+    if row.get("dsc") is not None:
+        text += f", DSC {row['dsc']:.4f}"
+    return text + (f" [{row['flags']}]" if row["flags"] else "")
+
+
+def summarise_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts, and mean, std, max and min of DSC, HD95 (mm), rounds and seconds.
+
+    Cases in which prediction and truth are both empty have no DSC; they are counted as ``both_empty``.
+    """
+    summary: dict[str, Any] = {
+        "cases": len(rows),
+        "converged": sum(row["stop_reason"] == "converged" for row in rows),
+        "both_empty": sum(row.get("label_voxels") == 0 and row["voxels"] == 0 for row in rows),
+    }
+    numbers = [key for key in _columns(rows) if key in ("dsc", "hd95", "rounds", "seconds") or key[:2] in ("ds", "d_")]
+    for key in numbers:
+        values = [row[key] for row in rows if row.get(key) is not None]
+        if values:
+            found = summarise(values)
+            summary[key] = {
+                "mean": found.mean,
+                "std": found.std,
+                "max": found.max,
+                "min": found.min,
+                "count": found.count,
+            }
+    return summary
 
 
 class CaseReport:
     """
-    Prints a line for each case and, with a path, writes the per-case CSV and prints a summary at the end.
+    Logs a line for each case and, with a path, writes the table of cases and a ``summary.json`` beside it at the end.
 
-    Columns: case, group, dsc (on the label's own grid), dsc_round_0 .. dsc_round_T (on the working grid), d_1 .. d_T,
-    rounds, stop_reason, seconds, voxels (working grid), ml, flags, hd95 (mm). Scores stay empty without a label, and
-    ``dsc`` also where label and prediction are both empty.
+    It reads the inferer's records, the post-processed ``pred`` on the image's own grid, and the truth if there is
+    one: ``label``, a binary tensor on the image's own grid or the path of a label file, and ``label_grid``, a binary
+    tensor on the working grid (else the label is resampled to the grid of ``image``). Several processes send their
+    rows to the first, which drops what the sampler has repeated.
 
     Args:
-        inferer: its ``records`` are read; :py:class:`c2f_monai.inferers.CoarseToFineInferer`.
-        path: CSV file, replaced as a whole at the end; None prints only.
-        grid_key: key of the label on the working grid, for the scores of the rounds.
+        inferer: :py:class:`c2f_monai.inferers.CoarseToFineInferer` of the evaluator.
+        path: CSV file, replaced as a whole at the end; None logs only.
+        label_value: label value, or values, of the target in label files.
+        grid_key: key of the label on the working grid.
 
     Attributes:
-        rows: of the latest run, all processes together.
+        rows: of the latest run, all processes together, see :func:`case_row`.
+        summary: of the latest run, by group, see :func:`summarise_rows`.
     """
 
-    def __init__(self, inferer: Any, path: str | None = None, grid_key: str = "label_grid") -> None:
+    def __init__(
+        self,
+        inferer: Any,
+        path: str | None = None,
+        label_value: int | Sequence[int] = 1,
+        grid_key: str = "label_grid",
+    ) -> None:
         self.inferer = inferer
-        self.path = path
+        self.path = None if path is None else Path(path)
+        self.label_value = label_value
         self.grid_key = grid_key
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[Row] = []
+        self.summary: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Attach to an evaluator, whose output is decollated and post-processed."""
-        engine.add_event_handler(Events.STARTED, self._reset)
+        """Attach to an evaluator with post-processing."""
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
-    def _reset(self, engine: Engine) -> None:
+    def _start(self, engine: Engine) -> None:
         self.rows = []
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.path.parent, os.W_OK):
+                raise PermissionError(f"{self.path.parent} cannot be written to.")
 
     def _add(self, engine: Engine) -> None:
-        cases, outputs = engine.state.batch, engine.state.output
-        for record, case, output in zip(self.inferer.records, cases, outputs, strict=True):  # type: ignore[arg-type]
-            row = case_row(record, case, output, self.grid_key)
+        cases: Any = zip(engine.state.batch, engine.state.output, self.inferer.records, strict=True)  # type: ignore[arg-type]
+        for item, output, record in cases:
+            label, label_grid = self._truth(item, output, bool(record.masks))
+            row = case_row(record, output["pred"], label, label_grid, str(item.get("group", "")))
+            # The file tells cases apart that two folders name alike; it is no column of the table.
+            row["image"] = str(output["pred"].meta.get("filename_or_obj", record.name))
+            row["case"] = row["case"] or case_name(row["image"])
             self.rows.append(row)
-            shown = [
-                f"{row['rounds']} rounds, {row['stop_reason']}",
-                f"{row['voxels']} voxels" + ("" if row["ml"] is None else f" = {row['ml']:.1f} ml"),
-                f"{row['seconds']:.1f} s",
-            ]
-            if row.get("dsc") is not None:
-                shown.append(f"DSC {row['dsc']:.4f}")
-            print(f"{row['case']}: {'; '.join(shown)}{' [' + row['flags'] + ']' if row['flags'] else ''}", flush=True)
+            engine.logger.info(describe_row(row))
+
+    def _truth(
+        self, item: Mapping[str, Any], output: Mapping[str, Any], rounds: bool
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        label = item.get("label") if output.get("label") is None else output["label"]
+        if isinstance(label, str):
+            label = select_label(read_volume(label), self.label_value)
+        if label is None or not rounds:
+            return label, None
+        if self.grid_key in item:
+            return label, item[self.grid_key]
+        return label, ResampleToMatch(mode="nearest", dtype=torch.float32)(label, output["image"].cpu())
 
     def _finish(self, engine: Engine) -> None:
+        parts: list[Any] = [self.rows]
         if dist.is_available() and dist.is_initialized():
-            gathered: list[Any] = [None] * dist.get_world_size()
-            dist.all_gather_object(gathered, self.rows)
-            # A sampler that pads repeats cases; one row each is kept, in the order of their names.
-            self.rows = sorted({row["case"]: row for rows in gathered for row in rows}.values(), key=lambda r: r["case"])
-            if dist.get_rank() != 0:
-                return
-        if self.path is not None and self.rows:
-            write_rows(self.path, self.rows)
-            print("\n".join([*summary_lines(self.rows), f"cases: {os.path.abspath(self.path)}"]), flush=True)
+            parts = [None] * dist.get_world_size()
+            dist.all_gather_object(parts, self.rows)
+        unique = {row["image"]: row for part in parts for row in part}
+        self.rows = sorted(unique.values(), key=lambda row: row["case"])
+        groups = sorted({row["group"] for row in self.rows if row["group"]})
+        self.summary = {"all": summarise_rows(self.rows)}
+        if len(groups) > 1:
+            self.summary |= {name: summarise_rows([r for r in self.rows if r["group"] == name]) for name in groups}
+        if dist.is_available() and dist.is_initialized() and dist.get_rank() != 0:
+            return
+        for name, part in self.summary.items():
+            for key, unit in (("dsc", ""), ("hd95", " mm")):
+                if key in part:
+                    engine.logger.info(f"{name}: {key.upper()} {_shown(part[key], unit)}")
+        if self.path is not None:
+            _write_whole(self.path, _table(self.rows))
+            _write_whole(self.path.with_name("summary.json"), json.dumps(self.summary, indent=1) + "\n")
+            engine.logger.info(f"{len(self.rows)} cases: {self.path}")
 
 
-def case_row(
-    record: CaseRecord, case: Mapping[str, Any], output: Mapping[str, Any], grid_key: str = "label_grid"
-) -> dict[str, Any]:
-    """Row of one case.
-
-    Args:
-        record: what the inferer noted.
-        case: the decollated batch; "group" and ``grid_key`` are used where present.
-        output: the post-processed output; "pred" and "label" (1, H, W, D) on the file's grid where present.
-        grid_key: key of the label on the working grid.
-    """
-    last = record.rounds[-1]
-    row: dict[str, Any] = {"case": record.name, "group": str(case.get("group", "")), "dsc": None}
-    if grid_key in case and record.masks:
-        label = torch.as_tensor(case[grid_key]).cpu() > 0.5
-        row |= {f"dsc_round_{r.index}": dice_coefficient(m, label) for r, m in zip(record.rounds, record.masks, strict=True)}
-    row |= {f"d_{r.index}": r.dsc for r in record.rounds[1:]}
-    row |= {"rounds": record.fine_rounds, "stop_reason": str(record.stop_reason or ""), "seconds": record.seconds}
-    row |= {"voxels": last.voxels, "ml": last.ml, "flags": "; ".join(record.flags), "hd95": None}
-    if output.get("label") is not None and output.get("pred") is not None:
-        pred, label = (torch.as_tensor(output[key])[0].cpu() > 0.5 for key in ("pred", "label"))
-        affine = output["label"].affine if isinstance(output["label"], MetaTensor) else torch.eye(4)
-        score = score_masks(pred, label, affine[:3, :3].norm(dim=0).tolist())
-        row |= {"dsc": score.dsc, "hd95": score.hd95}
-    return row
+def _shown(numbers: Mapping[str, Any], unit: str) -> str:
+    return (
+        f"{numbers['mean']:.4f}±{numbers['std']:.4f}{unit} "
+        f"(max {numbers['max']:.4f}, min {numbers['min']:.4f}, {numbers['count']} cases)"
+    )
 
 
-def write_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file beside and rename it into place; columns in a fixed order whatever the rows' lengths."""
-    columns = ["case", "group", "dsc"]
-    for prefix in ("dsc_round_", "d_"):
-        numbers = {int(k[len(prefix) :]) for row in rows for k in row if k.startswith(prefix) and k[len(prefix) :].isdigit()}
-        columns += [f"{prefix}{number}" for number in sorted(numbers)]
-    columns += ["rounds", "stop_reason", "seconds", "voxels", "ml", "flags", "hd95"]
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{os.getpid()}.{target.name}")
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = [key for key in _columns(rows) if key != "image"]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _cell(row.get(key)) for key in columns} for row in rows)
+    return text.getvalue()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            for row in rows:
-                writer.writerow({k: _text(v) for k, v in row.items()})
-        os.replace(part, target)
+        part.write_text(text)
+        os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _text(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else value
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Columns of the table; cases differ in the number of rounds, so the longest case orders them."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    numbered = [key for key in keys if key.startswith(("dsc_round_", "d_"))]
+    numbered.sort(key=lambda key: (key.startswith("d_"), int(key.rsplit("_", 1)[1])))
+    first = [key for key in ("case", "group", "dsc", "hd95") if key in keys]
+    return [*first, *numbered, *(key for key in keys if key not in first and key not in numbered)]
 
 
-def summary_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Mean ± std, max and min of DSC and HD95 over all cases and for each group."""
-    groups = sorted({row["group"] for row in rows})
-    parts = [("all", list(rows))] + [(g or "ungrouped", [r for r in rows if r["group"] == g]) for g in groups if len(groups) > 1]
-    lines = []
-    for name, members in parts:
-        line = f"{name}: {len(members)} cases"
-        for key, title, scale in (("dsc", "DSC %", 100.0), ("hd95", "HD95 mm", 1.0), ("rounds", "rounds", 1.0)):
-            values = [scale * row[key] for row in members if row.get(key) is not None]
-            if values:
-                s = summarise(values)
-                line += f"; {title} {s.mean:.2f}±{s.std:.2f} (max {s.max:.2f}, min {s.min:.2f})"
-        lines.append(line)
-    return lines
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)

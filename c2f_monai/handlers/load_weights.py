@@ -1,12 +1,13 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Loading of a model's weights: all of them, or an error that says what does not fit."""
+"""Weights of a released model into a network: all of them, or an error."""
 
 from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -15,61 +16,60 @@ from ignite.engine import Engine, Events
 __all__ = ["LoadWeights", "load_weights"]
 
 logger = logging.getLogger(__name__)
-_SHOWN = 5
 
 
-def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Fill a network from a flat state_dict, on whatever device the network is.
+def load_weights(network: nn.Module, path: str, map_location: torch.device | str | None = "cpu") -> None:
+    """Fill a network from a flat state_dict.
 
     Args:
-        network: also wrapped for distributed training.
-        path: file of ``torch.save(state_dict)``, loaded with ``weights_only=True``.
+        network: network to fill, bare or wrapped for several processes.
+        path: the file.
+        map_location: device the file's tensors are read to.
 
     Raises:
-        FileNotFoundError: when the file does not exist.
-        ValueError: when it is no flat state_dict, or keys or shapes do not fit; the message names them.
+        FileNotFoundError: When there is no such file.
+        ValueError: When it is not a flat state_dict, or does not fit the network key by key and shape by shape.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"weights {Path(path).absolute()} do not exist: train first, or set ckpt_path.")
+        raise FileNotFoundError(f"there are no weights at {path}: train a model or set ckpt_path.")
     try:
-        source = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged archive raises whatever the unpickler met
-        raise ValueError(f"weights {path} cannot be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(source, dict) or not all(isinstance(value, torch.Tensor) for value in source.values()):
-        raise ValueError(f"weights {path} are not a flat state_dict of tensors.")
-    module = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
-    target = module.state_dict()
-    missing = sorted(target.keys() - source.keys())
-    unexpected = sorted(source.keys() - target.keys())
-    reshaped = sorted(
-        f"{key} {tuple(source[key].shape)} for {tuple(target[key].shape)}"
-        for key in target.keys() & source.keys()
-        if source[key].shape != target[key].shape
-    )
-    problems = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
-    found = [f"{len(keys)} {what} ({', '.join(keys[:_SHOWN])}{', …' * (len(keys) > _SHOWN)})" for what, keys in problems if keys]
-    if found:
-        raise ValueError(f"weights {path} do not fit the network: {'; '.join(found)}: check network_def and views.")
-    module.load_state_dict(source)
-    logger.info(f"weights: {len(source)} tensors from {path}")
+        state: Any = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        raise ValueError(f"{path} cannot be read as weights: {(str(error).splitlines() or ['?'])[0]}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{path} is not a flat state_dict of tensors: a checkpoint of training holds more than that.")
+    module = network.module if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else network
+    own = module.state_dict()
+    shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
+    problems = [
+        f"{len(keys)} {what} ({_some(keys)})"
+        for what, keys in (
+            ("missing", sorted(own.keys() - state.keys())),
+            ("unexpected", sorted(state.keys() - own.keys())),
+            ("of another shape", shapes),
+        )
+        if keys
+    ]
+    if problems:
+        raise ValueError(f"{path} does not fit the network: {', '.join(problems)}; check views and network_def.")
+    module.load_state_dict(state)
 
 
 class LoadWeights:
-    """Fill a network with ``load_weights`` when the engine starts; a missing file is an error at once.
+    """Handler that fills the network before an engine starts, see :func:`load_weights`.
+
+    MONAI's ``CheckpointLoader`` does the same with an error of one line for each key.
 
     Args:
         network: network to fill.
         path: flat state_dict.
-
-    Raises:
-        FileNotFoundError: when the file does not exist.
+        map_location: device the file's tensors are read to.
     """
 
-    def __init__(self, network: nn.Module, path: str) -> None:
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"weights {Path(path).absolute()} do not exist: train first, or set ckpt_path.")
+    def __init__(self, network: nn.Module, path: str, map_location: torch.device | str | None = "cpu") -> None:
         self.network = network
         self.path = path
+        self.map_location = map_location
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator."""
@@ -77,4 +77,9 @@ class LoadWeights:
 
     def __call__(self, engine: Engine) -> None:
         """Load."""
-        load_weights(self.network, self.path)
+        load_weights(self.network, self.path, self.map_location)
+        logger.info(f"weights: {self.path}")
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")

@@ -4,6 +4,12 @@
 
 from __future__ import annotations
 
-from .overlay import overlay_slice, save_overlay
+from .overlay import COLOURS, OverlaySaver, overlay_figure, paint, target_region
 
-__all__ = ["overlay_slice", "save_overlay"]
+__all__ = [
+    "COLOURS",
+    "OverlaySaver",
+    "overlay_figure",
+    "paint",
+    "target_region",
+]

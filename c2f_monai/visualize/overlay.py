@@ -1,109 +1,177 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Overlay of a case: prediction red, truth green, overlap yellow, in the three views through the target."""
+"""Pictures of a result: prediction, truth and where they overlap, in the three views."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
+from ignite.engine import Engine, Events
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from monai.visualize import blend_images
+from matplotlib.patches import Patch
+from monai.data import MetaTensor
+from monai.transforms import Orientation
 
-from ..utils import DEFAULT_WINDOW, View, scale_to_unit
+from ..data.inputs import read_volume
+from ..transforms.volumes import select_label
+from ..utils import DEFAULT_WINDOW, View, case_name
 
-__all__ = ["overlay_slice", "save_overlay"]
+__all__ = ["COLOURS", "OverlaySaver", "overlay_figure", "paint", "target_region"]
 
-_ALPHA = 0.45
-_ZOOM_MM = 30.0
+COLOURS = {"prediction": (1.0, 0.15, 0.15), "truth": (0.1, 0.85, 0.2), "overlap": (1.0, 0.9, 0.1)}
 
 
-def overlay_slice(image: torch.Tensor, pred: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Colour one slice: red where only the prediction is, green where only the truth is, yellow where both are.
+def paint(
+    image: np.ndarray,
+    pred: np.ndarray,
+    truth: np.ndarray | None = None,
+    window: Sequence[float] = DEFAULT_WINDOW,
+    alpha: float = 0.45,
+) -> np.ndarray:
+    """Colour one slice: prediction red, truth green, overlap yellow; without a truth the prediction is red.
 
     Args:
-        image: (h, w) in [0, 1].
-        pred: (h, w) bool.
-        truth: (h, w) bool.
+        image: (h, w) HU.
+        pred: (h, w) boolean.
+        truth: (h, w) boolean, or None.
+        window: HU that become black and white.
+        alpha: share of the colour. Defaults to 0.45.
 
     Returns:
-        (3, h, w) float32 in [0, 1].
+        (h, w, 3) float32 in [0, 1].
     """
-    # A colour map of four entries: nothing, prediction, truth, both.
-    colours = ListedColormap([(0, 0, 0), (1, 0.15, 0.1), (0.1, 0.85, 0.2), (1, 0.9, 0.1)])
-    marks = (pred.float() + 2.0 * truth.float()) / 3.0
-    name = "c2f_overlay"
-    if name not in matplotlib.colormaps:
-        matplotlib.colormaps.register(colours, name=name)
-    return torch.as_tensor(blend_images(image[None], marks[None], alpha=_ALPHA, cmap=name, rescale_arrays=False))
+    low, high = window
+    grey = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
+    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    other = np.zeros_like(pred) if truth is None else truth
+    for name, where in (("prediction", pred & ~other), ("truth", other & ~pred), ("overlap", pred & other)):
+        rgb[where] = (1 - alpha) * rgb[where] + alpha * np.asarray(COLOURS[name], np.float32)
+    return rgb
 
 
-def _centre(mask: torch.Tensor, axis: int) -> int:
-    """Slice with most foreground; the middle where there is none."""
-    counts = mask.movedim(axis, 0).flatten(1).sum(1)
-    return int(counts.argmax()) if bool(counts.any()) else mask.shape[axis] // 2
+def target_region(mask: np.ndarray, spacing: Sequence[float], margin: float) -> tuple[slice, ...]:
+    """Box of a (H, W, D) mask with a margin in mm, clipped to the volume; the whole volume for an empty mask."""
+    if not mask.any():
+        return tuple(slice(0, length) for length in mask.shape)
+    box = []
+    for axis, (length, step) in enumerate(zip(mask.shape, spacing, strict=True)):
+        hits = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        frame = round(margin / step)
+        box.append(slice(max(0, int(hits[0]) - frame), min(length, int(hits[-1]) + 1 + frame)))
+    return tuple(box)
 
 
-def save_overlay(
-    path: str | os.PathLike[str],
-    image: torch.Tensor,
-    pred: torch.Tensor,
-    truth: torch.Tensor | None = None,
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    window: tuple[float, float] = DEFAULT_WINDOW,
+def overlay_figure(
+    image: np.ndarray,
+    pred: np.ndarray,
+    truth: np.ndarray | None,
+    spacing: Sequence[float],
     title: str = "",
-) -> None:
-    """Write a PNG of the three views through the target, zoomed to it.
+    window: Sequence[float] = DEFAULT_WINDOW,
+    margin: float = 30.0,
+) -> Figure:
+    """Axial, coronal and sagittal slice with most target, zoomed to it.
 
     Args:
-        path: file to write, beside and renamed into place.
-        image: (H, W, D) HU, RAS.
-        pred: (H, W, D) mask.
-        truth: (H, W, D) mask; None where there is none.
-        spacing: mm along H, W, D.
-        window: HU window.
-        title: of the figure.
+        image: (H, W, D) RAS volume in HU.
+        pred: boolean mask of the same shape.
+        truth: boolean mask of the same shape, or None.
+        spacing: voxel size in mm for each axis.
+        title: text above.
+        window: HU that become black and white.
+        margin: mm around prediction and truth. Defaults to 30.
     """
-    found = torch.as_tensor(pred) > 0.5
-    real = torch.zeros_like(found) if truth is None else torch.as_tensor(truth) > 0.5
-    both = found | real
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
+    target = pred if truth is None else pred | truth
+    centre = truth if truth is not None and truth.any() else target
+    region = target_region(target, spacing, margin)
+    figure = Figure(figsize=(12, 4.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, view in zip(figure.subplots(1, 3), reversed(View), strict=True):
-        index = _centre(both, view.axis)
-        grey, p, t = (torch.as_tensor(x).movedim(view.axis, 0)[index] for x in (image, found, real))
-        picture = overlay_slice(scale_to_unit(grey, window), p, t)
-        step = [s for axis, s in enumerate(spacing) if axis != view.axis]
-        rows, columns = _zoom(both.movedim(view.axis, 0)[index], step)
-        part = picture[:, rows, columns].permute(2, 1, 0).clamp(0, 1)  # rows of the picture: the second axis, upwards
-        axes.imshow(np.asarray(part), origin="lower", aspect=step[1] / step[0], interpolation="nearest")
-        axes.set_title(f"{view.value} {index}")
-        axes.axis("off")
-    legend = "red prediction" if truth is None else "red prediction, green truth, yellow both"
-    figure.suptitle(f"{title}  ({legend})" if title else legend)
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part_file = target.with_name(f".{os.getpid()}.{target.name}")
-    try:
-        figure.savefig(part_file, dpi=110, format="png")
-        os.replace(part_file, target)
-    finally:
-        part_file.unlink(missing_ok=True)
+    for axes, view in zip(figure.subplots(1, 3), (View.AXIAL, View.CORONAL, View.SAGITTAL), strict=True):
+        others = tuple(axis for axis in range(3) if axis != view.axis)
+        counts = centre.sum(axis=others)
+        index = int(counts.argmax()) if counts.any() else centre.shape[view.axis] // 2
+        place = tuple(index if axis == view.axis else region[axis] for axis in range(3))
+        rgb = paint(image[place], pred[place], None if truth is None else truth[place], window)
+        # Rows are superior (anterior in axial slices) at the top; the patient's right is at the left of the picture.
+        rgb = rgb.swapaxes(0, 1)[::-1, :: -1 if view is View.SAGITTAL else 1]
+        axes.imshow(rgb, aspect=spacing[others[1]] / spacing[others[0]], interpolation="bilinear")
+        axes.set_title(view.value)
+        axes.set_axis_off()
+    names = COLOURS if truth is not None else {"prediction": COLOURS["prediction"]}
+    figure.suptitle(title)
+    figure.legend(
+        handles=[Patch(color=colour) for colour in names.values()],
+        labels=list(names),
+        loc="outside lower center",
+        ncols=3,
+    )
+    return figure
 
 
-def _zoom(mask: torch.Tensor, step: list[float]) -> tuple[slice, slice]:
-    """Rows and columns of a slice around its foreground, with a frame of real image."""
-    parts = []
-    for axis in (0, 1):
-        hits = torch.nonzero(mask.any(dim=1 - axis)).flatten()
-        frame = int(round(_ZOOM_MM / step[axis]))
-        if not len(hits):
-            parts.append(slice(None))
-            continue
-        parts.append(slice(max(int(hits[0]) - frame, 0), int(hits[-1]) + 1 + frame))
-    return parts[0], parts[1]
+class OverlaySaver:
+    """
+    Writes ``<case>_<postfix>.png`` for each case of an evaluator, see :func:`overlay_figure`.
+
+    The image is read again at its own resolution: the evaluator holds it on the working grid.
+
+    Args:
+        output_dir: folder of the pictures.
+        postfix: end of their names. Defaults to "overlay".
+        label_value: label value, or values, of the target in label files.
+        window: HU that become black and white.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        postfix: str = "overlay",
+        label_value: int | Sequence[int] = 1,
+        window: Sequence[float] = DEFAULT_WINDOW,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.postfix = postfix
+        self.label_value = label_value
+        self.window = tuple(window)
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator with post-processing."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Draw the cases of the last batch."""
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            pred = output["pred"]
+            path = str(pred.meta["filename_or_obj"])
+            label = item.get("label") if output.get("label") is None else output["label"]
+            if isinstance(label, str):
+                label = select_label(read_volume(label), self.label_value)
+            self.save(case_name(path), read_volume(path), pred, label)
+
+    def save(self, name: str, image: MetaTensor, pred: MetaTensor, label: MetaTensor | None) -> Path:
+        """Draw one case of (1, H, W, D) volumes on one grid of any orientation; the picture appears whole or not."""
+        to_ras = Orientation(axcodes="RAS", labels=None)
+        ras: list[Any] = [None if x is None else to_ras(x.cpu())[0] for x in (image, pred, label)]
+        grey, found, truth = (None if x is None else torch.as_tensor(x).numpy() for x in ras)
+        figure = overlay_figure(
+            grey,
+            found > 0,
+            None if truth is None else truth > 0,
+            [float(step) for step in ras[0].pixdim],
+            title=name,
+            window=self.window,
+        )
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        path = self.output_dir / f"{name}_{self.postfix}.png"
+        part = path.with_name(f".{os.getpid()}.{path.name}")
+        try:
+            figure.savefig(part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import DataLoader, MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.networks.nets import UNet
 
@@ -57,7 +57,7 @@ def volume_of(shape, seed=0):
     """Noise in [0, 0.5] with a bright, ragged ellipsoid off the centre."""
     generator = torch.Generator().manual_seed(seed)
     volume = 0.5 * torch.rand(shape, generator=generator)
-    grid = torch.meshgrid(*[(torch.arange(n) - 0.55 * (n - 1)) / max(0.28 * n, 0.6) for n in shape], indexing="ij")
+    grid = torch.meshgrid(*[(torch.arange(n) - 0.55 * (n - 1)) / max(0.28 * n, 0.9) for n in shape], indexing="ij")
     inside = sum(axis**2 for axis in grid) <= 1
     bright = 0.8 if max(shape) <= 2 else 0.4  # in a volume of a few voxels one must be found all the same
     return torch.where(inside, volume + bright, volume).clamp_max(1.0)[None, None]
@@ -155,3 +155,376 @@ def test_hounsfield_units_with_a_window_equal_scaled_input(window, saliency):
     expected = CoarseToFineInferer(**arguments)(volume, network)
     answer = CoarseToFineInferer(**arguments, window=window)(volume * (high - low) + low, network)
     torch.testing.assert_close(answer, expected, atol=1e-4, rtol=0)
+
+
+class Scripted(torch.nn.Module):
+    """An axial network whose answers are given masks: the coarse one, then one for each fine round.
+
+    The volume's voxels hold their slice's number, so that a slab knows where it is; crops must be whole slices.
+    """
+
+    view_names, out_channels, depth, has_fine = ["axial"], 1, 3, True
+
+    def __init__(self, masks, saliency=False):
+        super().__init__()
+        self.masks, self.has_saliency = masks, saliency
+        self.slabs, self.priors, self.round = [], [], 0
+        self.eval()
+
+    def forward(self, x, part, view):
+        if part == "saliency":
+            self.priors.append(x)
+            return torch.ones_like(x)
+        if part == "fine":
+            self.round += 1
+        centers = (x[:, 1, 0, 0] * 100).round().long()
+        self.slabs.append(centers.tolist())
+        mask = self.masks[self.round]
+        index = (centers[:, None] + torch.tensor([-1, 0, 1])).clamp(0, mask.shape[2] - 1)
+        return torch.where(mask.movedim(2, 0)[index], 20.0, -20.0)
+
+
+def numbered(shape=(6, 6, 8)):
+    return (torch.arange(shape[2]) / 100).expand(1, 1, *shape).clone()
+
+
+def block(rows, columns, slices, shape=(6, 6, 8)):
+    mask = torch.zeros(shape, dtype=torch.bool)
+    mask[slice(*rows), slice(*columns), slice(*slices)] = True
+    return mask
+
+
+Z0 = block((1, 5), (1, 5), (2, 6))  # 64 voxels
+Z1 = block((1, 5), (1, 4), (2, 6))  # 48: d = 96 / 112
+Z2 = block((1, 4), (1, 4), (2, 6))  # 36: d = 72 / 84
+NOTHING = block((0, 0), (0, 0), (0, 0))
+D1, D2 = 96 / 112, 72 / 84
+WHOLE = {"margin": 6, "crop_multiple": 1}
+
+
+@pytest.mark.parametrize(
+    ("masks", "arguments", "voxels", "changes", "reason", "flags"),
+    [
+        ([Z0, Z1, Z2, Z2], {}, [64, 48, 36, 36], [D1, D2, 1.0], "converged", []),
+        ([Z0, Z1, Z2, Z2], {"stop": 0.85}, [64, 48], [D1], "converged", []),
+        ([Z0, Z1, Z2, Z2], {"stop": D1}, [64, 48], [D1], "converged", []),  # reaching it is enough
+        ([Z0, Z1, Z2, Z2], {"max_rounds": 2}, [64, 48, 36], [D1, D2], "max rounds", ["not converged"]),
+        ([Z0, Z0, Z1, Z1], {"max_rounds": 3, "stop": None}, [64, 64, 48, 48], [1, D1, 1], "max rounds", ["not converged"]),
+        ([Z0, Z0, Z1], {"max_rounds": 2, "stop": 1.01}, [64, 64, 48], [1, D1], "max rounds", ["not converged"]),
+        ([NOTHING], {}, [0], [], "empty", ["nothing found"]),
+        ([Z0, Z1, NOTHING], {}, [64, 48, 0], [D1, 0.0], "empty", ["nothing found"]),
+        ([Z0, NOTHING], {"max_rounds": 1}, [64, 0], [0.0], "empty", ["nothing found"]),
+    ],
+)
+def test_rounds_by_hand(masks, arguments, voxels, changes, reason, flags):
+    network = Scripted(masks)
+    inferer = CoarseToFineInferer(**WHOLE, **arguments, keep_rounds=True)
+    answer = inferer(numbered(), network)
+    record = inferer.records[0]
+    assert [entry.voxels for entry in record.rounds] == voxels
+    assert [entry.index for entry in record.rounds] == list(range(len(voxels)))
+    assert record.rounds[0].dsc is None
+    assert [entry.dsc for entry in record.rounds[1:]] == pytest.approx(changes)
+    assert (record.stop_reason, record.flags, record.fine_rounds) == (reason, flags, len(changes))
+    assert torch.equal(answer[0, 0] >= 0.5, masks[len(voxels) - 1])
+    assert [int(mask.sum()) for mask in record.masks] == voxels
+    assert all(entry.seconds >= 0 for entry in record.rounds)
+    assert record.seconds == sum(entry.seconds for entry in record.rounds)
+
+
+def test_coarse_result_alone():
+    network = Scripted([Z0])
+    inferer = CoarseToFineInferer(max_rounds=0)
+    answer = inferer(numbered(), network)
+    assert torch.equal(answer[0, 0] >= 0.5, Z0)
+    assert (inferer.records[0].stop_reason, inferer.records[0].fine_rounds, inferer.records[0].masks) == (None, 0, [])
+
+
+def test_slabs_without_foreground_are_not_run():
+    network = Scripted([Z0, block((1, 5), (1, 5), (3, 4)), Z0])
+    CoarseToFineInferer(**WHOLE, stop=None, max_rounds=2)(numbered(), network)
+    assert network.slabs == [list(range(8)), [1, 2, 3, 4, 5, 6], [2, 3, 4]]
+
+
+def test_removed_components_come_back_as_zero_and_the_prior_is_unfiltered():
+    island = block((5, 6), (5, 6), (2, 6))  # 4 voxels beside 36: under one half, and no shared face
+    network = Scripted([Z0, Z2 | island, Z2 | island], saliency=True)
+    inferer = CoarseToFineInferer(**WHOLE, component_fraction=0.5, keep_rounds=True)
+    answer = inferer(numbered(), network)
+    record = inferer.records[0]
+    assert [entry.voxels for entry in record.rounds] == [64, 36, 36]  # d(1) = 72 / 100, d(2) = 1
+    assert [entry.dsc for entry in record.rounds[1:]] == [0.72, 1.0]
+    assert torch.equal(answer[0, 0] >= 0.5, Z2)
+    assert answer[0, 0][island].abs().max() == 0
+    assert record.rounds[2].box == ((1, 4), (1, 4), (2, 6))
+    # slab 3 of round 2 is the third of the slabs 1..6; its middle channel is slice 3 of P(1)
+    assert network.priors[1][2, 1, 5, 5] > 0.99
+    assert inferer.records[0].flags == []
+
+
+def test_coarse_result_is_not_filtered():
+    island = block((5, 6), (5, 6), (2, 6))
+    inferer = CoarseToFineInferer(**WHOLE, component_fraction=0.5, max_rounds=0)
+    answer = inferer(numbered(), Scripted([Z2 | island]))
+    assert torch.equal(answer[0, 0] >= 0.5, Z2 | island)
+
+
+@pytest.mark.parametrize(("prior", "value"), [("probability", 2 / 3), ("mask", 1.0)])
+def test_prior_is_the_probability_or_the_mask(prior, value):
+    """A coarse part that is sure in two of a voxel's three windows."""
+
+    class TwoOfThree(Scripted):
+        def forward(self, x, part, view):
+            out = super().forward(x, part, view)
+            return out if part != "coarse" else torch.where(torch.tensor([1, 1, 0])[:, None, None] > 0, out, -20.0)
+
+    network = TwoOfThree([Z0, Z0], saliency=True)
+    CoarseToFineInferer(**WHOLE, prior=prior)(numbered(), network)
+    # the first slab that is run is number 1; its last channel is slice 2
+    assert network.priors[0][0, 2, 2, 2] == pytest.approx(value, abs=1e-6)
+    assert network.priors[0][0, 0].max() == pytest.approx(0, abs=1e-6)
+
+
+class Everywhere(torch.nn.Module):
+    """A coarse part that finds bright voxels and a fine part that says foreground everywhere."""
+
+    def __init__(self, fine):
+        super().__init__()
+        self.fine = fine
+
+    def forward(self, x):
+        return torch.full_like(x, 40.0) if self.fine else 40.0 * (x - 0.5)
+
+
+@pytest.mark.parametrize("crop_multiple", [1, 8, 16, 64])
+def test_nothing_outside_the_ungrown_boxes(crop_multiple):
+    """One voxel in slice 4: slabs 3, 4 and 5 run; the divisor stays 3 where fewer did."""
+    network = CoarseToFineNet(partial(Everywhere, False), partial(Everywhere, True), views=("axial",))
+    volume = torch.zeros(1, 1, 12, 14, 9)
+    volume[0, 0, 5, 1, 4] = 1.0
+    inferer = CoarseToFineInferer(margin=2, crop_multiple=crop_multiple, max_rounds=1)
+    answer = inferer(volume, network.eval())[0, 0]
+    expected = torch.zeros(12, 14, 9)
+    expected[3:8, 0:4, 2:7] = torch.tensor([1, 2, 3, 2, 1]) / 3
+    torch.testing.assert_close(answer, expected, atol=1e-6, rtol=0)
+    assert inferer.records[0].rounds[1].box == ((3, 8), (0, 4), (3, 6))
+    assert inferer.records[0].flags == ["not converged", "touches border"]
+
+
+@pytest.mark.parametrize(
+    ("position", "size", "touches"),
+    [((3, 3, 3), (7, 7, 7), False), ((0, 3, 3), (7, 7, 7), True), ((3, 3, 6), (7, 7, 7), True), ((0, 2, 2), (1, 5, 5), True)],
+)
+def test_touching_the_border_of_the_volume(position, size, touches):
+    network = CoarseToFineNet(partial(Everywhere, False)).eval()
+    volume = torch.zeros(1, 1, *size)
+    volume[(0, 0, *position)] = 1.0
+    inferer = CoarseToFineInferer()
+    inferer(volume, network)
+    record = inferer.records[0]
+    assert record.rounds[0].voxels == 1
+    assert record.rounds[0].box == tuple((p, p + 1) for p in position)
+    assert record.touches_border is touches and ("touches border" in record.flags) is touches
+
+
+def test_edge_slices_are_repeated_and_divided_by_two():
+    """The first window's first channel repeats the edge: what it says is discarded."""
+
+    class FirstChannel(torch.nn.Module):
+        def forward(self, x):
+            return torch.tensor([60.0, -60.0, -60.0])[None, :, None, None].expand_as(x)
+
+    network = CoarseToFineNet(FirstChannel, views=("coronal",)).eval()
+    answer = CoarseToFineInferer()(torch.zeros(1, 1, 2, 5, 3), network)
+    # Channel 0 of slab c speaks of slice c - 1: slice 0 has 2 windows, the last slice none that says yes.
+    torch.testing.assert_close(answer[0, 0, 0, :, 0], torch.tensor([1 / 2, 1 / 3, 1 / 3, 1 / 3, 0]))
+
+
+@pytest.mark.parametrize("saliency", [True, False])
+@pytest.mark.parametrize("pixels", [1, 700, 10**7])
+def test_answer_does_not_depend_on_the_batch_size(saliency, pixels):
+    network, volume = random_network(saliency=saliency), volume_of((21, 25, 19), 1)
+    arguments = {"margin": 2, "crop_multiple": 8, "max_rounds": 1}
+    expected = CoarseToFineInferer(**arguments)(volume, network)
+    answer = CoarseToFineInferer(**arguments, pixels_per_batch=pixels)(volume, network)
+    torch.testing.assert_close(answer, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("pixels", [1, 500, 10**7])
+def test_batches_keep_to_their_bound(pixels):
+    sizes = []
+
+    class Spy(Scripted):
+        def forward(self, x, part, view):
+            sizes.append(x.shape[0])
+            assert x.shape[0] == 1 or x.shape[0] * x.shape[2] * x.shape[3] <= pixels
+            return torch.full_like(x, 5.0)
+
+    CoarseToFineInferer(pixels_per_batch=pixels, crop_multiple=1, stop=None, max_rounds=1)(numbered((9, 10, 8)), Spy([]))
+    assert sum(sizes) == 16
+
+
+def test_cases_of_a_batch_do_not_meet():
+    network = random_network()
+    one, other = volume_of((21, 25, 19), 1), volume_of((21, 25, 19), 2)
+    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=2, stop=0.999, component_fraction=0.5)
+    together = inferer(torch.cat([one, other, torch.zeros_like(one)]), network)
+    records = inferer.records
+    assert len(records) == 3 and records[2].flags == ["nothing found"]
+    for i, alone in enumerate((one, other)):
+        torch.testing.assert_close(together[i : i + 1], inferer(alone, network), atol=1e-6, rtol=0)
+        assert [e.voxels for e in records[i].rounds] == [e.voxels for e in inferer.records[0].rounds]
+        assert [e.dsc for e in records[i].rounds] == [e.dsc for e in inferer.records[0].rounds]
+
+
+@pytest.mark.parametrize("views", [("axial",), ("coronal", "sagittal"), VIEWS])
+def test_networks_of_one_two_and_three_views(views):
+    volume = volume_of((21, 25, 19), 1)
+    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1)
+    whole, part = random_network(), random_network(views=views)
+    part.load_state_dict({key: value for key, value in whole.state_dict().items() if key.split(".")[1] in views})
+    chosen = CoarseToFineInferer(views=views, margin=2, crop_multiple=8, max_rounds=1)(volume, whole)
+    torch.testing.assert_close(inferer(volume, part), chosen, atol=1e-6, rtol=0)
+
+
+def plain_network():
+    """Random, and scriptable."""
+    torch.manual_seed(0)
+    network = CoarseToFineNet(partial(FCN, out_channels=3), partial(FCN, out_channels=3), SaliencyTransform).eval()
+    volume = volume_of((17, 20, 12), 1)
+    for part in ("coarse", "fine"):  # a tenth of the voxels is foreground
+        for view in VIEWS:
+            network.views[view].get_submodule(part).score_fr.bias.data.fill_(0.02)
+    return network, volume
+
+
+def test_scripted_network_gives_the_same(tmp_path):
+    network, volume = plain_network()
+    torch.jit.script(network).save(str(tmp_path / "model.ts"))
+    scripted = torch.jit.load(str(tmp_path / "model.ts"))
+    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1)
+    expected = inferer(volume, network)
+    assert inferer.records[0].fine_rounds == 1
+    torch.testing.assert_close(inferer(volume, scripted), expected, atol=1e-6, rtol=0)
+
+
+def test_wrapped_network_gives_the_same(tmp_path):
+    network, volume = plain_network()
+    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1)
+    expected = inferer(volume, network)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        wrapped = torch.nn.parallel.DistributedDataParallel(network)
+        torch.testing.assert_close(inferer(volume, wrapped), expected, atol=1e-6, rtol=0)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_metadata_is_kept_and_read():
+    network = random_network()
+    affine = torch.tensor([[-2.0, 0, 0, 5], [0, 1.5, 0, 6], [0, 0, 3.0, 7], [0, 0, 0, 1]], dtype=torch.float64)
+    image = MetaTensor(volume_of((21, 25, 19), 1), affine=affine, meta={"filename_or_obj": "folder/case_7.nii.gz"})
+    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1)
+    answer = inferer(image, network)
+    assert isinstance(answer, MetaTensor) and answer.dtype == torch.float32
+    torch.testing.assert_close(answer.affine, affine)
+    torch.testing.assert_close(answer.as_tensor(), inferer(image.as_tensor(), network), atol=0, rtol=0)
+    assert not isinstance(inferer(image.as_tensor(), network), MetaTensor)
+    assert inferer.records[0].rounds[0].ml is None and inferer.records[0].name == ""
+    inferer(image, network)
+    assert inferer.records[0].name == "case_7"
+    for entry in inferer.records[0].rounds:
+        assert entry.ml == pytest.approx(entry.voxels * 9 / 1000)
+
+
+def test_evaluator_calls_it():
+    network = random_network()
+    items = []
+    for i in range(2):
+        image = MetaTensor(volume_of((17, 20, 12), i)[0], meta={"filename_or_obj": f"case_{i}.nii.gz"})
+        items.append({"image": image, "label": image > 0.6})
+    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1)
+    evaluator = SupervisedEvaluator("cpu", DataLoader(items, batch_size=2), network, inferer=inferer, decollate=False)
+    evaluator.run()
+    pred = evaluator.state.output["pred"]
+    assert pred.shape == (2, 1, 17, 20, 12)
+    assert [record.name for record in inferer.records] == ["case_0", "case_1"]
+    torch.testing.assert_close(pred[1:].as_tensor(), inferer(volume_of((17, 20, 12), 1), network), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", torch.bfloat16])
+def test_sixteen_bits_agree_by_overlap(name):
+    network, volume = random_network(), volume_of((21, 25, 19), 1)
+    arguments = {"margin": 2, "crop_multiple": 8, "max_rounds": 1}
+    expected = CoarseToFineInferer(**arguments)(volume, network)
+    answer = CoarseToFineInferer(**arguments, amp_dtype=name)(volume, network)
+    assert answer.dtype == torch.float32
+    assert (answer - expected).abs().max() > 1e-5  # it did run in 16 bits
+    assert dice_coefficient(answer >= 0.5, expected >= 0.5) > 0.95
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int16])
+def test_volumes_of_other_types(dtype):
+    network, volume = random_network(), (volume_of((13, 14, 12), 1) * 340 - 100).round()
+    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1, window=(-100, 240))
+    answer = inferer(volume.to(dtype), network)
+    assert answer.dtype == torch.float32
+    torch.testing.assert_close(answer, inferer(volume, network), atol=1e-6, rtol=0)
+
+
+def test_inputs_are_not_changed_and_need_no_layout():
+    network, volume = random_network(), volume_of((13, 14, 12), 1)
+    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1, window=(0, 1))
+    before = volume.clone()
+    expected = inferer(volume, network)
+    assert torch.equal(volume, before) and not expected.requires_grad
+    strided = volume.permute(0, 1, 4, 3, 2).contiguous().permute(0, 1, 4, 3, 2)
+    torch.testing.assert_close(inferer(strided, network), expected, atol=1e-6, rtol=0)
+
+
+def test_progress_bar_counts_rounds(capsys):
+    CoarseToFineInferer(**WHOLE, progress=True)(numbered(), Scripted([Z0, Z1, Z1]))
+    assert "d=1.000" in capsys.readouterr().err
+
+
+def test_training_mode_is_warned_of():
+    network = random_network().train()
+    with pytest.warns(UserWarning, match="training mode"):
+        CoarseToFineInferer(max_rounds=0)(volume_of((9, 9, 9)), network)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"views": []}, r"views must be different names, at least one, got \[\]"),
+        ({"views": ["axial", "axial"]}, "views must be different names"),
+        ({"views": ["front"]}, "'front' is not a valid View"),
+        ({"fusion": "median"}, "fusion must be one of .* got 'median'"),
+        ({"prior": "box"}, "'box' is not a valid Prior"),
+        ({"margin": -1}, "margin must be at least 0, got -1"),
+        ({"crop_multiple": 0}, "crop_multiple must be at least 1, got 0"),
+        ({"min_size": -2}, "min_size must be at least 0, got -2"),
+        ({"max_rounds": -1}, "max_rounds must be at least 0, got -1"),
+        ({"pixels_per_batch": 0}, "pixels_per_batch must be at least 1, got 0"),
+        ({"threshold": 0.0}, "threshold must lie between 0 and 1, got 0.0"),
+        ({"threshold": 1.0}, "threshold must lie between 0 and 1, got 1.0"),
+        ({"component_fraction": 1.5}, r"component_fraction must lie in \[0, 1\], got 1.5"),
+        ({"component_fraction": -0.1}, "component_fraction must lie"),
+        ({"window": (240, -100)}, r"window must be two increasing HU values .* got \(240, -100\)"),
+        ({"amp_dtype": "float8"}, "amp_dtype must be one of .* got 'float8'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        CoarseToFineInferer(**arguments)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 1, 8, 8), (1, 2, 8, 8, 8), (0, 1, 8, 8, 8), (1, 1, 8, 0, 8)])
+def test_bad_inputs(shape):
+    with pytest.raises(ValueError, match=r"inputs must have shape \(B, 1, H, W, D\) .* got \("):
+        CoarseToFineInferer()(torch.zeros(shape), random_network())
+
+
+def test_views_that_the_network_lacks():
+    with pytest.raises(ValueError, match=r"no networks for the views \['coronal'\], it has \['axial'\]"):
+        CoarseToFineInferer(views=["axial", "coronal"])(volume_of((5, 5, 5)), random_network(views=("axial",)))

@@ -1,0 +1,91 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Merge the weights of views that were trained apart into one file for the bundle."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from ..handlers import save_weights
+from ..utils import View
+
+__all__ = ["add_parser", "merge_weights", "run"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser("merge", help="merge the weights of views trained apart", description=__doc__)
+    parser.add_argument("weights", nargs="+", type=Path, help="model.pt of each run, such as one for each view")
+    parser.add_argument("--output", required=True, type=Path, help="file to write, such as bundle/models/model.pt")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Merge, write the file and print its views.
+
+    Raises:
+        ValueError: When a file is no flat state_dict, a view comes twice, or the views' networks differ. Nothing is
+            written then.
+    """
+    merged = merge_weights(args.weights)
+    save_weights(merged, args.output)
+    views = [view for view in View if any(key.startswith(f"views.{view}.") for key in merged)]
+    print(f"{args.output}: {len(merged)} tensors of the views {', '.join(views)}")
+
+
+def merge_weights(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
+    """Weights of several files, whose views must be different and their networks the same.
+
+    Args:
+        paths: files of flat state_dicts with keys ``views.<view>.<part>.*``.
+
+    Returns:
+        flat state_dict, views in the order of :py:class:`c2f_monai.utils.View`.
+
+    Raises:
+        FileNotFoundError: When a file does not exist.
+        ValueError: When a file is no such state_dict, a view comes twice, or networks differ.
+    """
+    owners: dict[str, Path] = {}
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for path in paths:
+        for view, weights in _read(path).items():
+            if view in owners:
+                raise ValueError(f"the view {view} is in {owners[view]} and in {path}: give each view once.")
+            owners[view], parts[view] = path, weights
+    first = next(iter(parts))
+    for view, weights in parts.items():
+        if _layout(weights) != _layout(parts[first]):
+            raise ValueError(
+                f"the networks of {first} ({owners[first]}) and {view} ({owners[view]}) differ: "
+                "train all views with the same network_def."
+            )
+    ordered = [view.value for view in View if view.value in parts]
+    return {f"views.{view}.{key}": value for view in ordered for key, value in parts[view].items()}
+
+
+def _read(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Weights of each view of one file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        raise ValueError(f"{path} cannot be read as weights: {(str(error).splitlines() or ['?'])[0]}") from error
+    if not isinstance(state, Mapping) or not state:
+        raise ValueError(f"{path} is not a flat state_dict.")
+    views: dict[str, dict[str, torch.Tensor]] = {}
+    for key, value in state.items():
+        names = key.split(".", 2)
+        if len(names) != 3 or names[0] != "views" or names[1] not in list(View) or not isinstance(value, torch.Tensor):
+            raise ValueError(f"{path} holds '{key}', which is no weight of a view: give model.pt files of training.")
+        views.setdefault(names[1], {})[names[2]] = value
+    return views
+
+
+def _layout(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in weights.items()}

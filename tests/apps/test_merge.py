@@ -1,0 +1,55 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Merging the weights of views trained apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from c2f_monai.apps.cli import main
+from c2f_monai.handlers import save_weights
+from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
+
+
+def make_net(views: list[str], seed: int = 0, width: int = 1) -> CoarseToFineNet:
+    torch.manual_seed(seed)
+    part = lambda: FCN8s(width=width, fc_channels=2, fc_kernel_size=1, norm="batch")  # noqa: E731
+    return CoarseToFineNet(part, part, SaliencyTransform, views=views)
+
+
+def write(folder: Path, views: list[str], seed: int = 0, width: int = 1) -> str:
+    path = folder / f"{'_'.join(views)}{seed}.pt"
+    save_weights(make_net(views, seed, width).state_dict(), path)
+    return str(path)
+
+
+def test_merged_views_are_one_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal", "coronal"], 2)]
+    assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 0
+    net = make_net(["sagittal", "coronal", "axial"])
+    merged = torch.load(tmp_path / "model.pt", weights_only=True)
+    net.load_state_dict(merged)
+    apart = make_net(["axial"], 1).state_dict()
+    assert all(torch.equal(merged[key], value) for key, value in apart.items())
+    assert list(merged)[0].startswith("views.sagittal.")
+    assert "of the views sagittal, coronal, axial" in capsys.readouterr().out
+
+
+def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    axial, wide = write(tmp_path, ["axial"], 1), write(tmp_path, ["coronal"], 2, width=2)
+    torch.save({"network": {}}, tmp_path / "checkpoint.pt")
+    (tmp_path / "text.pt").write_text("no weights")
+    for files, message in (
+        ([axial, axial], "the view axial is in"),
+        ([axial, wide], "the networks of axial"),
+        ([str(tmp_path / "checkpoint.pt")], "holds 'network', which is no weight of a view"),
+        ([str(tmp_path / "text.pt")], "cannot be read as weights"),
+        ([str(tmp_path / "none.pt")], "no such file"),
+    ):
+        assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "model.pt").exists()

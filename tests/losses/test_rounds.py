@@ -1,0 +1,78 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The loss over rounds: hand numbers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from c2f_monai.losses import RoundsLoss, round_weights
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [(0, [1.0]), (1, [1 / 3, 2 / 3]), (2, [0.2, 0.4, 0.4]), (5, [1 / 11] + [2 / 11] * 5)],
+)
+def test_weights_of_the_rounds(rounds: int, expected: list[float]) -> None:
+    assert round_weights(rounds) == pytest.approx(expected)
+    assert sum(round_weights(rounds)) == pytest.approx(1.0)
+
+
+def test_one_sum_over_the_slices_of_a_slab() -> None:
+    # Truth 1 pixel in slice 0 only; P is 0.5 there and 0.25 in one pixel of slice 2:
+    # 1 - 2 * 0.5 / (1 + 0.75) = 3/7. Three averaged Dices would give another number.
+    target = torch.zeros(1, 3, 2, 2)
+    target[0, 0, 0, 0] = 1.0
+    pred = torch.zeros(1, 1, 3, 2, 2)
+    pred[0, 0, 0, 0, 0] = 0.5
+    pred[0, 0, 2, 1, 1] = 0.25
+    loss = RoundsLoss()
+    assert loss({"axial": pred}, {"axial": target}).item() == pytest.approx(3 / 7, abs=1e-5)
+
+
+def test_rounds_are_weighted_samples_averaged_views_added() -> None:
+    target = torch.ones(2, 3, 1, 1)
+    # Sample 0: coarse 1 - 2*1.5/(3+1.5) = 1/3, round 1 perfect. Sample 1: coarse 0.0 everywhere -> 1, round 1 -> 1/3.
+    pred = torch.tensor([[0.5, 1.0], [0.0, 0.5]]).view(2, 2, 1, 1, 1).expand(2, 2, 3, 1, 1)
+    loss = RoundsLoss()
+    coarse, fine = (1 / 3 + 1) / 2, (0 + 1 / 3) / 2
+    one = coarse / 3 + 2 * fine / 3
+    assert loss({"axial": pred}, {"axial": target}).item() == pytest.approx(one, abs=1e-5)
+    both = loss({"axial": pred, "coronal": pred}, {"axial": target, "coronal": target})
+    assert both.item() == pytest.approx(2 * one, abs=1e-5)
+    assert loss.rounds["coronal"].tolist() == pytest.approx([coarse, fine], abs=1e-5)
+
+
+def test_classes_are_averaged() -> None:
+    target = torch.cat([torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1)], dim=1)
+    pred = torch.cat([torch.ones(1, 1, 3, 1, 1), torch.full((1, 1, 3, 1, 1), 0.5)], dim=2)
+    assert RoundsLoss()({"axial": pred}, {"axial": target}).item() == pytest.approx(0.5, abs=1e-5)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_empty_slabs_give_numbers_and_gradients(batch: bool) -> None:
+    for value in (0.0, 0.3):
+        pred = torch.full((2, 2, 3, 4, 4), value, requires_grad=True)
+        loss = RoundsLoss(batch=batch)({"axial": pred}, {"axial": torch.zeros(2, 3, 4, 4)})
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert pred.grad is not None and torch.isfinite(pred.grad).all()
+
+
+def test_gradient_is_the_chapters_formula() -> None:
+    y = torch.tensor([1.0, 0.0, 1.0]).view(1, 3, 1, 1)
+    z = torch.tensor([0.7, 0.4, 0.2]).view(1, 1, 3, 1, 1).requires_grad_()
+    RoundsLoss()({"axial": z}, {"axial": y}).backward()
+    # dL/dz_j = -2 (y_j (sum z + sum y) - sum zy) / (sum z + sum y)^2 with sums 1.3, 2, 0.9
+    expected = [-2 * (v * 3.3 - 0.9) / 3.3**2 for v in (1, 0, 1)]
+    assert z.grad is not None
+    assert z.grad.flatten().tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_mismatch_is_refused() -> None:
+    pred = torch.zeros(1, 2, 3, 4, 4)
+    with pytest.raises(ValueError, match="pred has the views"):
+        RoundsLoss()({"axial": pred}, {"coronal": torch.zeros(1, 3, 4, 4)})
+    with pytest.raises(ValueError, match="pred must have shape"):
+        RoundsLoss()({"axial": pred}, {"axial": torch.zeros(1, 3, 4, 5)})
