@@ -172,7 +172,7 @@ def _dicom_shape(folder: str | os.PathLike[str]) -> tuple[int, ...]:
 
 
 def _nifti_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], bool, np.ndarray]:
-    image = nib.load(path)
+    image: Any = nib.load(path)
     kind = image.get_data_dtype()
     return tuple(image.shape), kind.fields is None and kind.kind in "iufb", np.asarray(image.affine)
 

@@ -35,11 +35,18 @@ class AtomicNiftiWriter(NibabelWriter):
     affine describes, as ``Invertd`` leaves it. A volume of one slice stays a volume.
     """
 
-    def set_data_array(self, data_array: NdarrayOrTensor, channel_dim: int | None = 0, **kwargs: Any) -> None:
+    def set_data_array(
+        self,
+        data_array: NdarrayOrTensor,
+        channel_dim: int | None = 0,
+        squeeze_end_dims: bool = True,
+        **kwargs: Any,
+    ) -> None:
         """
         Args:
             data_array: (1, H, W, D) mask, or (H, W, D) with ``channel_dim`` None.
             channel_dim: the channel's axis, 0 or None.
+            squeeze_end_dims: ignored: a volume of one slice keeps its three axes.
             kwargs: ignored, they belong to resampling writers.
 
         Raises:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
@@ -159,8 +160,9 @@ class CaseReport:
                 raise PermissionError(f"{self.path.parent} cannot be written to.")
 
     def _add(self, engine: Engine) -> None:
-        cases: Any = zip(engine.state.batch, engine.state.output, self.inferer.records, strict=True)  # type: ignore[arg-type]
-        for item, output, record in cases:
+        batch: Any = engine.state.batch
+        outputs: Any = engine.state.output
+        for item, output, record in zip(batch, outputs, self.inferer.records, strict=True):
             label, label_grid = self._truth(item, output, bool(record.masks))
             row = case_row(record, output["pred"], label, label_grid, str(item.get("group", "")))
             # The file tells cases apart that two folders name alike; it is no column of the table.
@@ -179,7 +181,7 @@ class CaseReport:
             return label, None
         if self.grid_key in item:
             return label, item[self.grid_key]
-        return label, ResampleToMatch(mode="nearest", dtype=torch.float32)(label, output["image"].cpu())
+        return label, ResampleToMatch(mode="nearest", dtype=np.float32)(label, output["image"].cpu())
 
     def _finish(self, engine: Engine) -> None:
         parts: list[Any] = [self.rows]

@@ -121,15 +121,17 @@ class BestWeights:
 
 class TrainingCheckpoint:
     """
-    Keeps the two latest checkpoints (network, optimiser, trainer, best value) and continues from the latest.
+    Keeps the best weights and the two latest checkpoints (network, optimiser, trainer, best value), and continues from
+    the latest.
 
     Attach it after the validation, so that the best value of an epoch is part of the epoch's checkpoint.
 
     Args:
-        directory: of the checkpoints.
+        directory: of the checkpoints and of ``model.pt``, the best weights.
         network: network in training.
         optimizer: its optimiser.
-        best: handler of the best weights.
+        validator: evaluator of the validation.
+        metric: name of the validator's metric that decides which weights are best; None is its key metric.
         resume: continue from the latest checkpoint of ``directory``.
         interval: epochs between checkpoints.
 
@@ -145,15 +147,19 @@ class TrainingCheckpoint:
         directory: str,
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
-        best: BestWeights,
+        validator: Engine,
+        metric: str | None = None,
         resume: bool = False,
         interval: int = 1,
     ) -> None:
         self.directory = Path(directory)
-        self.objects: dict[str, Any] = {"network": _unwrap(network), "optimizer": optimizer, "best": best}
+        self.best = BestWeights(network, str(self.directory / "model.pt"), metric or validator.state.key_metric_name)
+        self.validator = validator
+        self.objects: dict[str, Any] = {"network": _unwrap(network), "optimizer": optimizer, "best": self.best}
         self.interval = interval
         self.resume = resume
         found = sorted(self.directory.glob(f"{self.prefix}_*.pt"), key=lambda p: int(p.stem.rsplit("_", 1)[1]))
+        self.found = found[-2:]
         self.latest = found[-1] if found else None
         if resume and self.latest is None:
             raise FileNotFoundError(f"resume: no checkpoint in {self.directory}")
@@ -165,6 +171,7 @@ class TrainingCheckpoint:
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
+        self.best.attach(self.validator)
         if self.resume:
             engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._saver(engine))
@@ -180,9 +187,8 @@ class TrainingCheckpoint:
             global_step_transform=lambda e, _: e.state.epoch,
             n_saved=2,
         )
-        if self.latest is not None:  # the old run's files count among the two
-            epoch = int(self.latest.stem.rsplit("_", 1)[1])
-            saver._saved.append(Checkpoint.Item(epoch, self.latest.name))
+        # The files of the run that was killed count among the two.
+        saver._saved.extend(Checkpoint.Item(int(path.stem.rsplit("_", 1)[1]), path.name) for path in self.found)
         return saver
 
     def load(self, engine: Engine) -> None:

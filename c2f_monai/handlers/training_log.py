@@ -30,7 +30,7 @@ def overlay_image(
     view: str = View.AXIAL,
     window: Sequence[float] = DEFAULT_WINDOW,
 ) -> torch.Tensor:
-    """The slice with most target: prediction in one colour, truth in another.
+    """The slice with most target: prediction alone purple, truth alone brown, both green.
 
     Args:
         image: (1, H, W, D) HU.
@@ -50,7 +50,7 @@ def overlay_image(
     # RAS axes: flipped and transposed so that anterior or superior is up.
     grey, found, truth = (x.float().flip(1).T[None] for x in (grey, found, truth))
     base = scale_to_unit(grey, (float(window[0]), float(window[1])))
-    marked = (found > 0).float() + 2.0 * (truth > 0).float()
+    marked = ((found > 0).float() + 2.0 * (truth > 0).float()) / 3.0  # colours: prediction alone, truth alone, both
     return torch.as_tensor(blend_images(base, marked, alpha=0.4, cmap="brg", rescale_arrays=False)).clamp(0, 1)
 
 

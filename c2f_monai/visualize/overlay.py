@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ignite.engine import Engine, Events
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -145,7 +144,9 @@ class OverlaySaver:
 
     def __call__(self, engine: Engine) -> None:
         """Draw the cases of the last batch."""
-        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+        batch: Any = engine.state.batch
+        outputs: Any = engine.state.output
+        for item, output in zip(batch, outputs, strict=True):
             pred = output["pred"]
             path = str(pred.meta["filename_or_obj"])
             label = item.get("label") if output.get("label") is None else output["label"]
@@ -156,16 +157,11 @@ class OverlaySaver:
     def save(self, name: str, image: MetaTensor, pred: MetaTensor, label: MetaTensor | None) -> Path:
         """Draw one case of (1, H, W, D) volumes on one grid of any orientation; the picture appears whole or not."""
         to_ras = Orientation(axcodes="RAS", labels=None)
-        ras: list[Any] = [None if x is None else to_ras(x.cpu())[0] for x in (image, pred, label)]
-        grey, found, truth = (None if x is None else torch.as_tensor(x).numpy() for x in ras)
-        figure = overlay_figure(
-            grey,
-            found > 0,
-            None if truth is None else truth > 0,
-            [float(step) for step in ras[0].pixdim],
-            title=name,
-            window=self.window,
-        )
+        grey = to_ras(image.cpu())
+        found = np.asarray(to_ras(pred.cpu())[0]) > 0
+        truth = None if label is None else np.asarray(to_ras(label.cpu())[0]) > 0
+        spacing = [float(step) for step in grey.pixdim]
+        figure = overlay_figure(np.asarray(grey[0]), found, truth, spacing, title=name, window=self.window)
         self.output_dir.mkdir(parents=True, exist_ok=True)
         path = self.output_dir / f"{name}_{self.postfix}.png"
         part = path.with_name(f".{os.getpid()}.{path.name}")

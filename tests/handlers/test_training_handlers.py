@@ -228,8 +228,9 @@ def train(folder: Path, epochs: int, stop_after: int | None = None, resume: bool
 
     engine = Engine(step)
     engine.state.max_epochs, engine.state.epoch_length = epochs, 3
-    best = BestWeights(network, str(folder / "model.pt"), "dice")
-    TrainingCheckpoint(str(folder), network, optimizer, best, resume=resume).attach(engine)
+    checkpoint = TrainingCheckpoint(str(folder), network, optimizer, make_engine(), "dice", resume=resume)
+    checkpoint.attach(engine)
+    best = checkpoint.best
     if not resume:
         best.best = 0.25
     engine.add_event_handler(Events.COMPLETED, lambda e: setattr(network, "best", best.best))

@@ -112,14 +112,22 @@ def coarse_map(volume: np.ndarray, networks: torch.nn.Module, view: str, classes
     n, height, width = slices.shape
     total = np.zeros((classes, n, height, width))
     for center in range(n):
-        x = padded(image_slab(slices, center, depth), -(-height // multiple) * multiple, -(-width // multiple) * multiple)
+        x = padded(
+            image_slab(slices, center, depth), -(-height // multiple) * multiple, -(-width // multiple) * multiple
+        )
         add_slab(total, sigmoid(run(networks.coarse, x))[:, :height, :width], center, depth)
     total /= cover(n, depth)[None, :, None, None]
     return np.moveaxis(total, 1, AXES[view] + 1)
 
 
 def fine_map(
-    volume: np.ndarray, prior: np.ndarray, mask: np.ndarray, networks: torch.nn.Module, view: str, depth: int, s: Settings
+    volume: np.ndarray,
+    prior: np.ndarray,
+    mask: np.ndarray,
+    networks: torch.nn.Module,
+    view: str,
+    depth: int,
+    s: Settings,
 ) -> np.ndarray:
     """Fine probability (K, H, W, D) of one view, given what g sees and the mask that makes the boxes."""
     axis = AXES[view]
@@ -215,7 +223,7 @@ class Reference:
             if not mask.any():
                 break
             probability, new, _ = self.fine(volume, probability, mask)
-            changes.append(min(dice(a, b) for a, b in zip(mask, new)))
+            changes.append(min(dice(a, b) for a, b in zip(mask, new, strict=False)))
             mask = new
             masks.append(mask)
             if changes[-1] >= self.settings.stop:

@@ -209,7 +209,14 @@ WHOLE = {"margin": 6, "crop_multiple": 1}
         ([Z0, Z1, Z2, Z2], {"stop": 0.85}, [64, 48], [D1], "converged", []),
         ([Z0, Z1, Z2, Z2], {"stop": D1}, [64, 48], [D1], "converged", []),  # reaching it is enough
         ([Z0, Z1, Z2, Z2], {"max_rounds": 2}, [64, 48, 36], [D1, D2], "max rounds", ["not converged"]),
-        ([Z0, Z0, Z1, Z1], {"max_rounds": 3, "stop": None}, [64, 64, 48, 48], [1, D1, 1], "max rounds", ["not converged"]),
+        (
+            [Z0, Z0, Z1, Z1],
+            {"max_rounds": 3, "stop": None},
+            [64, 64, 48, 48],
+            [1, D1, 1],
+            "max rounds",
+            ["not converged"],
+        ),
         ([Z0, Z0, Z1], {"max_rounds": 2, "stop": 1.01}, [64, 64, 48], [1, D1], "max rounds", ["not converged"]),
         ([NOTHING], {}, [0], [], "empty", ["nothing found"]),
         ([Z0, Z1, NOTHING], {}, [64, 48, 0], [D1, 0.0], "empty", ["nothing found"]),
@@ -313,7 +320,12 @@ def test_nothing_outside_the_ungrown_boxes(crop_multiple):
 
 @pytest.mark.parametrize(
     ("position", "size", "touches"),
-    [((3, 3, 3), (7, 7, 7), False), ((0, 3, 3), (7, 7, 7), True), ((3, 3, 6), (7, 7, 7), True), ((0, 2, 2), (1, 5, 5), True)],
+    [
+        ((3, 3, 3), (7, 7, 7), False),
+        ((0, 3, 3), (7, 7, 7), True),
+        ((3, 3, 6), (7, 7, 7), True),
+        ((0, 2, 2), (1, 5, 5), True),
+    ],
 )
 def test_touching_the_border_of_the_volume(position, size, touches):
     network = CoarseToFineNet(partial(Everywhere, False)).eval()
@@ -360,7 +372,9 @@ def test_batches_keep_to_their_bound(pixels):
             assert x.shape[0] == 1 or x.shape[0] * x.shape[2] * x.shape[3] <= pixels
             return torch.full_like(x, 5.0)
 
-    CoarseToFineInferer(pixels_per_batch=pixels, crop_multiple=1, stop=None, max_rounds=1)(numbered((9, 10, 8)), Spy([]))
+    CoarseToFineInferer(pixels_per_batch=pixels, crop_multiple=1, stop=None, max_rounds=1)(
+        numbered((9, 10, 8)), Spy([])
+    )
     assert sum(sizes) == 16
 
 

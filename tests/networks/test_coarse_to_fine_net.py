@@ -44,7 +44,9 @@ def make(part="FCN8s", fine=True, saliency=True, views=VIEWS, seed=0, **kwargs):
     """A network with random weights; g is away from its constant start."""
     torch.manual_seed(seed)
     factory = PARTS[part]
-    network = CoarseToFineNet(factory, factory if fine else None, SaliencyTransform if saliency else None, views, **kwargs)
+    network = CoarseToFineNet(
+        factory, factory if fine else None, SaliencyTransform if saliency else None, views, **kwargs
+    )
     for name, parameter in network.named_parameters():
         if ".saliency." in name:
             torch.nn.init.normal_(parameter, std=0.3)
@@ -131,7 +133,9 @@ def test_volume_gives_the_inferers_coarse_result(classes, depth, shape):
     with torch.no_grad():
         answer = network(volume)
     assert answer.shape == (2, classes, *shape)
-    torch.testing.assert_close(answer, CoarseToFineInferer(max_rounds=0, crop_multiple=8)(volume, network), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        answer, CoarseToFineInferer(max_rounds=0, crop_multiple=8)(volume, network), atol=1e-6, rtol=0
+    )
 
 
 def test_slabs_of_the_volume_are_class_major():

@@ -40,7 +40,7 @@ def test_answer_is_aligned_with_the_image(padding):
         weight = network(image)[0, 0]
     rows = (weight.sum(1) * (torch.arange(96) + 0.5)).sum() / weight.sum()
     columns = (weight.sum(0) * (torch.arange(96) + 0.5)).sum() / weight.sum()
-    # With 100 pixels of padding pool3's cells start at 100 - 4 - 8 * 12 = 4: the published offsets shift by up to half a cell.
+    # The published offsets for 100 pixels of padding align cells of 8 pixels only to within half a cell.
     tolerance = 1e-3 if padding == "same" else 4.0
     assert abs(rows - 48) <= tolerance and abs(columns - 56) <= tolerance
 
@@ -85,7 +85,13 @@ def test_logits_equal_the_original_port(shared_data):
 
 @pytest.mark.parametrize(
     ("size", "line"),
-    [(1, [1.0]), (2, [0.5, 0.5]), (3, [0.5, 1.0, 0.5]), (4, [0.25, 0.75, 0.75, 0.25]), (5, [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3])],
+    [
+        (1, [1.0]),
+        (2, [0.5, 0.5]),
+        (3, [0.5, 1.0, 0.5]),
+        (4, [0.25, 0.75, 0.75, 0.25]),
+        (5, [1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]),
+    ],
 )
 def test_bilinear_kernel_by_hand(size, line):
     expected = torch.tensor(line)[:, None] * torch.tensor(line)[None, :]

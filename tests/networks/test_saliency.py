@@ -12,7 +12,9 @@ def randomised(network):
     """The same network with every weight away from its start, and hidden units above zero."""
     generator = torch.Generator().manual_seed(1)
     for parameter in network.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3 if parameter.dim() > 1 else parameter + 1.0
+        parameter.data = (
+            torch.randn(parameter.shape, generator=generator) * 0.3 if parameter.dim() > 1 else parameter + 1.0
+        )
     return network
 
 

@@ -92,7 +92,8 @@ def test_growth(box, size, multiple, min_size, expected):
 def test_grown_boxes_hold_the_ungrown_ones(case, multiple, min_size):
     size, boxes = case
     grown = grow_boxes(boxes, size, multiple, min_size)
-    for (top, left, bottom, right), (g_top, g_left, g_bottom, g_right) in zip(boxes.tolist(), grown.tolist()):
+    pairs = zip(boxes.tolist(), grown.tolist(), strict=True)
+    for (top, left, bottom, right), (g_top, g_left, g_bottom, g_right) in pairs:
         for low, high, g_low, g_high, length in (
             (top, bottom, g_top, g_bottom, size[0]),
             (left, right, g_left, g_right, size[1]),

@@ -69,7 +69,11 @@ def test_channels_of_repeated_edges_are_discarded():
 
 @quick
 @given(
-    classes=st.integers(1, 3), n=st.integers(1, 7), size=st.integers(1, 4), depth=st.sampled_from([1, 3]), seed=st.integers(0, 99)
+    classes=st.integers(1, 3),
+    n=st.integers(1, 7),
+    size=st.integers(1, 4),
+    depth=st.sampled_from([1, 3]),
+    seed=st.integers(0, 99),
 )
 def test_slabs_added_back_give_the_volume(classes, n, size, depth, seed):
     labels = torch.rand(classes, n, size, size, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,130 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Seconds of a training iteration, so that methods are compared after the same training time.
+
+Trains for a while with a configuration, without validation, logs and checkpoints, alone on the machine, and prints
+the environment, the mean time of an iteration (waiting for data included) and the epochs that fit a budget:
+
+    python benchmarks/calibrate.py --config_file bundle/configs/train.json configs/unet3d.json --budget 900
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
+from monai.utils import set_determinism
+
+from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
+
+# What a run does beside its iterations, by the end of the handlers' names.
+BESIDE = ("ValidationHandler", "TrainingCheckpoint", "TrainingLog", "TensorBoardStatsHandler", "ProgressBar")
+IDLE_LOAD = 0.5
+
+
+class IterationClock:
+    """Times whole iterations, from the end of one to the end of the next, and ends training after ``seconds``."""
+
+    def __init__(self, seconds: float, warmup: float) -> None:
+        self.seconds, self.warmup = seconds, warmup
+        self.laps: list[float] = []
+        self._start = self._last = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self._started)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._completed)
+
+    def _started(self, engine: Engine) -> None:
+        self._start = self._last = time.perf_counter()
+
+    def _completed(self, engine: Engine) -> None:
+        now = time.perf_counter()
+        # The first iterations allocate memory and fill the loader's buffer.
+        if self._last - self._start >= self.warmup and engine.state.iteration > 1:
+            self.laps.append(now - self._last)
+        self._last = now
+        if now - self._start >= self.seconds and len(self.laps) > 1:
+            engine.terminate()
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config_file", nargs="+", required=True, help="train.json and overlays, in this order")
+    parser.add_argument("--bundle_root", default="bundle", help="default: bundle")
+    parser.add_argument("--dataset_dir", help="default: the configuration's")
+    parser.add_argument("--seconds", type=float, default=45.0, help="time to train for (default: 45)")
+    parser.add_argument("--budget", type=float, default=900.0, help="training seconds to plan (default: 900)")
+    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override of a config id")
+    return parser.parse_args()
+
+
+def build_parser(args: argparse.Namespace) -> ConfigParser:
+    """Configuration with the overrides and without what is not part of an iteration."""
+    parser = ConfigParser()
+    parser.read_config(args.config_file)
+    parser["bundle_root"] = args.bundle_root
+    if args.dataset_dir:
+        parser["dataset_dir"] = args.dataset_dir
+    for option in args.option:
+        key, _, value = option.partition("=")
+        parser[key] = literal(value)
+    handlers = parser["train#handlers"]
+    parser["train#handlers"] = [handler for handler in handlers if not handler["_target_"].endswith(BESIDE)]
+    parser["epochs"] = 1_000_000  # the clock ends it; schedules stay at their start
+    return parser
+
+
+def literal(text: str) -> Any:
+    """Value of an override: a Python literal, else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def main() -> None:
+    args = parse_args()
+    load = os.getloadavg()[0]
+    parser = build_parser(args)
+    set_determinism(parser.get("seed", 0))
+    began = time.perf_counter()
+    trainer = parser.get_parsed_content("train#trainer")
+    prepared = time.perf_counter() - began
+    clock = IterationClock(args.seconds, warmup=args.seconds / 5)
+    clock.attach(trainer)
+    trainer.run()
+    lap, epoch = statistics.fmean(clock.laps), int(trainer.state.epoch_length)
+    iterations = int(args.budget / lap)
+    environment = {"threads": torch.get_num_threads(), "load_before": round(load, 2)}
+    report = {
+        "config": args.config_file,
+        "options": args.option,
+        "environment": {**describe_machine(), **environment, **describe_versions(), **describe_source()},
+        "preparation_seconds": round(prepared, 1),
+        "iterations_timed": len(clock.laps),
+        "seconds_per_iteration": round(lap, 4),
+        "std": round(statistics.pstdev(clock.laps), 4),
+        "iterations_per_epoch": epoch,
+        "budget_seconds": args.budget,
+        "iterations_for_budget": iterations,
+        "epochs_for_budget": max(1, round(iterations / epoch)),
+    }
+    print(json.dumps(report, indent=1))
+    if load > IDLE_LOAD:
+        print(f"warning: the load was {load:.2f} before the start: the machine was not idle.", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

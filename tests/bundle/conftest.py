@@ -1,0 +1,81 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A tiny network, and the bundle run as its consumers run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+# A network of a few thousand weights on a coarse grid.
+TINY = {
+    "coarse_def#width": 2,
+    "coarse_def#fc_channels": 4,
+    "pixdim": [6.0, 6.0, 6.0],
+    "crop_multiple": 16,
+    "min_size": 16,
+    "max_rounds": 1,
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="session")
+def bundle_root(project_root: Path) -> Path:
+    """Folder of the bundle."""
+    return project_root / "bundle"
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory, bundle_root: Path) -> Path:
+    """Random weights of the tiny network, which finds something, but not everything."""
+    torch.manual_seed(3)
+    parser = ConfigParser()
+    parser.read_config(str(bundle_root / "configs" / "inference.json"))
+    parser["bundle_root"] = str(bundle_root)
+    parser.update({key: value for key, value in TINY.items() if key.startswith("coarse_def")})
+    state = parser.get_parsed_content("network_def").state_dict()
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def inference_workflow(bundle_root: Path, tiny_weights: Path) -> Callable[..., ConfigWorkflow]:
+    """Make an initialised inference workflow with the tiny network; keywords override config ids."""
+
+    def make(**override: Any) -> ConfigWorkflow:
+        options: dict[str, Any] = {"bundle_root": str(bundle_root), "ckpt_path": str(tiny_weights), **TINY, **override}
+        workflow = ConfigWorkflow(
+            config_file=str(bundle_root / "configs" / "inference.json"),
+            workflow_type="infer",
+            logging_file=False,
+            **options,
+        )
+        workflow.initialize()
+        return workflow
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_bundle(project_root: Path, bundle_root: Path, tiny_weights: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Run ``python -m monai.bundle run`` on inference.json from a given working directory."""
+
+    def run(cwd: Path, **override: Any) -> subprocess.CompletedProcess:
+        options = {"bundle_root": str(bundle_root), "ckpt_path": str(tiny_weights), **TINY, **override}
+        command = [sys.executable, "-m", "monai.bundle", "run", "--config_file"]
+        command.append(str(bundle_root / "configs" / "inference.json"))
+        for key, value in options.items():
+            command += [f"--{key}", str(value)]
+        env = os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+    return run

@@ -1,0 +1,287 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Training and evaluation through the bundle, on tiny volumes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
+CONFIGS = BUNDLE / "configs"
+TINY: dict[str, Any] = {
+    "pixdim": None,
+    "coarse_def#width": 2,
+    "coarse_def#fc_channels": 4,
+    "crop_multiple": 8,
+    "min_size": 40,
+    "slab_multiple": 64,
+    "margin": 2,
+    "min_pixels": 4,
+    "batch_size": 2,
+    "items_per_epoch": 4,
+    "epochs": 3,
+    "val_interval": 3,
+    "warmup": 0,
+    "max_rounds": 2,
+    "train_amp_dtype": None,
+    "stages": [
+        {"stage": "separate", "length": 1},
+        {"stage": "individual", "length": 1},
+        {"stage": "joint", "length": 1},
+    ],
+}
+
+
+def write_case(folder: Path, name: str, seed: int, orientation: str = "RAS", target: int = 2) -> dict[str, str]:
+    """An ellipsoid of 150 HU in noise of 30 HU around 0, labels 1 and 2 its halves."""
+    rng = np.random.default_rng(seed)
+    shape = (24, 28, 20)
+    center = np.array([12, 14, 10]) + rng.integers(-2, 3, 3)
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), -1)
+    inside = (((grid - center) / (6, 5, 4)) ** 2).sum(-1) <= 1
+    label = inside * np.where(grid[..., 0] < center[0], 1, target)
+    image = rng.normal(0, 30, shape) + 150 * inside
+    affine = np.diag([2.0, 2.0, 2.5, 1.0])
+    codes = nib.orientations.axcodes2ornt(tuple(orientation))
+    for kind, array, dtype in (("image", image, np.int16), ("label", label, np.uint8)):
+        volume = nib.Nifti1Image(array.astype(dtype), affine)
+        nib.save(
+            volume.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(affine), codes)),
+            folder / f"{name}_{kind}.nii.gz",
+        )
+    return {"image": f"{name}_image.nii.gz", "label": f"{name}_label.nii.gz"}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Decathlon-style folder without a validation split."""
+    folder = tmp_path_factory.mktemp("data")
+    lists = {
+        "training": [
+            write_case(folder, f"train{i}", i, orientation) for i, orientation in enumerate(("RAS", "LPS", "RAS"))
+        ],
+        "test": [
+            write_case(folder, f"test{i}", 10 + i, orientation) for i, orientation in enumerate(("RAS", "LPS", "SAR"))
+        ],
+    }
+    (folder / "dataset.json").write_text(json.dumps({"labels": {"1": "a", "2": "b"}} | lists))
+    return folder
+
+
+def workflow(dataset: Path, output: Path, files: tuple[str, ...] = ("train",), **override: Any) -> ConfigWorkflow:
+    options = TINY | {"bundle_root": str(BUNDLE), "dataset_dir": str(dataset), "output_dir": str(output)} | override
+    if "coarse_def" in override:
+        options = {key: value for key, value in options.items() if not key.startswith("coarse_def#")}
+    return ConfigWorkflow(
+        config_file=[str(CONFIGS / f"{name}.json") for name in files],
+        meta_file=None,
+        logging_file=False,
+        workflow_type="train",
+        **options,
+    )
+
+
+def run(*args: Any, **kwargs: Any) -> ConfigWorkflow:
+    flow = workflow(*args, **kwargs)
+    flow.initialize()
+    flow.run()
+    flow.finalize()
+    return flow
+
+
+def weights(folder: Path, name: str = "model.pt") -> dict[str, torch.Tensor]:
+    return torch.load(folder / name, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "out"
+    run(dataset, folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "files", [("train",), ("train", "evaluate"), ("train", "stepwise"), ("train", "stepwise", "evaluate")]
+)
+def test_consumers_find_what_they_look_up(files: tuple[str, ...], dataset: Path, tmp_path: Path) -> None:
+    flow = workflow(dataset, tmp_path, files)
+    flow.initialize()
+    assert flow.check_properties() == []
+
+
+def test_optional_ids_are_there() -> None:
+    parser = ConfigParser()
+    parser.read_config(str(CONFIGS / "train.json"))
+    for name in (
+        "network_def train#dataset#data train#handlers train#preprocessing val_interval validate#evaluator validate#handlers "
+        "validate#dataset validate#dataset#data validate#inferer validate#preprocessing validate#postprocessing validate#key_metric"
+    ).split():
+        assert parser[name] is not None, name
+    assert all("_target_" in handler for part in ("train", "validate") for handler in parser[f"{part}#handlers"])
+
+
+def test_training_goes_through_all_stages_and_keeps_its_files(trained: Path) -> None:
+    assert {p.name for p in trained.iterdir() if not p.name.startswith("events")} == {
+        "model.pt",
+        "checkpoint_2.pt",
+        "checkpoint_3.pt",
+    }
+    assert list(trained.glob("events*"))
+    state = weights(trained)
+    assert {key.split(".")[1] for key in state} == {"sagittal", "coronal", "axial"}
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_same_seed_same_weights_and_a_killed_run_continues(dataset: Path, trained: Path, tmp_path: Path) -> None:
+    from ignite.engine import Events
+
+    class Killed(Exception):
+        pass
+
+    def kill(engine: Any) -> None:
+        raise Killed
+
+    flow = workflow(dataset, tmp_path)
+    flow.initialize()
+    trainer = flow.parser.get_parsed_content("train#trainer")
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=5), kill)  # in the third epoch of two iterations
+    with pytest.raises(RuntimeError) as caught:  # MONAI wraps what an expression raises
+        flow.run()
+    assert isinstance(caught.value.__cause__, Killed)
+    assert not (tmp_path / "model.pt").exists()
+    run(dataset, tmp_path, resume=True)
+    found, expected = weights(tmp_path), weights(trained)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def read_cases(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "cases.csv").open(newline="") as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+def test_evaluation_writes_a_row_for_each_case(dataset: Path, trained: Path, tmp_path: Path) -> None:
+    run(dataset, tmp_path, ("train", "evaluate"), ckpt_path=str(trained / "model.pt"))
+    rows = read_cases(tmp_path)
+    assert sorted(rows) == ["test0_image", "test1_image", "test2_image"]
+    for row in rows.values():
+        assert 0.0 <= float(row["dsc"]) <= 1.0
+        # No resampling and no component filter: the last round on the working grid is the answer on the file's grid.
+        last = max(key for key, value in row.items() if key.startswith("dsc_round_") and value)
+        assert float(row[last]) == pytest.approx(float(row["dsc"]), abs=1e-6)
+
+
+def test_training_learns_with_any_2d_network(dataset: Path, tmp_path: Path) -> None:
+    unet = {"_target_": "UNet", "_mode_": "callable", "spatial_dims": 2, "in_channels": 3, "out_channels": 3}
+    unet |= {"channels": [8, 16], "strides": [2], "norm": "batch"}
+    options = {"coarse_def": unet, "views": ["axial"]}
+    rate = {"epochs": 8, "val_interval": 8, "items_per_epoch": 16, "learning_rate": 0.02, "negative_fraction": 0.0}
+    run(dataset, tmp_path, **options, **rate)
+    run(dataset, tmp_path / "eval", ("train", "evaluate"), **options, ckpt_path=str(tmp_path / "model.pt"))
+    scores = [float(row["dsc"]) for row in read_cases(tmp_path / "eval").values()]
+    assert min(scores) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("files", "override"),
+    [
+        (("train", "stepwise"), {"stages": [{"stage": "separate", "length": 1}], "epochs": 1}),
+        (("train",), {"rounds": 2, "views": ["coronal"], "batch_size": 3}),
+        (("train",), {"fine_def": None, "saliency_def": None, "epochs": 1, "views": ["axial"]}),
+        (
+            ("train",),
+            {"pixdim": [3.0, 3.0, 3.0], "epochs": 1, "views": ["axial"], "min_pixels": None, "fraction": 0.98},
+        ),
+        (("train",), {"train_amp_dtype": "bfloat16", "epochs": 1, "views": ["axial"]}),
+    ],
+    ids=["step-wise", "two rounds", "coarse alone", "resampled", "bfloat16"],
+)
+def test_variants_train(files: tuple[str, ...], override: dict[str, Any], dataset: Path, tmp_path: Path) -> None:
+    options = {"val_interval": 1, "epochs": 3} | override
+    run(dataset, tmp_path, files, **options)
+    assert {key.split(".")[1] for key in weights(tmp_path)} == set(
+        options.get("views", ["sagittal", "coronal", "axial"])
+    )
+
+
+def test_fine_tuning_starts_from_other_weights(dataset: Path, trained: Path, tmp_path: Path) -> None:
+    run(dataset, tmp_path, init_weights=str(trained / "model.pt"), views=["axial"], epochs=1, learning_rate=0.0)
+    found, source = weights(tmp_path, "checkpoint_1.pt")["network"], weights(trained)
+    learned = [key for key in found if key.endswith("weight")]
+    assert learned and all(torch.equal(found[key], source[key]) for key in learned)
+
+
+@pytest.mark.parametrize(
+    ("change", "override", "message"),
+    [
+        ("shape", {}, r"train0_label.nii.gz has the shape \(24, 28, 19\)"),
+        ("empty", {}, "has any foreground: check label_value"),
+        (None, {"label_value": 7}, "has any foreground: check label_value"),
+        (None, {"min_pixels": 10000}, "lower min_pixels"),
+        (None, {"dataset_dir": "/nowhere"}, "/nowhere does not exist"),
+        (None, {"init_weights": "/nowhere.pt"}, "init_weights: no such file: /nowhere.pt"),
+        (None, {"resume": True}, "resume: no checkpoint in"),
+    ],
+)
+def test_bad_input_stops_before_training(change: str | None, override: dict, message: str, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    cases = [write_case(folder, f"train{i}", i) for i in range(2)]
+    (folder / "dataset.json").write_text(json.dumps({"training": cases, "validation": cases}))
+    for name in ("train0", "train1") if change else ():
+        path = folder / f"{name}_label.nii.gz"
+        array = np.zeros((24, 28, 19 if change == "shape" else 20), np.uint8)
+        nib.save(nib.Nifti1Image(array, nib.load(path).affine), path)
+    flow = workflow(folder, tmp_path / "out", **override)
+    flow.initialize()
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI wraps errors of transforms in its own
+        flow.run()
+    chain, error = "", caught.value
+    while error is not None:
+        chain, error = chain + f"\n{error}", error.__cause__ or error.__context__
+    assert re.search(message, chain), chain
+    assert not (tmp_path / "out").exists()
+
+
+def torchrun(port: int, config: list[str], options: dict[str, Any]) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
+    command += ["-m", "monai.bundle", "run", "--config_file", str(config)]
+    for key, value in options.items():
+        command += [f"--{key}", str(value)]
+    environment = os.environ | {"PYTHONPATH": str(BUNDLE.parent), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-6000:]
+
+
+def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None:
+    def files(*names: str) -> list[str]:
+        return [str(CONFIGS / f"{name}.json") for name in names]
+
+    options = TINY | {"bundle_root": BUNDLE, "dataset_dir": dataset, "device": "cpu", "backend": "gloo"}
+    options |= {"views": ["axial"], "rounds": 2}
+    torchrun(29611, files("train", "multi_gpu_train"), options | {"output_dir": tmp_path / "train"})
+    state = weights(tmp_path / "train")
+    assert not any(key.startswith("module.") for key in state)
+    evaluation = options | {"ckpt_path": tmp_path / "train" / "model.pt"}
+    torchrun(29612, files("train", "evaluate", "multi_gpu_evaluate"), evaluation | {"output_dir": tmp_path / "two"})
+    run(
+        dataset,
+        tmp_path / "one",
+        ("train", "evaluate"),
+        views=["axial"],
+        ckpt_path=str(tmp_path / "train" / "model.pt"),
+    )
+    one, two = read_cases(tmp_path / "one"), read_cases(tmp_path / "two")
+    assert {case: row["dsc"] for case, row in one.items()} == {case: row["dsc"] for case, row in two.items()}

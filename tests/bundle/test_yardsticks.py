@@ -1,0 +1,129 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The methods that the end-to-end approach is compared with: overlays of the bundle's training and evaluation."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.inferers import SlidingWindowInferer
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY: dict[str, Any] = {
+    "bundle_root": str(ROOT / "bundle"),
+    "pixdim": None,
+    "train_amp_dtype": None,
+    "epochs": 1,
+    "val_interval": 1,
+    "warmup": 1,
+}
+
+
+def _files(*names: str) -> list[str]:
+    return [
+        str(ROOT / ("configs" if name in ("unet3d", "coarse_only") else "bundle/configs") / f"{name}.json")
+        for name in names
+    ]
+
+
+def _parser(*names: str) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config(_files(*names))
+    parser["bundle_root"] = TINY["bundle_root"]
+    return parser
+
+
+def _run(dataset: Path, output: Path, *names: str, **options: Any) -> ConfigWorkflow:
+    flow = ConfigWorkflow(
+        config_file=_files(*names),
+        meta_file=None,
+        logging_file=False,
+        workflow_type="train",
+        **TINY | {"dataset_dir": str(dataset), "output_dir": str(output)} | options,
+    )
+    flow.initialize()
+    flow.run()
+    flow.finalize()
+    return flow
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bright boxes in dark noise, with a speck that the component filter should remove."""
+    folder = tmp_path_factory.mktemp("data")
+    lists: dict[str, list[dict[str, str]]] = {}
+    for split, count in (("training", 4), ("validation", 1), ("test", 2)):
+        for i in range(count):
+            rng = np.random.default_rng([len(split), i])
+            label = np.zeros((32, 32, 32), dtype=np.uint8)
+            x, y, z = rng.integers(8, 14, 3)
+            label[x : x + 10, y : y + 8, z : z + 9] = 1
+            image = rng.normal(-50, 10, label.shape) + 250.0 * label
+            image[2:4, 2:4, 2:4] = 200
+            item = {"image": f"{split}{i}.nii.gz", "label": f"{split}{i}_label.nii.gz"}
+            nib.save(nib.Nifti1Image(image.astype(np.int16), np.diag([2.0, 2.0, 2.0, 1.0])), folder / item["image"])
+            nib.save(nib.Nifti1Image(label, np.diag([2.0, 2.0, 2.0, 1.0])), folder / item["label"])
+            lists.setdefault(split, []).append(item)
+    (folder / "dataset.json").write_text(json.dumps(lists))
+    return folder
+
+
+def test_the_3d_unet_is_that_of_the_protocol() -> None:
+    parser = _parser("train", "unet3d")
+    network = parser["network_def"]
+    assert (network["_target_"], network["channels"], network["num_res_units"]) == ("UNet", [16, 32, 64, 128], 2)
+    inferer = parser.get_parsed_content("validate#inferer")
+    window = inferer.inferer.inferer
+    assert isinstance(window, SlidingWindowInferer)
+    assert (window.overlap, window.mode, list(window.roi_size)) == (0.5, "gaussian", parser["patch"])
+    assert (inferer.inferer.amp_dtype, inferer.window) == (torch.bfloat16, (-100.0, 240.0))
+
+
+@pytest.mark.parametrize("overlay", ["unet3d", "coarse_only"])
+def test_data_and_answer_are_treated_as_those_of_the_end_to_end_approach(overlay: str) -> None:
+    """What decides on a comparison's fairness is not overridden."""
+    base, other = _parser("train"), _parser("train", overlay)
+    for name in (
+        "seed holdout pixdim window label_value component_fraction train_amp_dtype optimizer validate#dataset "
+        "train#preprocessing validate#preprocessing validate#postprocessing validate#key_metric"
+    ).split():
+        assert other[name] == base[name], name
+    # Of the augmentation only what three axes need is replaced: the kinds, their order and their probabilities stay.
+    for ours, theirs in zip(other["augmentation#transforms"], base["augmentation#transforms"], strict=True):
+        assert {key: ours[key] for key in ("_target_", "prob")} == {key: theirs[key] for key in ("_target_", "prob")}
+
+
+def test_the_3d_unet_learns_and_is_evaluated_like_the_others(dataset: Path, tmp_path: Path) -> None:
+    small = {"patch": [16, 16, 16], "frame": 4, "network_def#channels": [4, 8], "network_def#strides": [2]}
+    options: dict[str, Any] = {**small, "component_fraction": 0.5, "learning_rate": 0.02}
+    _run(dataset, tmp_path / "train", "train", "unet3d", **options | {"epochs": 15, "val_interval": 15})
+    assert (tmp_path / "train" / "checkpoint_15.pt").is_file()
+    options["ckpt_path"] = str(tmp_path / "train" / "model.pt")
+    _run(dataset, tmp_path / "test", "train", "evaluate", "unet3d", **options)
+    with (tmp_path / "test" / "cases.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["rounds"]) for row in rows] == [("test0", "0"), ("test1", "0")]
+    assert all(float(row["dsc"]) > 0.8 for row in rows)
+
+
+def test_the_coarse_network_alone_is_that_of_the_end_to_end_approach() -> None:
+    alone = _parser("train", "coarse_only").get_parsed_content("network_def").state_dict()
+    joint = _parser("train").get_parsed_content("network_def").state_dict()
+    shapes = {key: value.shape for key, value in joint.items() if ".coarse." in key}
+    assert {key: value.shape for key, value in alone.items()} == shapes
+
+
+def test_the_coarse_network_trains_alone(dataset: Path, tmp_path: Path) -> None:
+    small = {"coarse_def#width": 2, "coarse_def#fc_channels": 4, "items_per_epoch": 4, "batch_size": 2, "min_pixels": 4}
+    flow = _run(dataset, tmp_path, "train", "coarse_only", **small)
+    assert (tmp_path / "model.pt").is_file()
+    records = flow.parser.get_parsed_content("validate#inferer").records
+    assert [record.fine_rounds for record in records] == [0]

@@ -1,0 +1,160 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import itk
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.transforms import Compose, LoadImaged
+
+from c2f_monai.data import CaseDataset, dicom_series, list_inputs, read_volume, volume_shape
+from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_dicom_series, write_nifti
+
+AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
+SHAPE = (8, 7, 5)
+
+
+def volume() -> np.ndarray:
+    return make_volume(SHAPE)
+
+
+def test_one_file_is_one_case(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii.gz", volume())
+    assert list_inputs(path) == [{"image": str(path)}]
+
+
+def test_a_folder_of_images_is_sorted_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    for name in ("b.nii.gz", "a.nii"):
+        write_nifti(tmp_path / name, volume())
+    itk.imwrite(itk_image(volume(), AFFINE), str(tmp_path / "c.nrrd"))
+    itk.imwrite(itk_image(volume(), AFFINE), str(tmp_path / "d.mha"))
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / ".hidden.nii").write_text("x")
+    names = [Path(case["image"]).name for case in list_inputs(tmp_path)]
+    assert names == ["a.nii", "b.nii.gz", "c.nrrd", "d.mha"]
+
+
+def test_a_dicom_folder_is_one_case_and_a_folder_of_them_several(tmp_path: Path) -> None:
+    for name in ("p2", "p1"):
+        write_dicom_series(tmp_path / name, volume(), AFFINE)
+    assert list_inputs(tmp_path / "p1") == [{"image": str(tmp_path / "p1")}]
+    assert [Path(case["image"]).name for case in list_inputs(tmp_path)] == ["p1", "p2"]
+
+
+def test_a_decathlon_folder_gives_its_test_split_with_labels_and_groups(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "set", shape=SHAPE)
+    for cases in (list_inputs(folder), list_inputs(None, folder)):
+        assert [case["group"] for case in cases] == ["plain", "shifted"]
+        assert cases[1]["label"] == str(folder / "labelsTs" / "case_1.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["v.nii.gz", "v.nii", "v.nrrd", "v.mha", "series"])
+def test_every_format_gives_the_same_voxels_in_the_world(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.startswith("v.nii"):
+        write_nifti(path, volume(), AFFINE)
+    elif name == "series":
+        write_dicom_series(path, volume(), AFFINE)
+    else:
+        itk.imwrite(itk_image(volume(), AFFINE), str(path))
+    assert volume_shape(path) == SHAPE
+    read = read_volume(path)
+    assert read.shape == (1, *SHAPE)
+    assert np.allclose(read.affine, AFFINE, atol=1e-5)
+    assert np.array_equal(np.asarray(read[0]), volume())
+
+
+def _two_dimensional(path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((8, 7), np.int16), np.eye(4)), path)
+
+
+def _four_dimensional(path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.zeros((8, 7, 5, 2), np.int16), np.eye(4)), path)
+
+
+def _no_affine(path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros(SHAPE, np.int16), None)
+    image.header["sform_code"] = 1
+    nib.save(image, path)
+
+
+def _rgb(path: Path) -> None:
+    kind = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, kind), np.eye(4)), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.nii.gz", _two_dimensional, "is a 2D image of 8x7, but a CT volume has three axes"),
+        ("a.nii.gz", _four_dimensional, "is a 4D image of 8x7x5x2, but a CT volume has three axes"),
+        ("a.nii.gz", _no_affine, "has an affine that cannot be inverted"),
+        ("a.nii.gz", _rgb, "has several values in a voxel"),
+        ("a.nii.gz", lambda path: path.write_bytes(b"no image"), "cannot be read as an image"),
+        ("a.mha", lambda path: path.write_bytes(b"no image"), "cannot be read as an image"),
+        ("a.txt", lambda path: path.write_bytes(b"no image"), "its format is not known"),
+    ],
+)
+def test_what_is_no_volume_is_refused_by_its_header(tmp_path: Path, name: str, write, message: str) -> None:
+    path = tmp_path / name
+    write(path)
+    with pytest.raises(ValueError, match=re.escape(str(path)) + ".*" + re.escape(message)) as raised:
+        list_inputs(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_trailing_axis_of_length_one_is_a_volume(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii.gz", volume()[..., None])
+    assert list_inputs(path) == [{"image": str(path)}]
+    assert read_volume(path).shape == (1, *SHAPE)
+
+
+def test_missing_empty_and_ambiguous_inputs_are_errors_that_name_them(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nope\.nii\.gz does not exist"):
+        list_inputs(tmp_path / "nope.nii.gz")
+    with pytest.raises(FileNotFoundError, match="holds no images"):
+        list_inputs(tmp_path)
+    with pytest.raises(ValueError, match="give an input or a dataset_dir"):
+        list_inputs(None)
+    write_nifti(tmp_path / "a.nii.gz", volume())
+    write_nifti(tmp_path / "a.nii", volume())
+    with pytest.raises(ValueError, match="would both be written as a"):
+        list_inputs(tmp_path)
+
+
+def test_a_folder_of_two_series_is_refused(tmp_path: Path) -> None:
+    for series in ("1.2.3.4", "1.2.3.5"):
+        write_dicom_series(tmp_path, volume(), AFFINE, series)
+    assert len(dicom_series(tmp_path)) == 2
+    with pytest.raises(ValueError, match="must hold one DICOM series, it holds 2"):
+        list_inputs(tmp_path)
+
+
+def test_a_label_of_another_shape_is_refused_before_any_voxel_is_read(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "image.nii.gz", volume())
+    write_nifti(tmp_path / "label.nii.gz", volume()[1:])
+    content = {"test": [{"image": "image.nii.gz", "label": "label.nii.gz"}]}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"label\.nii\.gz has the shape \(7, 7, 5\), but its image"):
+        list_inputs(tmp_path)
+
+
+def test_errors_of_transforms_are_one_line_that_names_the_file(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "cut.nii.gz", np.random.default_rng(0).integers(0, 999, (30, 30, 30), np.int16))
+    path.write_bytes(path.read_bytes()[:9000])
+    dataset = CaseDataset([{"image": str(path)}], Compose([LoadImaged("image")]))
+    with pytest.raises(ValueError, match=r"cut\.nii\.gz cannot be used: ") as raised:
+        dataset[0]
+    assert "\n" not in str(raised.value)
+
+
+def test_a_good_case_passes_through_the_dataset(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "a.nii.gz", volume())
+    item = CaseDataset([{"image": str(path)}], Compose([LoadImaged("image")]))[0]
+    assert torch.equal(torch.as_tensor(item["image"]), torch.as_tensor(volume()).float())

@@ -1,0 +1,79 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import SaveImage
+
+from c2f_monai.data import AtomicNiftiWriter, name_after_case
+
+OBLIQUE = np.array([[1.8, -0.4, 0.0, 10.0], [0.4, 1.8, 0.0, -5.0], [0.0, 0.0, 3.0, 7.0], [0.0, 0.0, 0.0, 1.0]])
+
+
+def saver(folder: Path) -> SaveImage:
+    return SaveImage(
+        output_dir=folder,
+        output_postfix="seg",
+        output_dtype=np.uint8,
+        separate_folder=False,
+        print_log=False,
+        writer=AtomicNiftiWriter,
+        output_name_formatter=name_after_case,
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("/x/case.nii.gz", "case_seg.nii.gz"),
+        ("/x/patient.01.mha", "patient.01_seg.nii.gz"),
+        ("/x/series.v2", "series.v2_seg.nii.gz"),
+        ("/x/plain", "plain_seg.nii.gz"),
+    ],
+)
+def test_masks_are_named_after_their_cases(tmp_path: Path, source: str, expected: str) -> None:
+    mask = MetaTensor(torch.ones(1, 2, 2, 2), meta={"filename_or_obj": source, "affine": torch.eye(4)})
+    saver(tmp_path)(mask)
+    assert [path.name for path in tmp_path.iterdir()] == [expected]
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2), (4, 3, 1), (1, 1, 1)])
+def test_shape_affine_type_and_values_come_back(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    values = np.arange(np.prod(shape)).reshape(shape) % 3
+    mask = MetaTensor(torch.as_tensor(values)[None], affine=torch.as_tensor(OBLIQUE), meta={"filename_or_obj": "a.nii"})
+    saver(tmp_path)(mask)
+    image = nib.load(tmp_path / "a_seg.nii.gz")
+    assert image.shape == shape
+    assert image.get_data_dtype() == np.uint8
+    assert np.allclose(image.affine, OBLIQUE, atol=1e-6)
+    assert np.allclose(image.get_qform(), OBLIQUE, atol=1e-4)
+    assert np.array_equal(np.asarray(image.dataobj), values)
+
+
+def test_several_channels_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"one channel of three axes can be written, got the shape \(2, 3, 3, 3\)"):
+        AtomicNiftiWriter().set_data_array(np.zeros((2, 3, 3, 3)))
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a_seg.nii.gz"
+    path.write_bytes(b"old")
+
+    def fail(image: nib.Nifti1Image, target: Path) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(nib, "save", fail)
+    writer = AtomicNiftiWriter(output_dtype=np.uint8)
+    writer.set_data_array(np.zeros((1, 2, 2, 2)))
+    writer.set_metadata({"affine": np.eye(4)})
+    with pytest.raises(OSError, match="disk full"):
+        writer.write(path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a_seg.nii.gz"]
+    assert path.read_bytes() == b"old"

@@ -1,0 +1,55 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import nn
+
+from c2f_monai.handlers import LoadWeights, load_weights
+
+
+def test_weights_are_loaded_when_the_engine_starts(tmp_path: Path) -> None:
+    source, target = nn.Linear(2, 3), nn.Linear(2, 3)
+    torch.save(source.state_dict(), tmp_path / "model.pt")
+    engine = Engine(lambda engine, batch: None)
+    LoadWeights(target, str(tmp_path / "model.pt")).attach(engine)
+    engine.run([0])
+    assert torch.equal(source.weight, target.weight)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"weight": torch.zeros(3, 2)}, r"does not fit the network: 1 missing \(bias\)"),
+        (
+            {"weight": torch.zeros(3, 2), "bias": torch.zeros(3), "more": torch.zeros(1)},
+            r"does not fit the network: 1 unexpected \(more\)",
+        ),
+        ({"weight": torch.zeros(3, 9), "bias": torch.zeros(3)}, r"1 of another shape \(weight\)"),
+        ({"model": {"weight": torch.zeros(3, 2)}}, "is not a flat state_dict"),
+        ([1, 2], "is not a flat state_dict"),
+    ],
+)
+def test_weights_that_do_not_fit_are_an_error_in_one_line(tmp_path: Path, content: Any, message: str) -> None:
+    path, network = tmp_path / "model.pt", nn.Linear(2, 3)
+    before = network.weight.clone()
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=message) as raised:
+        load_weights(network, str(path))
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert torch.equal(network.weight, before)
+
+
+def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there are no weights at .*none\.pt"):
+        load_weights(nn.Linear(1, 1), str(tmp_path / "none.pt"))
+    (tmp_path / "text.pt").write_text("no weights")
+    with pytest.raises(ValueError, match=r"text\.pt cannot be read as weights") as raised:
+        load_weights(nn.Linear(1, 1), str(tmp_path / "text.pt"))
+    assert "\n" not in str(raised.value)

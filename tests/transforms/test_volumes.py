@@ -1,0 +1,99 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from c2f_monai.transforms import CheckSameGridd, CheckVolumed, SelectLabeld, ToLabelMapd, select_label, to_label_map
+
+
+def named(data: torch.Tensor, name: str = "ct.nii.gz", affine: torch.Tensor | None = None) -> MetaTensor:
+    return MetaTensor(data, affine=torch.eye(4) if affine is None else affine, meta={"filename_or_obj": name})
+
+
+def with_value(value: float) -> torch.Tensor:
+    volume = torch.zeros(1, 3, 4, 5)
+    volume[0, 1, 2, 3] = volume[0, 2, 0, 0] = value
+    return volume
+
+
+@pytest.mark.parametrize(
+    ("volume", "message"),
+    [
+        (torch.zeros(1, 4, 5), r"one 3D volume is needed, its shape without the channel is \(4, 5\)"),
+        (torch.zeros(1, 4, 5, 6, 2), "one 3D volume is needed"),
+        (torch.zeros(3, 4, 5, 6), "one channel is needed, it has 3"),
+        (torch.zeros(1, 4, 0, 6), "no axis may be empty"),
+        (with_value(float("nan")), "2 voxels are NaN or infinite"),
+        (with_value(float("inf")), "2 voxels are NaN or infinite"),
+        (with_value(float("-inf")), "2 voxels are NaN or infinite"),
+    ],
+)
+def test_a_bad_volume_is_refused_with_the_name_of_its_file(volume: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=r"ct\.nii\.gz: .*" + message):
+        CheckVolumed("image")({"image": named(volume)})
+
+
+def test_a_good_volume_passes_unchanged() -> None:
+    volume = named(with_value(-3.4e38))
+    assert CheckVolumed("image")({"image": volume})["image"] is volume
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (named(torch.zeros(1, 3, 4, 6), "lab.nii"), r"lab\.nii has the shape \(3, 4, 6\), ct\.nii\.gz \(3, 4, 5\)"),
+        (named(torch.zeros(1, 3, 4, 5), "lab.nii", 2 * torch.eye(4)), r"affines that differ by 1 mm"),
+    ],
+)
+def test_a_label_on_another_grid_is_refused(label: MetaTensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CheckSameGridd("label")({"image": named(torch.zeros(1, 3, 4, 5)), "label": label})
+
+
+def test_a_label_on_the_same_grid_passes() -> None:
+    data = {"image": named(torch.zeros(1, 3, 4, 5)), "label": named(torch.zeros(1, 3, 4, 5))}
+    assert CheckSameGridd("label")(data)["label"] is data["label"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [(1, [0, 1, 0, 0]), (2, [0, 0, 1, 0]), ([1, 2], [0, 1, 1, 0]), ([9], [0, 0, 0, 0])]
+)
+def test_label_values_are_joined(values, expected: list[int]) -> None:
+    label = torch.tensor([0.0, 1.0, 2.0, 3.0])
+    assert select_label(label, values).tolist() == expected
+    chosen = SelectLabeld("label", values)({"label": named(label.reshape(1, 1, 1, 4))})["label"]
+    assert chosen.flatten().tolist() == expected
+    assert chosen.meta["filename_or_obj"] == "ct.nii.gz"
+
+
+def test_one_class_claims_from_the_threshold_on() -> None:
+    probability = torch.tensor([0.0, 0.49, 0.5, 1.0]).reshape(1, 1, 1, 4)
+    labels = ToLabelMapd("pred", values=7)({"pred": named(probability)})["pred"]
+    assert labels.dtype == torch.uint8
+    assert labels.flatten().tolist() == [0, 0, 7, 7]
+    assert labels.meta["filename_or_obj"] == "ct.nii.gz"
+
+
+def test_a_voxel_that_two_classes_claim_goes_to_the_more_probable() -> None:
+    probability = torch.tensor([[0.6, 0.9, 0.2, 0.4], [0.7, 0.5, 0.5, 0.3]]).reshape(2, 1, 1, 4)
+    assert to_label_map(probability, [3, 5]).flatten().tolist() == [5, 3, 5, 0]
+
+
+@pytest.mark.parametrize("values", [0, 256, [], [1, -2], 1.5])
+def test_values_that_do_not_fit_eight_bits_are_refused(values) -> None:
+    with pytest.raises(ValueError, match="label values must be whole numbers from 1 to 255"):
+        ToLabelMapd("pred", values=values)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, 1.5])
+def test_thresholds_outside_the_range_are_refused(threshold: float) -> None:
+    with pytest.raises(ValueError, match=rf"threshold must lie in \(0, 1\], got {threshold}"):
+        ToLabelMapd("pred", threshold=threshold)
+
+
+def test_as_many_values_as_classes_are_needed() -> None:
+    with pytest.raises(ValueError, match=r"2 classes need as many label values, got \[1\]"):
+        to_label_map(torch.zeros(2, 1, 1, 1), 1)
