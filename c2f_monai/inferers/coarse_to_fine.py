@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from ..transforms.components import filter_components
 from ..utils import Fusion, Prior, StopReason, View, case_name, check_amp_dtype, check_window, dice_coefficient
-from .fusion import check_fusion, fuse
+from .fusion import check_fusion, fuse, move_to_mask
 from .records import Box, CaseRecord, RoundRecord
 from .views import CropRule, NetworkCaller, coarse_view, fine_view, unwrap
 
@@ -175,7 +175,7 @@ class CoarseToFineInferer(Inferer):
         clock = time.perf_counter()
         maps = (coarse_view(volume, view, caller, classes, depth, self.rule.multiple) for view in views)
         probability, mask = fuse(maps, len(views), self.coarse_fusion, self.threshold)
-        answer = probability
+        raw = mask
         self._note(record, 0, None, mask, voxel_ml, time.perf_counter() - clock, bar)
         record.stop_reason = StopReason.MAX_ROUNDS if rounds else None
         for t in range(1, rounds + 1):
@@ -186,7 +186,6 @@ class CoarseToFineInferer(Inferer):
             maps = (fine_view(volume, prior, mask, view, caller, depth, self.rule) for view in views)
             probability, raw = fuse(maps, len(views), self.fine_fusion, self.threshold)
             new = self._filter(raw)
-            answer = probability if new is raw else probability.masked_fill(raw & ~new, 0.0)
             change = min(dice_coefficient(a, b) for a, b in zip(mask, new, strict=True))
             mask = new
             self._note(record, t, change, mask, voxel_ml, time.perf_counter() - clock, bar)
@@ -197,7 +196,7 @@ class CoarseToFineInferer(Inferer):
             record.stop_reason = StopReason.EMPTY
         bar.close()
         record.touches_border = _touches_border(mask)
-        return answer
+        return move_to_mask(probability.masked_fill(raw & ~mask, 0.0), mask, self.threshold)
 
     def _prior(self, module: torch.nn.Module, probability: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | None:
         if not module.has_saliency:

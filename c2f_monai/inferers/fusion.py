@@ -11,7 +11,7 @@ import torch
 
 from ..utils import Fusion
 
-__all__ = ["check_fusion", "fuse"]
+__all__ = ["check_fusion", "fuse", "move_to_mask"]
 
 
 def check_fusion(fusion: str | Sequence[str]) -> tuple[Fusion, Fusion]:
@@ -32,8 +32,7 @@ def fuse(
     """Fuse the views' probabilities, one view in memory at a time.
 
     Mean: foreground where the mean reaches the threshold. Vote: foreground where more than half of the views reach
-    it, a tie is background; the mean is then moved to the side of the threshold on which the vote is, so that
-    probability and mask always agree.
+    it; a tie is background. The probability is the mean under both.
 
     Args:
         maps: ``count`` tensors (K, H, W, D).
@@ -42,7 +41,7 @@ def fuse(
         threshold: probability at and above which a voxel is foreground.
 
     Returns:
-        probability (K, H, W, D) float32 and mask (K, H, W, D) bool, ``mask == (probability >= threshold)``.
+        mean probability (K, H, W, D) float32 and mask (K, H, W, D) bool.
     """
     total: torch.Tensor | None = None
     votes: torch.Tensor | None = None
@@ -55,6 +54,20 @@ def fuse(
     mean = total.div_(count)
     if votes is None:
         return mean, mean >= threshold
-    mask = votes * 2 > count
-    low = torch.nextafter(torch.tensor(threshold, dtype=mean.dtype), torch.tensor(-math.inf, dtype=mean.dtype)).item()
-    return torch.where(mask, mean.clamp_min(threshold), mean.clamp_max(low)), mask
+    return mean, votes * 2 > count
+
+
+def move_to_mask(probability: torch.Tensor, mask: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
+    """Move probabilities to the side of the threshold on which the mask is: a vote may differ from the mean.
+
+    Args:
+        probability: (K, H, W, D) float32.
+        mask: (K, H, W, D) bool.
+        threshold: probability at and above which a voxel is foreground.
+
+    Returns:
+        (K, H, W, D) float32, ``mask == (result >= threshold)``, unchanged where they agree already.
+    """
+    edge = torch.tensor(threshold, dtype=probability.dtype)
+    below = torch.nextafter(edge, torch.tensor(-math.inf, dtype=probability.dtype)).item()
+    return torch.where(mask, probability.clamp_min(threshold), probability.clamp_max(below))

@@ -174,8 +174,8 @@ def fine_view(
     grown = grow_boxes(inner, (height, width), rule.multiple, rule.min_size)
     limit = grown.new_tensor([height, width, height, width])
     for shape, group in group_by_shape(grown):
-        # The prior's whole slabs pass through g, so they bound the batch where there is one.
-        pixels = shape[0] * shape[1] if prior is None else max(shape[0] * shape[1], height * width)
+        # Whole slabs are gathered before they are cropped, so they bound the batch.
+        pixels = max(shape[0] * shape[1], height * width)
         for start, end in caller.batches(len(group), pixels):
             index = group[start:end]
             slabs = extract_slabs(slices, centers[index].to(volume.device), depth)

@@ -159,13 +159,12 @@ def fine_map(
 
 
 def fuse(maps: list[np.ndarray], fusion: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean probability and mask; under vote the mean is moved to the side of 0.5 where the mask is."""
+    """Mean probability and mask."""
     mean = sum(maps) / len(maps)
     if fusion == "mean":
         return mean, mean >= 0.5
     votes = sum((one >= 0.5).astype(int) for one in maps)
-    mask = votes > len(maps) / 2
-    return np.where(mask, np.maximum(mean, 0.5), np.minimum(mean, np.nextafter(np.float32(0.5), np.float32(0)))), mask
+    return mean, votes > len(maps) / 2
 
 
 def drop_components(mask: np.ndarray, fraction: float) -> np.ndarray:
@@ -212,8 +211,10 @@ class Reference:
         net, s = self.network, self.settings
         seen = mask.astype(float) if s.prior == "mask" else prior
         maps = [fine_map(volume, seen, mask, net.views[view], view, net.depth, s) for view in s.views]
-        probability, new = fuse(maps, s.fine_fusion)
-        return probability, np.stack([drop_components(one, s.component_fraction) for one in new]), maps
+        probability, raw = fuse(maps, s.fine_fusion)
+        mask = np.stack([drop_components(one, s.component_fraction) for one in raw])
+        self.removed = raw & ~mask
+        return probability, mask, maps
 
     def loop(self, volume: np.ndarray) -> tuple[list[np.ndarray], list[float]]:
         """The masks Z(0), Z(1), ... and the d(1), d(2), ... (of several classes the smallest)."""

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2f_monai.inferers.fusion import check_fusion, fuse
+from c2f_monai.inferers.fusion import check_fusion, fuse, move_to_mask
 
 A = [[0.9, 0.5, 0.2, 0.0], [0.6, 0.4, 0.5, 1.0], [0.5, 0.5, 0.1, 0.3], [0.0, 0.7, 0.8, 0.2]]
 B = [[0.7, 0.5, 0.8, 0.0], [0.3, 0.6, 0.5, 0.0], [0.4, 0.7, 0.2, 0.6], [0.0, 0.1, 0.9, 0.9]]
@@ -39,7 +39,8 @@ def test_vote_of_three_views_by_hand():
     agree = mask == (mean >= 0.5)
     # (0, 1), (2, 1) have two votes of three and a mean of 0.4: shown as 0.5.
     assert torch.nonzero(~agree[0, :, :, 0]).tolist() == [[0, 1], [2, 1]]
-    torch.testing.assert_close(probability, torch.where(agree, mean, mean.clamp_min(0.5)))
+    torch.testing.assert_close(probability, mean)
+    torch.testing.assert_close(move_to_mask(probability, mask), torch.where(agree, mean, mean.clamp_min(0.5)))
 
 
 def test_ties_of_two_views_are_background():
@@ -47,9 +48,11 @@ def test_ties_of_two_views_are_background():
     assert mask.int().tolist() == as_map(VOTE_AB).tolist()
     # (0, 2), (1, 1), (1, 3), (3, 3) reach a mean of 0.5 with one vote of two: shown as just below 0.5.
     expected = as_map(MEAN_AB)
-    expected[0, 3, 3] = 0.5
     torch.testing.assert_close(probability, expected, atol=1e-6, rtol=0)
-    assert probability[0, 0, 2, 0] < 0.5 and probability[0, 3, 3, 0] < 0.5
+    expected[0, 3, 3] = 0.5
+    moved = move_to_mask(probability, mask)
+    torch.testing.assert_close(moved, expected, atol=1e-6, rtol=0)
+    assert moved[0, 0, 2, 0] < 0.5 and moved[0, 3, 3, 0] < 0.5
     assert fuse(map(as_map, (A, B)), 2, "mean")[1][0, 0, 2, 0]
 
 
@@ -77,7 +80,9 @@ def test_mask_is_where_the_probability_reaches_the_threshold(seed, count, fusion
     maps = torch.rand(count, 1, 4, 4, 3, generator=torch.Generator().manual_seed(seed))
     maps[maps > 0.8] = threshold
     probability, mask = fuse(maps, count, fusion, threshold)
-    assert torch.equal(mask, probability >= threshold)
+    moved = move_to_mask(probability, mask, threshold)
+    assert torch.equal(mask, moved >= threshold)
+    assert fusion == "vote" or torch.equal(moved, probability)
     assert probability.min() >= 0 and probability.max() <= 1
 
 
