@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Slabs for training: which slices, in which order, with which margins; every draw a function of (seed, epoch, index)."""
+"""Slabs for training: which slices, in which order and with which margins."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def draw_fallback_box(rng: np.random.Generator, size: tuple[int, int]) -> np.nda
         (4,) int64: top, left, bottom, right.
     """
     sides = [int(rng.integers(max(length // 8, 1), max(length // 2, 1) + 1)) for length in size]
-    starts = [int(rng.integers(0, length - side + 1)) for length, side in zip(size, sides)]
+    starts = [int(rng.integers(0, length - side + 1)) for length, side in zip(size, sides, strict=True)]
     return np.array([starts[0], starts[1], starts[0] + sides[0], starts[1] + sides[1]], dtype=np.int64)
 
 
@@ -151,7 +151,10 @@ class SlabDataset(Dataset):
         workers: int = 2,
         progress: bool = True,
     ) -> None:
-        for name, value in (("negative_fraction", negative_fraction), ("fixed_margin_probability", fixed_margin_probability)):
+        for name, value in (
+            ("negative_fraction", negative_fraction),
+            ("fixed_margin_probability", fixed_margin_probability),
+        ):
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} must be in [0, 1], got {value}.")
         if margin < 0 or (max_margin is not None and max_margin < 0):
@@ -199,9 +202,7 @@ class SlabDataset(Dataset):
             item["image"][view.value] = image
             item["label"][view.value] = label
             item["margins"][view.value] = torch.from_numpy(margins)
-            item["fallback"][view.value] = torch.from_numpy(
-                draw_fallback_box(rng, (image.shape[-2], image.shape[-1]))
-            )
+            item["fallback"][view.value] = torch.from_numpy(draw_fallback_box(rng, (image.shape[-2], image.shape[-1])))
         return item
 
     def _draw_slice(self, rng: np.random.Generator, view: View, index: int) -> tuple[int, int]:
@@ -256,7 +257,8 @@ class SlabCollate:
             for each view "image" (B, 3, h, w), "label" (B, K * depth, h, w), "margins" (B, T, 4), "fallback" (B, 4)
             and "size" (B, 2).
         """
-        batch: dict[str, dict[str, torch.Tensor]] = {key: {} for key in ("image", "label", "margins", "fallback", "size")}
+        keys = ("image", "label", "margins", "fallback", "size")
+        batch: dict[str, dict[str, torch.Tensor]] = {key: {} for key in keys}
         for view in items[0]["image"]:
             sizes = torch.tensor([item["image"][view].shape[-2:] for item in items])
             canvas = ((sizes.amax(0) + self.multiple - 1) // self.multiple * self.multiple).tolist()

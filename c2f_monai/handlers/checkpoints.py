@@ -78,7 +78,9 @@ class InitialWeights:
         unused = sorted(set(source) - set(copied))
         logger.info(f"{self.path}: {len(copied)} tensors copied, {len(left)} keep their start, {len(unused)} not used")
         if left or unused:
-            logger.warning(f"init_weights: not filled: {', '.join(left) or 'none'}; not used: {', '.join(unused) or 'none'}")
+            logger.warning(
+                f"init_weights: not filled: {', '.join(left) or 'none'}; not used: {', '.join(unused) or 'none'}"
+            )
 
 
 class BestWeights:
@@ -153,7 +155,8 @@ class TrainingCheckpoint:
         interval: int = 1,
     ) -> None:
         self.directory = Path(directory)
-        self.best = BestWeights(network, str(self.directory / "model.pt"), metric or validator.state.key_metric_name)
+        metric = metric or getattr(validator.state, "key_metric_name")  # noqa: B009 - MONAI's engines add it
+        self.best = BestWeights(network, str(self.directory / "model.pt"), str(metric))
         self.validator = validator
         self.objects: dict[str, Any] = {"network": _unwrap(network), "optimizer": optimizer, "best": self.best}
         self.interval = interval

@@ -95,7 +95,7 @@ class StageSchedule:
         """The stage at a fractional number of completed epochs, its progress in [0, 1), and its epochs."""
         ends = stage_ends([float(s["length"]) for s in self.stages], int(engine.state.max_epochs or 1))
         start = 0
-        for stage, end in zip(self.stages, ends):
+        for stage, end in zip(self.stages, ends, strict=True):
             if epoch < end:
                 return stage, (epoch - start) / (end - start), end - start
             start = end
@@ -114,5 +114,5 @@ class StageSchedule:
         factor = learning_rate_factor(*self.locate(engine, done / int(engine.state.epoch_length or 1)))
         if done < self.warmup:
             factor *= (done + 1) / self.warmup
-        for group, base in zip(self.optimizer.param_groups, self.base_lrs):
+        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base * factor

@@ -135,7 +135,8 @@ class ValidationLog:
         self._scores, self._overlay = [], None
 
     def _add(self, engine: Engine) -> None:
-        for case, record in zip(engine.state.batch, self.inferer.records):
+        cases: Any = engine.state.batch
+        for case, record in zip(cases, self.inferer.records, strict=True):
             label = torch.as_tensor(case[self.label_key]).cpu() > 0.5
             first, last = (dice_coefficient(record.masks[i], label) for i in (0, -1))
             self._scores.append((first, last))
@@ -145,7 +146,7 @@ class ValidationLog:
     def _write(self, engine: Engine) -> None:
         if not _is_main() or not self._scores:
             return
-        coarse, fine = (sum(column) / len(column) for column in zip(*self._scores))
+        coarse, fine = (sum(column) / len(column) for column in zip(*self._scores, strict=True))
         engine.logger.info(f"validation on the working grid: DSC {coarse:.4f} coarse, {fine:.4f} after the last round")
         with SummaryWriter(self.log_dir) as writer:
             writer.add_scalar("validation/grid DSC coarse", coarse, engine.state.epoch)

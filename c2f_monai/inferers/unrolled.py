@@ -55,7 +55,7 @@ class UnrolledInferer(Inferer):
         rounds: T >= 1.
         stage: "separate", "individual" or "joint"; may be assigned between calls.
         crop_multiple: sides of crops are grown to multiples of it.
-        min_size: smallest side of a crop in pixels.
+        min_size: smallest side of a crop in pixels; batch norm needs more than one pixel in the deepest map of a lone crop.
         slab_multiple: whole slabs are padded at their end to multiples of it; those of equal shape share a forward
             call, so a larger number makes larger groups. Default: ``crop_multiple``, as in testing.
         threshold: probability from which a pixel belongs to the prediction's box.
@@ -78,7 +78,11 @@ class UnrolledInferer(Inferer):
     ) -> None:
         super().__init__()
         self.slab_multiple = crop_multiple if slab_multiple is None else slab_multiple
-        for name, value in (("rounds", rounds), ("crop_multiple", crop_multiple), ("slab_multiple", self.slab_multiple)):
+        for name, value in (
+            ("rounds", rounds),
+            ("crop_multiple", crop_multiple),
+            ("slab_multiple", self.slab_multiple),
+        ):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
         self.rounds = rounds
@@ -88,7 +92,7 @@ class UnrolledInferer(Inferer):
         self.threshold = threshold
         self.amp_dtype = check_amp_dtype(amp_dtype)
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # by view, where MONAI's inferers take one tensor
         self,
         inputs: Mapping[str, torch.Tensor],
         network: Any,
@@ -157,7 +161,7 @@ class UnrolledInferer(Inferer):
         grown = torch.stack(
             [
                 grow_boxes(box[None], (int(own[0]), int(own[1])), self.crop_multiple, self.min_size)[0]
-                for box, own in zip(inner, size)
+                for box, own in zip(inner, size, strict=True)
             ]
         )
         pieces, order = [], []
@@ -179,6 +183,6 @@ class UnrolledInferer(Inferer):
         return torch.stack(
             [
                 add_margins(box[None], margin[None], (int(own[0]), int(own[1])))[0]
-                for box, margin, own in zip(boxes, draws["margins"][:, t], draws["size"])
+                for box, margin, own in zip(boxes, draws["margins"][:, t], draws["size"], strict=True)
             ]
         )

@@ -78,4 +78,5 @@ class RoundsLoss(_Loss):
             )
         # (B, K * depth, h, w) -> (B, K, depth, h, w): DiceLoss sums over all axes behind the class.
         truth = target.float().unflatten(1, (-1, self.depth))
-        return torch.stack([self.dice(p.float().unflatten(1, (-1, self.depth)), truth) for p in probabilities.unbind(1)])
+        found = probabilities.float().unflatten(2, (-1, self.depth))
+        return torch.stack([self.dice(p, truth) for p in found.unbind(1)])

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from .components import FilterComponents, FilterComponentsd, filter_components
+from .spacing import WorkingGridd, working_shape
 from .volumes import (
     CheckSameGridd,
     CheckVolumed,
@@ -22,8 +23,10 @@ __all__ = [
     "FilterComponentsd",
     "SelectLabeld",
     "ToLabelMapd",
+    "WorkingGridd",
     "check_volume",
     "filter_components",
     "select_label",
     "to_label_map",
+    "working_shape",
 ]

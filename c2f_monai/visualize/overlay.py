@@ -157,7 +157,7 @@ class OverlaySaver:
     def save(self, name: str, image: MetaTensor, pred: MetaTensor, label: MetaTensor | None) -> Path:
         """Draw one case of (1, H, W, D) volumes on one grid of any orientation; the picture appears whole or not."""
         to_ras = Orientation(axcodes="RAS", labels=None)
-        grey = to_ras(image.cpu())
+        grey: Any = to_ras(image.cpu())
         found = np.asarray(to_ras(pred.cpu())[0]) > 0
         truth = None if label is None else np.asarray(to_ras(label.cpu())[0]) > 0
         spacing = [float(step) for step in grey.pixdim]

@@ -71,7 +71,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     lists = {
         "training": [
-            write_case(folder, f"train{i}", i, orientation) for i, orientation in enumerate(("RAS", "LPS", "RAS"))
+            write_case(folder, f"train{i}", i, orientation)
+            for i, orientation in enumerate(("RAS", "LPS", "RAS", "PIR"))
         ],
         "test": [
             write_case(folder, f"test{i}", 10 + i, orientation) for i, orientation in enumerate(("RAS", "LPS", "SAR"))
@@ -148,11 +149,11 @@ def test_training_goes_through_all_stages_and_keeps_its_files(trained: Path) -> 
 def test_same_seed_same_weights_and_a_killed_run_continues(dataset: Path, trained: Path, tmp_path: Path) -> None:
     from ignite.engine import Events
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(engine: Any) -> None:
-        raise Killed
+        raise KilledError
 
     flow = workflow(dataset, tmp_path)
     flow.initialize()
@@ -160,7 +161,7 @@ def test_same_seed_same_weights_and_a_killed_run_continues(dataset: Path, traine
     trainer.add_event_handler(Events.ITERATION_COMPLETED(once=5), kill)  # in the third epoch of two iterations
     with pytest.raises(RuntimeError) as caught:  # MONAI wraps what an expression raises
         flow.run()
-    assert isinstance(caught.value.__cause__, Killed)
+    assert isinstance(caught.value.__cause__, KilledError)
     assert not (tmp_path / "model.pt").exists()
     run(dataset, tmp_path, resume=True)
     found, expected = weights(tmp_path), weights(trained)
@@ -270,6 +271,7 @@ def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None
         return [str(CONFIGS / f"{name}.json") for name in names]
 
     options = TINY | {"bundle_root": BUNDLE, "dataset_dir": dataset, "device": "cpu", "backend": "gloo"}
+    options |= {"holdout": 0.5}  # a validation case for each process
     options |= {"views": ["axial"], "rounds": 2}
     torchrun(29611, files("train", "multi_gpu_train"), options | {"output_dir": tmp_path / "train"})
     state = weights(tmp_path / "train")

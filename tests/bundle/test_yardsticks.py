@@ -102,16 +102,16 @@ def test_data_and_answer_are_treated_as_those_of_the_end_to_end_approach(overlay
 
 
 def test_the_3d_unet_learns_and_is_evaluated_like_the_others(dataset: Path, tmp_path: Path) -> None:
-    small = {"patch": [16, 16, 16], "frame": 4, "network_def#channels": [4, 8], "network_def#strides": [2]}
+    small = {"patch": [16, 16, 16], "frame": 4, "network_def#channels": [8, 16], "network_def#strides": [2]}
     options: dict[str, Any] = {**small, "component_fraction": 0.5, "learning_rate": 0.02}
-    _run(dataset, tmp_path / "train", "train", "unet3d", **options | {"epochs": 15, "val_interval": 15})
-    assert (tmp_path / "train" / "checkpoint_15.pt").is_file()
+    _run(dataset, tmp_path / "train", "train", "unet3d", **options | {"epochs": 25, "val_interval": 25})
+    assert (tmp_path / "train" / "checkpoint_25.pt").is_file()
     options["ckpt_path"] = str(tmp_path / "train" / "model.pt")
     _run(dataset, tmp_path / "test", "train", "evaluate", "unet3d", **options)
     with (tmp_path / "test" / "cases.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["case"], row["rounds"]) for row in rows] == [("test0", "0"), ("test1", "0")]
-    assert all(float(row["dsc"]) > 0.8 for row in rows)
+    assert min(float(row["dsc"]) for row in rows) > 0.8
 
 
 def test_the_coarse_network_alone_is_that_of_the_end_to_end_approach() -> None:

@@ -59,7 +59,9 @@ def test_eligible_slices_of_each_view(
     min_pixels: int, sagittal: list[int] | None, coronal: list[int], axial: list[int]
 ) -> None:
     if sagittal is None:
-        with pytest.raises(ValueError, match=r"no sagittal slice of the 1 training cases has 7 target pixels \(the most is 6"):
+        with pytest.raises(
+            ValueError, match=r"no sagittal slice of the 1 training cases has 7 target pixels \(the most is 6"
+        ):
             make(min_pixels=min_pixels)
         dataset = make(min_pixels=min_pixels, views=["coronal", "axial"])
     else:
@@ -104,14 +106,21 @@ def assert_same(a: Any, b: Any) -> None:
 def augmentation() -> Compose:
     return Compose(
         [
-            RandAffined(["image", "label"], prob=0.9, rotate_range=0.3, mode=["bilinear", "nearest"], padding_mode="zeros"),
+            RandAffined(
+                ["image", "label"], prob=0.9, rotate_range=0.3, mode=["bilinear", "nearest"], padding_mode="zeros"
+            ),
             RandGaussianNoised("image", prob=0.9, std=0.1),
         ]
     )
 
 
 def test_draws_depend_on_seed_epoch_and_index_only() -> None:
-    options: dict[str, Any] = {"augmentation": augmentation(), "negative_fraction": 0.3, "rounds": 2, "items_per_epoch": 9}
+    options: dict[str, Any] = {
+        "augmentation": augmentation(),
+        "negative_fraction": 0.3,
+        "rounds": 2,
+        "items_per_epoch": 9,
+    }
     one, two = make(**options), make(**(options | {"augmentation": augmentation(), "views": ["axial"]}))
     for dataset in (one, two):
         dataset.set_epoch(3)

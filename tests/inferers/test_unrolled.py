@@ -143,13 +143,16 @@ def test_slabs_of_different_size_do_not_touch_each_other() -> None:
     small, large = torch.rand(1, 3, 9, 10), torch.rand(1, 3, 14, 16)
     canvas = torch.zeros(2, 3, 16, 16)
     canvas[0, :, :9, :10], canvas[1, :, :14, :16] = small, large
-    target = (canvas > 0.8)
+    target = canvas > 0.8
     inferer = UnrolledInferer(rounds=2, stage="joint", crop_multiple=4)
     together = inferer({"axial": canvas}, net, {"axial": target}, draws([(9, 10), (14, 16)], 2))["axial"]
     for row, size in enumerate([(9, 10), (14, 16)]):
         h, w = size
         alone = inferer(
-            {"axial": canvas[row : row + 1, :, :h, :w]}, net, {"axial": target[row : row + 1, :, :h, :w]}, draws([size], 2)
+            {"axial": canvas[row : row + 1, :, :h, :w]},
+            net,
+            {"axial": target[row : row + 1, :, :h, :w]},
+            draws([size], 2),
         )["axial"]
         assert torch.allclose(together[row : row + 1, :, :, :h, :w], alone, atol=1e-6)
         assert together[row, :, :, h:].abs().sum() == 0 and together[row, :, :, :, w:].abs().sum() == 0
@@ -176,9 +179,7 @@ def test_agrees_with_inference_on_one_slab() -> None:
 
     torch.manual_seed(3)
     conv = lambda: nn.Conv2d(3, 1, 5, padding=2)  # noqa: E731
-    net = CoarseToFineNet(
-        conv, conv, lambda: SaliencyTransform(1, 3), views=["axial"], depth=1
-    ).eval()
+    net = CoarseToFineNet(conv, conv, lambda: SaliencyTransform(1, 3), views=["axial"], depth=1).eval()
     volume = torch.rand(1, 1, 20, 24, 1)
     inferer = CoarseToFineInferer(margin=2, crop_multiple=4, max_rounds=2, stop=None, keep_rounds=True)
     expected = inferer(volume, net)[0, :, :, :, 0]

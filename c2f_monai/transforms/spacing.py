@@ -1,0 +1,60 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Resampling to the working grid, the same grid however a volume is stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Spacingd
+
+__all__ = ["WorkingGridd", "working_shape"]
+
+# Parts of a voxel below which a half counts as a half: affines are float32 in NIfTI, decimal text in DICOM.
+_TOLERANCE = 1e-3
+
+
+def working_shape(shape: Sequence[int], spacing: Sequence[float], pixdim: Sequence[float]) -> tuple[int, ...]:
+    """Voxels along each axis of the grid of ``pixdim`` that begins at the first voxel: extents rounded, halves up.
+
+    Args:
+        shape: voxels along each axis.
+        spacing: voxel size in mm for each axis.
+        pixdim: voxel size of the grid in mm; an axis keeps its size where it is not positive.
+    """
+    steps = [(s / p) if p > 0 else 1.0 for s, p in zip(spacing, pixdim, strict=True)]
+    return tuple(math.floor((n - 1) * step + 1.5 + _TOLERANCE) for n, step in zip(shape, steps, strict=True))
+
+
+class WorkingGridd(Spacingd):
+    """MONAI's ``Spacingd``, but files of the same volume give grids of the same shape.
+
+    Where the extent is a whole number of voxels and a half (5 mm slices resampled to 2 mm), MONAI's rounding follows
+    the last digits of the affine, so that an oblique or DICOM copy of a volume gets one slice more or less.
+    Volumes must be in one orientation, and ``scale_extent`` False.
+    """
+
+    def __call__(self, data: Mapping[Hashable, torch.Tensor], lazy: bool | None = None) -> dict[Hashable, torch.Tensor]:
+        """Resample."""
+        out = dict(data)
+        options = (self.mode, self.padding_mode, self.align_corners, self.dtype)
+        for key, mode, padding_mode, align_corners, dtype in self.key_iterator(out, *options):
+            volume = out[key]
+            if not isinstance(volume, MetaTensor):
+                raise ValueError(f"{key} must be a MetaTensor to have a voxel size, got {type(volume).__name__}.")
+            count = volume.ndim - 1
+            pixdim = [float(p) for p in self.spacing_transform.pixdim]
+            pixdim = pixdim * count if len(pixdim) == 1 else pixdim[:count]
+            out[key] = self.spacing_transform(
+                volume,
+                mode=mode,
+                padding_mode=padding_mode,
+                align_corners=align_corners,
+                dtype=dtype,
+                output_spatial_shape=working_shape(volume.shape[1:], volume.pixdim.tolist(), pixdim),
+                lazy=self.lazy if lazy is None else lazy,
+            )
+        return out

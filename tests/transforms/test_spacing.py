@@ -1,0 +1,53 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Spacingd
+
+from c2f_monai.transforms import WorkingGridd, working_shape
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "pixdim", "expected"),
+    [
+        ((10, 11, 12), (2.0, 2.0, 2.0), (2.0, 2.0, 2.0), (10, 11, 12)),
+        ((10, 11, 1), (3.0, 1.0, 5.0), (2.0, 2.0, 2.0), (15, 6, 1)),  # 27 / 2 and 10 / 2 steps: 13.5 and 5
+        ((10,), (3.0 - 1e-6,), (2.0,), (15,)),
+        ((10,), (3.0 + 1e-6,), (2.0,), (15,)),
+        ((10,), (2.9,), (2.0,), (14,)),
+        ((10,), (3.0,), (-1.0,), (10,)),
+    ],
+)
+def test_extents_are_rounded_with_halves_up(shape, spacing, pixdim, expected) -> None:
+    assert working_shape(shape, spacing, pixdim) == expected
+
+
+def volume(scale: float = 1.0) -> MetaTensor:
+    affine = torch.diag(torch.tensor([3.0 * scale, 2.5, 5.0 * scale, 1.0], dtype=torch.float64))
+    return MetaTensor(torch.rand(1, 9, 8, 6, generator=torch.Generator().manual_seed(0)), affine=affine)
+
+
+def test_away_from_halves_it_is_monais_spacing() -> None:
+    ours, theirs = (t({"x": volume()})["x"] for t in (WorkingGridd("x", [2.2] * 3), Spacingd("x", [2.2] * 3)))
+    assert ours.shape == theirs.shape
+    assert torch.equal(ours.as_tensor(), theirs.as_tensor())
+    assert torch.equal(ours.affine, theirs.affine)
+
+
+@pytest.mark.parametrize("scale", [1.0 - 1e-7, 1.0, 1.0 + 1e-7])
+def test_the_last_digits_of_an_affine_do_not_move_the_grid(scale: float) -> None:
+    grid = WorkingGridd("x", [2.0] * 3)({"x": volume(scale)})["x"]
+    assert grid.shape == (1, 13, 10, 14)  # 24, 17.5 and 25 mm; 12.5 steps of the last axis count as 13
+
+
+def test_the_inverse_leads_back_to_the_volumes_own_grid() -> None:
+    transform = WorkingGridd(["x"], [2.0] * 3, mode="bilinear")
+    x = torch.linspace(0, 1, 9)[:, None, None] + torch.zeros(1, 9, 8, 6)
+    source = MetaTensor(x, affine=volume().affine)
+    back = transform.inverse(transform({"x": source}))["x"]
+    assert back.shape == source.shape
+    assert torch.allclose(back.affine, source.affine)
+    assert torch.allclose(back.as_tensor(), x, atol=1e-3)
