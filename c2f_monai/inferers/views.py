@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,9 +32,9 @@ from ..utils import (
 __all__ = ["CropRule", "NetworkCaller", "coarse_view", "fine_view", "slab_boxes", "unwrap"]
 
 
-def unwrap(network: Callable) -> torch.nn.Module:
+def unwrap(network: Any) -> torch.nn.Module:
     """The network behind DistributedDataParallel's wrapper, which hides attributes."""
-    return getattr(network, "module", network)  # type: ignore[return-value]
+    return getattr(network, "module", network)
 
 
 @dataclass(frozen=True)

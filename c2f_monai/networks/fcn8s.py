@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
@@ -75,7 +74,7 @@ class FCN8s(nn.Module):
         fc_kernel_size: int = 7,
         dropout: float = 0.5,
         dropout_by_channel: bool = False,
-        norm: str | Sequence | None = None,
+        norm: str | tuple | None = None,
         padding: str | int = "same",
         score_init: str = "zero",
         freeze_upsampling: bool = True,
@@ -128,7 +127,7 @@ class FCN8s(nn.Module):
 
     @staticmethod
     def _block(
-        number: int, in_channels: int, out_channels: int, convolutions: int, norm: str | Sequence | None, padding: int
+        number: int, in_channels: int, out_channels: int, convolutions: int, norm: str | tuple | None, padding: int
     ) -> nn.Sequential:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for i in range(1, convolutions + 1):
@@ -140,7 +139,9 @@ class FCN8s(nn.Module):
                 bias=norm is None,
             )
             if norm is not None:
-                layers[f"norm{number}_{i}"] = get_norm_layer(norm, spatial_dims=2, channels=out_channels)
+                # A configuration file gives a list.
+                kind = norm if isinstance(norm, str) else tuple(norm)
+                layers[f"norm{number}_{i}"] = get_norm_layer(kind, spatial_dims=2, channels=out_channels)
             layers[f"relu{number}_{i}"] = nn.ReLU(inplace=True)
         return nn.Sequential(layers)
 

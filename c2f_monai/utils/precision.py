@@ -24,4 +24,4 @@ def check_amp_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
         return dtype  # type: ignore[return-value]
     if dtype not in AMP_DTYPES:
         raise ValueError(f"amp_dtype must be one of {sorted(AMP_DTYPES)} or None, got {dtype!r}.")
-    return AMP_DTYPES[dtype]  # type: ignore[index]
+    return AMP_DTYPES[dtype]

@@ -18,7 +18,15 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["add_crops", "add_slabs", "check_depth", "extract_label_slabs", "extract_slabs", "slab_indices", "window_count"]
+__all__ = [
+    "add_crops",
+    "add_slabs",
+    "check_depth",
+    "extract_label_slabs",
+    "extract_slabs",
+    "slab_indices",
+    "window_count",
+]
 
 
 def check_depth(depth: int) -> int:
