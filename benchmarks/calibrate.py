@@ -5,7 +5,7 @@
 Trains for a while with a configuration, without validation, logs and checkpoints, alone on the machine, and prints
 the environment, the mean time of an iteration (waiting for data included) and the epochs that fit a budget:
 
-    python benchmarks/calibrate.py --config_file bundle/configs/train.json configs/unet3d.json --budget 900
+    python benchmarks/calibrate.py --config_file bundle/configs/train.json benchmarks/unet3d.json --budget 900
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.inferers import SlidingWindowInferer
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = {"unet3d": "benchmarks", "coarse_only": "configs"}
 TINY: dict[str, Any] = {
     "bundle_root": str(ROOT / "bundle"),
     "pixdim": None,
@@ -29,7 +30,7 @@ TINY: dict[str, Any] = {
 
 def _files(*names: str) -> list[str]:
     return [
-        str(ROOT / ("configs" if name in ("unet3d", "coarse_only") else "bundle/configs") / f"{name}.json")
+        str(ROOT / FOLDERS.get(name, "bundle/configs") / f"{name}.json")
         for name in names
     ]
 
