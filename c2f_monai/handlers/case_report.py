@@ -81,7 +81,8 @@ def case_row(
 
 def describe_row(row: Mapping[str, Any]) -> str:
     """One line about a case for the log."""
-    text = f"{row['case']}: {row['rounds']} rounds, {row['stop_reason']}, {row['ml']:.1f} ml, {row['seconds']:.1f} s"
+    end = row["stop_reason"] or "coarse only"
+    text = f"{row['case']}: {row['rounds']} rounds, {end}, {row['ml']:.1f} ml, {row['seconds']:.1f} s"
     if row.get("dsc") is not None:
         text += f", DSC {row['dsc']:.4f}"
     return text + (f" [{row['flags']}]" if row["flags"] else "")

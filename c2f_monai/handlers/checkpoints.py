@@ -179,9 +179,8 @@ class TrainingCheckpoint:
             engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._saver(engine))
 
-    def _saver(self, engine: Engine) -> Any:
-        if _rank() != 0:
-            return lambda _: None
+    def _saver(self, engine: Engine) -> Checkpoint:
+        """The saver of every process: Ignite forms groups of processes in it, and lets the first one write."""
         saver = Checkpoint(
             {**self.objects, "trainer": engine},
             DiskSaver(str(self.directory), create_dir=True, require_empty=False, atomic=True),

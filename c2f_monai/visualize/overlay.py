@@ -97,8 +97,8 @@ def overlay_figure(
         index = int(counts.argmax()) if counts.any() else centre.shape[view.axis] // 2
         place = tuple(index if axis == view.axis else region[axis] for axis in range(3))
         rgb = paint(image[place], pred[place], None if truth is None else truth[place], window)
-        # Rows are superior (anterior in axial slices) at the top; the patient's right is at the left of the picture.
-        rgb = rgb.swapaxes(0, 1)[::-1, :: -1 if view is View.SAGITTAL else 1]
+        # Superior (anterior in axial slices) is at the top; the patient's right, or anterior, at the left.
+        rgb = rgb.swapaxes(0, 1)[::-1, ::-1]
         axes.imshow(rgb, aspect=spacing[others[1]] / spacing[others[0]], interpolation="bilinear")
         axes.set_title(view.value)
         axes.set_axis_off()

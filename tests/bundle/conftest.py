@@ -18,6 +18,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 # A network of a few thousand weights on a coarse grid.
 TINY = {
     "coarse_def#width": 2,
+    # Score layers that start at zero would answer 0.5 everywhere, in any orientation.
+    "coarse_def#score_init": "xavier",
     "coarse_def#fc_channels": 4,
     "pixdim": [6.0, 6.0, 6.0],
     "crop_multiple": 16,
