@@ -55,7 +55,7 @@ class UnrolledInferer(Inferer):
         rounds: T >= 1.
         stage: "separate", "individual" or "joint"; may be assigned between calls.
         crop_multiple: sides of crops are grown to multiples of it.
-        min_size: smallest side of a crop, pixels; a lone small crop leaves batch norm a single pixel in the deepest map.
+        min_size: smallest side of a crop, pixels; a lone small crop leaves batch norm one pixel in the deepest map.
         slab_multiple: whole slabs are padded at their end to multiples of it; those of equal shape share a forward
             call, so a larger number makes larger groups. Default: ``crop_multiple``, as in testing.
         threshold: probability from which a pixel belongs to the prediction's box.

@@ -257,8 +257,8 @@ def test_bad_input_stops_before_training(change: str | None, override: dict, mes
     assert not (tmp_path / "out").exists()
 
 
-def torchrun(port: int, config: list[str], options: dict[str, Any]) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
+def torchrun(config: list[str], options: dict[str, Any]) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "monai.bundle", "run", "--config_file", str(config)]
     for key, value in options.items():
         command += [f"--{key}", str(value)]
@@ -277,11 +277,11 @@ def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None
     options = {key: value for key, value in TINY.items() if not key.startswith("coarse_def#")} | network | FAST
     options |= {"bundle_root": BUNDLE, "dataset_dir": dataset, "device": "cpu", "backend": "gloo", "rounds": 2}
     options |= {"holdout": 0.5}  # a validation case for each process
-    torchrun(29611, files("train", "multi_gpu_train"), options | {"output_dir": tmp_path / "train"})
+    torchrun(files("train", "multi_gpu_train"), options | {"output_dir": tmp_path / "train"})
     path = tmp_path / "train" / "model.pt"
     assert not any(key.startswith("module.") for key in torch.load(path, weights_only=True))
     evaluation = options | {"ckpt_path": path, "output_dir": tmp_path / "two"}
-    torchrun(29612, files("train", "evaluate", "multi_gpu_evaluate"), evaluation)
+    torchrun(files("train", "evaluate", "multi_gpu_evaluate"), evaluation)
     run(dataset, tmp_path / "one", ("train", "evaluate"), ckpt_path=str(path), **network)
     one, two = read_cases(tmp_path / "one"), read_cases(tmp_path / "two")
     assert {case: row["dsc"] for case, row in one.items()} == {case: row["dsc"] for case, row in two.items()}
