@@ -261,7 +261,8 @@ def torchrun(config: list[str], options: dict[str, Any]) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "monai.bundle", "run", "--config_file", str(config)]
     for key, value in options.items():
-        command += [f"--{key}", str(value)]
+        # The command line drops None: an expression says it.
+        command += [f"--{key}", "$None" if value is None else str(value)]
     environment = os.environ | {"PYTHONPATH": str(BUNDLE.parent), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
