@@ -20,6 +20,7 @@ from typing import Any
 
 from c2f_monai.metrics.release import release_numbers
 from c2f_monai.metrics.tables import read_cases
+from c2f_monai.utils import written_whole
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 __all__ = ["add_parser", "append_record", "evaluation_command", "find_record", "read_log", "sha256_of"]
@@ -169,7 +170,5 @@ def _record(args: argparse.Namespace, digest: str, table: Path) -> dict[str, Any
 
 
 def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copyfile(source, beside)
-    os.replace(beside, target)
+    with written_whole(target) as part:
+        shutil.copyfile(source, part)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from c2f_monai.data.datalist import load_datalist
 from c2f_monai.metrics.scores import CaseScore, score_files
 from c2f_monai.metrics.statistics import summarise
-from c2f_monai.utils.naming import IMAGE_SUFFIXES, case_name
+from c2f_monai.utils import IMAGE_SUFFIXES, case_name, written_whole
 
 __all__ = ["Truth", "add_parser", "find_cases", "score_folder", "summary_lines", "write_scores"]
 
@@ -107,16 +106,13 @@ def score_folder(
 
 def write_scores(path: Path, scores: dict[str, CaseScore], groups: dict[str, str]) -> None:
     """Write one row for each case; what does not exist is left empty. The file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", newline="") as file:
+    with written_whole(path) as part, part.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for case, score in scores.items():
             dsc, hd95 = ("" if value is None else f"{value:.6f}" for value in (score.dsc, score.hd95))
             row = [case, groups[case], dsc, hd95, score.voxels, score.label_voxels, f"{score.ml:.3f}", _flag(score)]
             writer.writerow(row)
-    os.replace(beside, path)
 
 
 def summary_lines(scores: dict[str, CaseScore], groups: dict[str, str]) -> list[str]:

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -16,7 +14,7 @@ from monai.data.image_writer import NibabelWriter
 from monai.transforms import Transform
 from monai.utils import convert_to_numpy
 
-from c2f_monai.utils.naming import case_name
+from c2f_monai.utils import case_name, written_whole
 
 __all__ = ["AtomicNiftiWriter", "name_after_case"]
 
@@ -66,15 +64,9 @@ class AtomicNiftiWriter(NibabelWriter):
 
     def write(self, filename: PathLike, verbose: bool = False, **kwargs: Any) -> None:
         """Write ``filename``, a path that ends in .nii or .nii.gz."""
-        path = Path(filename)
-        path.parent.mkdir(parents=True, exist_ok=True)
         image = nib.Nifti1Image(np.asarray(self.data_obj, dtype=self.output_dtype), self.affine)
         image.header.set_xyzt_units("mm")
         for code in ("set_qform", "set_sform"):
             getattr(image, code)(self.affine, code=1)
-        part = path.with_name(f".{os.getpid()}.{path.name}")  # the suffix decides about compression
-        try:
+        with written_whole(filename) as part:
             nib.save(image, part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)

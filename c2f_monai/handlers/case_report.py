@@ -24,7 +24,7 @@ from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarise
 from ..transforms.volumes import select_label
-from ..utils import case_name, dice_coefficient
+from ..utils import case_name, dice_coefficient, written_whole
 
 __all__ = ["CaseReport", "case_row", "describe_row", "summarise_rows"]
 
@@ -224,12 +224,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with written_whole(path) as part:
         part.write_text(text)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -18,6 +18,8 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 from monai.networks.utils import copy_model_state
 
+from ..utils import written_whole
+
 __all__ = ["AverageBuffers", "BestWeights", "InitialWeights", "TrainingCheckpoint", "save_weights"]
 
 logger = logging.getLogger(__name__)
@@ -35,14 +37,8 @@ def _unwrap(network: nn.Module) -> nn.Module:
 
 def save_weights(state_dict: Mapping[str, torch.Tensor], path: str | Path) -> None:
     """Write a flat state_dict of CPU tensors, beside and renamed into place: a killed run leaves the old file whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save({key: value.detach().cpu().contiguous() for key, value in state_dict.items()}, beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_whole(path) as part:
+        torch.save({key: value.detach().cpu().contiguous() for key, value in state_dict.items()}, part)
 
 
 class InitialWeights:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,9 +15,9 @@ from monai.inferers import Inferer
 from tqdm.auto import tqdm
 
 from ..transforms.components import filter_components
-from ..utils import Fusion, Prior, StopReason, View, case_name, check_amp_dtype, check_window, dice_coefficient
+from ..utils import Fusion, Prior, StopReason, View, check_amp_dtype, check_window, dice_coefficient
 from .fusion import check_fusion, fuse, move_to_mask
-from .records import Box, CaseRecord, RoundRecord
+from .records import CaseRecord, RoundRecord, box_of, name_of, touches_border, voxel_ml
 from .views import CropRule, NetworkCaller, coarse_view, fine_view, unwrap
 
 __all__ = ["CoarseToFineInferer"]
@@ -144,10 +143,10 @@ class CoarseToFineInferer(Inferer):
         volumes = volumes.to(self.volume_device or volumes.device)
         device = torch.device(self.device) if self.device is not None else _device_of(module, volumes)
         caller = NetworkCaller(network, device, self.amp_dtype, self.pixels_per_batch, self.window)
-        self.records = [CaseRecord(name=_name_of(inputs, i)) for i in range(len(volumes))]
+        self.records = [CaseRecord(name=name_of(inputs, i)) for i in range(len(volumes))]
         result = torch.stack(
             [
-                self._run_case(volume[0], module, views, caller, record, _voxel_ml(inputs, i))
+                self._run_case(volume[0], module, views, caller, record, voxel_ml(inputs, i))
                 for i, (volume, record) in enumerate(zip(volumes, self.records, strict=True))
             ]
         )
@@ -195,7 +194,7 @@ class CoarseToFineInferer(Inferer):
         if record.rounds[-1].voxels == 0:
             record.stop_reason = StopReason.EMPTY
         bar.close()
-        record.touches_border = _touches_border(mask)
+        record.touches_border = touches_border(mask)
         return move_to_mask(probability.masked_fill(raw & ~mask, 0.0), mask, self.threshold)
 
     def _prior(self, module: torch.nn.Module, probability: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | None:
@@ -220,7 +219,7 @@ class CoarseToFineInferer(Inferer):
     ) -> None:
         voxels = int(mask.sum())
         ml = None if voxel_ml is None else voxels * voxel_ml
-        record.rounds.append(RoundRecord(index, dsc, voxels, ml, _box_of(mask), seconds))
+        record.rounds.append(RoundRecord(index, dsc, voxels, ml, box_of(mask), seconds))
         if self.keep_rounds:
             record.masks.append(mask.cpu())
         bar.set_postfix(voxels=voxels, d="-" if dsc is None else f"{dsc:.3f}", refresh=False)
@@ -230,36 +229,3 @@ class CoarseToFineInferer(Inferer):
 def _device_of(module: torch.nn.Module, volumes: torch.Tensor) -> torch.device:
     parameter = next(iter(module.parameters()), None)
     return volumes.device if parameter is None else parameter.device
-
-
-def _name_of(inputs: torch.Tensor, index: int) -> str:
-    if not isinstance(inputs, MetaTensor):
-        return ""
-    names = inputs.meta.get("filename_or_obj", "")
-    name = names if isinstance(names, (str, Path)) else names[index] if len(names) > index else ""
-    return case_name(str(name))
-
-
-def _voxel_ml(inputs: torch.Tensor, index: int) -> float | None:
-    if not isinstance(inputs, MetaTensor):
-        return None
-    affine = inputs.affine if inputs.affine.dim() == 2 else inputs.affine[index]
-    return float(torch.linalg.det(affine[:3, :3].double()).abs()) / 1000.0
-
-
-def _box_of(mask: torch.Tensor) -> Box | None:
-    """((start, end), ...) of a (K, H, W, D) mask, half-open."""
-    flat = mask.any(dim=0)
-    box = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        present = torch.nonzero(flat.amax(dim=others)).flatten()
-        if not len(present):
-            return None
-        box.append((int(present[0]), int(present[-1]) + 1))
-    return tuple(box)
-
-
-def _touches_border(mask: torch.Tensor) -> bool:
-    box = _box_of(mask)
-    return box is not None and any(lo == 0 or hi == n for (lo, hi), n in zip(box, mask.shape[1:], strict=True))

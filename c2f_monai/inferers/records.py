@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
+from monai.data import MetaTensor
 
-from ..utils import StopReason
+from ..utils import StopReason, case_name
 
-__all__ = ["CaseRecord", "RoundRecord"]
+__all__ = ["CaseRecord", "RoundRecord", "box_of", "name_of", "touches_border", "voxel_ml"]
 
 Box = tuple[tuple[int, int], ...]
 
@@ -73,3 +75,39 @@ class CaseRecord:
             ("touches border", self.touches_border),
         )
         return [name for name, raised in checks if raised]
+
+
+def name_of(inputs: torch.Tensor, index: int) -> str:
+    """Name of a batch's case, "" where the input carries no file name."""
+    if not isinstance(inputs, MetaTensor):
+        return ""
+    names = inputs.meta.get("filename_or_obj", "")
+    name = names if isinstance(names, (str, Path)) else names[index] if len(names) > index else ""
+    return case_name(str(name))
+
+
+def voxel_ml(inputs: torch.Tensor, index: int) -> float | None:
+    """Millilitres of a voxel of a batch's case, None where the input carries no affine."""
+    if not isinstance(inputs, MetaTensor):
+        return None
+    affine = inputs.affine if inputs.affine.dim() == 2 else inputs.affine[index]
+    return float(torch.linalg.det(affine[:3, :3].double()).abs()) / 1000.0
+
+
+def box_of(mask: torch.Tensor) -> Box | None:
+    """((start, end), ...) of a (K, H, W, D) mask, half-open."""
+    flat = mask.any(dim=0)
+    box = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        present = torch.nonzero(flat.amax(dim=others)).flatten()
+        if not len(present):
+            return None
+        box.append((int(present[0]), int(present[-1]) + 1))
+    return tuple(box)
+
+
+def touches_border(mask: torch.Tensor) -> bool:
+    """Whether a (K, H, W, D) mask reaches a border of the volume."""
+    box = box_of(mask)
+    return box is not None and any(lo == 0 or hi == n for (lo, hi), n in zip(box, mask.shape[1:], strict=True))

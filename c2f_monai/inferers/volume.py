@@ -14,8 +14,7 @@ from monai.inferers import Inferer
 
 from ..transforms.components import filter_components
 from ..utils import check_window, scale_to_unit
-from .coarse_to_fine import _box_of, _name_of, _touches_border, _voxel_ml
-from .records import CaseRecord, RoundRecord
+from .records import CaseRecord, RoundRecord, box_of, name_of, touches_border, voxel_ml
 
 __all__ = ["VolumeInferer"]
 
@@ -99,8 +98,8 @@ class VolumeInferer(Inferer):
         return kept
 
     def _record(self, inputs: torch.Tensor, index: int, mask: torch.Tensor, seconds: float) -> CaseRecord:
-        voxels, voxel_ml = int(mask.sum()), _voxel_ml(inputs, index)
-        ml = None if voxel_ml is None else voxels * voxel_ml
-        only = RoundRecord(0, None, voxels, ml, _box_of(mask), seconds)
+        voxels, of_voxel = int(mask.sum()), voxel_ml(inputs, index)
+        ml = None if of_voxel is None else voxels * of_voxel
+        only = RoundRecord(0, None, voxels, ml, box_of(mask), seconds)
         masks = [mask.cpu()] if self.keep_rounds else []
-        return CaseRecord(_name_of(inputs, index), [only], None, _touches_border(mask), masks)
+        return CaseRecord(name_of(inputs, index), [only], None, touches_border(mask), masks)

@@ -16,6 +16,7 @@ from .boxes import (
     paste_boxes,
 )
 from .enums import Fusion, Part, Prior, Reference, StopReason, View
+from .files import written_whole
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
 from .naming import IMAGE_SUFFIXES, case_name
 from .overlap import dice_coefficient
@@ -52,4 +53,5 @@ __all__ = [
     "scale_to_unit",
     "slab_indices",
     "window_count",
+    "written_whole",
 ]

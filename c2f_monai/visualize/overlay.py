@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from monai.transforms import Orientation
 
 from ..data.inputs import read_volume
 from ..transforms.volumes import select_label
-from ..utils import DEFAULT_WINDOW, View, case_name
+from ..utils import DEFAULT_WINDOW, View, case_name, written_whole
 
 __all__ = ["COLOURS", "OverlaySaver", "overlay_figure", "paint", "target_region"]
 
@@ -162,12 +161,7 @@ class OverlaySaver:
         truth = None if label is None else np.asarray(to_ras(label.cpu())[0]) > 0
         spacing = [float(step) for step in grey.pixdim]
         figure = overlay_figure(np.asarray(grey[0]), found, truth, spacing, title=name, window=self.window)
-        self.output_dir.mkdir(parents=True, exist_ok=True)
         path = self.output_dir / f"{name}_{self.postfix}.png"
-        part = path.with_name(f".{os.getpid()}.{path.name}")
-        try:
+        with written_whole(path) as part:
             figure.savefig(part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
         return path
