@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from monai.losses import DiceLoss
 from torch.nn.modules.loss import _Loss
 
@@ -37,11 +38,20 @@ class RoundsLoss(_Loss):
         batch: sum over the slabs of a batch before dividing. The paper's loss (False) has almost no gradient on slabs
             without target; with True they suppress false positives.
         smooth: added to numerator and denominator (1e-6 in the original code): empty slices give no NaN.
+        cross_entropy: weight of the mean binary cross-entropy over pixels, added to each round's loss; 0 in the paper.
+            The soft DSC alone has no gradient once every probability is near 0, so a network that an early step drives
+            there stays there; the cross-entropy of its missed pixels brings it back.
+
+    Raises:
+        ValueError: for a negative ``cross_entropy``.
     """
 
-    def __init__(self, depth: int = 3, batch: bool = False, smooth: float = 1e-6) -> None:
+    def __init__(self, depth: int = 3, batch: bool = False, smooth: float = 1e-6, cross_entropy: float = 0.0) -> None:
         super().__init__()
+        if cross_entropy < 0:
+            raise ValueError(f"cross_entropy must not be negative, got {cross_entropy}.")
         self.depth = depth
+        self.cross_entropy = cross_entropy
         self.dice = DiceLoss(smooth_nr=smooth, smooth_dr=smooth, batch=batch)
         #: Unweighted loss of each round, (T + 1,), of the latest call, by view; for logs.
         self.rounds: dict[str, torch.Tensor] = {}
@@ -79,4 +89,7 @@ class RoundsLoss(_Loss):
         # (B, K * depth, h, w) -> (B, K, depth, h, w): DiceLoss sums over all axes behind the class.
         truth = target.float().unflatten(1, (-1, self.depth))
         found = probabilities.float().unflatten(2, (-1, self.depth))
-        return torch.stack([self.dice(p, truth) for p in found.unbind(1)])
+        losses = torch.stack([self.dice(p, truth) for p in found.unbind(1)])
+        if not self.cross_entropy:
+            return losses
+        return losses + self.cross_entropy * torch.stack([F.binary_cross_entropy(p, truth) for p in found.unbind(1)])

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -76,3 +78,29 @@ def test_mismatch_is_refused() -> None:
         RoundsLoss()({"axial": pred}, {"coronal": torch.zeros(1, 3, 4, 4)})
     with pytest.raises(ValueError, match="pred must have shape"):
         RoundsLoss()({"axial": pred}, {"axial": torch.zeros(1, 3, 4, 5)})
+
+
+def test_cross_entropy_is_added_to_each_round() -> None:
+    # P = 0.5 on the one target pixel, 0 elsewhere: DSC loss 1 - 2 * 0.5 / 1.5, cross-entropy ln 2 over 12 pixels.
+    target = torch.zeros(1, 3, 2, 2)
+    target[0, 0, 0, 0] = 1.0
+    pred = 0.5 * target[:, None]
+    loss = RoundsLoss(cross_entropy=3.0)
+    expected = 1 / 3 + 3.0 * math.log(2.0) / 12
+    assert loss({"axial": pred}, {"axial": target}).item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(("cross_entropy", "alive"), [(0.0, False), (1.0, True)])
+def test_cross_entropy_brings_back_a_network_that_finds_nothing(cross_entropy: float, alive: bool) -> None:
+    target = torch.zeros(1, 3, 8, 8)
+    target[..., 2:4, 2:4] = 1.0
+    logits = torch.full((1, 1, 3, 8, 8), -16.0, requires_grad=True)
+    RoundsLoss(cross_entropy=cross_entropy)({"axial": logits.sigmoid()}, {"axial": target}).backward()
+    assert logits.grad is not None
+    missed = -logits.grad[0, 0][target[0] == 1]
+    assert bool((missed > 1e-3).all()) == alive
+
+
+def test_negative_cross_entropy_is_refused() -> None:
+    with pytest.raises(ValueError, match="cross_entropy must not be negative, got -0.5"):
+        RoundsLoss(cross_entropy=-0.5)
