@@ -7,7 +7,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from monai.data import MetaTensor
@@ -43,7 +42,9 @@ class CoarseToFineInferer(Inferer):
         margin: frame around the box of the last mask, pixels of the working grid.
         crop_multiple: sides of crops and of whole slices are multiples of it; 1 reproduces the original exactly with
             networks that take any size.
-        min_size: smallest side of a crop, pixels; small crops carry no context and break instance norm.
+        min_size: smallest side of a crop or whole slice, pixels; small ones carry no context and break instance norm.
+        max_margin: for diagnosis, the margins of every box are drawn from {0..max_margin} as in training, with a fixed
+            seed; None is ``margin`` everywhere.
         threshold: probability at and above which a voxel is foreground.
         stop: the loop ends when d(t) = DSC(Z(t-1), Z(t)) reaches it; None or above 1: only after ``max_rounds``.
         max_rounds: T; 0 gives the coarse result.
@@ -72,6 +73,7 @@ class CoarseToFineInferer(Inferer):
         margin: int = 20,
         crop_multiple: int = 16,
         min_size: int = 0,
+        max_margin: int | None = None,
         threshold: float = 0.5,
         stop: float | None = 0.95,
         max_rounds: int = 10,
@@ -88,6 +90,7 @@ class CoarseToFineInferer(Inferer):
             ("margin", margin, 0),
             ("crop_multiple", crop_multiple, 1),
             ("min_size", min_size, 0),
+            ("max_margin", 0 if max_margin is None else max_margin, 0),
             ("max_rounds", max_rounds, 0),
             ("pixels_per_batch", pixels_per_batch, 1),
         ):
@@ -102,7 +105,7 @@ class CoarseToFineInferer(Inferer):
             raise ValueError(f"views must be different names, at least one, got {list(views or [])}.")
         self.coarse_fusion, self.fine_fusion = check_fusion(fusion)
         self.prior = Prior(prior)
-        self.rule = CropRule(margin, crop_multiple, min_size)
+        self.rule = CropRule(margin, crop_multiple, min_size, max_margin)
         self.threshold = threshold
         self.stop = stop
         self.max_rounds = max_rounds
@@ -117,20 +120,25 @@ class CoarseToFineInferer(Inferer):
         self.records: list[CaseRecord] = []
 
     @torch.no_grad()
-    def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    def __call__(  # type: ignore[override]  # MONAI passes on anything; here an unknown argument is an error
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., torch.Tensor],
+        reference: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
         Args:
             inputs: (B, 1, H, W, D) RAS volumes, any sides from 1 voxel up, in HU where ``window`` is set, else [0, 1].
             network: :py:class:`c2f_monai.networks.CoarseToFineNet`, also scripted or wrapped, in evaluation mode.
+            reference: (B, K or 1, H, W, D) masks, positive inside, that take the place of Z(t-1) in every round's
+                boxes: with the truth this is the oracle box [3.5.3]. None: the prediction's own boxes.
 
         Returns:
-            (B, K, H, W, D) float32 probabilities; at and above ``threshold`` is the last mask Z(T): voxels that the
-            component filter removed are 0. A MetaTensor where the input is one.
+            (B, K, H, W, D) probabilities, float32 (float64 with a float64 network); at and above ``threshold`` is the
+            last mask Z(T): voxels that the component filter removed are 0. A MetaTensor where the input is one.
 
         Raises:
-            ValueError: for another shape, or views that the network does not have.
+            ValueError: for another shape, views that the network does not have, or a reference of another size.
         """
         if inputs.dim() != 5 or inputs.shape[1] != 1 or min(inputs.shape) < 1:
             shape = tuple(inputs.shape)
@@ -141,12 +149,14 @@ class CoarseToFineInferer(Inferer):
         views = self._views(module)
         volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         volumes = volumes.to(self.volume_device or volumes.device)
-        device = torch.device(self.device) if self.device is not None else _device_of(module, volumes)
-        caller = NetworkCaller(network, device, self.amp_dtype, self.pixels_per_batch, self.window)
+        boxes = self._reference_boxes(reference, volumes)
+        dtype, device = _network_kind(module, volumes)
+        device = device if self.device is None else torch.device(self.device)
+        caller = NetworkCaller(network, dtype, device, self.amp_dtype, self.pixels_per_batch, self.window)
         self.records = [CaseRecord(name=name_of(inputs, i)) for i in range(len(volumes))]
         result = torch.stack(
             [
-                self._run_case(volume[0], module, views, caller, record, voxel_ml(inputs, i))
+                self._run_case(volume[0], boxes[i], module, views, caller, record, voxel_ml(inputs, i))
                 for i, (volume, record) in enumerate(zip(volumes, self.records, strict=True))
             ]
         )
@@ -159,9 +169,23 @@ class CoarseToFineInferer(Inferer):
             raise ValueError(f"the network has no networks for the views {missing}, it has {[v.value for v in names]}.")
         return self.views or names
 
+    @staticmethod
+    def _reference_boxes(reference: torch.Tensor | None, volumes: torch.Tensor) -> Sequence[torch.Tensor | None]:
+        """For each case the mask that the boxes are taken around, None for the case's own prediction."""
+        if reference is None:
+            return [None] * len(volumes)
+        if reference.dim() != 5 or (len(reference), *reference.shape[2:]) != (len(volumes), *volumes.shape[2:]):
+            raise ValueError(
+                f"reference must have shape (B, K, H, W, D) on the grid of inputs {tuple(volumes.shape)}, "
+                f"got {tuple(reference.shape)}."
+            )
+        plain = reference.as_tensor() if isinstance(reference, MetaTensor) else reference
+        return list((plain > 0).to(volumes.device))
+
     def _run_case(
         self,
         volume: torch.Tensor,
+        reference: torch.Tensor | None,
         module: torch.nn.Module,
         views: list[View],
         caller: NetworkCaller,
@@ -172,17 +196,18 @@ class CoarseToFineInferer(Inferer):
         rounds = self.max_rounds if module.has_fine else 0
         bar = tqdm(total=rounds + 1, desc=record.name or "case", unit="round", disable=not self.progress)
         clock = time.perf_counter()
-        maps = (coarse_view(volume, view, caller, classes, depth, self.rule.multiple) for view in views)
+        maps = (coarse_view(volume, view, caller, classes, depth, self.rule) for view in views)
         probability, mask = fuse(maps, len(views), self.coarse_fusion, self.threshold)
         raw = mask
         self._note(record, 0, None, mask, voxel_ml, time.perf_counter() - clock, bar)
-        record.stop_reason = StopReason.MAX_ROUNDS if rounds else None
+        record.stop_reason = StopReason.FIXED_ROUNDS if self.stop is None or not rounds else StopReason.MAX_ROUNDS
         for t in range(1, rounds + 1):
-            if record.rounds[-1].voxels == 0:
+            if record.rounds[-1].voxels == 0 and reference is None:
                 break
             clock = time.perf_counter()
             prior = self._prior(module, probability, mask)
-            maps = (fine_view(volume, prior, mask, view, caller, depth, self.rule) for view in views)
+            around = mask if reference is None else reference
+            maps = (fine_view(volume, prior, around, view, caller, classes, depth, self.rule) for view in views)
             probability, raw = fuse(maps, len(views), self.fine_fusion, self.threshold)
             new = self._filter(raw)
             change = min(dice_coefficient(a, b) for a, b in zip(mask, new, strict=True))
@@ -200,7 +225,7 @@ class CoarseToFineInferer(Inferer):
     def _prior(self, module: torch.nn.Module, probability: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | None:
         if not module.has_saliency:
             return None
-        return mask.float() if self.prior == Prior.MASK else probability
+        return mask.to(probability.dtype) if self.prior == Prior.MASK else probability
 
     def _filter(self, mask: torch.Tensor) -> torch.Tensor:
         if not self.component_fraction:
@@ -226,6 +251,9 @@ class CoarseToFineInferer(Inferer):
         bar.update()
 
 
-def _device_of(module: torch.nn.Module, volumes: torch.Tensor) -> torch.device:
+def _network_kind(module: torch.nn.Module, volumes: torch.Tensor) -> tuple[torch.dtype, torch.device]:
+    """Working dtype, float64 for a float64 network and float32 for all others, and device of the network."""
     parameter = next(iter(module.parameters()), None)
-    return volumes.device if parameter is None else parameter.device
+    if parameter is None:
+        return torch.float32, volumes.device
+    return torch.float64 if parameter.dtype == torch.float64 else torch.float32, parameter.device

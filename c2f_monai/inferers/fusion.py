@@ -41,7 +41,7 @@ def fuse(
         threshold: probability at and above which a voxel is foreground.
 
     Returns:
-        mean probability (K, H, W, D) float32 and mask (K, H, W, D) bool.
+        mean probability (K, H, W, D) and mask (K, H, W, D) bool.
     """
     total: torch.Tensor | None = None
     votes: torch.Tensor | None = None
@@ -61,12 +61,12 @@ def move_to_mask(probability: torch.Tensor, mask: torch.Tensor, threshold: float
     """Move probabilities to the side of the threshold on which the mask is: a vote may differ from the mean.
 
     Args:
-        probability: (K, H, W, D) float32.
+        probability: (K, H, W, D).
         mask: (K, H, W, D) bool.
         threshold: probability at and above which a voxel is foreground.
 
     Returns:
-        (K, H, W, D) float32, ``mask == (result >= threshold)``, unchanged where they agree already.
+        (K, H, W, D), ``mask == (result >= threshold)``, unchanged where they agree already.
     """
     edge = torch.tensor(threshold, dtype=probability.dtype)
     below = torch.nextafter(edge, torch.tensor(-math.inf, dtype=probability.dtype)).item()

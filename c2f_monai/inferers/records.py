@@ -45,7 +45,7 @@ class CaseRecord:
     Attributes:
         name: file name of the image where the input carries one, else "".
         rounds: the coarse result, then each fine round.
-        stop_reason: "converged", "max rounds" or "empty".
+        stop_reason: "converged", "max rounds", "fixed rounds" (no stop rule, or the coarse result alone) or "empty".
         touches_border: the answer reaches a border of the volume: part of the target may lie outside.
         masks: boolean (K, H, W, D) on the CPU, one for each entry of ``rounds``, if the inferer was asked to keep them.
     """

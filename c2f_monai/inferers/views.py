@@ -44,12 +44,20 @@ class CropRule:
     Attributes:
         margin: frame around the minimal rectangle, pixels.
         multiple: sides of crops and whole slices are multiples of it.
-        min_size: smallest side of a crop, pixels.
+        min_size: smallest side of a crop or whole slice, pixels.
+        max_margin: instead of ``margin``, each of a box's four margins is uniform in {0..max_margin}; None for none.
     """
 
     margin: int = 20
     multiple: int = 16
     min_size: int = 0
+    max_margin: int | None = None
+
+    def margins(self, count: int) -> int | torch.Tensor:
+        """The margin, or (count, 4) long drawn margins: the same for the same count, whatever ran before."""
+        if self.max_margin is None:
+            return self.margin
+        return torch.randint(0, self.max_margin + 1, (count, 4), generator=torch.Generator().manual_seed(0))
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class NetworkCaller:
 
     Attributes:
         network: CoarseToFineNet, scripted or wrapped.
+        dtype: of images, saliency weights and probabilities: float64 for a float64 network, else float32.
         device: where the network is.
         amp_dtype: dtype of autocast around the convolutional networks; None for float32.
         pixels_per_batch: bound on slabs times height times width of a batch.
@@ -65,6 +74,7 @@ class NetworkCaller:
     """
 
     network: Callable[..., torch.Tensor]
+    dtype: torch.dtype
     device: torch.device
     amp_dtype: torch.dtype | None
     pixels_per_batch: int
@@ -73,17 +83,17 @@ class NetworkCaller:
     def image(self, x: torch.Tensor) -> torch.Tensor:
         """Network input of a piece of the volume, on the network's device."""
         x = x.to(self.device)
-        return x.float() if self.window is None else scale_to_unit(x, self.window)
+        return x.to(self.dtype) if self.window is None else scale_to_unit(x, self.window, self.dtype)
 
     def probability(self, x: torch.Tensor, part: Part, view: View) -> torch.Tensor:
-        """Float32 probabilities (B, K * depth, h, w) of slabs or crops (B, 3, h, w)."""
+        """Probabilities (B, K * depth, h, w) of slabs or crops (B, 3, h, w)."""
         x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
             logits = self.network(x, part.value, view.value)
-        return torch.sigmoid(logits.float())
+        return torch.sigmoid(logits.to(self.dtype))
 
     def weights(self, prior: torch.Tensor, view: View) -> torch.Tensor:
-        """Float32 weights (B, 3, h, w) of whole slabs of the prior (B, K * depth, h, w)."""
+        """Weights (B, 3, h, w) of whole slabs of the prior (B, K * depth, h, w)."""
         return self.network(prior.to(self.device), Part.SALIENCY.value, view.value)
 
     def batches(self, count: int, pixels: int) -> Iterator[tuple[int, int]]:
@@ -94,7 +104,7 @@ class NetworkCaller:
 
 
 def coarse_view(
-    volume: torch.Tensor, view: View, caller: NetworkCaller, classes: int, depth: int, multiple: int
+    volume: torch.Tensor, view: View, caller: NetworkCaller, classes: int, depth: int, rule: CropRule
 ) -> torch.Tensor:
     """Coarse probability of every slice of one view [3.3.2].
 
@@ -104,20 +114,20 @@ def coarse_view(
         caller: the network.
         classes: K.
         depth: slices that a slab predicts.
-        multiple: whole slices are zero-padded at their end to multiples of it.
+        rule: whole slices are zero-padded at their end to its multiples and smallest size.
 
     Returns:
-        (K, H, W, D) float32 on the volume's device: sums over the slabs that cover a slice, by their fixed count.
+        (K, H, W, D) on the volume's device: sums over the slabs that cover a slice, by their fixed count.
     """
     slices = volume.movedim(view.axis, 0)
     n, height, width = slices.shape
-    total = torch.zeros((classes, n, height, width), device=volume.device)
+    total = torch.zeros((classes, n, height, width), dtype=caller.dtype, device=volume.device)
     for start, end in caller.batches(n, height * width):
         # Neighbouring slabs share slices: scale each slice once, then stack.
         low, high = max(start - 1, 0), min(end + 1, n)
         piece = caller.image(slices[low:high])
         slabs = extract_slabs(piece, torch.arange(start - low, end - low, device=piece.device), depth)
-        probability = caller.probability(pad_to_multiple(slabs, multiple), Part.COARSE, view)
+        probability = caller.probability(pad_to_multiple(slabs, rule.multiple, rule.min_size), Part.COARSE, view)
         centers = torch.arange(start, end, device=volume.device)
         add_slabs(total, probability[..., :height, :width].to(volume.device), centers, depth)
     total /= window_count(n, depth, volume.device)[None, :, None, None]
@@ -149,6 +159,7 @@ def fine_view(
     mask: torch.Tensor,
     view: View,
     caller: NetworkCaller,
+    classes: int,
     depth: int,
     rule: CropRule,
 ) -> torch.Tensor:
@@ -157,21 +168,22 @@ def fine_view(
     Args:
         volume: (H, W, D), HU or [0, 1] as ``caller.window`` says.
         prior: (K, H, W, D) what the saliency transformation sees; None where there is none.
-        mask: (K, H, W, D) bool, what the boxes are taken around.
+        mask: (any, H, W, D) bool, what the boxes are taken around.
         view: the view.
         caller: the network.
+        classes: K.
         depth: slices that a slab predicts.
         rule: margin and growth of the boxes.
 
     Returns:
-        (K, H, W, D) float32 on the volume's device, zero outside the ungrown boxes.
+        (K, H, W, D) on the volume's device, zero outside the ungrown boxes.
     """
     slices = volume.movedim(view.axis, 0)
     n, height, width = slices.shape
-    total = torch.zeros((mask.shape[0], n, height, width), device=volume.device)
+    total = torch.zeros((classes, n, height, width), dtype=caller.dtype, device=volume.device)
     prior_slices = None if prior is None else prior.movedim(view.axis + 1, 1)
     centers, boxes = slab_boxes(mask, view, depth)
-    inner = add_margins(boxes, rule.margin, (height, width))
+    inner = add_margins(boxes, rule.margins(len(boxes)), (height, width))
     grown = grow_boxes(inner, (height, width), rule.multiple, rule.min_size)
     limit = grown.new_tensor([height, width, height, width])
     for shape, group in group_by_shape(grown):

@@ -55,10 +55,11 @@ class CoarseToFineView(nn.Module):
         elif part == "saliency":
             if self.saliency is not None:
                 # The weights multiply the image: float32 even where the networks run in 16 bits.
+                prior = inputs if inputs.dtype == torch.float64 else inputs.float()
                 if torch.jit.is_scripting():
-                    return self.saliency(inputs.float())
+                    return self.saliency(prior)
                 with torch.autocast(inputs.device.type, enabled=False):
-                    return self.saliency(inputs.float())
+                    return self.saliency(prior)
         raise ValueError(f"part must be one that the network has of coarse, saliency and fine, got '{part}'.")
 
 

@@ -167,9 +167,7 @@ def inside_boxes(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-def paste_boxes(
-    crops: torch.Tensor, boxes: torch.Tensor, inner: torch.Tensor, size: tuple[int, int]
-) -> torch.Tensor:
+def paste_boxes(crops: torch.Tensor, boxes: torch.Tensor, inner: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Put crops back into empty slices; zero outside the inner boxes. Differentiable.
 
     Args:
@@ -189,13 +187,15 @@ def paste_boxes(
     return torch.stack(pasted)
 
 
-def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+def pad_to_multiple(x: torch.Tensor, multiple: int, min_size: int = 0) -> torch.Tensor:
     """Zero-pad the last two axes at their end to multiples: the divisor rule of whole slices.
 
     Args:
         x: (..., h, w).
         multiple: positive.
+        min_size: smallest side in pixels (raised to a multiple).
     """
     height, width = x.shape[-2], x.shape[-1]
-    pad_h, pad_w = -height % multiple, -width % multiple
+    wanted_h, wanted_w = max(height, min_size), max(width, min_size)
+    pad_h, pad_w = wanted_h + -wanted_h % multiple - height, wanted_w + -wanted_w % multiple - width
     return F.pad(x, (0, pad_w, 0, pad_h)) if pad_h or pad_w else x

@@ -50,8 +50,9 @@ class Reference(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why the coarse-to-fine loop ended."""
+    """Why the coarse-to-fine loop ended: FIXED_ROUNDS without a stop rule, MAX_ROUNDS where the rule never held."""
 
     CONVERGED = "converged"
     MAX_ROUNDS = "max rounds"
+    FIXED_ROUNDS = "fixed rounds"
     EMPTY = "empty"

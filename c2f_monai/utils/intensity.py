@@ -23,16 +23,19 @@ def check_window(window: tuple[float, float]) -> tuple[float, float]:
     return float(window[0]), float(window[1])
 
 
-def scale_to_unit(x: torch.Tensor, window: tuple[float, float] = DEFAULT_WINDOW) -> torch.Tensor:
+def scale_to_unit(
+    x: torch.Tensor, window: tuple[float, float] = DEFAULT_WINDOW, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """Clip HU to a window and scale it to [0, 1]; no mean subtraction [3.3.1].
 
     Args:
         x: intensities in HU, any shape and dtype.
         window: (low, high) in HU.
+        dtype: of the result.
 
     Returns:
-        float32 tensor of the same shape.
+        tensor of the same shape.
     """
     low, high = window
     # One new float tensor, then in place: volumes of clinical size exist once, not three times.
-    return x.to(torch.float32, copy=True).clamp_(low, high).sub_(low).div_(high - low)
+    return x.to(dtype, copy=True).clamp_(low, high).sub_(low).div_(high - low)

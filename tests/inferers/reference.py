@@ -106,15 +106,15 @@ def add_slab(total: np.ndarray, slab: np.ndarray, center: int, depth: int) -> No
                 total[k, position] += slab[k * depth + s]
 
 
-def coarse_map(volume: np.ndarray, networks: torch.nn.Module, view: str, classes: int, depth: int, multiple: int):
+def coarse_map(volume: np.ndarray, networks: torch.nn.Module, view: str, classes: int, depth: int, s: Settings):
     """Coarse probability (K, H, W, D) of one view."""
     slices = np.moveaxis(volume, AXES[view], 0)
     n, height, width = slices.shape
     total = np.zeros((classes, n, height, width))
     for center in range(n):
-        x = padded(
-            image_slab(slices, center, depth), -(-height // multiple) * multiple, -(-width // multiple) * multiple
-        )
+        _, high = grow(0, height, 0, s.crop_multiple, s.min_size)
+        _, wide = grow(0, width, 0, s.crop_multiple, s.min_size)
+        x = padded(image_slab(slices, center, depth), high, wide)
         add_slab(total, sigmoid(run(networks.coarse, x))[:, :height, :width], center, depth)
     total /= cover(n, depth)[None, :, None, None]
     return np.moveaxis(total, 1, AXES[view] + 1)
@@ -201,9 +201,7 @@ class Reference:
     def coarse(self, volume: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """P(0), Z(0) and the views' maps."""
         net, s = self.network, self.settings
-        maps = [
-            coarse_map(volume, net.views[view], view, net.out_channels, net.depth, s.crop_multiple) for view in s.views
-        ]
+        maps = [coarse_map(volume, net.views[view], view, net.out_channels, net.depth, s) for view in s.views]
         return *fuse(maps, s.coarse_fusion), maps
 
     def fine(self, volume: np.ndarray, prior: np.ndarray, mask: np.ndarray):
