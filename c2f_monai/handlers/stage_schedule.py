@@ -58,16 +58,17 @@ class StageSchedule:
 
     Args:
         stages: dictionaries with ``stage`` ("separate", "individual", "joint"), ``length`` (relative to the sum) and
-            optionally ``lr_factor``, ``lr_end_factor`` or ``halve_every`` (epochs).
-        inferer: :py:class:`c2f_monai.inferers.UnrolledInferer`, whose ``stage`` is assigned.
+            optionally ``lr_factor``, ``lr_end_factor`` or ``halve_every`` (epochs), and ``rounds``: T of this stage.
+        inferer: :py:class:`c2f_monai.inferers.UnrolledInferer`, whose ``stage`` and ``rounds`` are assigned; its
+            rounds at construction are the default and the most a stage may ask for.
         optimizer: its groups' learning rates at construction are the base that the factors multiply.
         warmup: iterations over which the factor rises linearly from 0 at the start of training.
 
     Raises:
-        ValueError: for an empty schedule, unknown keys or lengths that are not positive.
+        ValueError: for an empty schedule, unknown keys, lengths that are not positive or rounds out of range.
     """
 
-    keys = {"stage", "length", "lr_factor", "lr_end_factor", "halve_every"}
+    keys = {"stage", "length", "lr_factor", "lr_end_factor", "halve_every", "rounds"}
 
     def __init__(
         self, stages: Sequence[Mapping[str, Any]], inferer: Any, optimizer: Optimizer, warmup: int = 0
@@ -80,7 +81,13 @@ class StageSchedule:
                 raise ValueError(f"a stage needs 'stage' and knows {sorted(self.keys)}, got {sorted(stage)}.")
             if not float(stage.get("length", 0)) > 0:
                 raise ValueError(f"length of stage '{stage['stage']}' must be positive, got {stage.get('length')}.")
+            if not 1 <= int(stage.get("rounds", 1)) <= inferer.rounds:
+                raise ValueError(
+                    f"rounds of stage '{stage['stage']}' must lie in 1..{inferer.rounds}, got {stage['rounds']}: "
+                    "the inferer's rounds are the most that margins are drawn for."
+                )
         self.stages = list(stages)
+        self.rounds = inferer.rounds
         self.inferer = inferer
         self.optimizer = optimizer
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
@@ -102,11 +109,12 @@ class StageSchedule:
         return self.stages[-1], 1.0, 1.0
 
     def epoch_started(self, engine: Engine) -> None:
-        """Assign the stage of this epoch."""
-        name = self.locate(engine, engine.state.epoch - 1)[0]["stage"]
-        if engine.state.epoch == 1 or self.inferer.stage != name:
-            logger.info(f"epoch {engine.state.epoch} of {engine.state.max_epochs}: stage {name}")
-        self.inferer.stage = name
+        """Assign the stage and the rounds of this epoch."""
+        stage = self.locate(engine, engine.state.epoch - 1)[0]
+        name, rounds = stage["stage"], int(stage.get("rounds", self.rounds))
+        if engine.state.epoch == 1 or (self.inferer.stage, self.inferer.rounds) != (name, rounds):
+            logger.info(f"epoch {engine.state.epoch} of {engine.state.max_epochs}: stage {name}, rounds {rounds}")
+        self.inferer.stage, self.inferer.rounds = name, rounds
 
     def iteration_started(self, engine: Engine) -> None:
         """Assign the learning rates of this iteration."""

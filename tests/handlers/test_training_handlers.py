@@ -70,7 +70,7 @@ def test_learning_rate_within_a_stage(stage: dict, progress: float, epochs: floa
 def test_schedule_follows_the_iteration() -> None:
     network = nn.Linear(1, 1)
     optimizer = torch.optim.SGD([{"params": network.weight, "lr": 1.0}, {"params": network.bias, "lr": 2.0}])
-    inferer = SimpleNamespace(stage="")
+    inferer = SimpleNamespace(stage="", rounds=1)
     seen = []
     engine = make_engine(lambda e, _: seen.append((inferer.stage, *(g["lr"] for g in optimizer.param_groups))))
     StageSchedule(STAGES, inferer, optimizer, warmup=2).attach(engine)
@@ -83,18 +83,29 @@ def test_schedule_follows_the_iteration() -> None:
     assert [s[2] for s in seen] == pytest.approx([2 * e[1] for e in expected])
 
 
+def test_a_stage_may_unroll_fewer_rounds_than_the_inferer_was_made_with() -> None:
+    inferer, seen = SimpleNamespace(stage="", rounds=3), []
+    stages = [{"stage": "joint", "length": 1, "rounds": n} for n in (1, 2)] + [{"stage": "joint", "length": 1}]
+    engine = make_engine(lambda e, _: seen.append(inferer.rounds))
+    StageSchedule(stages, inferer, torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)).attach(engine)
+    engine.run([0], max_epochs=3)
+    assert seen == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
         ([], "stages is empty"),
         ([{"stage": "joint", "epochs": 3}], "a stage needs 'stage' and knows"),
         ([{"stage": "joint", "length": 0}], "length of stage 'joint' must be positive, got 0"),
+        ([{"stage": "joint", "length": 1, "rounds": 2}], "rounds of stage 'joint' must lie in 1..1, got 2"),
+        ([{"stage": "joint", "length": 1, "rounds": 0}], "rounds of stage 'joint' must lie in 1..1, got 0"),
     ],
 )
 def test_bad_stages_are_refused(stages: list, message: str) -> None:
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
     with pytest.raises(ValueError, match=message):
-        StageSchedule(stages, SimpleNamespace(stage=""), optimizer)
+        StageSchedule(stages, SimpleNamespace(stage="", rounds=1), optimizer)
 
 
 class Parts(nn.Module):
