@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -186,8 +187,8 @@ class CaseReport:
 
     def _finish(self, engine: Engine) -> None:
         parts: list[Any] = [self.rows]
-        if dist.is_available() and dist.is_initialized():
-            parts = [None] * dist.get_world_size()
+        if idist.get_world_size() > 1:
+            parts = [None] * idist.get_world_size()
             dist.all_gather_object(parts, self.rows)
         unique = {row["image"]: row for part in parts for row in part}
         self.rows = sorted(unique.values(), key=lambda row: row["case"])
@@ -195,7 +196,7 @@ class CaseReport:
         self.summary = {"all": summarise_rows(self.rows)}
         if len(groups) > 1:
             self.summary |= {name: summarise_rows([r for r in self.rows if r["group"] == name]) for name in groups}
-        if dist.is_available() and dist.is_initialized() and dist.get_rank() != 0:
+        if idist.get_rank() != 0:
             return
         for name, part in self.summary.items():
             for key, unit in (("dsc", ""), ("hd95", " mm")):

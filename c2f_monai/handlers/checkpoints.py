@@ -11,28 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
-import torch.distributed as dist
 import torch.nn as nn
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 from monai.networks.utils import copy_model_state
 
-from ..utils import written_whole
+from ..utils import unwrap, written_whole
 
 __all__ = ["AverageBuffers", "BestWeights", "InitialWeights", "TrainingCheckpoint", "save_weights"]
 
 logger = logging.getLogger(__name__)
-
-
-def _rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def _unwrap(network: nn.Module) -> nn.Module:
-    """The module inside DistributedDataParallel, whose checkpoints must not depend on the wrapping."""
-    module = getattr(network, "module", network)
-    return module if isinstance(module, nn.Module) else network
 
 
 def save_weights(state_dict: Mapping[str, torch.Tensor], path: str | Path) -> None:
@@ -66,7 +56,7 @@ class InitialWeights:
 
     def __call__(self, engine: Engine) -> None:
         """Copy what fits by name and shape."""
-        network = _unwrap(self.network)
+        network = unwrap(self.network)
         source = torch.load(self.path, map_location="cpu", weights_only=True)
         _, copied, left = copy_model_state(network, source)
         if not copied:
@@ -105,8 +95,8 @@ class BestWeights:
         logger.info(f"validation: {self.metric} {value:.4f} (best so far {max(value, self.best):.4f})")
         if value > self.best:
             self.best = value
-            if _rank() == 0:
-                save_weights(_unwrap(self.network).state_dict(), self.path)
+            if idist.get_rank() == 0:
+                save_weights(unwrap(self.network).state_dict(), self.path)
 
     def state_dict(self) -> dict[str, float]:
         """The best value."""
@@ -154,7 +144,7 @@ class TrainingCheckpoint:
         metric = metric or getattr(validator.state, "key_metric_name")  # noqa: B009 - MONAI's engines add it
         self.best = BestWeights(network, str(self.directory / "model.pt"), str(metric))
         self.validator = validator
-        self.objects: dict[str, Any] = {"network": _unwrap(network), "optimizer": optimizer, "best": self.best}
+        self.objects: dict[str, Any] = {"network": unwrap(network), "optimizer": optimizer, "best": self.best}
         self.interval = interval
         self.resume = resume
         found = sorted(self.directory.glob(f"{self.prefix}_*.pt"), key=lambda p: int(p.stem.rsplit("_", 1)[1]))
@@ -219,5 +209,4 @@ class AverageBuffers:
         """Average the floating-point buffers."""
         for buffer in self.network.buffers():
             if buffer.is_floating_point():
-                dist.all_reduce(buffer)
-                buffer /= dist.get_world_size()
+                buffer.copy_(idist.all_reduce(buffer) / idist.get_world_size())

@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 
 __all__ = ["DrawsHandler", "WaitingTime", "prepare_slab_batch"]
@@ -59,7 +59,7 @@ class DrawsHandler:
     def __init__(self, dataset: Any, seed: int = 0) -> None:
         self.dataset = dataset
         self.seed = seed
-        self.rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+        self.rank = idist.get_rank()
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""

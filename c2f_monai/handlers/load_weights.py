@@ -13,6 +13,8 @@ import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
 
+from ..utils import unwrap
+
 __all__ = ["LoadWeights", "load_weights"]
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ def load_weights(network: nn.Module, path: str, map_location: torch.device | str
         raise ValueError(f"{path} cannot be read as weights: {(str(error).splitlines() or ['?'])[0]}") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path} is not a flat state_dict of tensors: a checkpoint of training holds more than that.")
-    module = network.module if isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else network
+    module = unwrap(network)
     own = module.state_dict()
     shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
     problems = [

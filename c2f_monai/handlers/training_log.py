@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.visualize import blend_images
 from torch.optim import Optimizer
@@ -17,10 +17,6 @@ from torch.utils.tensorboard import SummaryWriter
 from ..utils import DEFAULT_WINDOW, View, dice_coefficient, scale_to_unit
 
 __all__ = ["TrainingLog", "ValidationLog", "overlay_image"]
-
-
-def _is_main() -> bool:
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 def overlay_image(
@@ -93,7 +89,7 @@ class TrainingLog:
         means = self.means()
         text = "; ".join(f"{view} {' '.join(f'{x:.4f}' for x in losses)}" for view, losses in means.items())
         engine.logger.info(f"epoch {engine.state.epoch}: loss of the coarse stage and each round: {text}")
-        if not _is_main():
+        if idist.get_rank() != 0:
             return
         with SummaryWriter(self.log_dir) as writer:
             for view, losses in means.items():
@@ -140,11 +136,11 @@ class ValidationLog:
             label = torch.as_tensor(case[self.label_key]).cpu() > 0.5
             first, last = (dice_coefficient(record.masks[i], label) for i in (0, -1))
             self._scores.append((first, last))
-            if self._overlay is None and _is_main():
+            if self._overlay is None and idist.get_rank() == 0:
                 self._overlay = overlay_image(case["image"], record.masks[-1], label, window=self.window)
 
     def _write(self, engine: Engine) -> None:
-        if not _is_main() or not self._scores:
+        if idist.get_rank() != 0 or not self._scores:
             return
         coarse, fine = (sum(column) / len(column) for column in zip(*self._scores, strict=True))
         engine.logger.info(f"validation on the working grid: DSC {coarse:.4f} coarse, {fine:.4f} after the last round")

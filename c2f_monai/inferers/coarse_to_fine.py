@@ -14,10 +14,11 @@ from monai.inferers import Inferer
 from tqdm.auto import tqdm
 
 from ..transforms.components import filter_components
-from ..utils import Fusion, Prior, StopReason, View, check_amp_dtype, check_window, dice_coefficient
+from ..utils import Fusion, Prior, StopReason, View, check_amp_dtype, check_window, dice_coefficient, unwrap
+from .arguments import check_mask_arguments
 from .fusion import check_fusion, fuse, move_to_mask
 from .records import CaseRecord, RoundRecord, box_of, name_of, touches_border, voxel_ml
-from .views import CropRule, NetworkCaller, coarse_view, fine_view, unwrap
+from .views import CropRule, NetworkCaller, coarse_view, fine_view
 
 __all__ = ["CoarseToFineInferer"]
 
@@ -96,10 +97,7 @@ class CoarseToFineInferer(Inferer):
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
-        if not 0.0 < threshold < 1.0:
-            raise ValueError(f"threshold must lie between 0 and 1, got {threshold}.")
-        if not 0.0 <= component_fraction <= 1.0:
-            raise ValueError(f"component_fraction must lie in [0, 1], got {component_fraction}.")
+        check_mask_arguments(threshold, component_fraction)
         self.views = None if views is None else [View(view) for view in views]
         if self.views is not None and (not self.views or len(set(self.views)) != len(self.views)):
             raise ValueError(f"views must be different names, at least one, got {list(views or [])}.")

@@ -22,6 +22,7 @@ from ..utils import (
     grow_boxes,
     inside_boxes,
     paste_boxes,
+    unwrap,
 )
 
 __all__ = ["TrainingStage", "UnrolledInferer"]
@@ -116,7 +117,7 @@ class UnrolledInferer(Inferer):
     def _unroll(
         self, image: torch.Tensor, network: Any, target: torch.Tensor, draws: Mapping[str, torch.Tensor], view: str
     ) -> torch.Tensor:
-        parts = getattr(network, "module", network)  # DistributedDataParallel hides the attributes
+        parts = unwrap(network)
         size = draws["size"]
         whole = torch.cat([torch.zeros_like(size), size], dim=1)
         valid = inside_boxes(whole, (image.shape[-2], image.shape[-1]))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,12 +28,7 @@ from ..utils import (
     window_count,
 )
 
-__all__ = ["CropRule", "NetworkCaller", "coarse_view", "fine_view", "slab_boxes", "unwrap"]
-
-
-def unwrap(network: Any) -> torch.nn.Module:
-    """The network behind DistributedDataParallel's wrapper, which hides attributes."""
-    return getattr(network, "module", network)
+__all__ = ["CropRule", "NetworkCaller", "coarse_view", "fine_view", "slab_boxes"]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from monai.inferers import Inferer
 
 from ..transforms.components import filter_components
 from ..utils import check_window, scale_to_unit
+from .arguments import check_mask_arguments
 from .records import CaseRecord, RoundRecord, box_of, name_of, touches_border, voxel_ml
 
 __all__ = ["VolumeInferer"]
@@ -52,10 +53,7 @@ class VolumeInferer(Inferer):
         super().__init__()
         if not isinstance(inferer, Inferer):
             raise TypeError(f"inferer must be a monai.inferers.Inferer, got {type(inferer).__name__}.")
-        if not 0.0 < threshold < 1.0:
-            raise ValueError(f"threshold must lie between 0 and 1, got {threshold}.")
-        if not 0.0 <= component_fraction <= 1.0:
-            raise ValueError(f"component_fraction must lie in [0, 1], got {component_fraction}.")
+        check_mask_arguments(threshold, component_fraction)
         self.inferer = inferer
         self.window = None if window is None else check_window(tuple(window))  # type: ignore[arg-type]
         self.threshold = threshold

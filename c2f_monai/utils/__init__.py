@@ -16,12 +16,14 @@ from .boxes import (
     paste_boxes,
 )
 from .enums import Fusion, Part, Prior, Reference, StopReason, View
+from .errors import name_root_cause, root_cause
 from .files import written_whole
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
 from .naming import IMAGE_SUFFIXES, case_name
 from .overlap import dice_coefficient
 from .precision import check_amp_dtype
 from .slabs import add_crops, add_slabs, check_depth, extract_label_slabs, extract_slabs, slab_indices, window_count
+from .wrapping import unwrap
 
 __all__ = [
     "DEFAULT_WINDOW",
@@ -48,10 +50,13 @@ __all__ = [
     "group_by_shape",
     "grow_boxes",
     "inside_boxes",
+    "name_root_cause",
     "pad_to_multiple",
     "paste_boxes",
+    "root_cause",
     "scale_to_unit",
     "slab_indices",
+    "unwrap",
     "window_count",
     "written_whole",
 ]

@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.inferers import SlidingWindowInferer
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {"unet3d": "benchmarks", "coarse_only": "configs"}
+FOLDERS = {"unet3d": "benchmarks", "coarse_only": "configs", "oracle_box": "configs"}
 TINY: dict[str, Any] = {
     "bundle_root": str(ROOT / "bundle"),
     "pixdim": None,
@@ -125,3 +125,24 @@ def test_the_coarse_network_trains_alone(dataset: Path, tmp_path: Path) -> None:
     assert (tmp_path / "model.pt").is_file()
     records = flow.parser.get_parsed_content("validate#inferer").records
     assert [record.fine_rounds for record in records] == [0]
+
+
+def test_the_oracle_box_is_the_truths_in_every_round(dataset: Path, tmp_path: Path) -> None:
+    # Score layers that are zero say 0.5, foreground, wherever the network is run: the coarse mask is the whole volume,
+    # the fine ones show where the boxes were.
+    small = {"coarse_def#width": 2, "coarse_def#fc_channels": 4, "coarse_def#score_init": "zero", "margin": 2}
+    path = tmp_path / "weights.pt"
+    parser = _parser("train")
+    parser.update(small)
+    torch.save(parser.get_parsed_content("network_def").state_dict(), path)
+    options = {**small, "ckpt_path": str(path), "split": "validation", "stop": 1.01, "max_rounds": 2}
+    flow = _run(dataset, tmp_path / "out", "train", "evaluate", "oracle_box", **options)
+    [record] = flow.parser.get_parsed_content("validate#inferer").records
+    truth = np.asarray(nib.load(dataset / "validation0_label.nii.gz").dataobj)
+    extent = [(int(i.min()), int(i.max()) + 1) for i in np.nonzero(truth)]
+    assert record.rounds[0].voxels == truth.size
+    for entry in record.rounds[1:]:
+        assert entry.voxels >= truth.sum()
+        assert all(
+            low - 2 <= start and end <= high + 2 for (start, end), (low, high) in zip(entry.box, extent, strict=True)
+        )

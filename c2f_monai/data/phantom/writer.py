@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import nibabel as nib
-import torch.distributed as dist
 from tqdm import tqdm
 
 from c2f_monai.data.phantom.case import generate_case
@@ -105,13 +105,11 @@ def write_phantom(
     entries = select_entries(splits)
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}.")
-    distributed = dist.is_available() and dist.is_initialized()
-    if not distributed or dist.get_rank() == 0:
+    if idist.get_rank() == 0:
         if target.exists():
             raise FileExistsError(f"{target} exists already; remove it or choose another folder.")
         _write_beside(target, entries, size, processes, progress)
-    if distributed:
-        dist.barrier()
+    idist.barrier()
     return target
 
 
