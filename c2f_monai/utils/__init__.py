@@ -19,6 +19,7 @@ from .enums import Fusion, Part, Prior, Reference, StopReason, View
 from .errors import name_root_cause, root_cause
 from .files import written_whole
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
+from .memory import keep_freed_memory
 from .naming import IMAGE_SUFFIXES, case_name
 from .overlap import dice_coefficient
 from .precision import check_amp_dtype
@@ -50,6 +51,7 @@ __all__ = [
     "group_by_shape",
     "grow_boxes",
     "inside_boxes",
+    "keep_freed_memory",
     "name_root_cause",
     "pad_to_multiple",
     "paste_boxes",
