@@ -13,6 +13,7 @@ from typing import Any
 
 import ignite.distributed as idist
 import torch
+import torch.distributed as dist
 import torch.nn as nn
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
@@ -209,4 +210,5 @@ class AverageBuffers:
         """Average the floating-point buffers."""
         for buffer in self.network.buffers():
             if buffer.is_floating_point():
-                buffer.copy_(idist.all_reduce(buffer) / idist.get_world_size())
+                dist.all_reduce(buffer)
+                buffer /= idist.get_world_size()

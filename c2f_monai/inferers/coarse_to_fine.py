@@ -118,7 +118,7 @@ class CoarseToFineInferer(Inferer):
         self.records: list[CaseRecord] = []
 
     @torch.no_grad()
-    def __call__(  # type: ignore[override]  # MONAI passes on anything; here an unknown argument is an error
+    def __call__(
         self,
         inputs: torch.Tensor,
         network: Callable[..., torch.Tensor],

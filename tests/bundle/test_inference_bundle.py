@@ -16,11 +16,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 from monai.data import MetaTensor, decollate_batch
 from monai.transforms import Orientation
 
 from c2f_monai.metrics.tables import read_cases
+from tests.bundle.conftest import TINY
 from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_dicom_series, write_nifti
 
 LPS = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 2.5, -40], [0, 0, 0, 1]])
@@ -78,6 +79,28 @@ def test_the_network_answers_what_the_metadata_says(bundle_root: Path) -> None:
         device="cpu",
         **{"coarse_def#width": 2, "coarse_def#fc_channels": 4},
     )
+
+
+def test_the_exported_script_gives_the_coarse_probability(
+    inference_workflow: Make, bundle_root: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "model.ts"),
+        ckpt_file=str(tiny_weights),
+        meta_file=str(bundle_root / "configs" / "metadata.json"),
+        config_file=str(bundle_root / "configs" / "inference.json"),
+        bundle_root=str(bundle_root),
+        **{key: value for key, value in TINY.items() if key.startswith(("coarse_def", "crop_multiple"))},
+    )
+    image = write_nifti(tmp_path / "a.nii.gz", make_volume())
+    network = inference_workflow(input=str(image)).parser.get_parsed_content("network_def").eval()
+    network.load_state_dict(torch.load(tiny_weights, weights_only=True))
+    volume = torch.rand(1, 1, 17, 20, 9)
+    with torch.no_grad():
+        found, expected = torch.jit.load(str(tmp_path / "model.ts"))(volume), network(volume)
+    assert 0 < expected.min() < expected.max() < 1
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
 def test_the_command_line_works_from_any_directory(run_bundle: Run, tmp_path: Path) -> None:
