@@ -14,7 +14,7 @@ from pathlib import Path
 from c2f_monai.data.datalist import load_datalist
 from c2f_monai.metrics.scores import CaseScore, score_files
 from c2f_monai.metrics.statistics import summarise
-from c2f_monai.utils import IMAGE_SUFFIXES, case_name, written_whole
+from c2f_monai.utils import IMAGE_SUFFIXES, case_name, some_names, written_whole
 
 __all__ = ["Truth", "add_parser", "find_cases", "score_folder", "summary_lines", "write_scores"]
 
@@ -98,9 +98,9 @@ def score_folder(
     """
     masks = find_cases(pred, suffix)
     if strangers := sorted(masks.keys() - truths.keys()):
-        raise ValueError(f"no label for {_some(strangers)} in {pred}; is --suffix needed?")
+        raise ValueError(f"no label for {some_names(strangers)} in {pred}; is --suffix needed?")
     if not partial and (missing := sorted(truths.keys() - masks.keys())):
-        raise ValueError(f"no prediction in {pred} for {_some(missing)}; --partial scores without.")
+        raise ValueError(f"no prediction in {pred} for {some_names(missing)}; --partial scores without.")
     return {case: score_files(masks[case], truths[case].label, values) for case in sorted(masks)}
 
 
@@ -147,7 +147,7 @@ def _read_truths(label: Path, split: str) -> dict[str, Truth]:
         raise ValueError(f"--label {label} is neither a folder nor a dataset.json.")
     items = load_datalist(label.parent, split)
     if unlabelled := [str(item["image"]) for item in items if "label" not in item]:
-        raise ValueError(f"{label} has no label for {_some(unlabelled)}.")
+        raise ValueError(f"{label} has no label for {some_names(unlabelled)}.")
     return {case_name(item["image"]): Truth(Path(item["label"]), str(item.get("group", ""))) for item in items}
 
 
@@ -157,7 +157,3 @@ def _flag(score: CaseScore) -> str:
     if score.label_voxels == 0:
         return "empty truth"
     return "" if score.voxels else "nothing found"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -18,7 +18,7 @@ from .boxes import (
 from .enums import Fusion, Part, Prior, Reference, StopReason, View
 from .files import written_whole
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
-from .naming import IMAGE_SUFFIXES, case_name
+from .naming import IMAGE_SUFFIXES, case_name, some_names
 from .overlap import dice_coefficient
 from .precision import check_amp_dtype
 from .slabs import add_crops, add_slabs, check_depth, extract_label_slabs, extract_slabs, slab_indices, window_count
@@ -52,6 +52,7 @@ __all__ = [
     "paste_boxes",
     "scale_to_unit",
     "slab_indices",
+    "some_names",
     "window_count",
     "written_whole",
 ]
