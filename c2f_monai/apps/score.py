@@ -35,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--pred", required=True, type=Path, help="folder of predicted masks, searched in depth")
     parser.add_argument("--label", required=True, type=Path, help="folder of labels, or a Decathlon-style dataset.json")
     parser.add_argument("--split", default="test", help="list of dataset.json to score (default: test)")
+    parser.add_argument("--fold", type=int, help="fold of dataset.json that the split test is (default: no folds)")
     parser.add_argument("--output", required=True, type=Path, help="CSV file to write, one row for each case")
     parser.add_argument("--label-value", type=int, nargs="+", default=[1], help="foreground values (default: 1)")
     parser.add_argument("--suffix", default="", help="end of the masks' names that is not part of the case's name")
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: When cases cannot be matched, a file cannot be read, or grids differ. Nothing is written then.
     """
-    truths = _read_truths(args.label, args.split)
+    truths = _read_truths(args.label, args.split, args.fold)
     scores = score_folder(args.pred, truths, args.label_value, args.suffix, args.partial)
     groups = {case: truth.group for case, truth in truths.items()}
     write_scores(args.output, scores, groups)
@@ -140,12 +141,12 @@ def _group_lines(group: str, scores: list[CaseScore]) -> list[str]:
     return lines
 
 
-def _read_truths(label: Path, split: str) -> dict[str, Truth]:
+def _read_truths(label: Path, split: str, fold: int | None) -> dict[str, Truth]:
     if label.is_dir():
         return {case: Truth(path) for case, path in find_cases(label).items()}
     if label.suffix != ".json":
         raise ValueError(f"--label {label} is neither a folder nor a dataset.json.")
-    items = load_datalist(label.parent, split)
+    items = load_datalist(label.parent, split, fold=fold)
     if unlabelled := [str(item["image"]) for item in items if "label" not in item]:
         raise ValueError(f"{label} has no label for {some_names(unlabelled)}.")
     return {case_name(item["image"]): Truth(Path(item["label"]), str(item.get("group", ""))) for item in items}

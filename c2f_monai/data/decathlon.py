@@ -107,7 +107,7 @@ def find_task(folder: str | os.PathLike[str], task: str | int | None = None) -> 
 
 
 def list_decathlon(folder: str | os.PathLike[str], folds: int = 4, seed: int | None = None) -> dict[str, Any]:
-    """Content of a ``dataset.json`` with folds for a Decathlon task, read with MONAI's tools; no voxel is read.
+    """Content of a ``dataset.json`` with folds for a Decathlon task, read with MONAI's tools: headers only.
 
     Args:
         folder: of the task.
@@ -124,20 +124,23 @@ def list_decathlon(folder: str | os.PathLike[str], folds: int = 4, seed: int | N
         properties = load_decathlon_properties(source, ["name", "labels", "modality"])
         training = load_decathlon_datalist(source, True, "training", place)
         test = load_decathlon_datalist(source, True, "test", place) if _has(source, "test") else []
-    except (KeyError, ValueError, TypeError) as error:
+        labels = {int(value): str(label) for value, label in properties["labels"].items()}
+        modality = str(properties["modality"]["0"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{source} is not of the Decathlon's layout: {error}.") from error
     wanted = [case[key] for case in [*training, *test] for key in ("image", "label") if key in case]
     if missing := [path for path in wanted if not os.path.isfile(path)]:
         raise FileNotFoundError(f"{len(missing)} of {len(wanted)} files that {source} lists do not exist: {missing[0]}")
-    volume_shape(training[0]["image"])
+    for case in [*training, *test]:
+        volume_shape(case["image"])
     return describe_dataset(
         str(properties["name"]),
-        {int(value): str(label) for value, label in properties["labels"].items()},
+        labels,
         sorted(training, key=lambda case: case["image"]),
         sorted(test, key=lambda case: case["image"]),
         folds,
         seed,
-        modality=str(properties["modality"]["0"]),
+        modality=modality,
     )
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from c2f_monai.data.inputs import volume_shape
 from c2f_monai.data.writers import write_nifti
-from c2f_monai.utils import IMAGE_SUFFIXES, case_name
+from c2f_monai.utils import IMAGE_SUFFIXES, case_name, written_whole
 
 __all__ = ["LAYOUTS", "FolderCases", "find_folder_cases", "join_masks", "list_folder_cases", "parse_names"]
 
@@ -142,6 +142,9 @@ def list_folder_cases(
 ) -> tuple[list[dict[str, str]], int]:
     """Entries of a ``dataset.json``; masks of single organs are joined into ``labels/`` of the output folder.
 
+    Results are named after the image's file. Where all images are called the same (``ct.nii.gz``), ``images/`` of the
+    output folder gets links to them, named after the cases.
+
     Returns:
         entries in the order of the cases' names, numbers in them by value, and voxels that several masks claimed.
 
@@ -149,6 +152,8 @@ def list_folder_cases(
         ValueError: when an image cannot be read, or image and label differ in shape.
     """
     entries, overlap = [], 0
+    target = Path(output).absolute()
+    same = len({case_name(path) for path in cases.images.values()}) < len(cases.images)
     for case in tqdm(sorted(cases.labels, key=_natural), desc="labels", unit="case", disable=not progress):
         image, label = cases.images[case], cases.labels[case]
         shape = volume_shape(image)
@@ -156,11 +161,20 @@ def list_folder_cases(
             if (found := volume_shape(path)) != shape:
                 raise ValueError(f"{path} has the shape {found}, but its image {image} {shape}.")
         if isinstance(label, dict):
-            path = Path(output).absolute() / "labels" / f"{case_name(case)}.nii.gz"
+            path = target / "labels" / f"{case}.nii.gz"
             overlap += join_masks(label, names, path)
             label = path
+        if same:
+            image = _link(image, target / "images" / f"{case}{image.name[len(case_name(image)) :]}")
         entries.append({"image": str(image), "label": str(label)})
     return entries, overlap
+
+
+def _link(file: Path, link: Path) -> Path:
+    """A symbolic link to a file, in place of an older one."""
+    with written_whole(link) as part:
+        part.symlink_to(file)
+    return link
 
 
 def _volumes(folder: Path) -> dict[str, Path]:
