@@ -42,7 +42,11 @@ def resolve_dataset(dataset_dir: str | os.PathLike[str], default_dir: str | os.P
 
 
 def load_datalist(
-    dataset_dir: str | os.PathLike[str], split: str, holdout: float = 0.2, fold: int | None = None
+    dataset_dir: str | os.PathLike[str],
+    split: str,
+    holdout: float = 0.2,
+    fold: int | None = None,
+    check_files: bool = True,
 ) -> list[dict[str, Any]]:
     """List the cases of a split with absolute paths.
 
@@ -56,6 +60,7 @@ def load_datalist(
         holdout: share of training held back when there is no validation split, above 0 and at most 0.5.
         fold: the fold that is tested, where the entries of ``training`` have the key "fold"; a split ``test`` of the
             file is not used then. None: no cross-validation.
+        check_files: refuse files that do not exist.
 
     Returns:
         One dict per case; keys other than the paths (e.g. ``group``) are kept.
@@ -78,7 +83,7 @@ def load_datalist(
         entries = _hold_back(_entries(content, "training", path), split, holdout, path)
     else:
         entries = _entries(content, split, path)
-    return [_with_absolute_paths(entry, folder, path) for entry in entries]
+    return [_with_absolute_paths(entry, folder, path, check_files) for entry in entries]
 
 
 def _read_json(folder: Path, path: Path) -> dict[str, Any]:
@@ -131,12 +136,12 @@ def _hold_back(entries: list[dict[str, Any]], split: str, holdout: float, path: 
     return [entry for i, entry in enumerate(ordered) if (i in held) == (split == "validation")]
 
 
-def _with_absolute_paths(entry: dict[str, Any], folder: Path, path: Path) -> dict[str, Any]:
+def _with_absolute_paths(entry: dict[str, Any], folder: Path, path: Path, check_files: bool) -> dict[str, Any]:
     resolved = dict(entry)
     for key in _FILE_KEYS:
         if key in entry:
             file = folder / str(entry[key])
-            if not file.exists():
+            if check_files and not file.exists():
                 raise FileNotFoundError(f"{path} lists {entry[key]}, but {file} does not exist.")
             resolved[key] = os.path.normpath(file)
     return resolved
