@@ -3,10 +3,10 @@
 """Training volumes on disk, laid out for the slabs of each view.
 
 Each case has, for each view, one file of int16 HU (n, h, w) and one of uint8 labels (n, K, h, w), slices first, so that
-a slab of three slices is one stretch of each file. Measured with ``benchmarks/slab_reading.py`` on 512x512x240: from a
-single copy an axial slab touches the whole file; chunks of 16 or 32 voxels and memory-mapping read 240 to 700 slabs a
-second that are not in the page cache, plain reads of a copy for each view 490 to 1190. The price is space: 9 bytes for
-each voxel and label instead of 3.
+a slab of three slices is one stretch of each file. From a single copy an axial slab touches the whole file, from cubes
+those of a whole layer: on 512x512x240 (``benchmarks/slab_reading.py``, page cache) 53 and 130 axial slabs a second of
+the image alone, here 570 with the label. Files that are not in the page cache come 2 to 4 times faster by plain reads
+than by a memory map, which fetches them page by page. The price is space: 9 bytes for each voxel instead of 3.
 """
 
 from __future__ import annotations
