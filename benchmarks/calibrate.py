@@ -13,54 +13,23 @@ no thread spins while it waits for another):
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
+from c2f_monai.apps.training_config import IterationClock, read_training_config, strip_to_iterations
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
-# What a run does beside its iterations, by the end of the handlers' names.
-BESIDE = ("ValidationHandler", "TrainingCheckpoint", "TrainingLog", "TensorBoardStatsHandler", "ProgressBar")
 IDLE_LOAD = 0.5
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-
-
-class IterationClock:
-    """Times whole iterations, from the end of one to the end of the next, and ends training after ``seconds``."""
-
-    def __init__(self, seconds: float, warmup: float, clock: Callable[[], float]) -> None:
-        self.seconds, self.warmup, self.clock = seconds, warmup, clock
-        self.laps: list[float] = []
-        self._start = self._last = 0.0
-
-    def attach(self, engine: Engine) -> None:
-        engine.add_event_handler(Events.STARTED, self._started)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._completed)
-
-    def _started(self, engine: Engine) -> None:
-        self._start = self._last = self.clock()
-
-    def _completed(self, engine: Engine) -> None:
-        now = self.clock()
-        # The first iterations allocate memory and fill the loader's buffer.
-        if self._last - self._start >= self.warmup and engine.state.iteration > 1:
-            self.laps.append(now - self._last)
-        self._last = now
-        if now - self._start >= self.seconds and len(self.laps) > 1:
-            engine.terminate()
 
 
 def parse_args() -> argparse.Namespace:
@@ -75,34 +44,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build_parser(args: argparse.Namespace) -> ConfigParser:
-    """Configuration with the overrides and without what is not part of an iteration."""
-    parser = ConfigParser()
-    parser.read_config(args.config_file)
-    parser["bundle_root"] = args.bundle_root
-    if args.dataset_dir:
-        parser["dataset_dir"] = args.dataset_dir
-    for option in args.option:
-        key, _, value = option.partition("=")
-        parser[key] = literal(value)
-    handlers = parser["train#handlers"]
-    parser["train#handlers"] = [handler for handler in handlers if not handler["_target_"].endswith(BESIDE)]
-    parser["epochs"] = 1_000_000  # the clock ends it; schedules stay at their start
-    return parser
-
-
-def literal(text: str) -> Any:
-    """Value of an override: a Python literal, else the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
-
-
 def main() -> None:
     args = parse_args()
     load = os.getloadavg()[0]
-    parser = build_parser(args)
+    parser = read_training_config(args.config_file, args.bundle_root, args.dataset_dir, args.option)
+    strip_to_iterations(parser)
     set_determinism(parser.get("seed", 0))
     began = time.perf_counter()
     trainer = parser.get_parsed_content("train#trainer")

@@ -14,7 +14,7 @@ from pathlib import Path
 from c2f_monai.data.datalist import load_datalist
 from c2f_monai.metrics.scores import CaseScore, score_files
 from c2f_monai.metrics.statistics import summarise
-from c2f_monai.utils import IMAGE_SUFFIXES, case_name, written_whole
+from c2f_monai.utils import IMAGE_SUFFIXES, case_name, some_names, written_whole
 
 __all__ = ["Truth", "add_parser", "find_cases", "score_folder", "summary_lines", "write_scores"]
 
@@ -35,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--pred", required=True, type=Path, help="folder of predicted masks, searched in depth")
     parser.add_argument("--label", required=True, type=Path, help="folder of labels, or a Decathlon-style dataset.json")
     parser.add_argument("--split", default="test", help="list of dataset.json to score (default: test)")
+    parser.add_argument("--fold", type=int, help="fold of dataset.json that the split test is (default: no folds)")
     parser.add_argument("--output", required=True, type=Path, help="CSV file to write, one row for each case")
     parser.add_argument("--label-value", type=int, nargs="+", default=[1], help="foreground values (default: 1)")
     parser.add_argument("--suffix", default="", help="end of the masks' names that is not part of the case's name")
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: When cases cannot be matched, a file cannot be read, or grids differ. Nothing is written then.
     """
-    truths = _read_truths(args.label, args.split)
+    truths = _read_truths(args.label, args.split, args.fold)
     scores = score_folder(args.pred, truths, args.label_value, args.suffix, args.partial)
     groups = {case: truth.group for case, truth in truths.items()}
     write_scores(args.output, scores, groups)
@@ -98,9 +99,9 @@ def score_folder(
     """
     masks = find_cases(pred, suffix)
     if strangers := sorted(masks.keys() - truths.keys()):
-        raise ValueError(f"no label for {_some(strangers)} in {pred}; is --suffix needed?")
+        raise ValueError(f"no label for {some_names(strangers)} in {pred}; is --suffix needed?")
     if not partial and (missing := sorted(truths.keys() - masks.keys())):
-        raise ValueError(f"no prediction in {pred} for {_some(missing)}; --partial scores without.")
+        raise ValueError(f"no prediction in {pred} for {some_names(missing)}; --partial scores without.")
     return {case: score_files(masks[case], truths[case].label, values) for case in sorted(masks)}
 
 
@@ -140,14 +141,14 @@ def _group_lines(group: str, scores: list[CaseScore]) -> list[str]:
     return lines
 
 
-def _read_truths(label: Path, split: str) -> dict[str, Truth]:
+def _read_truths(label: Path, split: str, fold: int | None) -> dict[str, Truth]:
     if label.is_dir():
         return {case: Truth(path) for case, path in find_cases(label).items()}
     if label.suffix != ".json":
         raise ValueError(f"--label {label} is neither a folder nor a dataset.json.")
-    items = load_datalist(label.parent, split)
+    items = load_datalist(label.parent, split, fold=fold)
     if unlabelled := [str(item["image"]) for item in items if "label" not in item]:
-        raise ValueError(f"{label} has no label for {_some(unlabelled)}.")
+        raise ValueError(f"{label} has no label for {some_names(unlabelled)}.")
     return {case_name(item["image"]): Truth(Path(item["label"]), str(item.get("group", ""))) for item in items}
 
 
@@ -157,7 +158,3 @@ def _flag(score: CaseScore) -> str:
     if score.label_voxels == 0:
         return "empty truth"
     return "" if score.voxels else "nothing found"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from .datalist import load_datalist, resolve_dataset
+from .disk_cache import DiskCache, DiskVolume
 from .inputs import READERS, CaseDataset, dicom_series, list_inputs, read_volume, volume_shape
 from .phantom import PHANTOM_VERSION, generate_case, write_phantom
 from .slab_dataset import SlabCollate, SlabDataset, draw_fallback_box, draw_margins, slice_threshold
@@ -15,6 +16,8 @@ __all__ = [
     "AtomicNiftiWriter",
     "CachedVolume",
     "CaseDataset",
+    "DiskCache",
+    "DiskVolume",
     "PHANTOM_VERSION",
     "READERS",
     "SlabCollate",

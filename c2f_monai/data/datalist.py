@@ -41,16 +41,26 @@ def resolve_dataset(dataset_dir: str | os.PathLike[str], default_dir: str | os.P
     return str(write_phantom(folder))
 
 
-def load_datalist(dataset_dir: str | os.PathLike[str], split: str, holdout: float = 0.2) -> list[dict[str, Any]]:
+def load_datalist(
+    dataset_dir: str | os.PathLike[str],
+    split: str,
+    holdout: float = 0.2,
+    fold: int | None = None,
+    check_files: bool = True,
+) -> list[dict[str, Any]]:
     """List the cases of a split with absolute paths.
 
     Without the key ``validation`` a fixed share of ``training`` (every k-th case in the order of the image paths) is
-    the validation split, and ``training`` is the rest.
+    the validation split, and ``training`` is the rest. In a cross-validation the cases of one fold are the test split
+    and the others are training and validation: the tested fold never chooses weights.
 
     Args:
         dataset_dir: folder with a ``dataset.json`` whose splits are lists of ``{"image", "label"}`` or image paths.
         split: "training", "validation" or "test".
         holdout: share of training held back when there is no validation split, above 0 and at most 0.5.
+        fold: the fold that is tested, where the entries of ``training`` have the key "fold"; a split ``test`` of the
+            file is not used then. None: no cross-validation.
+        check_files: refuse files that do not exist.
 
     Returns:
         One dict per case; keys other than the paths (e.g. ``group``) are kept.
@@ -58,7 +68,7 @@ def load_datalist(dataset_dir: str | os.PathLike[str], split: str, holdout: floa
     Raises:
         FileNotFoundError: when the folder, its ``dataset.json`` or a listed file does not exist.
         ValueError: for an unknown split, a bad holdout, or a ``dataset.json`` that is unreadable, lacks the split,
-            lists no case in it or has an entry without an image.
+            lists no case in it, has an entry without an image, or has no such fold.
     """
     if split not in _SPLITS:
         raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}.")
@@ -67,11 +77,13 @@ def load_datalist(dataset_dir: str | os.PathLike[str], split: str, holdout: floa
     folder = Path(dataset_dir).absolute()
     path = folder / "dataset.json"
     content = _read_json(folder, path)
+    if fold is not None:
+        content = _select_fold(content, fold, path)
     if split != "test" and "validation" not in content:
         entries = _hold_back(_entries(content, "training", path), split, holdout, path)
     else:
         entries = _entries(content, split, path)
-    return [_with_absolute_paths(entry, folder, path) for entry in entries]
+    return [_with_absolute_paths(entry, folder, path, check_files) for entry in entries]
 
 
 def _read_json(folder: Path, path: Path) -> dict[str, Any]:
@@ -90,6 +102,8 @@ def _read_json(folder: Path, path: Path) -> dict[str, Any]:
 
 def _entries(content: dict[str, Any], split: str, path: Path) -> list[dict[str, Any]]:
     if split not in content:
+        if split == "test" and any(isinstance(e, dict) and "fold" in e for e in content.get("training") or ()):
+            raise ValueError(f"{path} has no key 'test', but folds: say which fold is tested.")
         raise ValueError(f"{path} has no key {split!r}; its keys are {', '.join(sorted(content))}.")
     listed = content[split]
     if not isinstance(listed, list) or not listed:
@@ -99,6 +113,17 @@ def _entries(content: dict[str, Any], split: str, path: Path) -> list[dict[str, 
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise ValueError(f"{path}: every entry of {split!r} needs an 'image' path, got {entry!r}.")
     return entries
+
+
+def _select_fold(content: dict[str, Any], fold: int, path: Path) -> dict[str, Any]:
+    """The content with the cases of one fold as test split and the others as training."""
+    entries = _entries(content, "training", path)
+    if any("fold" not in entry for entry in entries):
+        raise ValueError(f"{path} has training cases without a fold: make it with python -m c2f_monai prepare.")
+    if fold not in (known := sorted({entry["fold"] for entry in entries})):
+        raise ValueError(f"{path} has the folds {', '.join(map(str, known))}, got fold {fold!r}.")
+    parts = {tested: [e for e in entries if (e["fold"] == fold) == tested] for tested in (True, False)}
+    return {**content, "test": parts[True], "training": parts[False]}
 
 
 def _hold_back(entries: list[dict[str, Any]], split: str, holdout: float, path: Path) -> list[dict[str, Any]]:
@@ -111,12 +136,12 @@ def _hold_back(entries: list[dict[str, Any]], split: str, holdout: float, path: 
     return [entry for i, entry in enumerate(ordered) if (i in held) == (split == "validation")]
 
 
-def _with_absolute_paths(entry: dict[str, Any], folder: Path, path: Path) -> dict[str, Any]:
+def _with_absolute_paths(entry: dict[str, Any], folder: Path, path: Path, check_files: bool) -> dict[str, Any]:
     resolved = dict(entry)
     for key in _FILE_KEYS:
         if key in entry:
             file = folder / str(entry[key])
-            if not file.exists():
+            if check_files and not file.exists():
                 raise FileNotFoundError(f"{path} lists {entry[key]}, but {file} does not exist.")
             resolved[key] = os.path.normpath(file)
     return resolved

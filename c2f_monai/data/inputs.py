@@ -18,7 +18,7 @@ from monai.transforms import LoadImage
 from c2f_monai.data.datalist import load_datalist
 from c2f_monai.utils import IMAGE_SUFFIXES, case_name
 
-__all__ = ["READERS", "CaseDataset", "dicom_series", "list_inputs", "read_volume", "volume_shape"]
+__all__ = ["READERS", "CaseDataset", "dicom_series", "list_inputs", "read_volume", "volume_header", "volume_shape"]
 
 # MONAI tries the last one first: nibabel keeps affines that are not orthonormal, ITK reads all other formats.
 READERS = ("ITKReader", "NibabelReader")
@@ -70,7 +70,14 @@ def dicom_series(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def volume_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
-    """Voxels along the axes of a volume, from its header alone; a DICOM folder gives its number of files last.
+    """Voxels along the axes of a volume, from its header alone; see :func:`volume_header`."""
+    return volume_header(path)[0]
+
+
+def volume_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
+    """Voxels along the axes of a volume and its affine, (4, 4) to RAS mm, from its header alone.
+
+    A DICOM folder gives its number of files as the last length, and their mean distance as the step.
 
     Raises:
         FileNotFoundError: When there is no such file.
@@ -81,7 +88,7 @@ def volume_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
         raise FileNotFoundError(f"image {path} does not exist.")
     try:
         if os.path.isdir(path):
-            return _dicom_shape(path)
+            return _dicom_header(path)
         nifti = str(path).lower().endswith((".nii", ".nii.gz"))
         shape, scalar, affine = _nifti_header(path) if nifti else _itk_header(path)
     except Exception as error:  # readers raise whatever their library does
@@ -95,7 +102,7 @@ def volume_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
         raise ValueError(f"{path} has an empty axis, its shape is {shape}.")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise ValueError(f"{path} has an affine that cannot be inverted: {affine[:3, :3].tolist()}.")
-    return shape[:3]
+    return shape[:3], affine
 
 
 def read_volume(path: str | os.PathLike[str]) -> MetaTensor:
@@ -156,7 +163,7 @@ def _check_names(paths: Sequence[str]) -> None:
         seen[name] = path
 
 
-def _dicom_shape(folder: str | os.PathLike[str]) -> tuple[int, ...]:
+def _dicom_header(folder: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
     series = dicom_series(folder)
     if len(series) != 1:
         raise ValueError(f"a folder must hold one DICOM series, it holds {len(series)}.")
@@ -165,10 +172,13 @@ def _dicom_shape(folder: str | os.PathLike[str]) -> tuple[int, ...]:
     names.AddSeriesRestriction("0008|0021")
     names.SetDirectory(str(folder))
     files = names.GetFileNames(series[0])
-    shape, scalar, _ = _itk_header(files[0])
+    shape, scalar, affine = _itk_header(files[0])
     if not scalar:
         raise ValueError("it has several values in a voxel, but a CT has one.")
-    return (*shape[:2], len(files)) if len(files) > 1 else (*shape, 1)[:3]
+    if len(files) == 1:
+        return (*shape, 1)[:3], affine
+    affine[:3, 2] = (_itk_header(files[-1])[2][:3, 3] - affine[:3, 3]) / (len(files) - 1)
+    return (*shape[:2], len(files)), affine
 
 
 def _nifti_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], bool, np.ndarray]:
@@ -184,8 +194,11 @@ def _itk_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], bool, np
     io.SetFileName(str(path))
     io.ReadImageInformation()
     axes = range(io.GetNumberOfDimensions())
-    columns = [np.asarray(io.GetDirection(i), dtype=float) * io.GetSpacing(i) for i in axes]
-    affine = np.stack(columns, axis=1) if len(columns) >= 3 else np.eye(3)
+    affine = np.eye(4)
+    for i in list(axes)[:3] if len(axes) >= 3 else []:
+        affine[:3, i] = np.asarray(io.GetDirection(i), dtype=float)[:3] * io.GetSpacing(i)
+        affine[i, 3] = io.GetOrigin(i)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # ITK's world is LPS
     return tuple(int(io.GetDimensions(i)) for i in axes), io.GetNumberOfComponents() == 1, affine
 
 

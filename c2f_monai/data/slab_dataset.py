@@ -15,6 +15,7 @@ from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
 from ..utils import DEFAULT_WINDOW, View, check_window, extract_label_slabs, extract_slabs, scale_to_unit
+from .disk_cache import DiskVolume
 from .volume_cache import CachedVolume, load_volumes
 
 __all__ = ["SlabCollate", "SlabDataset", "draw_fallback_box", "draw_margins", "slice_threshold"]
@@ -76,9 +77,9 @@ class _ViewIndex:
     """Slices of one view: those to train on and those of slabs without target, as (case, slice) rows."""
 
     def __init__(
-        self, volumes: Sequence[CachedVolume], view: View, min_pixels: int | None, fraction: float | None
+        self, volumes: Sequence[CachedVolume | DiskVolume], view: View, min_pixels: int | None, fraction: float | None
     ) -> None:
-        counts = [v.label.amax(0).movedim(view.axis, 0).flatten(1).sum(1).numpy() for v in volumes]
+        counts = [volume.counts(view) for volume in volumes]
         threshold = slice_threshold(counts, min_pixels, fraction)
         self.positive = np.concatenate([self._rows(case, c >= threshold) for case, c in enumerate(counts)])
         if not len(self.positive):
@@ -101,8 +102,9 @@ class SlabDataset(Dataset):
     """
     Slabs of all views for one training step: item i of an epoch holds one slab of each view.
 
-    Every case is read once and kept in memory on the working grid, int16 HU and uint8 label (3 bytes a voxel: 60 cases
-    of 512x512x300 take 14 GB, the phantom at 2 mm less than 100 MB), so drawing a slab costs a copy of three slices.
+    Every case is read once and kept on the working grid, int16 HU and uint8 label, so drawing a slab costs a copy of
+    three slices: in memory (3 bytes a voxel: 60 cases of 512x512x300 take 14 GB, the phantom at 2 mm less than 100 MB)
+    or, with ``cache_dir``, on disk (9 bytes a voxel for three views), where the next run finds it.
     Each view passes through a permutation of its slices before a slice comes again. All draws of item i depend on
     (seed, epoch, i) and the view only: not on workers, processes, other views or what was drawn before.
 
@@ -125,8 +127,10 @@ class SlabDataset(Dataset):
         seed: of all draws.
         workers: threads that read the volumes.
         progress: show a bar while reading.
+        cache_dir: folder of the cache on disk, see :py:class:`c2f_monai.data.DiskCache`; None keeps all in memory.
 
     Raises:
+        OSError: when the disk has no room for the cache.
         ValueError: for no cases, cases whose label has another shape, labels without any foreground, no slice with
             enough target, or arguments out of range.
     """
@@ -150,6 +154,7 @@ class SlabDataset(Dataset):
         seed: int = 0,
         workers: int = 2,
         progress: bool = True,
+        cache_dir: str | None = None,
     ) -> None:
         for name, value in (
             ("negative_fraction", negative_fraction),
@@ -167,8 +172,8 @@ class SlabDataset(Dataset):
         self.augmentation = augmentation
         self.epoch = 1
         self.data = data
-        self.volumes = load_volumes(data, transform, workers, progress)
-        if not any(bool(v.label.any()) for v in self.volumes):
+        self.volumes = load_volumes(data, transform, workers, progress, cache_dir, self.views)
+        if not any(volume.counts(self.views[0]).any() for volume in self.volumes):
             raise ValueError(
                 f"no label of the {len(self.volumes)} training cases (first: {self.volumes[0].name}) has any "
                 "foreground: check label_value."
@@ -224,11 +229,14 @@ class SlabDataset(Dataset):
         return known[1]
 
     def _slab(
-        self, rng: np.random.Generator, volume: CachedVolume, view: View, center: int
+        self, rng: np.random.Generator, volume: CachedVolume | DiskVolume, view: View, center: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        centers = torch.tensor([center])
-        hu = extract_slabs(volume.image.movedim(view.axis, 0), centers, self.depth)[0]
-        label = extract_label_slabs(volume.label.movedim(view.axis + 1, 1), centers, self.depth)[0].float()
+        # Only the slab's own slices are read; at the ends of the volume they are fewer, and the edge is repeated.
+        start = max(center - self.depth // 2, 0)
+        image, label = volume.slices(view, start, min(center + self.depth // 2 + 1, volume.shape[view.axis]))
+        centers = torch.tensor([center - start])
+        hu = extract_slabs(image, centers, self.depth)[0]
+        label = extract_label_slabs(label, centers, self.depth)[0].float()
         slab = {"image": scale_to_unit(hu, self.window), "label": label}
         if self.augmentation is not None:
             if isinstance(self.augmentation, Compose):

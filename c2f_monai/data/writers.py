@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Writing of masks: whole files or none, on the grid of the image."""
+"""Writing of volumes and masks: whole files or none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,23 @@ from monai.utils import convert_to_numpy
 
 from c2f_monai.utils import case_name, written_whole
 
-__all__ = ["AtomicNiftiWriter", "name_after_case"]
+__all__ = ["AtomicNiftiWriter", "name_after_case", "write_nifti"]
+
+
+def write_nifti(path: PathLike, volume: np.ndarray, affine: np.ndarray) -> None:
+    """Write a NIfTI file whole or not at all; the same volume gives the same bytes, also compressed.
+
+    Args:
+        path: ends in .nii or .nii.gz.
+        volume: (H, W, D), written in its own type.
+        affine: (4, 4) from voxels to RAS mm.
+    """
+    image = nib.Nifti1Image(volume, affine)
+    image.header.set_xyzt_units("mm")
+    for code in ("set_qform", "set_sform"):
+        getattr(image, code)(affine, code=1)
+    with written_whole(path) as part:
+        nib.save(image, part)
 
 
 def name_after_case(meta: Mapping[str, Any] | None, saver: Transform) -> dict[str, Any]:
@@ -64,9 +80,4 @@ class AtomicNiftiWriter(NibabelWriter):
 
     def write(self, filename: PathLike, verbose: bool = False, **kwargs: Any) -> None:
         """Write ``filename``, a path that ends in .nii or .nii.gz."""
-        image = nib.Nifti1Image(np.asarray(self.data_obj, dtype=self.output_dtype), self.affine)
-        image.header.set_xyzt_units("mm")
-        for code in ("set_qform", "set_sform"):
-            getattr(image, code)(self.affine, code=1)
-        with written_whole(filename) as part:
-            nib.save(image, part)
+        write_nifti(filename, np.asarray(self.data_obj, dtype=self.output_dtype), self.affine)

@@ -20,7 +20,7 @@ from .errors import name_root_cause, root_cause
 from .files import written_whole
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
 from .memory import keep_freed_memory
-from .naming import IMAGE_SUFFIXES, case_name
+from .naming import IMAGE_SUFFIXES, case_name, some_names
 from .overlap import dice_coefficient
 from .precision import check_amp_dtype
 from .slabs import add_crops, add_slabs, check_depth, extract_label_slabs, extract_slabs, slab_indices, window_count
@@ -59,6 +59,7 @@ __all__ = [
     "scale_to_unit",
     "slab_indices",
     "unwrap",
+    "some_names",
     "window_count",
     "written_whole",
 ]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{os.getpid()}.{target.name}")
+    # The process's number is its own on one machine only: machines may share the folder.
+    part = target.with_name(f".{platform.node()}-{os.getpid()}.{target.name}")
     try:
         yield part
         os.replace(part, target)

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
-__all__ = ["IMAGE_SUFFIXES", "case_name"]
+__all__ = ["IMAGE_SUFFIXES", "case_name", "some_names"]
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
@@ -22,3 +23,8 @@ def case_name(path: str | PurePath) -> str:
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)]
     return name
+
+
+def some_names(names: Sequence[str], shown: int = 3) -> str:
+    """The first names of a list in one line, and how many follow."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

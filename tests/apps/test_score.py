@@ -114,3 +114,16 @@ def test_missing_or_empty_folders_are_named(folders, tmp_path, pred, label, mess
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=message):
         _run("--pred", tmp_path / pred, "--label", tmp_path / label, "--output", tmp_path / "scores.csv")
+
+
+def test_a_fold_is_scored(tmp_path):
+    items = []
+    for fold, case in enumerate(("a", "b")):
+        label = _save(tmp_path / "data" / f"{case}_label.nii.gz", 4)
+        image = _save(tmp_path / "data" / f"{case}.nii.gz", 0)
+        items.append({"image": image.name, "label": label.name, "fold": fold})
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps({"training": items}))
+    _save(tmp_path / "pred" / "b.nii.gz", 4)
+    options = ("--pred", tmp_path / "pred", "--label", tmp_path / "data" / "dataset.json", "--fold", 1)
+    _run(*options, "--output", tmp_path / "scores.csv")
+    assert list(_rows(tmp_path / "scores.csv")) == ["b"]

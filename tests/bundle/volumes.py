@@ -40,8 +40,13 @@ def itk_image(volume: np.ndarray, affine: np.ndarray) -> Any:
     return image
 
 
-def write_dicom_series(folder: Path, volume: np.ndarray, affine: np.ndarray, series: str = "1.2.3.4") -> Path:
-    """Write a CT series, one file for each slice along the last axis."""
+def write_dicom_series(
+    folder: Path, volume: np.ndarray, affine: np.ndarray, series: str = "1.2.3.4", rescale: tuple[int, int] = (1, 0)
+) -> Path:
+    """Write a CT series, one file for each slice along the last axis.
+
+    Files store (HU - intercept) / slope, with ``rescale`` the slope and intercept.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -62,8 +67,8 @@ def write_dicom_series(folder: Path, volume: np.ndarray, affine: np.ndarray, ser
             "0020|0032": "\\".join(f"{value:.8g}" for value in position),
             "0020|0037": "\\".join(f"{value:.8g}" for value in rows.T.ravel()),
             "0020|0052": "1.2.3.9",
-            "0028|1052": "0",
-            "0028|1053": "1",
+            "0028|1052": str(rescale[1]),
+            "0028|1053": str(rescale[0]),
         }
         dictionary = itk.MetaDataDictionary()
         for key, value in tags.items():

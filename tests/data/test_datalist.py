@@ -118,3 +118,39 @@ def test_only_the_default_folder_is_generated(tmp_path: Path, monkeypatch: pytes
     assert made == []
     assert resolve_dataset(f"{tmp_path}/data/./phantom-v1", default) == str(default)
     assert made == [default]
+
+
+def folded(count: int, folds: int) -> list[dict[str, Any]]:
+    return [{**pair, "fold": n % folds} for n, pair in enumerate(pairs(count))]
+
+
+def names(cases: list[dict[str, Any]]) -> list[int]:
+    return [int(Path(case["image"]).stem[1:]) for case in cases]
+
+
+def test_a_fold_is_tested_by_the_others(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path, {"training": folded(12, 4), "test": ["other.nii"]})
+    assert names(load_datalist(folder, "test", fold=1)) == [1, 5, 9]
+    assert names(load_datalist(folder, "validation", fold=1)) == [6]  # of 0 2 3 4 6 7 8 10 11 the middle
+    assert names(load_datalist(folder, "training", fold=1)) == [0, 2, 3, 4, 7, 8, 10, 11]
+    assert [Path(case["image"]).name for case in load_datalist(folder, "test")] == ["other.nii"]
+
+
+def test_a_given_validation_split_stays_with_folds(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path, {"training": folded(8, 4), "validation": pairs(1, 20)})
+    assert names(load_datalist(folder, "training", fold=0)) == [1, 2, 3, 5, 6, 7]
+    assert names(load_datalist(folder, "validation", fold=0)) == [20]
+
+
+@pytest.mark.parametrize(
+    ("entries", "fold", "message"),
+    [
+        (folded(4, 2), 2, "has the folds 0, 1, got fold 2"),
+        (pairs(4), 0, "training cases without a fold: make it with python -m c2f_monai prepare"),
+        (folded(4, 2), None, "has no key 'test', but folds: say which fold is tested"),
+    ],
+)
+def test_bad_folds_are_named(tmp_path: Path, entries: list[dict[str, Any]], fold: int | None, message: str) -> None:
+    folder = make_dataset(tmp_path, {"training": entries})
+    with pytest.raises(ValueError, match=message):
+        load_datalist(folder, "test", fold=fold)

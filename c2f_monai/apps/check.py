@@ -1,0 +1,199 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``check``: what a training run will read, need and take, before anything starts.
+
+Headers only, unless --voxels (the labels) or --measure (a few iterations on the first case) ask for more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shutil
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from c2f_monai.apps.training_config import IterationClock, read_training_config, strip_to_iterations
+from c2f_monai.data.datalist import load_datalist
+from c2f_monai.data.survey import CaseHeader, count_labels, read_headers
+from c2f_monai.utils import some_names
+
+__all__ = ["Settings", "add_parser", "header_lines", "label_lines", "room_lines", "time_line"]
+
+_WARMUP = 0.2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the configuration says about data and time."""
+
+    fold: int | None
+    holdout: float
+    pixdim: Sequence[float] | None
+    label_value: Sequence[int]
+    views: Sequence[str]
+    cache_dir: str | None
+    epochs: int
+    items_per_epoch: int | None
+    batch_size: int
+
+    @classmethod
+    def of(cls, parser: ConfigParser) -> Settings:
+        """Settings of a training configuration."""
+        found = {name: parser.get_parsed_content(name) for name in cls.__dataclass_fields__}
+        value = found["label_value"]
+        return cls(**{**found, "label_value": [value] if isinstance(value, int) else list(value)})
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser("check", help="check a data set before training on it", description=__doc__)
+    parser.add_argument("--dataset_dir", required=True, type=Path, help="folder with a dataset.json")
+    parser.add_argument(
+        "--config_file",
+        nargs="+",
+        default=["bundle/configs/train.json"],
+        help="training configuration and overlays (default: bundle/configs/train.json)",
+    )
+    parser.add_argument("--bundle_root", default="bundle", help="default: bundle")
+    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override, such as fold=0")
+    parser.add_argument("--voxels", action="store_true", help="read the labels: values and foreground fractions")
+    time = parser.add_mutually_exclusive_group()
+    time.add_argument("--seconds-per-iteration", type=float, help="of this network on the machine that will train")
+    time.add_argument("--measure", type=float, metavar="SECONDS", help="train so long on the first case to measure it")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the report.
+
+    Raises:
+        ValueError: When training would stop at a case. The report is printed before.
+    """
+    parser = read_training_config(args.config_file, args.bundle_root, str(args.dataset_dir), args.option)
+    settings = Settings.of(parser)
+    splits = _splits(args.dataset_dir, settings)
+    headers = {split: read_headers(cases) for split, cases in splits.items()}
+    print("\n".join(header_lines(headers, settings.pixdim)))
+    usable = {split: [h for h in found if h.shape] for split, found in headers.items()}
+    if args.voxels:
+        labelled = [
+            c for split in ("training", "validation") for c in splits[split] if os.path.exists(c.get("label", ""))
+        ]
+        print("\n".join(label_lines(count_labels(labelled), settings.label_value)))
+    else:
+        print("label values and foreground: not read (--voxels reads the labels)")
+    print("\n".join(room_lines(usable, settings)))
+    # A case that training stops at; the test split may be without labels.
+    bad = [h.name for split in ("training", "validation") for h in headers[split] if h.problem]
+    seconds = args.seconds_per_iteration
+    if args.measure and not bad:
+        seconds = _measure(parser, splits["training"][:1], args.measure)
+    print(time_line(settings, seconds, "measured" if args.measure else "given"))
+    if bad:
+        raise ValueError(f"training would stop at {len(bad)} cases: {some_names(bad)}.")
+
+
+def header_lines(headers: Mapping[str, Sequence[CaseHeader]], pixdim: Sequence[float] | None) -> list[str]:
+    """Cases, sizes, spacings, orientations and problems, as lines of text."""
+    cases = [header for found in headers.values() for header in found if header.shape]
+    lines = ["cases: " + ", ".join(f"{split} {len(found)}" for split, found in headers.items())]
+    if cases:
+        lines.append(f"voxels R, A, S:       {_ranges([case.shape for case in cases], 'd')}")
+        lines.append(f"spacing R, A, S [mm]: {_ranges([case.spacing for case in cases], '.3g')}")
+        if pixdim is not None:
+            lines.append(f"working grid:         {_ranges([case.grid(pixdim) for case in cases], 'd')} at {pixdim} mm")
+        codes = Counter(case.orientation for case in cases).most_common()
+        lines.append("orientations: " + ", ".join(f"{code} {count}" for code, count in codes))
+    problems = [(split, header) for split, found in headers.items() for header in found if header.problem]
+    unlabelled = sum(header.problem == "it has no label" for _, header in problems)
+    lines.append(f"without a label: {unlabelled}; other problems: {len(problems) - unlabelled}")
+    return lines + [f"  {split} {header.name}: {header.problem}" for split, header in problems]
+
+
+def label_lines(counts: Sequence[Mapping[int, int]], label_value: Sequence[int]) -> list[str]:
+    """Label values, the target's share of the volume, and cases without any target, as lines of text."""
+    present = Counter(value for count in counts for value in count)
+    lines = ["label values: " + ", ".join(f"{value} in {present[value]} cases" for value in sorted(present))]
+    shares = [sum(count.get(value, 0) for value in label_value) / sum(count.values()) for count in counts]
+    if shares:
+        low, middle, high = (100 * share for share in (min(shares), statistics.median(shares), max(shares)))
+        lines.append(
+            f"target {list(label_value)}: {low:.3g} / {middle:.3g} / {high:.3g} % of the volume (least / median / "
+            f"most), none in {sum(share == 0 for share in shares)} cases"
+        )
+    return lines
+
+
+def room_lines(headers: Mapping[str, Sequence[CaseHeader]], settings: Settings) -> list[str]:
+    """Memory or disk that the training volumes need, and what is free, as lines of text."""
+    voxels = [math.prod(header.grid(settings.pixdim)) for header in headers["training"]]
+    total, largest = sum(voxels), max(voxels, default=0)
+    on_disk = 3 * len(settings.views) * total
+    memory = 3 * total if settings.cache_dir is None else 0
+    lines = [f"training volumes: {3 * total / 1e9:.3g} GB of memory, or {on_disk / 1e9:.3g} GB of disk with cache_dir"]
+    if settings.cache_dir is not None:
+        place = Path(settings.cache_dir).absolute()
+        existing = next(folder for folder in (place, *place.parents) if folder.exists())
+        free = shutil.disk_usage(existing).free
+        lines.append(f"cache_dir {place}: {free / 1e9:.3g} GB free" + (", not enough" if free < on_disk else ""))
+    # Two threads read, each with image and label in float32 before and after resampling.
+    reading = 2 * 4 * 4 * largest
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    known = f" of {physical / 1e9:.3g} GB" + (", not enough" if memory + reading > physical else "") if physical else ""
+    lines.append(f"memory for them while reading: about {(memory + reading) / 1e9:.3g} GB{known}; the network is extra")
+    return lines
+
+
+def time_line(settings: Settings, seconds: float | None, source: str) -> str:
+    """Training time to expect, as a line of text.
+
+    Args:
+        settings: of the run.
+        seconds: of an iteration; None where not known.
+        source: where ``seconds`` comes from.
+    """
+    if settings.items_per_epoch is None:
+        return "training time: not known, items_per_epoch is null (one pass over the slices with target)"
+    # The trainer's loader keeps the last, smaller batch.
+    iterations = settings.epochs * math.ceil(settings.items_per_epoch / settings.batch_size)
+    start = f"training: {settings.epochs} epochs, {iterations} iterations of {settings.batch_size} slabs of each view"
+    if seconds is None:
+        return f"{start}; time: give --seconds-per-iteration, or --measure 30"
+    return f"{start}; {iterations * seconds / 3600:.3g} hours at {seconds:.3g} s ({source}), without validation"
+
+
+def _splits(folder: Path, settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    """Cases of each split, also of files that do not exist; no test split is no error."""
+    options: dict[str, Any] = {"holdout": settings.holdout, "fold": settings.fold, "check_files": False}
+    found = {split: load_datalist(folder, split, **options) for split in ("training", "validation")}
+    try:
+        found["test"] = load_datalist(folder, "test", **options)
+    except ValueError:
+        found["test"] = []
+    return found
+
+
+def _ranges(values: Sequence[Sequence[float]], form: str) -> str:
+    """Least and most along each axis."""
+    axes = zip(*values, strict=True)
+    return ", ".join(f"{min(axis):{form}}..{max(axis):{form}}" for axis in map(list, axes))
+
+
+def _measure(parser: ConfigParser, cases: list[dict[str, Any]], seconds: float) -> float:
+    """Mean seconds of an iteration of the first stage, from training on some cases; nothing is written."""
+    strip_to_iterations(parser)
+    parser["train#dataset#data"] = cases
+    parser["cache_dir"] = None
+    trainer = parser.get_parsed_content("train#trainer")
+    clock = IterationClock(seconds, warmup=seconds * _WARMUP)
+    clock.attach(trainer)
+    trainer.run()
+    return statistics.fmean(clock.laps)

@@ -1,0 +1,96 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``prepare``: from a public data set, or from folders of one's own, to a ``dataset.json`` with folds."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from c2f_monai.data.decathlon import describe_dataset, find_task, list_decathlon, write_description
+from c2f_monai.data.nih import NihReport, prepare_nih
+from c2f_monai.data.plain_folders import LAYOUTS, find_folder_cases, list_folder_cases, parse_names
+from c2f_monai.utils import some_names
+
+__all__ = ["add_parser", "nih_lines"]
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add ``prepare`` with its data sets."""
+    parser = subparsers.add_parser("prepare", help="make a dataset.json from NIH, MSD or plain folders")
+    kinds = parser.add_subparsers(required=True, metavar="dataset")
+    nih = kinds.add_parser("nih", help="NIH Pancreas-CT as downloaded: DICOM to NIfTI in HU")
+    nih.add_argument("--input", type=Path, required=True, help="download: PANCREAS_0001 and so on, and labels")
+    nih.set_defaults(run=_nih)
+    msd = kinds.add_parser("msd", help="a task of the Medical Segmentation Decathlon; its files stay where they are")
+    msd.add_argument("--input", type=Path, required=True, help="the task's folder, or the folder of the tasks")
+    msd.add_argument("--task", help="number or name of the task, such as 7, where --input holds several")
+    msd.set_defaults(run=_msd)
+    folders = kinds.add_parser("folders", help="a folder of images and a folder of labels")
+    folders.add_argument("--images", type=Path, required=True, help="folder of images")
+    folders.add_argument("--labels", type=Path, required=True, help="folder of label maps, or of a mask for each organ")
+    folders.add_argument(
+        "--names", nargs="+", required=True, metavar="NAME[=VALUE]", help="organs; their values count from 1 otherwise"
+    )
+    folders.add_argument("--layout", choices=list(LAYOUTS), help="how files are called (default: the one that fits)")
+    folders.add_argument("--image-pattern", help="instead: path of an image, such as img{case}")
+    folders.add_argument("--label-pattern", help="path of a label, such as {case} or {case}/{name}")
+    folders.add_argument("--dataset-name", help="name of the data set (default: the output folder's)")
+    folders.set_defaults(run=_folders)
+    for kind in (nih, msd, folders):
+        kind.add_argument("--output", type=Path, required=True, help="folder to write dataset.json to")
+        kind.add_argument("--folds", type=int, default=4, help="folds of the cross-validation (default: 4)")
+        kind.add_argument("--fold-seed", type=int, help="shuffle the cases (default: folds in the order of the cases)")
+
+
+def nih_lines(report: NihReport) -> list[str]:
+    """What ``prepare nih`` did, as lines of text."""
+    lines = [f"{len(report.written)} cases written, {len(report.kept)} kept, {len(report.skipped)} skipped"]
+    changes = Counter((record["change"], record["evidence"]) for record in report.written.values())
+    for (change, evidence), count in changes.most_common():
+        lines.append(f"{count} labels: difference from their header {change}, decided by the {evidence}")
+    if len(changes) > 1:
+        lines.append("The labels' orientations differ from case to case: look at the cases/ records.")
+    lines += [f"skipped {name}: {reason}" for name, reason in report.skipped.items()]
+    return [*lines, str(report.dataset)]
+
+
+def _nih(args: argparse.Namespace) -> None:
+    print("\n".join(nih_lines(prepare_nih(args.input, args.output, args.folds, args.fold_seed))))
+
+
+def _msd(args: argparse.Namespace) -> None:
+    task = find_task(args.input, args.task)
+    if args.output.absolute() == task:
+        raise ValueError(f"--output must be another folder than the task's own {task}: its dataset.json stays.")
+    content = list_decathlon(task, args.folds, args.fold_seed)
+    if content["modality"]["0"] != "CT":
+        print(f"The images are {content['modality']['0']}, not CT: the window of the configuration is in HU.")
+    _write(args.output, content)
+
+
+def _folders(args: argparse.Namespace) -> None:
+    names = parse_names(args.names)
+    layout = args.layout
+    if args.image_pattern or args.label_pattern:
+        if layout or not (args.image_pattern and args.label_pattern):
+            raise ValueError("give --image-pattern and --label-pattern together, or --layout.")
+        layout = (args.image_pattern, args.label_pattern)
+    cases = find_folder_cases(args.images, args.labels, list(names.values()), layout)
+    entries, overlap = list_folder_cases(cases, names, args.output)
+    for kind, left in (("images without a label", cases.unlabelled), ("labels without an image", cases.strangers)):
+        if left:
+            print(f"{len(left)} {kind} left out: {some_names(left)}")
+    if overlap:
+        print(f"{overlap} voxels lie in several masks; they belong to the organ that is named last")
+    name = args.dataset_name or args.output.absolute().name
+    _write(args.output, describe_dataset(name, names, entries, folds=args.folds, seed=args.fold_seed))
+
+
+def _write(output: Path, content: dict) -> None:
+    path = write_description(output, content)
+    sizes = Counter(case.get("fold") for case in content["training"])
+    folds = ", ".join(str(sizes[fold]) for fold in sorted(f for f in sizes if f is not None))
+    print(f"{content['numTraining']} labelled cases (folds: {folds or 'none'}), {content['numTest']} without a label")
+    print(path)

@@ -1,0 +1,228 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""NIH Pancreas-CT: from the download of The Cancer Imaging Archive to NIfTI files in HU and a ``dataset.json``.
+
+The download holds ``PANCREAS_0001/<study>/<series>/*.dcm`` for each case and, apart, ``label0001.nii.gz``. Numbers are
+not contiguous: cases were withdrawn from the collection. The labels' headers cannot be trusted: their orientation is
+decided from the voxels, see :mod:`c2f_monai.data.label_orientation`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from tqdm import tqdm
+
+from c2f_monai.data.decathlon import describe_dataset, write_description
+from c2f_monai.data.dicom import read_series, series_files
+from c2f_monai.data.label_orientation import place_label
+from c2f_monai.data.writers import write_nifti
+from c2f_monai.utils import written_whole
+
+__all__ = ["NihCase", "NihReport", "find_nih_cases", "prepare_nih"]
+
+_CASE = re.compile(r"PANCREAS_(\d+)", re.IGNORECASE)
+_LABEL = re.compile(r"label(\d+)\.nii(\.gz)?", re.IGNORECASE)
+_RECORD_VERSION = 1
+
+
+@dataclass(frozen=True)
+class NihCase:
+    """What the download holds of one case.
+
+    Attributes:
+        number: of the case in the collection.
+        folders: folders with files of slices; a usable case has one.
+        labels: label files; a usable case has one.
+    """
+
+    number: int
+    folders: tuple[Path, ...] = ()
+    labels: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the case's files."""
+        return f"pancreas_{self.number:04d}"
+
+    def parts(self) -> tuple[Path, Path]:
+        """The folder of the series and the label.
+
+        Raises:
+            ValueError: when there is not one of each.
+        """
+        for kind, found in (("image series", self.folders), ("label", self.labels)):
+            if not found:
+                raise ValueError(f"there is no {kind}.")
+            if len(found) > 1:
+                raise ValueError(f"there are {len(found)} {kind} folders or files: {', '.join(map(str, found))}.")
+        return self.folders[0], self.labels[0]
+
+
+@dataclass
+class NihReport:
+    """What was done: records of the cases written now, names of those kept from an earlier run, reasons for the rest.
+
+    Attributes:
+        dataset: path of ``dataset.json``.
+        written: record of each case by its name.
+        kept: names of cases that an earlier run wrote from the same files.
+        skipped: reason by name.
+    """
+
+    dataset: Path
+    written: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def find_nih_cases(folder: str | os.PathLike[str]) -> list[NihCase]:
+    """Cases of the download in the order of their numbers; nothing is read.
+
+    Raises:
+        FileNotFoundError: when there is no such folder, or it holds no ``PANCREAS_...`` folder or no label.
+    """
+    place = Path(folder).absolute()
+    if not place.is_dir():
+        raise FileNotFoundError(f"there is no folder {place}.")
+    series: dict[int, list[Path]] = {}
+    labels: dict[int, list[Path]] = {}
+    for root, subfolders, files in os.walk(place):
+        subfolders.sort()
+        at = Path(root)
+        case = next((m for part in at.relative_to(place.parent).parts if (m := _CASE.fullmatch(part))), None)
+        if case:
+            known = series.setdefault(int(case[1]), [])
+            known += [at] if series_files(at) else []
+        for name in sorted(files):
+            if match := _LABEL.fullmatch(name):
+                labels.setdefault(int(match[1]), []).append(at / name)
+    for kind, found in (("PANCREAS_0001 folders", series), ("labels such as label0001.nii.gz", labels)):
+        if not found:
+            raise FileNotFoundError(f"{place} holds no {kind}: give the folder of the whole download.")
+    numbers = sorted(series.keys() | labels.keys())
+    return [NihCase(n, tuple(series.get(n, ())), tuple(labels.get(n, ()))) for n in numbers]
+
+
+def prepare_nih(
+    source: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    folds: int = 4,
+    seed: int | None = None,
+    progress: bool = True,
+) -> NihReport:
+    """Convert the download; a run that was killed continues, and two runs give the same files.
+
+    Writes ``imagesTr/`` (int16 HU) and ``labelsTr/`` (uint8) on the grid of the series, ``cases/`` with a record of
+    each case (how its label lies on the image and how clearly), and ``dataset.json``, whose folds are counted over
+    the cases that could be used and which lists the others with the reason.
+
+    Args:
+        source: folder of the download, images and labels in it.
+        output: folder to write to.
+        folds: number of folds. Defaults to 4.
+        seed: see :func:`c2f_monai.data.folds.assign_folds`; None counts in the order of the cases.
+        progress: show a bar.
+
+    Raises:
+        FileNotFoundError: see :func:`find_nih_cases`.
+        ValueError: when no case can be used.
+        OSError: when a file cannot be written.
+    """
+    place, target = Path(source).absolute(), Path(output).absolute()
+    cases = find_nih_cases(place)
+    report = NihReport(target / "dataset.json")
+    for case in _bar(cases, progress):
+        try:
+            folder, label = case.parts()
+            stamp = _stamp(place, folder, label)
+            if _is_written(target, case.name, stamp):
+                report.kept.append(case.name)
+                continue
+            volume, mask, found = _read_case(folder, label)
+        except ValueError as error:
+            report.skipped[case.name] = str(error).replace(f"{place}{os.sep}", "")
+            continue
+        report.written[case.name] = record = {"version": _RECORD_VERSION, "source": stamp, **found}
+        files = _files(case.name)
+        write_nifti(target / files["image"], volume.hu, volume.affine)
+        write_nifti(target / files["label"], mask, volume.affine)
+        with written_whole(_record(target, case.name)) as part:  # last: it says that the case is whole
+            part.write_text(json.dumps(record, indent=1) + "\n")
+    usable = sorted([*report.written, *report.kept])
+    if not usable:
+        raise ValueError("no case can be used: " + "; ".join(f"{k}: {v}" for k, v in report.skipped.items()))
+    further = {
+        "description": "NIH Pancreas-CT of The Cancer Imaging Archive, converted to NIfTI in HU.",
+        "skipped": [{"case": name, "reason": reason} for name, reason in report.skipped.items()],
+    }
+    training = [_files(name) for name in usable]
+    content = describe_dataset("NIH Pancreas-CT", {1: "pancreas"}, training, folds=folds, seed=seed, further=further)
+    write_description(target, content)
+    return report
+
+
+def _read_case(folder: Path, label: Path) -> tuple[Any, np.ndarray, dict[str, Any]]:
+    """Volume, mask on the volume's grid, and what was found; a ValueError says why the case cannot be used."""
+    volume = read_series(folder)
+    try:
+        stored: Any = nib.load(label)
+        mask = np.asarray(stored.dataobj) > 0
+    except Exception as error:  # nibabel and zlib raise many kinds for a damaged file
+        raise ValueError(f"{label} cannot be read: {error}") from error
+    try:
+        placement = place_label(mask.reshape(mask.shape[:3]), stored.affine, volume.hu, volume.affine)
+    except ValueError as error:
+        raise ValueError(f"{label}: {error}") from error
+    placed = nib.orientations.apply_orientation(mask.reshape(mask.shape[:3]), placement.orientation)
+    found = asdict(placement)
+    found["orientation"] = placement.orientation.astype(int).tolist()
+    found |= {
+        "shape": list(volume.hu.shape),
+        "spacing": [round(float(length), 6) for length in nib.affines.voxel_sizes(volume.affine)],
+        "foreground": int(mask.sum()),
+    }
+    return volume, np.ascontiguousarray(placed).astype(np.uint8), found
+
+
+def _files(name: str) -> dict[str, str]:
+    return {"image": f"imagesTr/{name}.nii.gz", "label": f"labelsTr/{name}.nii.gz"}
+
+
+def _record(target: Path, name: str) -> Path:
+    return target / "cases" / f"{name}.json"
+
+
+def _stamp(place: Path, folder: Path, label: Path) -> dict[str, Any]:
+    """What a case was made from; no dates, so that two runs write the same."""
+    files = series_files(folder)
+    return {
+        "series": folder.relative_to(place).as_posix(),
+        "files": len(files),
+        "bytes": sum(path.stat().st_size for path in files),
+        "label": label.relative_to(place).as_posix(),
+        "label_bytes": label.stat().st_size,
+    }
+
+
+def _is_written(target: Path, name: str, stamp: dict[str, Any]) -> bool:
+    """Whether an earlier run wrote this case, whole and from the same files."""
+    if not all((target / path).is_file() for path in _files(name).values()):
+        return False
+    try:
+        record = json.loads(_record(target, name).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    return (record.get("version"), record.get("source")) == (_RECORD_VERSION, stamp)
+
+
+def _bar(cases: Iterable[NihCase], progress: bool) -> Iterable[NihCase]:
+    return tqdm(cases, desc="Pancreas-CT", unit="case", disable=not progress)

@@ -1,0 +1,221 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of images and a folder of labels, as in BTCV, AMOS, nnU-Net or TotalSegmentator, as a ``dataset.json``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from tqdm import tqdm
+
+from c2f_monai.data.inputs import volume_shape
+from c2f_monai.data.writers import write_nifti
+from c2f_monai.utils import IMAGE_SUFFIXES, case_name, written_whole
+
+__all__ = ["LAYOUTS", "FolderCases", "find_folder_cases", "join_masks", "list_folder_cases", "parse_names"]
+
+#: Known layouts as (image, label): paths below the two folders without the suffix of an image. ``{case}`` is the name
+#: of the case, ``{name}`` that of the organ where each organ has a file of its own.
+LAYOUTS: dict[str, tuple[str, str]] = {
+    "amos": ("{case}", "{case}"),
+    "btcv": ("img{case}", "label{case}"),
+    "nnunet": ("{case}_0000", "{case}"),
+    "totalsegmentator": ("{case}/ct", "{case}/segmentations/{name}"),
+    "masks": ("{case}", "{case}/{name}"),
+}
+
+
+@dataclass(frozen=True)
+class FolderCases:
+    """Cases that were found.
+
+    Attributes:
+        images: image by case.
+        labels: for each case its label map, or its masks by organ. Only cases with an image.
+        unlabelled: cases whose image has no label, or not a mask of every organ.
+        strangers: labels that have no image.
+    """
+
+    images: dict[str, Path]
+    labels: dict[str, Path | dict[str, Path]]
+    unlabelled: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+
+
+def parse_names(texts: Sequence[str]) -> dict[int, str]:
+    """Label values and names from texts such as ``pancreas`` or ``pancreas=10``; without a value they count from 1.
+
+    Raises:
+        ValueError: for an empty name, a value that is no number from 1 to 255, or one that comes twice.
+    """
+    names: dict[int, str] = {}
+    for place, text in enumerate(texts, 1):
+        name, given, value = text.partition("=")
+        if not name or (given and not (value.isdigit() and 1 <= int(value) <= 255)):
+            raise ValueError(f"label names must look like pancreas or pancreas=10 (1 to 255), got {text!r}.")
+        number = int(value) if given else place
+        if number in names or name in names.values():
+            raise ValueError(f"the label {text!r} is given twice, or its value {number} is that of another.")
+        names[number] = name
+    return names
+
+
+def find_folder_cases(
+    images: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    names: Sequence[str],
+    layout: str | tuple[str, str] | None = None,
+) -> FolderCases:
+    """Find images and labels that belong together; nothing is read.
+
+    Args:
+        images: folder of images.
+        labels: folder of label maps or of one mask for each organ; may be the same.
+        names: organs, needed where each has a file of its own.
+        layout: a key of :data:`LAYOUTS`, or two patterns like its values. None takes the one that finds most cases.
+
+    Raises:
+        FileNotFoundError: when a folder does not exist.
+        ValueError: for an unknown layout or bad patterns, when no image has a label, or when two files belong to the
+            same case.
+    """
+    for folder in (images, labels):
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(f"there is no folder {folder}.")
+    if isinstance(layout, str) and layout not in LAYOUTS:
+        raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
+    patterns = [LAYOUTS[layout]] if isinstance(layout, str) else list(LAYOUTS.values()) if layout is None else [layout]
+    image_files, label_files = (_volumes(Path(folder).absolute()) for folder in (images, labels))
+    found = [_pair(image_files, label_files, *pattern, names) for pattern in patterns]
+    best = max(found, key=lambda cases: len(cases.labels))
+    if not best.labels:
+        raise ValueError(
+            f"no image in {images} has a label in {labels} (layouts: "
+            + "; ".join(f"{image} and {label}" for image, label in patterns)
+            + "): say how the files are called with --image-pattern and --label-pattern."
+        )
+    return best
+
+
+def join_masks(masks: Mapping[str, Path], names: Mapping[int, str], path: Path) -> int:
+    """Write one label map from a mask file for each organ, on their common grid.
+
+    Where masks overlap the organ that is named later wins, so that a neoplasm named after its organ stays visible.
+
+    Args:
+        masks: mask file by organ; voxels above 0.5 belong to it.
+        names: organ by label value, in the order of priority.
+        path: label map to write.
+
+    Returns:
+        Voxels that several masks claimed.
+
+    Raises:
+        ValueError: when masks lie on different grids.
+    """
+    joined = affine = first = None
+    overlap = 0
+    for value, name in names.items():
+        stored: Any = nib.load(masks[name])
+        if joined is None or affine is None:
+            joined, affine, first = np.zeros(stored.shape[:3], np.uint8), stored.affine, masks[name]
+        if stored.shape[:3] != joined.shape or np.abs(stored.affine - affine).max() > 0.1:
+            raise ValueError(f"{masks[name]} and {first} lie on different grids.")
+        mask = np.asarray(stored.dataobj).reshape(joined.shape) > 0.5
+        overlap += int(np.count_nonzero(joined[mask]))
+        joined[mask] = value
+    if joined is None or affine is None:
+        raise ValueError("no label names were given: each organ has a mask of its own.")
+    write_nifti(path, joined, affine)
+    return overlap
+
+
+def list_folder_cases(
+    cases: FolderCases, names: Mapping[int, str], output: str | os.PathLike[str], progress: bool = True
+) -> tuple[list[dict[str, str]], int]:
+    """Entries of a ``dataset.json``; masks of single organs are joined into ``labels/`` of the output folder.
+
+    Results are named after the image's file. Where all images are called the same (``ct.nii.gz``), ``images/`` of the
+    output folder gets links to them, named after the cases.
+
+    Returns:
+        entries in the order of the cases' names, numbers in them by value, and voxels that several masks claimed.
+
+    Raises:
+        ValueError: when an image cannot be read, or image and label differ in shape.
+    """
+    entries, overlap = [], 0
+    target = Path(output).absolute()
+    same = len({case_name(path) for path in cases.images.values()}) < len(cases.images)
+    for case in tqdm(sorted(cases.labels, key=_natural), desc="labels", unit="case", disable=not progress):
+        image, label = cases.images[case], cases.labels[case]
+        shape = volume_shape(image)
+        for path in label.values() if isinstance(label, dict) else [label]:
+            if (found := volume_shape(path)) != shape:
+                raise ValueError(f"{path} has the shape {found}, but its image {image} {shape}.")
+        if isinstance(label, dict):
+            path = target / "labels" / f"{case}.nii.gz"
+            overlap += join_masks(label, names, path)
+            label = path
+        if same:
+            image = _link(image, target / "images" / f"{case}{image.name[len(case_name(image)) :]}")
+        entries.append({"image": str(image), "label": str(label)})
+    return entries, overlap
+
+
+def _link(file: Path, link: Path) -> Path:
+    """A symbolic link to a file, in place of an older one."""
+    with written_whole(link) as part:
+        part.symlink_to(file)
+    return link
+
+
+def _volumes(folder: Path) -> dict[str, Path]:
+    """Volume files by their path below a folder without the suffix of an image."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name.lower().endswith(IMAGE_SUFFIXES) and not path.name.startswith("."):
+            found.setdefault((path.relative_to(folder).parent / case_name(path)).as_posix(), path)
+    return found
+
+
+def _pair(
+    images: Mapping[str, Path], labels: Mapping[str, Path], image_pattern: str, label_pattern: str, names: Sequence[str]
+) -> FolderCases:
+    found = {case: path for case, _, path in _matches(images, image_pattern)}
+    given: dict[str, Path | dict[str, Path]] = {}
+    if "{name}" in label_pattern:
+        masks: dict[str, dict[str, Path]] = {}
+        for case, name, path in _matches(labels, label_pattern):
+            masks.setdefault(case, {})[name] = path
+        given |= {case: {n: of[n] for n in names} for case, of in masks.items() if names and set(names) <= set(of)}
+    else:
+        given |= {case: path for case, _, path in _matches(labels, label_pattern)}
+    # A label map that lies beside its image under the same pattern would be the image itself.
+    given = {case: label for case, label in given.items() if label != found.get(case)}
+    paired = {case: label for case, label in given.items() if case in found}
+    return FolderCases(
+        found, paired, sorted(found.keys() - paired.keys(), key=_natural), sorted(given.keys() - found.keys())
+    )
+
+
+def _matches(files: Mapping[str, Path], pattern: str) -> list[tuple[str, str, Path]]:
+    """(case, organ, path) of the files that a pattern describes."""
+    if pattern.count("{case}") != 1 or pattern.count("{name}") > 1:
+        raise ValueError(f"a pattern needs {{case}} once, such as img{{case}}, got {pattern!r}.")
+    expression = re.escape(pattern).replace(re.escape("{case}"), "(?P<case>[^/]+)")
+    compiled = re.compile(expression.replace(re.escape("{name}"), "(?P<name>[^/]+)"))
+    matched = ((compiled.fullmatch(name), path) for name, path in files.items())
+    return [(m["case"], m.groupdict().get("name", ""), path) for m, path in matched if m]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts case 2 before case 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,120 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The dry run's report, in numbers that are worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from c2f_monai.apps.check import Settings, room_lines, time_line
+from c2f_monai.apps.cli import main
+from c2f_monai.data.survey import CaseHeader
+from tests.bundle.volumes import write_nifti
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = ["--config_file", str(ROOT / "bundle/configs/train.json"), "--bundle_root", str(ROOT / "bundle")]
+
+
+def write_set(root: Path, cases: int = 4, **change: Any) -> Path:
+    """Volumes of 20x24x16 voxels of 2 mm, every other one stored as LPS, whose target is 5 % of the volume."""
+    entries = []
+    for number in range(cases):
+        label = np.zeros((20, 24, 16), np.uint8)
+        label[5:13, 6:14, 4:10] = 1
+        label[5:7, 6:14, 4:10] = 2
+        sign = 1 if number % 2 == 0 else -1
+        affine = np.diag([2.0 * sign, 2.0 * sign, 2.0, 1.0])
+        entry = {"image": f"c{number}.nii.gz", "label": f"l{number}.nii.gz", "fold": number % 4}
+        write_nifti(root / entry["image"], np.zeros(label.shape, np.int16), affine)
+        write_nifti(root / entry["label"], label, affine)
+        entries.append(entry)
+    (root / "dataset.json").write_text(json.dumps({"training": entries} | change))
+    return root
+
+
+def settings(**change: Any) -> Settings:
+    base: dict[str, Any] = {"fold": None, "holdout": 0.2, "pixdim": None, "label_value": [1], "views": ["axial"] * 3}
+    base |= {"cache_dir": None, "epochs": 10, "items_per_epoch": 25, "batch_size": 4}
+    return Settings(**base | change)
+
+
+def test_the_report_of_a_good_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--option", "fold=1", "--option", "pixdim=[4.0, 4.0, 4.0]", "--option", "items_per_epoch=30"]
+    folder = write_set(tmp_path)
+    assert (
+        main(["check", "--dataset_dir", str(folder), *BASE, *options, "--voxels", "--seconds-per-iteration", "9"]) == 0
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:8] == [
+        "cases: training 2, validation 1, test 1",
+        "voxels R, A, S:       20..20, 24..24, 16..16",
+        "spacing R, A, S [mm]: 2..2, 2..2, 2..2",
+        "working grid:         11..11, 13..13, 9..9 at [4.0, 4.0, 4.0] mm",
+        "orientations: RAS 2, LPS 2",
+        "without a label: 0; other problems: 0",
+        "label values: 0 in 3 cases, 1 in 3 cases, 2 in 3 cases",
+        "target [1, 2]: 5 / 5 / 5 % of the volume (least / median / most), none in 0 cases",
+    ]
+    # 20 epochs of 30 items in batches of 8.
+    assert lines[-1] == "training: 20 epochs, 80 iterations of 8 slabs of each view; 0.2 hours at 9 s (given), " + (
+        "without validation"
+    )
+
+
+def test_problems_are_listed_and_end_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_set(tmp_path, 6, test=["c0.nii.gz"])
+    (folder / "l0.nii.gz").unlink()
+    write_nifti(folder / "l3.nii.gz", np.zeros((20, 24, 15), np.uint8))
+    assert main(["check", "--dataset_dir", str(folder), *BASE]) == 1
+    out, error = capsys.readouterr()
+    assert "without a label: 1; other problems: 2" in out
+    assert f"  training c0: image {folder / 'l0.nii.gz'} does not exist." in out
+    assert "  validation c3: " in out and "has the shape (20, 24, 15), its image (20, 24, 16)" in out
+    assert "  test c0: it has no label" in out
+    assert "not read (--voxels reads the labels)" in out and "give --seconds-per-iteration, or --measure 30" in out
+    assert error == "error: training would stop at 2 cases: c0, c3.\n"
+
+
+def test_the_time_is_measured_by_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_set(tmp_path)
+    tiny = {"coarse_def#width": 2, "coarse_def#fc_channels": 4, "views": ["axial"], "min_pixels": 1, "min_size": 32}
+    tiny |= {"batch_size": 1, "items_per_epoch": 3, "crop_multiple": 8, "slab_multiple": 32, "train_amp_dtype": None}
+    tiny |= {"output_dir": str(tmp_path / "out"), "pixdim": None}
+    options = [part for key, value in tiny.items() for part in ("--option", f"{key}={value}")]
+    assert main(["check", "--dataset_dir", str(folder), *BASE, *options, "--measure", "0.5"]) == 0
+    assert "s (measured), without validation" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "seconds", "expected"),
+    [
+        ({}, 36.0, "10 epochs, 70 iterations of 4 slabs of each view; 0.7 hours at 36 s (given), without validation"),
+        ({"batch_size": 5}, None, "50 iterations of 5 slabs of each view; time: give --seconds-per-iteration"),
+        ({"items_per_epoch": None}, 1.0, "training time: not known, items_per_epoch is null"),
+    ],
+)
+def test_time(change: dict, seconds: float | None, expected: str) -> None:
+    assert expected in time_line(settings(**change), seconds, "given")
+
+
+def test_room_of_the_published_data() -> None:
+    """82 volumes of 512x512x240: 62.9 million voxels each, 3 bytes in memory and 9 on disk."""
+    headers = {"training": [CaseHeader("a", "", (512, 512, 240), (0.8, 0.8, 1.0), "LPS")] * 82}
+    lines = room_lines(headers, settings())
+    assert lines[0] == "training volumes: 15.5 GB of memory, or 46.4 GB of disk with cache_dir"
+    assert lines[1].startswith("memory for them while reading: about 17.5 GB of")
+    headers = {"training": headers["training"] * 1_000_000}
+    lines = room_lines(headers, settings(cache_dir="/nowhere/cache"))
+    assert lines[1].startswith("cache_dir /nowhere/cache: ") and lines[1].endswith("GB free, not enough")
+    assert lines[2].startswith("memory for them while reading: about 2.01 GB of")
+
+
+def test_an_option_without_a_value_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--dataset_dir", str(write_set(tmp_path)), *BASE, "--option", "fold"]) == 1
+    assert "an option must look like ID=VALUE, got 'fold'" in capsys.readouterr().err

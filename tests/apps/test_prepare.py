@@ -1,0 +1,89 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The command that makes data sets, as users type it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from c2f_monai.apps.cli import main
+from c2f_monai.data.datalist import load_datalist
+from tests.bundle.volumes import write_nifti
+from tests.data.nih_download import write_case
+from tests.data.test_decathlon import write_task
+
+
+def test_nih(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2, 4, 5):
+        write_case(tmp_path / "in", number)
+    broken = sorted((tmp_path / "in" / "PANCREAS_0004").rglob("*.dcm"))[3]
+    broken.unlink()
+    options = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--folds", "3"]
+    assert main(["prepare", "nih", *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [
+        "3 cases written, 0 kept, 1 skipped",
+        "3 labels: difference from their header mirrored front-back, decided by the voxels",
+    ]
+    assert lines[2].startswith("skipped pancreas_0004: a slice is missing between PANCREAS_0004/")
+    assert lines[3] == str(tmp_path / "out" / "dataset.json")
+    assert [len(load_datalist(tmp_path / "out", "test", fold=fold)) for fold in range(3)] == [1, 1, 1]
+    assert main(["prepare", "nih", *options]) == 0
+    assert capsys.readouterr().out.startswith("0 cases written, 3 kept, 1 skipped\n")
+
+
+def test_nih_tells_labels_that_are_not_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_case(tmp_path / "in", 1)
+    write_case(tmp_path / "in", 2, flip=(1, 2))
+    assert main(["prepare", "nih", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]) == 0
+    assert "orientations differ from case to case" in capsys.readouterr().out
+
+
+def test_msd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_task(tmp_path)
+    assert main(["prepare", "msd", "--input", str(tmp_path), "--task", "7", "--output", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "5 labelled cases (folds: 1, 1, 1, 2), 1 without a label",
+        str(tmp_path / "out" / "dataset.json"),
+    ]
+    before = (folder / "dataset.json").read_text()
+    assert main(["prepare", "msd", "--input", str(folder), "--output", str(folder)]) == 1
+    assert "--output must be another folder than the task's own" in capsys.readouterr().err
+    assert (folder / "dataset.json").read_text() == before
+
+
+def test_msd_says_when_images_are_no_ct(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_task(tmp_path, modality={"0": "MRI"})
+    assert main(["prepare", "msd", "--input", str(folder), "--output", str(tmp_path / "out")]) == 0
+    assert "The images are MRI, not CT: the window" in capsys.readouterr().out
+
+
+def test_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(5):
+        case = tmp_path / "data" / f"s{number}"
+        (case / "segmentations").mkdir(parents=True)
+        write_nifti(case / "ct.nii.gz", np.zeros((4, 4, 4), np.int16))
+        for organ in ("pancreas", "duodenum")[: 2 if number else 1]:
+            write_nifti(case / "segmentations" / f"{organ}.nii.gz", np.ones((4, 4, 4), np.uint8))
+    options = ["--images", str(tmp_path / "data"), "--labels", str(tmp_path / "data"), "--output", str(tmp_path / "o")]
+    assert main(["prepare", "folders", *options, "--names", "pancreas", "duodenum=5", "--fold-seed", "1"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 images without a label left out: s0",
+        "256 voxels lie in several masks; they belong to the organ that is named last",
+        "4 labelled cases (folds: 1, 1, 1, 1), 0 without a label",
+        str(tmp_path / "o" / "dataset.json"),
+    ]
+    content = json.loads((tmp_path / "o" / "dataset.json").read_text())
+    assert (content["name"], content["labels"]) == ("o", {"0": "background", "1": "pancreas", "5": "duodenum"})
+    assert {key: content["training"][0][key] for key in ("image", "label")} == {
+        "image": "images/s1.nii.gz",  # all images are called ct.nii.gz: results would be, too
+        "label": "labels/s1.nii.gz",
+    }
+    assert (tmp_path / "o" / "images" / "s1.nii.gz").resolve() == tmp_path / "data" / "s1" / "ct.nii.gz"
+    assert sorted(case["fold"] for case in content["training"]) == [0, 1, 2, 3]
+    assert main(["prepare", "folders", *options, "--names", "pancreas", "--image-pattern", "{case}"]) == 1
+    assert "give --image-pattern and --label-pattern together" in capsys.readouterr().err

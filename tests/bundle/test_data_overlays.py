@@ -1,0 +1,93 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The overlays of public data sets: short, composed with the published constants, and built on small data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from monai.bundle import ConfigParser
+
+from c2f_monai.data.disk_cache import DiskVolume
+from tests.bundle.volumes import make_volume, write_nifti
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = {"train": "bundle/configs", "evaluate": "bundle/configs"}
+# The published network has 130 million weights for each part and view.
+SMALL: dict[str, Any] = {"coarse_def#width": 2, "coarse_def#fc_channels": 4, "min_pixels": 1, "items_per_epoch": 3}
+
+
+def parser_of(*names: str, **override: Any) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([str(ROOT / FOLDERS.get(name, "configs") / f"{name}.json") for name in names])
+    parser["bundle_root"] = str(ROOT / "bundle")
+    for key, value in (SMALL | override).items():
+        parser[key] = value
+    return parser
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five cases in four folds, labels 1 (all cases) and 2 (the upper half of the target)."""
+    folder = tmp_path_factory.mktemp("prepared")
+    entries = []
+    for number in range(5):
+        label = np.zeros((32, 32, 32), np.uint8)
+        label[8:20, 10:20, 10:16], label[8:20, 10:20, 16:20] = 1, 2
+        entry = {"image": f"i{number}.nii.gz", "label": f"l{number}.nii.gz", "fold": min(number, 3)}
+        write_nifti(folder / entry["image"], make_volume(label.shape, number))
+        write_nifti(folder / entry["label"], label)
+        entries.append(entry)
+    (folder / "dataset.json").write_text(json.dumps({"training": entries}))
+    return folder
+
+
+def cases(data: list[dict[str, Any]]) -> list[str]:
+    return sorted(Path(case["image"]).name[:2] for case in data)
+
+
+@pytest.mark.parametrize(
+    ("names", "target"),
+    [(("nih",), 12 * 10 * 6), (("msd_pancreas",), 12 * 10 * 10), (("msd_pancreas", "pancreas_only"), 12 * 10 * 6)],
+    ids=lambda value: "+".join(value) if isinstance(value, tuple) else None,
+)
+def test_training_is_built_on_the_folds_with_the_published_constants(
+    names: tuple[str, ...], target: int, dataset: Path, tmp_path: Path
+) -> None:
+    options = {"dataset_dir": str(dataset), "cache_dir": str(tmp_path / "cache"), "fold": 3}
+    parser = parser_of("train", "published", *names, **options)
+    published = parser_of("train", "published")
+    for name in (
+        "window pixdim margin max_margin crop_multiple stop max_rounds fusion prior learning_rate optimizer stages "
+        "coarse_def saliency_def epochs batch_size"
+    ).split():
+        assert parser[name] == published[name], name
+    data = parser.get_parsed_content("train#dataset")
+    # Of the cases 0, 1 and 2 one is held back for choosing weights, 3 and 4 are tested.
+    assert cases(data.data) == ["i0", "i2"]
+    assert all(isinstance(volume, DiskVolume) for volume in data.volumes)
+    assert {volume.folder.parent for volume in data.volumes} == {tmp_path / "cache"}
+    assert [int(volume.counts(data.views[0]).sum()) for volume in data.volumes] == [target] * 2
+    trainer = parser.get_parsed_content("train#trainer")
+    assert trainer.state.max_epochs == 120
+    assert cases(parser.get_parsed_content("validate#dataset").data) == ["i1"]
+    assert parser.get_parsed_content("output_dir") == str(ROOT / "bundle" / "runs" / names[-1] / "fold3")
+
+
+@pytest.mark.parametrize("name", ["nih", "msd_pancreas"])
+def test_evaluation_tests_the_fold_with_its_own_weights(name: str, dataset: Path) -> None:
+    parser = parser_of("train", "published", name, "evaluate", dataset_dir=str(dataset))
+    assert cases(parser.get_parsed_content("validate#dataset").data) == ["i0"]
+    assert parser.get_parsed_content("ckpt_path") == str(ROOT / "bundle" / "runs" / name / "fold0" / "model.pt")
+    assert parser_of("train", name, dataset_dir=str(dataset)).get_parsed_content("cache_dir") == str(
+        dataset / "slab_cache"
+    )
+
+
+def test_nothing_else_changes_without_a_fold(dataset: Path) -> None:
+    parser = parser_of("train")
+    assert (parser["fold"], parser["cache_dir"]) == (None, None)

@@ -1,0 +1,97 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The label's orientation is found from the voxels for every flip, whatever its header says, or refused."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nibabel.orientations import apply_orientation
+
+from c2f_monai.data.label_orientation import place_label
+from tests.data.nih_download import AFFINE, make_patient
+
+FLIPS = [axes for count in range(4) for axes in itertools.combinations(range(3), count)]
+
+
+@pytest.mark.parametrize("header", [AFFINE, np.eye(4), np.zeros((4, 4))], ids=["true", "identity", "none"])
+@pytest.mark.parametrize("flip", FLIPS, ids=str)
+def test_every_flip_is_found_whatever_the_header_says(flip: tuple[int, ...], header: np.ndarray) -> None:
+    hu, mask = make_patient()
+    found = place_label(np.flip(mask, flip), header, hu, AFFINE)
+    np.testing.assert_array_equal(apply_orientation(np.flip(mask, flip), found.orientation), mask)
+    assert found.evidence == "voxels"
+    assert found.soft > 0.99 and found.contrast > 1.5 * found.runner_up
+
+
+@pytest.mark.parametrize("axes", list(itertools.permutations(range(3))), ids=str)
+def test_transposed_labels_are_found(axes: tuple[int, int, int]) -> None:
+    hu, mask = make_patient()
+    label = np.flip(mask.transpose(axes), 0)
+    found = place_label(label, np.eye(4), hu, AFFINE)
+    np.testing.assert_array_equal(apply_orientation(label, found.orientation), mask)
+
+
+@pytest.mark.parametrize(
+    ("flip", "change"),
+    [
+        ((), "none"),
+        ((0,), "mirrored left-right"),
+        ((1,), "mirrored front-back"),
+        ((1, 2), "mirrored front-back and up-down"),
+    ],
+)
+def test_the_change_is_told_in_words(flip: tuple[int, ...], change: str) -> None:
+    hu, mask = make_patient()
+    assert place_label(np.flip(mask, flip), AFFINE, hu, AFFINE).change == change
+
+
+def test_a_header_that_is_right_but_turned_asks_for_no_change() -> None:
+    hu, mask = make_patient()
+    turned = nib.as_closest_canonical(nib.Nifti1Image(mask.astype(np.uint8), AFFINE))
+    found = place_label(np.asarray(turned.dataobj) > 0, turned.affine, hu, AFFINE)
+    assert found.change == "none"
+    np.testing.assert_array_equal(apply_orientation(turned.get_fdata() > 0, found.orientation), mask)
+
+
+def test_voxels_that_do_not_tell_leave_it_to_a_header_on_the_same_grid() -> None:
+    _, mask = make_patient()
+    flat = np.full(mask.shape, 40, np.int16)  # soft tissue everywhere: every placement is as good
+    assert place_label(mask, AFFINE, flat, AFFINE).evidence == "header"
+    moved = AFFINE.copy()
+    moved[0, 3] += 0.8
+    with pytest.raises(ValueError, match="the label's orientation is not clear: .*gives 1.00 of soft tissue inside"):
+        place_label(mask, moved, flat, AFFINE)
+
+
+def test_a_symmetric_patient_is_ambiguous() -> None:
+    hu, mask = make_patient()
+    hu = np.minimum(hu, hu[::-1])
+    hu[mask], hu[mask[::-1]] = 90, 90  # the same organ on both sides
+    with pytest.raises(ValueError, match="not clear: (none|mirrored left-right) .*; (none|mirrored left-right)"):
+        place_label(mask, AFFINE @ np.diag([1, 1, 1.05, 1]), hu, AFFINE)
+
+
+@pytest.mark.parametrize(
+    ("mask", "hu", "message"),
+    [
+        (np.zeros((4, 4, 4), bool), np.zeros((4, 4, 4)), "the label is empty"),
+        (np.ones((4, 5, 6), bool), np.zeros((4, 5, 7)), r"the label has the shape \(4, 5, 6\), the image \(4, 5, 7\)"),
+        (make_patient()[1], np.full((30, 30, 12), -1000), "not clear: .* gives 0.00 of soft tissue inside"),
+    ],
+)
+def test_what_cannot_be_a_label_is_refused(mask: np.ndarray, hu: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        place_label(mask, AFFINE, hu, AFFINE)
+
+
+@pytest.mark.parametrize("value", [1, 4, 6, 8])
+def test_organs_of_a_real_ct_are_found(shared_data: Path, value: int) -> None:
+    image, labels = (nib.load(shared_data / "real_ct" / f"{name}.nii.gz") for name in ("ct", "label"))
+    mask = np.asarray(labels.dataobj) == value
+    found = place_label(mask[:, ::-1], labels.affine, image.get_fdata(), image.affine)
+    assert (found.change, found.evidence) == ("mirrored front-back", "voxels")

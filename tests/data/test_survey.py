@@ -1,0 +1,69 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Headers tell sizes along the body's axes, and every problem that training would stop at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from c2f_monai.data.inputs import volume_header
+from c2f_monai.data.survey import CaseHeader, count_labels, read_headers
+from tests.bundle.volumes import write_dicom_series, write_nifti
+
+# Stored as slices, rows, columns: axes run to S, P and L.
+SPL = np.array([[0, 0, -0.5, 3], [0, -0.6, 0, 4], [2.0, 0, 0, 5], [0, 0, 0, 1]])
+
+
+def test_sizes_and_spacings_are_along_the_bodys_axes(tmp_path: Path) -> None:
+    image = write_nifti(tmp_path / "a.nii.gz", np.zeros((4, 6, 8), np.int16), SPL)
+    label = write_nifti(tmp_path / "l.nii.gz", np.zeros((4, 6, 8), np.uint8), SPL)
+    (found,) = read_headers([{"image": str(image), "label": str(label)}])
+    assert (found.name, found.problem, found.shape, found.orientation) == ("a", "", (8, 6, 4), "SPL")
+    assert found.spacing == pytest.approx((0.5, 0.6, 2.0))
+    assert (found.grid(None), found.grid([1.0, 0.6, 1.0])) == ((8, 6, 4), (5, 6, 7))
+
+
+def test_problems_are_told_and_stop_nothing(tmp_path: Path) -> None:
+    moved = SPL.copy()
+    moved[0, 3] += 0.4
+    image = str(write_nifti(tmp_path / "a.nii.gz", np.zeros((4, 6, 8), np.int16), SPL))
+    labels = {
+        "small": str(write_nifti(tmp_path / "small.nii.gz", np.zeros((4, 6, 7), np.uint8), SPL)),
+        "moved": str(write_nifti(tmp_path / "moved.nii.gz", np.zeros((4, 6, 8), np.uint8), moved)),
+        "none": str(tmp_path / "none.nii.gz"),
+    }
+    (tmp_path / "bad.nii.gz").write_bytes(b"x")
+    cases = [{"image": image, "label": label} for label in labels.values()]
+    cases += [{"image": image}, {"image": str(tmp_path / "bad.nii.gz"), "label": labels["small"]}]
+    problems = [header.problem for header in read_headers(cases)]
+    for problem, part in zip(
+        problems,
+        ("has the shape (4, 6, 7), its image (4, 6, 8)", "differs by 0.4 mm", "none.nii.gz does not exist"),
+        strict=False,
+    ):
+        assert part in problem
+    assert problems[3] == "it has no label" and "bad.nii.gz cannot be read" in problems[4]
+    assert read_headers(cases)[4] == CaseHeader("bad", problems[4])
+
+
+@pytest.mark.parametrize("slices", [1, 4])
+def test_a_dicom_folder_has_the_header_of_its_volume(tmp_path: Path, slices: int) -> None:
+    affine = np.array([[-0.7, 0, 0, 10], [0, -0.8, 0, 20], [0, 0, 1.25, -30], [0, 0, 0, 1]])
+    shape, found = volume_header(write_dicom_series(tmp_path / "s", np.zeros((8, 7, slices), np.int16), affine))
+    assert shape == (8, 7, slices)
+    np.testing.assert_allclose(found[:, [0, 1, 3]], affine[:, [0, 1, 3]], atol=1e-5)
+    if slices > 1:
+        np.testing.assert_allclose(found[:, 2], affine[:, 2], atol=1e-5)
+
+
+def test_label_voxels_are_counted(tmp_path: Path) -> None:
+    array = np.zeros((2, 3, 4), np.float32)
+    array[0, 0] = [1, 1, 2, 0]
+    label = write_nifti(tmp_path / "l.nii.gz", array)
+    assert count_labels([{"image": "x", "label": str(label)}]) == [{0: 21, 1: 2, 2: 1}]
+    write_nifti(label, array + np.float32(0.5))
+    with pytest.raises(ValueError, match="l.nii.gz holds values that are no whole numbers, such as 2.5"):
+        count_labels([{"image": "x", "label": str(label)}])
