@@ -14,7 +14,18 @@ from monai.transforms import Compose
 from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
-from ..utils import DEFAULT_WINDOW, View, check_window, extract_label_slabs, extract_slabs, scale_to_unit
+from ..utils import (
+    DEFAULT_WINDOW,
+    View,
+    check_window,
+    default_slice_axes,
+    extract_label_slabs,
+    extract_slabs,
+    from_slices,
+    scale_to_unit,
+    slice_axes,
+    to_slices,
+)
 from .volume_cache import CachedVolume, load_volumes
 
 __all__ = ["SlabCollate", "SlabDataset", "draw_fallback_box", "draw_margins", "slice_threshold"]
@@ -125,6 +136,8 @@ class SlabDataset(Dataset):
         seed: of all draws.
         workers: threads that read the volumes.
         progress: show a bar while reading.
+        slice_axcodes: for each view the axis codes of slices, rows and columns that the network's weights expect, as
+            ``slice_axcodes`` of the network; None for slices of a RAS volume as it is.
 
     Raises:
         ValueError: for no cases, cases whose label has another shape, labels without any foreground, no slice with
@@ -150,6 +163,7 @@ class SlabDataset(Dataset):
         seed: int = 0,
         workers: int = 2,
         progress: bool = True,
+        slice_axcodes: Mapping[str, str] | None = None,
     ) -> None:
         for name, value in (
             ("negative_fraction", negative_fraction),
@@ -160,6 +174,10 @@ class SlabDataset(Dataset):
         if margin < 0 or (max_margin is not None and max_margin < 0):
             raise ValueError(f"margins must not be negative, got margin {margin} and max_margin {max_margin}.")
         self.views = [View(view) for view in views]
+        codes = slice_axcodes or {}
+        self.axes = {
+            view: slice_axes(codes[view], view) if view in codes else default_slice_axes(view) for view in self.views
+        }
         self.window = check_window(window)
         self.rounds, self.depth, self.seed = rounds, depth, seed
         self.margin, self.max_margin, self.fixed_probability = margin, max_margin, fixed_margin_probability
@@ -229,6 +247,7 @@ class SlabDataset(Dataset):
         centers = torch.tensor([center])
         hu = extract_slabs(volume.image.movedim(view.axis, 0), centers, self.depth)[0]
         label = extract_label_slabs(volume.label.movedim(view.axis + 1, 1), centers, self.depth)[0].float()
+        hu, label = self._turned(hu, view), self._turned(label.unflatten(0, (-1, self.depth)), view).flatten(0, 1)
         slab = {"image": scale_to_unit(hu, self.window), "label": label}
         if self.augmentation is not None:
             if isinstance(self.augmentation, Compose):
@@ -236,6 +255,10 @@ class SlabDataset(Dataset):
             # Plain tensors: metadata would be carried through every operation of the networks.
             slab = {key: convert_to_tensor(value, track_meta=False) for key, value in self.augmentation(slab).items()}
         return slab["image"].clamp(0.0, 1.0), (slab["label"] > 0.5).float()
+
+    def _turned(self, slab: torch.Tensor, view: View) -> torch.Tensor:
+        """A slab (..., s, h, w) with slices, rows and columns as the network's weights expect them."""
+        return to_slices(from_slices(slab, default_slice_axes(view)), self.axes[view])
 
 
 class SlabCollate:
