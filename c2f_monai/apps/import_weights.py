@@ -101,8 +101,9 @@ def _run_rstn(args: argparse.Namespace) -> None:
 
 def _run_start(args: argparse.Namespace) -> None:
     _, convert, rest = STARTS[args.kind]
+    source = read_state_dict(args.weights)
     try:
-        imported = convert(read_state_dict(args.weights), args.views)
+        imported = convert(source, args.views)
     except ValueError as error:
         raise ValueError(f"{args.weights}: {error}") from error
     save_weights(imported, args.output)

@@ -23,7 +23,7 @@ from ..utils import (
     extract_slabs,
     from_slices,
     scale_to_unit,
-    slice_axes,
+    slice_axes_of_views,
     to_slices,
 )
 from .volume_cache import CachedVolume, load_volumes
@@ -174,10 +174,8 @@ class SlabDataset(Dataset):
         if margin < 0 or (max_margin is not None and max_margin < 0):
             raise ValueError(f"margins must not be negative, got margin {margin} and max_margin {max_margin}.")
         self.views = [View(view) for view in views]
-        codes = slice_axcodes or {}
-        self.axes = {
-            view: slice_axes(codes[view], view) if view in codes else default_slice_axes(view) for view in self.views
-        }
+        axes = {} if slice_axcodes is None else slice_axes_of_views(slice_axcodes, self.views)
+        self.axes = {view: axes.get(view.value, default_slice_axes(view)) for view in self.views}
         self.window = check_window(window)
         self.rounds, self.depth, self.seed = rounds, depth, seed
         self.margin, self.max_margin, self.fixed_probability = margin, max_margin, fixed_margin_probability

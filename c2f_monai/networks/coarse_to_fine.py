@@ -17,7 +17,7 @@ from ..utils import (
     extract_slabs,
     from_slices,
     pad_to_multiple,
-    slice_axes,
+    slice_axes_of_views,
     to_slices,
     window_count,
 )
@@ -136,12 +136,7 @@ class CoarseToFineNet(nn.Module):
             raise ValueError(f"slabs_per_batch must be at least 1, got {slabs_per_batch}.")
         if saliency is not None and fine is None:
             raise ValueError("saliency needs a fine network: give fine, or leave saliency out.")
-        axes: dict[str, list[int] | None] = dict.fromkeys(names)
-        if slice_axcodes is not None:
-            missing = [name for name in names if name not in slice_axcodes]
-            if missing:
-                raise ValueError(f"slice_axcodes must name every view, {missing} are not in {dict(slice_axcodes)}.")
-            axes = {name: slice_axes(slice_axcodes[name], name) for name in names}
+        axes = {} if slice_axcodes is None else slice_axes_of_views(slice_axcodes, names)
         self.view_names = names
         self.has_fine: bool = fine is not None
         self.has_saliency: bool = saliency is not None
@@ -150,7 +145,7 @@ class CoarseToFineNet(nn.Module):
         self.size_divisor = size_divisor
         self.slabs_per_batch = slabs_per_batch
         self.default_axes = {name: default_slice_axes(View(name)) for name in names}
-        self.views = nn.ModuleDict({name: CoarseToFineView(coarse, fine, saliency, axes[name]) for name in names})
+        self.views = nn.ModuleDict({name: CoarseToFineView(coarse, fine, saliency, axes.get(name)) for name in names})
 
     def forward(self, inputs: torch.Tensor, part: str = "", view: str = "") -> torch.Tensor:
         """

@@ -19,7 +19,14 @@ from .enums import Fusion, Part, Prior, Reference, StopReason, View
 from .files import written_whole
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
 from .naming import IMAGE_SUFFIXES, case_name
-from .orientation import default_slice_axes, from_slices, slice_axcodes_of_array, slice_axes, to_slices
+from .orientation import (
+    default_slice_axes,
+    from_slices,
+    slice_axcodes_of_array,
+    slice_axes,
+    slice_axes_of_views,
+    to_slices,
+)
 from .overlap import dice_coefficient
 from .precision import check_amp_dtype
 from .slabs import add_crops, add_slabs, check_depth, extract_label_slabs, extract_slabs, slab_indices, window_count
@@ -60,6 +67,7 @@ __all__ = [
     "slab_indices",
     "slice_axcodes_of_array",
     "slice_axes",
+    "slice_axes_of_views",
     "to_slices",
     "window_count",
     "written_whole",

@@ -13,14 +13,21 @@ checkpoint they are signed axes, counted from 1: R = 1, L = -1, A = 2, P = -2, S
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from nibabel.orientations import axcodes2ornt
 
 from .enums import View
 
-__all__ = ["default_slice_axes", "from_slices", "slice_axcodes_of_array", "slice_axes", "to_slices"]
+__all__ = [
+    "default_slice_axes",
+    "from_slices",
+    "slice_axcodes_of_array",
+    "slice_axes",
+    "slice_axes_of_views",
+    "to_slices",
+]
 
 
 def slice_axes(axcodes: str, view: str) -> list[int]:
@@ -46,6 +53,19 @@ def default_slice_axes(view: View) -> list[int]:
     """Signed axes of slices that are cut from a RAS volume as it is: [1, 2, 3], [2, 1, 3] and [3, 1, 2]."""
     axis = view.axis + 1
     return [axis] + [other for other in (1, 2, 3) if other != axis]
+
+
+def slice_axes_of_views(slice_axcodes: Mapping[str, str], views: Iterable[str]) -> dict[str, list[int]]:
+    """Signed axes of each view's slices, see :func:`slice_axes`.
+
+    Raises:
+        ValueError: when a view has no codes, or codes are not its axes.
+    """
+    names = [View(view).value for view in views]
+    missing = [name for name in names if name not in slice_axcodes]
+    if missing:
+        raise ValueError(f"slice_axcodes must name every view, {missing} are not in {dict(slice_axcodes)}.")
+    return {name: slice_axes(slice_axcodes[name], name) for name in names}
 
 
 def slice_axcodes_of_array(axcodes: str) -> dict[str, str]:
@@ -110,7 +130,7 @@ def from_slices(slices: torch.Tensor, axes: list[int]) -> torch.Tensor:
     return whole.permute(order)
 
 
-def _signed_axes(axcodes: str | Sequence[str]) -> list[int]:
+def _signed_axes(axcodes: str) -> list[int]:
     try:
         axes = [int((axis + 1) * direction) for axis, direction in axcodes2ornt(tuple(axcodes))]
     except (ValueError, TypeError) as error:

@@ -542,3 +542,10 @@ def test_bad_inputs(shape):
 def test_views_that_the_network_lacks():
     with pytest.raises(ValueError, match=r"no networks for the views \['coronal'\], it has \['axial'\]"):
         CoarseToFineInferer(views=["axial", "coronal"])(volume_of((5, 5, 5)), random_network(views=("axial",)))
+
+
+def test_axes_of_a_broken_checkpoint():
+    network = random_network(views=("axial",))
+    network.views["axial"].slice_axes = torch.tensor([1, 2, 3])
+    with pytest.raises(ValueError, match=r"slice_axes of the axial view's weights are \[1, 2, 3\]"):
+        CoarseToFineInferer()(volume_of((5, 5, 5)), network)

@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The original PyTorch port as the parity data describes it: names, shapes and deterministic weights of its snapshots."""
+"""The original PyTorch port as the parity data describes it: names, shapes and weights of its snapshots."""
 
 from __future__ import annotations
 
