@@ -173,16 +173,41 @@ def test_the_overlay_is_the_network_of_the_port(project_root: Path) -> None:
     assert overlay["slice_axcodes"] == slice_axcodes_of_array(RSTN_AXCODES)
 
 
-def test_training_data_is_cut_as_the_weights_expect(project_root: Path) -> None:
-    """The overlay of training hands the same axis codes to the network and to its data."""
-    parser = ConfigParser()
+def test_training_continues_from_imported_weights(
+    project_root: Path, imported: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """The overlay of training hands the same axis codes to the network and to its data, and the weights keep theirs."""
+    start = {key: value for key, value in imported.items() if key.startswith("views.axial.")}
+    save_weights(start, tmp_path / "model.pt")
+    lists: dict[str, list[dict[str, str]]] = {"training": [], "validation": []}
+    for i, split in enumerate(("training", "validation")):
+        volume = make_volume(SHAPE, seed=i)
+        write_nifti(tmp_path / f"{split}.nii.gz", volume, LPS)
+        write_nifti(tmp_path / f"{split}_label.nii.gz", (volume > 100).astype(np.uint8), LPS)
+        lists[split].append({"image": f"{split}.nii.gz", "label": f"{split}_label.nii.gz"})
+    (tmp_path / "dataset.json").write_text(json.dumps(lists))
     names = ["bundle/configs/train.json", "configs/published.json"]
     names += ["configs/imported_rstn.json", "configs/imported_rstn_training.json"]
-    parser.read_config([str(project_root / name) for name in names])
-    parser.parse()
-    dataset = parser.get_parsed_content("train#dataset", instantiate=False).config
-    network = parser.get_parsed_content("network_def", instantiate=False).config
-    assert dataset["slice_axcodes"] == network["slice_axcodes"] == slice_axcodes_of_array(RSTN_AXCODES)
+    options: dict[str, Any] = {"epochs": 1, "val_interval": 1, "items_per_epoch": 2, "min_pixels": 1}
+    flow = ConfigWorkflow(
+        config_file=[str(project_root / name) for name in names],
+        workflow_type="train",
+        logging_file=False,
+        bundle_root=str(project_root / "bundle"),
+        dataset_dir=str(tmp_path),
+        output_dir=str(tmp_path / "run"),
+        ckpt_path=str(tmp_path / "model.pt"),
+        views=["axial"],
+        **{key: value for key, value in SMALL.items() if key != "progress"} | options,
+    )
+    flow.initialize()
+    flow.run()
+    assert flow.parser.get_parsed_content("train#dataset").axes == {"axial": [3, -2, -1]}
+    trained = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
+    assert trained.keys() == start.keys()
+    moved = {key for key, value in trained.items() if not torch.equal(value, start[key])}
+    assert any(".conv1_1." in key for key in moved) and any(".saliency." in key for key in moved)
+    assert not any("upscore" in key or key.endswith("slice_axes") for key in moved)
 
 
 def test_weights_of_another_orientation_are_no_start_for_a_network_without(
