@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ..handlers import save_weights
-from ..utils import View
+from ..utils import View, read_weights_file
 
 __all__ = ["add_parser", "merge_weights", "run"]
 
@@ -70,12 +70,7 @@ def merge_weights(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
 
 def _read(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     """Weights of each view of one file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for files that are not its own
-        raise ValueError(f"{path} cannot be read as weights: {(str(error).splitlines() or ['?'])[0]}") from error
+    state = read_weights_file(path)
     if not isinstance(state, Mapping) or not state:
         raise ValueError(f"{path} is not a flat state_dict.")
     views: dict[str, dict[str, torch.Tensor]] = {}

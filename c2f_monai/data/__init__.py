@@ -8,7 +8,8 @@ from .datalist import load_datalist, resolve_dataset
 from .disk_cache import DiskCache, DiskVolume
 from .inputs import READERS, CaseDataset, dicom_series, list_inputs, read_volume, volume_shape
 from .phantom import PHANTOM_VERSION, generate_case, write_phantom
-from .slab_dataset import SlabCollate, SlabDataset, draw_fallback_box, draw_margins, slice_threshold
+from .slab_dataset import SlabCollate, SlabDataset
+from .slab_draws import draw_fallback_box, draw_margins, slice_threshold
 from .volume_cache import CachedVolume, load_volumes
 from .writers import AtomicNiftiWriter, name_after_case
 

@@ -14,63 +14,23 @@ from monai.transforms import Compose
 from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
-from ..utils import DEFAULT_WINDOW, View, check_window, extract_label_slabs, extract_slabs, scale_to_unit
+from ..utils import (
+    DEFAULT_WINDOW,
+    View,
+    check_window,
+    default_slice_axes,
+    extract_label_slabs,
+    extract_slabs,
+    from_slices,
+    scale_to_unit,
+    slice_axes_of_views,
+    to_slices,
+)
 from .disk_cache import DiskVolume
+from .slab_draws import draw_fallback_box, draw_margins, slice_threshold
 from .volume_cache import CachedVolume, load_volumes
 
-__all__ = ["SlabCollate", "SlabDataset", "draw_fallback_box", "draw_margins", "slice_threshold"]
-
-
-def slice_threshold(counts: Sequence[np.ndarray], min_pixels: int | None, fraction: float | None) -> int:
-    """Target pixels from which a slice is trained on [3.3.2].
-
-    Args:
-        counts: for each training case (n,) target pixels of its slices.
-        min_pixels: the threshold itself (the paper: 100); None is 1 unless ``fraction`` is given.
-        fraction: instead, the share of the slices with target to keep, those with most of it (the original code:
-            0.98). Ties are kept.
-
-    Raises:
-        ValueError: when both are given or one is out of range.
-    """
-    if min_pixels is not None and fraction is not None:
-        raise ValueError(f"give min_pixels or fraction, not both: got {min_pixels} and {fraction}.")
-    if min_pixels is not None and min_pixels < 1:
-        raise ValueError(f"min_pixels must be at least 1, got {min_pixels}.")
-    if fraction is None:
-        return 1 if min_pixels is None else min_pixels
-    if not 0.0 < fraction <= 1.0:
-        raise ValueError(f"fraction must be in (0, 1], got {fraction}.")
-    present = np.sort(np.concatenate([c[c > 0] for c in counts]))
-    kept = max(int(np.floor(len(present) * fraction)), 1)
-    return int(present[-kept]) if len(present) else 1
-
-
-def draw_margins(
-    rng: np.random.Generator, rounds: int, margin: int, max_margin: int | None, fixed_probability: float
-) -> np.ndarray:
-    """Jittered margins of each round's crop, in pixels.
-
-    With ``fixed_probability`` all four are ``margin``, else each is uniform in {0..max_margin}. The original code:
-    margin 20, max_margin 40, 0.5; the paper's step-wise fine stage: max_margin 60, 0.
-
-    Returns:
-        (rounds, 4) int64: top, left, bottom, right.
-    """
-    drawn = rng.integers(0, (2 * margin if max_margin is None else max_margin) + 1, size=(rounds, 4))
-    fixed = rng.random(rounds) < fixed_probability
-    return np.where(fixed[:, None], margin, drawn)
-
-
-def draw_fallback_box(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """A box with sides of 1/8 to 1/2 of the slice, for slabs that have neither truth nor prediction.
-
-    Returns:
-        (4,) int64: top, left, bottom, right.
-    """
-    sides = [int(rng.integers(max(length // 8, 1), max(length // 2, 1) + 1)) for length in size]
-    starts = [int(rng.integers(0, length - side + 1)) for length, side in zip(size, sides, strict=True)]
-    return np.array([starts[0], starts[1], starts[0] + sides[0], starts[1] + sides[1]], dtype=np.int64)
+__all__ = ["SlabCollate", "SlabDataset"]
 
 
 class _ViewIndex:
@@ -128,6 +88,8 @@ class SlabDataset(Dataset):
         workers: threads that read the volumes.
         progress: show a bar while reading.
         cache_dir: folder of the cache on disk, see :py:class:`c2f_monai.data.DiskCache`; None keeps all in memory.
+        slice_axcodes: for each view the axis codes of slices, rows and columns that the network's weights expect, as
+            ``slice_axcodes`` of the network; None for slices of a RAS volume as it is.
 
     Raises:
         OSError: when the disk has no room for the cache.
@@ -155,6 +117,7 @@ class SlabDataset(Dataset):
         workers: int = 2,
         progress: bool = True,
         cache_dir: str | None = None,
+        slice_axcodes: Mapping[str, str] | None = None,
     ) -> None:
         for name, value in (
             ("negative_fraction", negative_fraction),
@@ -165,6 +128,8 @@ class SlabDataset(Dataset):
         if margin < 0 or (max_margin is not None and max_margin < 0):
             raise ValueError(f"margins must not be negative, got margin {margin} and max_margin {max_margin}.")
         self.views = [View(view) for view in views]
+        axes = {} if slice_axcodes is None else slice_axes_of_views(slice_axcodes, self.views)
+        self.axes = {view: axes.get(view.value, default_slice_axes(view)) for view in self.views}
         self.window = check_window(window)
         self.rounds, self.depth, self.seed = rounds, depth, seed
         self.margin, self.max_margin, self.fixed_probability = margin, max_margin, fixed_margin_probability
@@ -237,6 +202,7 @@ class SlabDataset(Dataset):
         centers = torch.tensor([center - start])
         hu = extract_slabs(image, centers, self.depth)[0]
         label = extract_label_slabs(label, centers, self.depth)[0].float()
+        hu, label = self._turned(hu, view), self._turned(label.unflatten(0, (-1, self.depth)), view).flatten(0, 1)
         slab = {"image": scale_to_unit(hu, self.window), "label": label}
         if self.augmentation is not None:
             if isinstance(self.augmentation, Compose):
@@ -244,6 +210,10 @@ class SlabDataset(Dataset):
             # Plain tensors: metadata would be carried through every operation of the networks.
             slab = {key: convert_to_tensor(value, track_meta=False) for key, value in self.augmentation(slab).items()}
         return slab["image"].clamp(0.0, 1.0), (slab["label"] > 0.5).float()
+
+    def _turned(self, slab: torch.Tensor, view: View) -> torch.Tensor:
+        """A slab (..., s, h, w) with slices, rows and columns as the network's weights expect them."""
+        return to_slices(from_slices(slab, default_slice_axes(view)), self.axes[view])
 
 
 class SlabCollate:

@@ -19,7 +19,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 from monai.networks.utils import copy_model_state
 
-from ..utils import unwrap, written_whole
+from ..utils import read_weights_file, unwrap, written_whole
 
 __all__ = ["AverageBuffers", "BestWeights", "InitialWeights", "TrainingCheckpoint", "save_weights"]
 
@@ -42,7 +42,7 @@ class InitialWeights:
 
     Raises:
         FileNotFoundError: when ``path`` does not exist.
-        ValueError: when no part fits.
+        ValueError: when no part fits, or the weights expect slices of another orientation than the network's.
     """
 
     def __init__(self, network: nn.Module, path: str) -> None:
@@ -58,7 +58,14 @@ class InitialWeights:
     def __call__(self, engine: Engine) -> None:
         """Copy what fits by name and shape."""
         network = unwrap(self.network)
-        source = torch.load(self.path, map_location="cpu", weights_only=True)
+        source = read_weights_file(self.path)
+        own = network.state_dict()
+        turned = [key for key in source if key.endswith(".slice_axes") and key not in own]
+        if turned:
+            raise ValueError(
+                f"init_weights: {self.path} was trained on slices of another orientation ({turned[0]}): "
+                "give network and training data its slice_axcodes."
+            )
         _, copied, left = copy_model_state(network, source)
         if not copied:
             raise ValueError(f"init_weights: nothing in {self.path} fits this network: check views and network_def.")

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
 
-from ..utils import unwrap
+from ..utils import describe_mismatch, read_weights_file, unwrap
 
 __all__ = ["LoadWeights", "load_weights"]
 
@@ -34,26 +33,13 @@ def load_weights(network: nn.Module, path: str, map_location: torch.device | str
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"there are no weights at {path}: train a model or set ckpt_path.")
-    try:
-        state: Any = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:  # torch raises many kinds for files that are not its own
-        raise ValueError(f"{path} cannot be read as weights: {(str(error).splitlines() or ['?'])[0]}") from error
+    state = read_weights_file(path, map_location)
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path} is not a flat state_dict of tensors: a checkpoint of training holds more than that.")
     module = unwrap(network)
-    own = module.state_dict()
-    shapes = [key for key in own if key in state and own[key].shape != state[key].shape]
-    problems = [
-        f"{len(keys)} {what} ({_some(keys)})"
-        for what, keys in (
-            ("missing", sorted(own.keys() - state.keys())),
-            ("unexpected", sorted(state.keys() - own.keys())),
-            ("of another shape", shapes),
-        )
-        if keys
-    ]
+    problems = describe_mismatch({key: value.shape for key, value in module.state_dict().items()}, state)
     if problems:
-        raise ValueError(f"{path} does not fit the network: {', '.join(problems)}; check views and network_def.")
+        raise ValueError(f"{path} does not fit the network: {problems}; check views and network_def.")
     module.load_state_dict(state)
 
 
@@ -81,7 +67,3 @@ class LoadWeights:
         """Load."""
         load_weights(self.network, self.path, self.map_location)
         logger.info(f"weights: {self.path}")
-
-
-def _some(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")

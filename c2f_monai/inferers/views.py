@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,17 +19,36 @@ from ..utils import (
     add_slabs,
     boxes_from_projections,
     crop_boxes,
+    default_slice_axes,
     extract_label_slabs,
     extract_slabs,
+    from_slices,
     group_by_shape,
     grow_boxes,
     pad_to_multiple,
     scale_to_unit,
     slab_indices,
+    to_slices,
+    unwrap,
     window_count,
 )
 
-__all__ = ["CropRule", "NetworkCaller", "coarse_view", "fine_view", "slab_boxes"]
+__all__ = ["CropRule", "NetworkCaller", "axes_of", "coarse_view", "fine_view", "slab_boxes"]
+
+
+def axes_of(network: Any, view: View) -> list[int]:
+    """Signed RAS axes of a view's slices, rows and columns: those that the network's weights carry, else the default.
+
+    Raises:
+        ValueError: when the network carries numbers that are no axes of this view.
+    """
+    own = getattr(getattr(getattr(unwrap(network), "views", None), view.value, None), "slice_axes", None)
+    if own is None:
+        return default_slice_axes(view)
+    axes = [int(axis) for axis in own]
+    if sorted(abs(axis) for axis in axes) != [1, 2, 3] or abs(axes[0]) != view.axis + 1:
+        raise ValueError(f"slice_axes of the {view.value} view's weights are {axes}, which are no axes of such slices.")
+    return axes
 
 
 @dataclass(frozen=True)
@@ -113,7 +133,8 @@ def coarse_view(
     Returns:
         (K, H, W, D) on the volume's device: sums over the slabs that cover a slice, by their fixed count.
     """
-    slices = volume.movedim(view.axis, 0)
+    axes = axes_of(caller.network, view)
+    slices = to_slices(volume, axes)
     n, height, width = slices.shape
     total = torch.zeros((classes, n, height, width), dtype=caller.dtype, device=volume.device)
     for start, end in caller.batches(n, height * width):
@@ -125,21 +146,21 @@ def coarse_view(
         centers = torch.arange(start, end, device=volume.device)
         add_slabs(total, probability[..., :height, :width].to(volume.device), centers, depth)
     total /= window_count(n, depth, volume.device)[None, :, None, None]
-    return total.movedim(1, view.axis + 1)
+    return from_slices(total, axes)
 
 
-def slab_boxes(mask: torch.Tensor, view: View, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
+def slab_boxes(mask: torch.Tensor, axes: list[int], depth: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Minimal rectangle of each slab's foreground, over its slices and all classes.
 
     Args:
         mask: (K, H, W, D) bool.
-        view: the view.
+        axes: signed axes of the view's slices, rows and columns.
         depth: slices of a slab that count.
 
     Returns:
         centers (N,) long of the slabs with foreground and their boxes (N, 4) long, on the CPU.
     """
-    slices = mask.any(dim=0).movedim(view.axis, 0)
+    slices = to_slices(mask.any(dim=0), axes)
     rows, columns = slices.any(dim=2).cpu(), slices.any(dim=1).cpu()
     window = slab_indices(torch.arange(rows.shape[0]), rows.shape[0], depth)
     boxes, found = boxes_from_projections(rows[window].any(dim=1), columns[window].any(dim=1))
@@ -172,11 +193,12 @@ def fine_view(
     Returns:
         (K, H, W, D) on the volume's device, zero outside the ungrown boxes.
     """
-    slices = volume.movedim(view.axis, 0)
+    axes = axes_of(caller.network, view)
+    slices = to_slices(volume, axes)
     n, height, width = slices.shape
     total = torch.zeros((classes, n, height, width), dtype=caller.dtype, device=volume.device)
-    prior_slices = None if prior is None else prior.movedim(view.axis + 1, 1)
-    centers, boxes = slab_boxes(mask, view, depth)
+    prior_slices = None if prior is None else to_slices(prior, axes)
+    centers, boxes = slab_boxes(mask, axes, depth)
     inner = add_margins(boxes, rule.margins(len(boxes)), (height, width))
     grown = grow_boxes(inner, (height, width), rule.multiple, rule.min_size)
     limit = grown.new_tensor([height, width, height, width])
@@ -196,4 +218,4 @@ def fine_view(
             probability = caller.probability(crops, Part.FINE, view).to(volume.device)
             add_crops(total, probability, centers[index], grown[index], inner[index], depth)
     total /= window_count(n, depth, volume.device)[None, :, None, None]
-    return total.movedim(1, view.axis + 1)
+    return from_slices(total, axes)

@@ -4,12 +4,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn as nn
 
-from ..utils import View, add_slabs, check_depth, extract_slabs, pad_to_multiple, window_count
+from ..utils import (
+    View,
+    add_slabs,
+    check_depth,
+    default_slice_axes,
+    extract_slabs,
+    from_slices,
+    pad_to_multiple,
+    slice_axes_of_views,
+    to_slices,
+    window_count,
+)
 
 __all__ = ["CoarseToFineNet", "CoarseToFineView"]
 
@@ -22,6 +33,9 @@ class CoarseToFineView(nn.Module):
         coarse: makes f_C, a 2D network from 3 channels to ``out_channels * depth`` logits.
         fine: makes f_F of the same form; None for a coarse network alone.
         saliency: makes g, from ``out_channels * depth`` probabilities to 3 weights; None for the step-wise approach.
+        slice_axes: signed RAS axes of the slices, rows and columns that the weights expect, see
+            :py:func:`c2f_monai.utils.slice_axes`; kept in the state_dict, so that a checkpoint carries them. None where
+            slices are cut from a RAS volume as it is.
     """
 
     def __init__(
@@ -29,11 +43,20 @@ class CoarseToFineView(nn.Module):
         coarse: Callable[[], nn.Module],
         fine: Callable[[], nn.Module] | None = None,
         saliency: Callable[[], nn.Module] | None = None,
+        slice_axes: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.coarse = coarse()
         self.fine = None if fine is None else fine()
         self.saliency = None if saliency is None else saliency()
+        self.register_buffer("slice_axes", None if slice_axes is None else torch.tensor(list(slice_axes)))
+
+    def axes(self, default: list[int]) -> list[int]:
+        """Signed axes of this view's slices: those of the weights, else ``default``."""
+        if self.slice_axes is not None:
+            axes: list[int] = self.slice_axes.tolist()  # type: ignore[operator]
+            return axes
+        return default
 
     def forward(self, inputs: torch.Tensor, part: str) -> torch.Tensor:
         """
@@ -82,9 +105,13 @@ class CoarseToFineNet(nn.Module):
         depth: slices that a slab predicts, 3, or 1 for the single-slice variant.
         size_divisor: whole slices are zero-padded at their end to multiples of it when a volume is given.
         slabs_per_batch: slabs that run at once when a volume is given.
+        slice_axcodes: for each view the axis codes of slices, rows and columns, for weights that were trained on slices
+            of another orientation than RAS, such as ``{"axial": "SPL"}``. They become part of the state_dict, and what
+            a checkpoint says replaces what is given here. None: slices of a RAS volume as it is.
 
     Raises:
-        ValueError: for unknown, repeated or no views, ``depth`` other than 3 and 1, or counts below 1.
+        ValueError: for unknown, repeated or no views, ``depth`` other than 3 and 1, counts below 1, or
+            ``slice_axcodes`` that are no axis codes or miss a view.
     """
 
     def __init__(
@@ -97,6 +124,7 @@ class CoarseToFineNet(nn.Module):
         depth: int = 3,
         size_divisor: int = 16,
         slabs_per_batch: int = 16,
+        slice_axcodes: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         names = [View(view).value for view in views]
@@ -109,6 +137,7 @@ class CoarseToFineNet(nn.Module):
             raise ValueError(f"slabs_per_batch must be at least 1, got {slabs_per_batch}.")
         if saliency is not None and fine is None:
             raise ValueError("saliency needs a fine network: give fine, or leave saliency out.")
+        axes = {} if slice_axcodes is None else slice_axes_of_views(slice_axcodes, names)
         self.view_names = names
         self.has_fine: bool = fine is not None
         self.has_saliency: bool = saliency is not None
@@ -116,7 +145,8 @@ class CoarseToFineNet(nn.Module):
         self.depth = check_depth(depth)
         self.size_divisor = size_divisor
         self.slabs_per_batch = slabs_per_batch
-        self.views = nn.ModuleDict({name: CoarseToFineView(coarse, fine, saliency) for name in names})
+        self.default_axes = {name: default_slice_axes(View(name)) for name in names}
+        self.views = nn.ModuleDict({name: CoarseToFineView(coarse, fine, saliency, axes.get(name)) for name in names})
 
     def forward(self, inputs: torch.Tensor, part: str = "", view: str = "") -> torch.Tensor:
         """
@@ -155,9 +185,9 @@ class CoarseToFineNet(nn.Module):
             device=volume.device,
         )
         for name, network in self.views.items():
-            axis = 0 if name == "sagittal" else (1 if name == "coronal" else 2)
+            axes = network.axes(self.default_axes[name])  # type: ignore[operator]
             for case in range(volume.shape[0]):
-                slices = volume[case, 0].movedim(axis, 0)
+                slices = to_slices(volume[case, 0], axes)
                 total = torch.zeros(
                     [self.out_channels, slices.shape[0], slices.shape[1], slices.shape[2]], device=volume.device
                 )
@@ -168,5 +198,5 @@ class CoarseToFineNet(nn.Module):
                     logits = network(slabs, "coarse")[:, :, : slices.shape[1], : slices.shape[2]]
                     add_slabs(total, torch.sigmoid(logits.float()), centers, self.depth)
                 count = window_count(slices.shape[0], self.depth, volume.device)
-                fused[case] += (total / count[None, :, None, None]).movedim(1, axis + 1)
+                fused[case] += from_slices(total / count[None, :, None, None], axes)
         return fused / len(self.views)

@@ -21,14 +21,24 @@ from .files import written_whole
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
 from .memory import keep_freed_memory
 from .naming import IMAGE_SUFFIXES, case_name, some_names
+from .orientation import (
+    default_slice_axes,
+    from_slices,
+    slice_axcodes_of_array,
+    slice_axes,
+    slice_axes_of_views,
+    to_slices,
+)
 from .overlap import dice_coefficient
 from .precision import check_amp_dtype
 from .slabs import add_crops, add_slabs, check_depth, extract_label_slabs, extract_slabs, slab_indices, window_count
+from .state_dicts import describe_mismatch, read_weights_file
 from .wrapping import unwrap
 
 __all__ = [
     "DEFAULT_WINDOW",
     "Fusion",
+    "IMAGE_SUFFIXES",
     "Part",
     "Prior",
     "Reference",
@@ -39,15 +49,17 @@ __all__ = [
     "add_slabs",
     "bounding_boxes",
     "boxes_from_projections",
-    "IMAGE_SUFFIXES",
     "case_name",
     "check_amp_dtype",
     "check_depth",
     "check_window",
     "crop_boxes",
+    "default_slice_axes",
+    "describe_mismatch",
     "dice_coefficient",
     "extract_label_slabs",
     "extract_slabs",
+    "from_slices",
     "group_by_shape",
     "grow_boxes",
     "inside_boxes",
@@ -55,11 +67,16 @@ __all__ = [
     "name_root_cause",
     "pad_to_multiple",
     "paste_boxes",
+    "read_weights_file",
     "root_cause",
     "scale_to_unit",
     "slab_indices",
-    "unwrap",
+    "slice_axcodes_of_array",
+    "slice_axes",
+    "slice_axes_of_views",
     "some_names",
+    "to_slices",
+    "unwrap",
     "window_count",
     "written_whole",
 ]

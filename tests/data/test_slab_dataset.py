@@ -200,3 +200,24 @@ def broken_shape() -> dict[str, Any]:
 def test_bad_input_is_refused(cases: list | None, kwargs: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(cases, **kwargs)
+
+
+@pytest.mark.parametrize("depth", [3, 1])
+def test_slabs_are_cut_as_the_weights_expect(depth: int) -> None:
+    """Axial slices from the head down, rows to the back, columns to the left, against those of the RAS volume."""
+    codes = {"axial": "IPL", "sagittal": "RAS"}
+    options: dict[str, Any] = {"views": ["sagittal", "axial"], "depth": depth, "items_per_epoch": 3}
+    plain, turned = make(**options), make(**options, slice_axcodes=codes)
+    for index in range(3):
+        before, after = plain[index], turned[index]
+        for key in ("image", "label"):
+            assert torch.equal(after[key]["sagittal"], before[key]["sagittal"])
+            # (s, R, A) -> (s, A, R), then each axis the other way round
+            expected = before[key]["axial"].transpose(1, 2).flip(0, 1, 2)
+            assert torch.equal(after[key]["axial"], expected)
+        assert after["image"]["axial"].shape == (3, 10, 12)
+
+
+def test_slice_axcodes_name_every_view() -> None:
+    with pytest.raises(ValueError, match=r"must name every view, \['sagittal', 'coronal'\] are not in"):
+        make(slice_axcodes={"axial": "SPL"})

@@ -30,7 +30,7 @@ def test_weights_are_loaded_when_the_engine_starts(tmp_path: Path) -> None:
             {"weight": torch.zeros(3, 2), "bias": torch.zeros(3), "more": torch.zeros(1)},
             r"does not fit the network: 1 unexpected \(more\)",
         ),
-        ({"weight": torch.zeros(3, 9), "bias": torch.zeros(3)}, r"1 of another shape \(weight\)"),
+        ({"weight": torch.zeros(3, 9), "bias": torch.zeros(3)}, r"1 of another shape \(weight: 3x9, not 3x2\)"),
         ({"model": {"weight": torch.zeros(3, 2)}}, "is not a flat state_dict"),
         ([1, 2], "is not a flat state_dict"),
     ],

@@ -603,3 +603,10 @@ def test_drawn_margins_vary_within_their_bound_and_repeat():
     extents = {(int(r.argmax()), int(r.sum())) for r in rows.T if r.any()}
     assert len(extents) > 1
     assert all(14 <= start <= 20 and start + length <= 27 for start, length in extents)
+
+
+def test_axes_of_a_broken_checkpoint():
+    network = random_network(views=("axial",))
+    network.views["axial"].slice_axes = torch.tensor([1, 2, 3])
+    with pytest.raises(ValueError, match=r"slice_axes of the axial view's weights are \[1, 2, 3\]"):
+        CoarseToFineInferer()(volume_of((5, 5, 5)), network)

@@ -241,6 +241,11 @@ def test_bundle_verification_with_three_spatial_entries(tmp_path):
         ({"size_divisor": 0}, "size_divisor must be at least 1, got 0"),
         ({"slabs_per_batch": 0}, "slabs_per_batch must be at least 1, got 0"),
         ({"saliency": SaliencyTransform}, "saliency needs a fine network"),
+        (
+            {"slice_axcodes": {"axial": "SPL"}},
+            r"name every view, \['sagittal', 'coronal'\] are not in {'axial': 'SPL'}",
+        ),
+        ({"views": ("axial",), "slice_axcodes": {"axial": "PLS"}}, "the axial view cannot run along P, got 'PLS'"),
     ],
 )
 def test_bad_arguments(arguments, message):

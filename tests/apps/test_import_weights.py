@@ -1,0 +1,100 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from c2f_monai.apps import import_weights
+from c2f_monai.apps.cli import main
+from c2f_monai.handlers import InitialWeights, load_weights
+from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
+from c2f_monai.networks.weights import import_fcn8s, import_rstn, rstn_view
+from tests.networks.port import fcn_shapes, random_tensors, rstn_shapes
+
+WIDTH, FC, DIVISOR = 2, 128, 32
+SMALL = partial(FCN8s, width=WIDTH, fc_channels=FC)
+CODES = {"sagittal": "LPS", "coronal": "PLS", "axial": "SPL"}
+
+
+@pytest.fixture(autouse=True)
+def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command's own networks have 134 million parameters each."""
+    monkeypatch.setattr(import_weights, "import_rstn", partial(import_rstn, view=partial(rstn_view, WIDTH, FC)))
+    text, _, rest = import_weights.STARTS["fcn8s"]
+    monkeypatch.setitem(import_weights.STARTS, "fcn8s", (text, partial(import_fcn8s, fcn=SMALL), rest))
+
+
+def network(**options) -> CoarseToFineNet:
+    part = partial(SMALL, padding=100)
+    return CoarseToFineNet(part, part, partial(SaliencyTransform, kernel_sizes=(3, 5)), **options)
+
+
+def test_snapshots_become_one_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the format of the port's time, and one trained on several GPUs."""
+    snapshots = {plane: random_tensors(rstn_shapes(DIVISOR), seed) for seed, plane in enumerate("XYZ")}
+    options = []
+    for plane, snapshot in snapshots.items():
+        path = tmp_path / f"FD0:{plane}J3_1.pkl"
+        wrapped = {f"module.{key}": value for key, value in snapshot.items()} if plane == "Y" else snapshot
+        torch.save(wrapped, path, _use_new_zipfile_serialization=plane == "Z")
+        options += [f"--{plane.lower()}", str(path)]
+    assert main(["import-weights", "rstn", *options, "--output", str(tmp_path / "model.pt")]) == 0
+    assert "249 tensors of the views sagittal, coronal, axial, trained on PLS arrays" in capsys.readouterr().out
+    filled = network(slice_axcodes=CODES)
+    load_weights(filled, str(tmp_path / "model.pt"))
+    assert torch.equal(filled.views["sagittal"].fine.score_fr.weight, snapshots["Y"]["fine_model.score_fr.weight"])
+    with pytest.raises(ValueError, match=r"3 unexpected \(views.axial.slice_axes"):
+        load_weights(network(), str(tmp_path / "model.pt"))  # which would cut other slices
+
+
+def test_one_plane_and_other_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(random_tensors(rstn_shapes(DIVISOR)), tmp_path / "z.pkl")
+    command = ["import-weights", "rstn", "--z", str(tmp_path / "z.pkl"), "--axcodes", "PLI"]
+    assert main([*command, "--output", str(tmp_path / "model.pt")]) == 0
+    assert """--views "['axial']\"""" in capsys.readouterr().out
+    filled = network(views=["axial"], slice_axcodes=CODES)
+    load_weights(filled, str(tmp_path / "model.pt"))
+    assert filled.views["axial"].slice_axes.tolist() == [-3, -2, -1]  # the checkpoint's, not the given ones
+
+
+def test_a_start_of_training_fills_both_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = random_tensors(fcn_shapes(21, DIVISOR))
+    torch.save(source, tmp_path / "fcn8s_from_caffe.pth", _use_new_zipfile_serialization=False)
+    command = ["import-weights", "fcn8s", str(tmp_path / "fcn8s_from_caffe.pth"), "--views", "axial", "sagittal"]
+    assert main([*command, "--output", str(tmp_path / "start.pt")]) == 0
+    out = capsys.readouterr().out
+    assert "120 tensors for the coarse and fine networks of sagittal, axial." in out
+    assert "Left out: score and up-sampling layers (21 classes)" in out
+    # one tensor under four names is one tensor in the file
+    assert (tmp_path / "start.pt").stat().st_size < 2 * 4 * sum(value.numel() for value in source.values())
+    started = CoarseToFineNet(SMALL, SMALL, views=["sagittal", "axial"])
+    InitialWeights(started, str(tmp_path / "start.pt"))(None)
+    assert torch.equal(started.views["axial"].fine.block5.conv5_3.weight, source["conv5_3.weight"])
+    assert torch.equal(started.views["sagittal"].coarse.fc.fc6.weight, source["fc6.weight"])
+
+
+def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rstn, fcn, text = tmp_path / "rstn.pkl", tmp_path / "fcn.pth", tmp_path / "text.pth"
+    torch.save(random_tensors(rstn_shapes(DIVISOR)), rstn)
+    torch.save(random_tensors(fcn_shapes(21, DIVISOR)), fcn)
+    torch.save({"epoch": 3, "state": {}}, tmp_path / "checkpoint.pth")
+    text.write_text("no weights")
+    for arguments, message in (
+        (["rstn"], "give at least one snapshot: --x, --y and --z"),
+        (["rstn", "--x", str(fcn)], "the snapshot of plane X is not a snapshot of RSTN's port: 82 missing"),
+        (["rstn", "--x", str(rstn), "--axcodes", "up"], "axis codes must be letters"),
+        (["rstn", "--x", str(tmp_path / "none.pkl")], "no such file"),
+        (["fcn8s", str(rstn)], f"error: {rstn}: the file is not FCN-8s of 21 classes: 39 missing"),
+        (["fcn8s", str(text)], f"error: {text} cannot be read as weights"),
+        (["fcn8s", str(tmp_path / "checkpoint.pth")], "not a flat state_dict of tensors: epoch, state are none"),
+        (["fcn8s", str(fcn), "--views", "front"], "'front' is not a valid View"),
+        (["vgg16", str(fcn)], "is not VGG-16 of 1000 classes without batch norm: 32 missing"),
+    ):
+        assert main(["import-weights", *arguments, "--output", str(tmp_path / "model.pt")]) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1, error
+    assert not (tmp_path / "model.pt").exists()
