@@ -15,9 +15,10 @@ from monai.inferers import Inferer
 from tqdm.auto import tqdm
 
 from ..transforms.components import filter_components
+from ..transforms.conflicts import resolve_conflicts
 from ..utils import Fusion, Prior, StopReason, View, check_amp_dtype, check_window, dice_coefficient
 from .fusion import check_fusion, fuse, move_to_mask
-from .records import CaseRecord, RoundRecord, box_of, name_of, touches_border, voxel_ml
+from .records import CaseRecord, RoundRecord, box_of, name_of, plain, stack_cases, touches_border, voxel_ml
 from .views import CropRule, NetworkCaller, coarse_view, fine_view, unwrap
 
 __all__ = ["CoarseToFineInferer"]
@@ -56,6 +57,9 @@ class CoarseToFineInferer(Inferer):
         volume_device: where volumes and probabilities live; None for the input's device.
         progress: show a bar for each case.
         keep_rounds: keep the mask of every round in the records.
+        exclusive: give a voxel that several classes claim to the one with the largest mean of the views'
+            probabilities, under vote too [3.6]; the others come back below ``threshold``. False lets classes overlap,
+            such as an organ and the neoplasm in it.
 
     Attributes:
         records: one :py:class:`CaseRecord` for each case of the latest call.
@@ -83,6 +87,7 @@ class CoarseToFineInferer(Inferer):
         volume_device: torch.device | str | None = None,
         progress: bool = False,
         keep_rounds: bool = False,
+        exclusive: bool = False,
     ) -> None:
         for name, value, least in (
             ("margin", margin, 0),
@@ -114,6 +119,7 @@ class CoarseToFineInferer(Inferer):
         self.volume_device = volume_device
         self.progress = progress
         self.keep_rounds = keep_rounds
+        self.exclusive = exclusive
         self.records: list[CaseRecord] = []
 
     @torch.no_grad()
@@ -132,6 +138,27 @@ class CoarseToFineInferer(Inferer):
         Raises:
             ValueError: for another shape, or views that the network does not have.
         """
+        confidence, mask = self.segment(inputs, network)
+        if self.exclusive:
+            mask = stack_cases([resolve_conflicts(*case) for case in zip(confidence, mask, strict=True)])
+        result = move_to_mask(confidence, mask, self.threshold)
+        return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+
+    @torch.no_grad()
+    def segment(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last round's two answers, which differ under vote: how sure the views are, and what they decide.
+
+        Args:
+            inputs: (B, 1, H, W, D), as for the call.
+            network: as for the call.
+
+        Returns:
+            the mean of the views' probabilities (B, K, H, W, D) float32, 0 where the component filter removed a voxel,
+            and the mask Z(T) (B, K, H, W, D) bool, in which classes may overlap. Plain tensors.
+
+        Raises:
+            ValueError: for another shape, or views that the network does not have.
+        """
         if inputs.dim() != 5 or inputs.shape[1] != 1 or min(inputs.shape) < 1:
             shape = tuple(inputs.shape)
             raise ValueError(f"inputs must have shape (B, 1, H, W, D) with sides of at least 1, got {shape}.")
@@ -139,18 +166,16 @@ class CoarseToFineInferer(Inferer):
         if module.training:
             warnings.warn("the network is in training mode: call network.eval() before inference.", stacklevel=2)
         views = self._views(module)
-        volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        volumes = volumes.to(self.volume_device or volumes.device)
+        volumes = plain(inputs).to(self.volume_device or inputs.device)
         device = torch.device(self.device) if self.device is not None else _device_of(module, volumes)
         caller = NetworkCaller(network, device, self.amp_dtype, self.pixels_per_batch, self.window)
         self.records = [CaseRecord(name=name_of(inputs, i)) for i in range(len(volumes))]
-        result = torch.stack(
-            [
-                self._run_case(volume[0], module, views, caller, record, voxel_ml(inputs, i))
-                for i, (volume, record) in enumerate(zip(volumes, self.records, strict=True))
-            ]
-        )
-        return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+        answers = [
+            self._run_case(volume[0], module, views, caller, record, voxel_ml(inputs, i))
+            for i, (volume, record) in enumerate(zip(volumes, self.records, strict=True))
+        ]
+        confidence, mask = (stack_cases(column) for column in zip(*answers, strict=True))
+        return confidence, mask
 
     def _views(self, module: torch.nn.Module) -> list[View]:
         names = [View(name) for name in module.view_names]  # type: ignore[union-attr]
@@ -167,7 +192,7 @@ class CoarseToFineInferer(Inferer):
         caller: NetworkCaller,
         record: CaseRecord,
         voxel_ml: float | None,
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         classes, depth = int(module.out_channels), int(module.depth)  # type: ignore[arg-type]
         rounds = self.max_rounds if module.has_fine else 0
         bar = tqdm(total=rounds + 1, desc=record.name or "case", unit="round", disable=not self.progress)
@@ -195,7 +220,7 @@ class CoarseToFineInferer(Inferer):
             record.stop_reason = StopReason.EMPTY
         bar.close()
         record.touches_border = touches_border(mask)
-        return move_to_mask(probability.masked_fill(raw & ~mask, 0.0), mask, self.threshold)
+        return probability.masked_fill_(raw & ~mask, 0.0), mask
 
     def _prior(self, module: torch.nn.Module, probability: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | None:
         if not module.has_saliency:

@@ -167,9 +167,7 @@ def inside_boxes(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-def paste_boxes(
-    crops: torch.Tensor, boxes: torch.Tensor, inner: torch.Tensor, size: tuple[int, int]
-) -> torch.Tensor:
+def paste_boxes(crops: torch.Tensor, boxes: torch.Tensor, inner: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Put crops back into empty slices; zero outside the inner boxes. Differentiable.
 
     Args:

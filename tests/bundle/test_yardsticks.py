@@ -29,10 +29,7 @@ TINY: dict[str, Any] = {
 
 
 def _files(*names: str) -> list[str]:
-    return [
-        str(ROOT / FOLDERS.get(name, "bundle/configs") / f"{name}.json")
-        for name in names
-    ]
+    return [str(ROOT / FOLDERS.get(name, "bundle/configs") / f"{name}.json") for name in names]
 
 
 def _parser(*names: str) -> ConfigParser:
