@@ -7,7 +7,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from monai.data import MetaTensor
@@ -124,45 +123,53 @@ class CoarseToFineInferer(Inferer):
 
     @torch.no_grad()
     def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], truth: torch.Tensor | None = None
     ) -> torch.Tensor:
         """
         Args:
             inputs: (B, 1, H, W, D) RAS volumes, any sides from 1 voxel up, in HU where ``window`` is set, else [0, 1].
             network: :py:class:`c2f_monai.networks.CoarseToFineNet`, also scripted or wrapped, in evaluation mode.
+            truth: (B, K, H, W, D) true mask for the oracle box, a diagnostic: in every round each slab is cropped
+                around it instead of around the last mask, and slabs without it are not run. None is the method.
 
         Returns:
             (B, K, H, W, D) float32 probabilities; at and above ``threshold`` is the last mask Z(T): voxels that the
             component filter removed are 0. A MetaTensor where the input is one.
 
         Raises:
-            ValueError: for another shape, or views that the network does not have.
+            ValueError: for another shape of inputs or truth, or views that the network does not have.
         """
-        confidence, mask = self.segment(inputs, network)
+        confidence, mask = self.segment(inputs, network, truth)
         if self.exclusive:
             mask = stack_cases([resolve_conflicts(*case) for case in zip(confidence, mask, strict=True)])
         result = move_to_mask(confidence, mask, self.threshold)
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
 
     @torch.no_grad()
-    def segment(self, inputs: torch.Tensor, network: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def segment(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], truth: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The last round's two answers, which differ under vote: how sure the views are, and what they decide.
 
         Args:
             inputs: (B, 1, H, W, D), as for the call.
             network: as for the call.
+            truth: as for the call.
 
         Returns:
             the mean of the views' probabilities (B, K, H, W, D) float32, 0 where the component filter removed a voxel,
             and the mask Z(T) (B, K, H, W, D) bool, in which classes may overlap. Plain tensors.
 
         Raises:
-            ValueError: for another shape, or views that the network does not have.
+            ValueError: for another shape of inputs or truth, or views that the network does not have.
         """
         if inputs.dim() != 5 or inputs.shape[1] != 1 or min(inputs.shape) < 1:
             shape = tuple(inputs.shape)
             raise ValueError(f"inputs must have shape (B, 1, H, W, D) with sides of at least 1, got {shape}.")
         module = unwrap(network)
+        expected = (len(inputs), int(module.out_channels), *inputs.shape[2:])  # type: ignore[arg-type]
+        if truth is not None and tuple(truth.shape) != expected:
+            raise ValueError(f"truth must have the shape {expected}, got {tuple(truth.shape)}.")
         if module.training:
             warnings.warn("the network is in training mode: call network.eval() before inference.", stacklevel=2)
         views = self._views(module)
@@ -170,8 +177,9 @@ class CoarseToFineInferer(Inferer):
         device = torch.device(self.device) if self.device is not None else _device_of(module, volumes)
         caller = NetworkCaller(network, device, self.amp_dtype, self.pixels_per_batch, self.window)
         self.records = [CaseRecord(name=name_of(inputs, i)) for i in range(len(volumes))]
+        oracles = [None] * len(volumes) if truth is None else (plain(truth) > 0.5).to(volumes.device).unbind(0)
         answers = [
-            self._run_case(volume[0], module, views, caller, record, voxel_ml(inputs, i))
+            self._run_case(volume[0], module, views, caller, record, voxel_ml(inputs, i), oracles[i])
             for i, (volume, record) in enumerate(zip(volumes, self.records, strict=True))
         ]
         confidence, mask = (stack_cases(column) for column in zip(*answers, strict=True))
@@ -192,6 +200,7 @@ class CoarseToFineInferer(Inferer):
         caller: NetworkCaller,
         record: CaseRecord,
         voxel_ml: float | None,
+        oracle: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         classes, depth = int(module.out_channels), int(module.depth)  # type: ignore[arg-type]
         rounds = self.max_rounds if module.has_fine else 0
@@ -203,11 +212,12 @@ class CoarseToFineInferer(Inferer):
         self._note(record, 0, None, mask, voxel_ml, time.perf_counter() - clock, bar)
         record.stop_reason = StopReason.MAX_ROUNDS if rounds else None
         for t in range(1, rounds + 1):
-            if record.rounds[-1].voxels == 0:
+            around = mask if oracle is None else oracle
+            if not around.any():
                 break
             clock = time.perf_counter()
             prior = self._prior(module, probability, mask)
-            maps = (fine_view(volume, prior, mask, view, caller, depth, self.rule) for view in views)
+            maps = (fine_view(volume, prior, around, view, caller, depth, self.rule) for view in views)
             probability, raw = fuse(maps, len(views), self.fine_fusion, self.threshold)
             new = self._filter(raw)
             change = min(dice_coefficient(a, b) for a, b in zip(mask, new, strict=True))

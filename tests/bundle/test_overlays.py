@@ -27,6 +27,7 @@ BASES = {
     "backbone_as_coarse": ("train", "deeplab"),
     "backbone_as_fine": ("train", "unet"),
     "cyst_multi_label": ("train", "cyst"),
+    "oracle_box": ("train", "cyst"),
     "published_stepwise": ("train", "stepwise", "published"),
 }
 FCN = {"backbone_def#width": 2, "backbone_def#fc_channels": 4, "backbone_def#fc_kernel_size": 3}

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,31 +11,14 @@ import torch
 from monai.data import MetaTensor
 
 from c2f_monai.inferers import CoarseToFineInferer, OrganThenNeoplasmInferer
-from c2f_monai.networks import CoarseToFineNet, SaliencyTransform
+from c2f_monai.networks import CoarseToFineNet
 from c2f_monai.transforms import condition_on_organ
 from c2f_monai.utils import StopReason
+from tests.inferers.levels import network
 
 SHAPE = (24, 20, 16)
 STEP_WISE: dict[str, Any] = {"margin": 3, "crop_multiple": 1, "fusion": "vote", "prior": "mask"}
 RSTN: dict[str, Any] = {"margin": 2, "crop_multiple": 8}
-
-
-class Brighter(torch.nn.Module):
-    """Logits of being brighter than a level, one class for each level."""
-
-    def __init__(self, levels: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("levels", torch.tensor(levels).repeat_interleave(3)[:, None, None])
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return 40.0 * (x.repeat(1, len(self.levels) // 3, 1, 1) - self.levels)
-
-
-def network(*levels: float, saliency: bool = False) -> CoarseToFineNet:
-    channels = 3 * len(levels)
-    g = (lambda: SaliencyTransform(channels, 3)) if saliency else None
-    net = CoarseToFineNet(lambda: Brighter(levels), lambda: Brighter(levels), g, out_channels=len(levels))
-    return net.eval()
 
 
 def networks(*levels: float, saliency: bool = False) -> torch.nn.ModuleDict:
