@@ -10,6 +10,7 @@ from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
 from .load_weights import LoadWeights, load_weights
 from .parameter_groups import parameter_groups
 from .stage_schedule import StageSchedule, learning_rate_factor, stage_ends
+from .target_reports import TargetReports
 from .training_log import TrainingLog, ValidationLog, overlay_image
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "InitialWeights",
     "LoadWeights",
     "StageSchedule",
+    "TargetReports",
     "TrainingCheckpoint",
     "TrainingLog",
     "ValidationLog",

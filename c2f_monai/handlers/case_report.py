@@ -24,7 +24,7 @@ from ..data.inputs import read_volume
 from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarise
-from ..transforms.volumes import select_label
+from ..transforms.volumes import class_values, select_label
 from ..utils import case_name, dice_coefficient, written_whole
 
 __all__ = ["CaseReport", "case_row", "describe_row", "summarise_rows"]
@@ -38,6 +38,7 @@ def case_row(
     label: torch.Tensor | None = None,
     label_grid: torch.Tensor | None = None,
     group: str = "",
+    channel: int = 0,
 ) -> Row:
     """One case as a row of the table.
 
@@ -47,6 +48,7 @@ def case_row(
         label: (1, H, W, D) truth on the same grid.
         label_grid: (1, h, w, d) truth on the working grid, for the DSC after each round where the record has masks.
         group: group that the case is reported in.
+        channel: class of the record's masks that the row is about.
 
     Returns:
         case, group, dsc and hd95 (mm) on the image's own grid, dsc_round_<t> on the working grid (0 is coarse), d_<t>,
@@ -67,7 +69,7 @@ def case_row(
     }
     if label_grid is not None:
         grid = torch.as_tensor(label_grid)[0].cpu() > 0
-        row |= {f"dsc_round_{t}": dice_coefficient(found[0], grid) for t, found in enumerate(record.masks)}
+        row |= {f"dsc_round_{t}": dice_coefficient(found[channel], grid) for t, found in enumerate(record.masks)}
     row |= {f"d_{entry.index}": entry.dsc for entry in record.rounds[1:]}
     return row | {
         "rounds": record.fine_rounds,
@@ -121,17 +123,25 @@ class CaseReport:
     It reads the inferer's records, the post-processed ``pred`` on the image's own grid, and the truth if there is
     one: ``label``, a binary tensor on the image's own grid or the path of a label file, and ``label_grid``, a binary
     tensor on the working grid (else the label is resampled to the grid of ``image``). Several processes send their
-    rows to the first, which drops what the sampler has repeated.
+    rows to the first, which drops what the sampler has repeated. It is about one target; :class:`TargetReports` is
+    one such report for each of several.
 
     Args:
         inferer: :py:class:`c2f_monai.inferers.CoarseToFineInferer` of the evaluator.
         path: CSV file, replaced as a whole at the end; None logs only.
         label_value: label value, or values, of the target in label files.
         grid_key: key of the label on the working grid.
+        pred_value: value, or values, of the target in the prediction where that is a label map of several; None: what
+            is above 0. Defaults to None.
+        channel: the target's class, where record, prediction or truth have several. Defaults to 0.
+        target: name of the target, for the log and the files (``cases_<target>.csv``). Defaults to none.
 
     Attributes:
         rows: of the latest run, all processes together, see :func:`case_row`.
         summary: of the latest run, by group, see :func:`summarise_rows`.
+
+    Raises:
+        ValueError: for label values of several classes.
     """
 
     def __init__(
@@ -140,11 +150,19 @@ class CaseReport:
         path: str | None = None,
         label_value: int | Sequence[int] = 1,
         grid_key: str = "label_grid",
+        pred_value: int | Sequence[int] | None = None,
+        channel: int = 0,
+        target: str = "",
     ) -> None:
+        if class_values(label_value) is not None:
+            raise ValueError(f"a CaseReport is about one target, got label_value {label_value}: use TargetReports.")
         self.inferer = inferer
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else _named(Path(path), target)
         self.label_value = label_value
         self.grid_key = grid_key
+        self.pred_value = pred_value
+        self.channel = channel
+        self.target = target
         self.rows: list[Row] = []
         self.summary: dict[str, Any] = {}
 
@@ -166,12 +184,20 @@ class CaseReport:
         outputs: Any = engine.state.output
         for item, output, record in zip(batch, outputs, self.inferer.records, strict=True):
             label, label_grid = self._truth(item, output, bool(record.masks))
-            row = case_row(record, output["pred"], label, label_grid, str(item.get("group", "")))
+            group = str(item.get("group", ""))
+            row = case_row(record, self._prediction(output["pred"]), label, label_grid, group, self.channel)
             # The file tells cases apart that two folders name alike; it is no column of the table.
             row["image"] = str(output["pred"].meta.get("filename_or_obj", record.name))
             row["case"] = row["case"] or case_name(row["image"])
             self.rows.append(row)
-            engine.logger.info(describe_row(row))
+            engine.logger.info(f"{self.target}: {describe_row(row)}" if self.target else describe_row(row))
+
+    def _prediction(self, pred: torch.Tensor) -> torch.Tensor:
+        return self._class_of(pred) if self.pred_value is None else select_label(pred, self.pred_value)
+
+    def _class_of(self, masks: torch.Tensor) -> torch.Tensor:
+        """The target's channel, (1, H, W, D), where there are several."""
+        return masks[self.channel : self.channel + 1] if masks.shape[0] > 1 else masks
 
     def _truth(
         self, item: Mapping[str, Any], output: Mapping[str, Any], rounds: bool
@@ -179,10 +205,13 @@ class CaseReport:
         label = item.get("label") if output.get("label") is None else output["label"]
         if isinstance(label, str):
             label = select_label(read_volume(label), self.label_value)
-        if label is None or not rounds:
+        if label is None:
+            return None, None
+        label = self._class_of(label)
+        if not rounds:
             return label, None
         if self.grid_key in item:
-            return label, item[self.grid_key]
+            return label, self._class_of(item[self.grid_key])
         return label, ResampleToMatch(mode="nearest", dtype=np.float32)(label, output["image"].cpu())
 
     def _finish(self, engine: Engine) -> None:
@@ -201,11 +230,18 @@ class CaseReport:
         for name, part in self.summary.items():
             for key, unit in (("dsc", ""), ("hd95", " mm")):
                 if key in part:
-                    engine.logger.info(f"{name}: {key.upper()} {_shown(part[key], unit)}")
+                    about = f"{self.target}, {name}" if self.target else name
+                    engine.logger.info(f"{about}: {key.upper()} {_shown(part[key], unit)}")
         if self.path is not None:
             _write_whole(self.path, _table(self.rows))
-            _write_whole(self.path.with_name("summary.json"), json.dumps(self.summary, indent=1) + "\n")
+            _write_whole(
+                _named(self.path.with_name("summary.json"), self.target), json.dumps(self.summary, indent=1) + "\n"
+            )
             engine.logger.info(f"{len(self.rows)} cases: {self.path}")
+
+
+def _named(path: Path, target: str) -> Path:
+    return path.with_name(f"{path.stem}_{target}{path.suffix}") if target else path
 
 
 def _shown(numbers: Mapping[str, Any], unit: str) -> str:

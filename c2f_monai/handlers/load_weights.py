@@ -49,12 +49,25 @@ class LoadWeights:
     MONAI's ``CheckpointLoader`` does the same with an error of one line for each key.
 
     Args:
-        network: network to fill.
-        path: flat state_dict.
+        network: network to fill; a ``torch.nn.ModuleDict`` of networks where there are several files.
+        path: flat state_dict, or one for each network by its name.
         map_location: device the file's tensors are read to.
+
+    Raises:
+        ValueError: When the names of files and networks differ.
     """
 
-    def __init__(self, network: nn.Module, path: str, map_location: torch.device | str | None = "cpu") -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        path: str | Mapping[str, str],
+        map_location: torch.device | str | None = "cpu",
+    ) -> None:
+        if isinstance(path, Mapping) and (
+            not isinstance(network, nn.ModuleDict) or sorted(path) != sorted(network.keys())
+        ):
+            names = sorted(network.keys()) if isinstance(network, nn.ModuleDict) else "one network"
+            raise ValueError(f"there are weights for {sorted(path)}, but {names} to fill.")
         self.network = network
         self.path = path
         self.map_location = map_location
@@ -65,5 +78,8 @@ class LoadWeights:
 
     def __call__(self, engine: Engine) -> None:
         """Load."""
-        load_weights(self.network, self.path, self.map_location)
-        logger.info(f"weights: {self.path}")
+        files = {"": self.path} if isinstance(self.path, str) else dict(self.path)
+        for name, path in files.items():
+            network = self.network[name] if name else self.network  # type: ignore[index]
+            load_weights(network, path, self.map_location)
+            logger.info(f"weights: {f'{name}: ' if name else ''}{path}")

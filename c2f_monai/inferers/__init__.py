@@ -1,20 +1,24 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Inferers: the coarse-to-fine loop on volumes, and its unrolled form for training."""
+"""Inferers: the coarse-to-fine loop on volumes, alone or composed, and its unrolled form for training."""
 
 from __future__ import annotations
 
 from .autocast import AutocastInferer
 from .coarse_to_fine import CoarseToFineInferer
 from .fusion import fuse
+from .organ_then_neoplasm import OrganThenNeoplasmInferer
 from .records import CaseRecord, RoundRecord
+from .several_organs import SeveralOrgansInferer
 from .unrolled import TrainingStage, UnrolledInferer
 
 __all__ = [
     "AutocastInferer",
     "CaseRecord",
     "CoarseToFineInferer",
+    "OrganThenNeoplasmInferer",
     "RoundRecord",
+    "SeveralOrgansInferer",
     "TrainingStage",
     "UnrolledInferer",
     "fuse",

@@ -14,10 +14,11 @@ from monai.inferers import Inferer
 from tqdm.auto import tqdm
 
 from ..transforms.components import filter_components
+from ..transforms.conflicts import resolve_conflicts
 from ..utils import Fusion, Prior, StopReason, View, check_amp_dtype, check_window, dice_coefficient, unwrap
 from .arguments import check_mask_arguments
 from .fusion import check_fusion, fuse, move_to_mask
-from .records import CaseRecord, RoundRecord, box_of, name_of, touches_border, voxel_ml
+from .records import CaseRecord, RoundRecord, box_of, name_of, plain, stack_cases, touches_border, voxel_ml
 from .views import CropRule, NetworkCaller, coarse_view, fine_view
 
 __all__ = ["CoarseToFineInferer"]
@@ -58,6 +59,9 @@ class CoarseToFineInferer(Inferer):
         volume_device: where volumes and probabilities live; None for the input's device.
         progress: show a bar for each case.
         keep_rounds: keep the mask of every round in the records.
+        exclusive: give a voxel that several classes claim to the one with the largest mean of the views'
+            probabilities, under vote too [3.6]; the others come back below ``threshold``. False lets classes overlap,
+            such as an organ and the neoplasm in it.
 
     Attributes:
         records: one :py:class:`CaseRecord` for each case of the latest call.
@@ -86,6 +90,7 @@ class CoarseToFineInferer(Inferer):
         volume_device: torch.device | str | None = None,
         progress: bool = False,
         keep_rounds: bool = False,
+        exclusive: bool = False,
     ) -> None:
         for name, value, least in (
             ("margin", margin, 0),
@@ -115,50 +120,73 @@ class CoarseToFineInferer(Inferer):
         self.volume_device = volume_device
         self.progress = progress
         self.keep_rounds = keep_rounds
+        self.exclusive = exclusive
         self.records: list[CaseRecord] = []
 
     @torch.no_grad()
     def __call__(
-        self,
-        inputs: torch.Tensor,
-        network: Callable[..., torch.Tensor],
-        reference: torch.Tensor | None = None,
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], truth: torch.Tensor | None = None
     ) -> torch.Tensor:
         """
         Args:
             inputs: (B, 1, H, W, D) RAS volumes, any sides from 1 voxel up, in HU where ``window`` is set, else [0, 1].
             network: :py:class:`c2f_monai.networks.CoarseToFineNet`, also scripted or wrapped, in evaluation mode.
-            reference: (B, K or 1, H, W, D) masks, positive inside, that take the place of Z(t-1) in every round's
-                boxes: with the truth this is the oracle box [3.5.3]. None: the prediction's own boxes.
+            truth: (B, K, H, W, D) true mask for the oracle box, a diagnostic: in every round each slab is cropped
+                around it instead of around the last mask, and slabs without it are not run. None is the method.
 
         Returns:
             (B, K, H, W, D) probabilities, float32 (float64 with a float64 network); at and above ``threshold`` is the
             last mask Z(T): voxels that the component filter removed are 0. A MetaTensor where the input is one.
 
         Raises:
-            ValueError: for another shape, views that the network does not have, or a reference of another size.
+            ValueError: for another shape of inputs or truth, or views that the network does not have.
+        """
+        confidence, mask = self.segment(inputs, network, truth)
+        if self.exclusive:
+            mask = stack_cases([resolve_conflicts(*case) for case in zip(confidence, mask, strict=True)])
+        result = move_to_mask(confidence, mask, self.threshold)
+        return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+
+    @torch.no_grad()
+    def segment(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], truth: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last round's two answers, which differ under vote: how sure the views are, and what they decide.
+
+        Args:
+            inputs: (B, 1, H, W, D), as for the call.
+            network: as for the call.
+            truth: as for the call.
+
+        Returns:
+            the mean of the views' probabilities (B, K, H, W, D), 0 where the component filter removed a voxel, and the
+            mask Z(T) (B, K, H, W, D) bool, in which classes may overlap. Plain tensors.
+
+        Raises:
+            ValueError: for another shape of inputs or truth, or views that the network does not have.
         """
         if inputs.dim() != 5 or inputs.shape[1] != 1 or min(inputs.shape) < 1:
             shape = tuple(inputs.shape)
             raise ValueError(f"inputs must have shape (B, 1, H, W, D) with sides of at least 1, got {shape}.")
         module = unwrap(network)
+        expected = (len(inputs), int(module.out_channels), *inputs.shape[2:])  # type: ignore[arg-type]
+        if truth is not None and tuple(truth.shape) != expected:
+            raise ValueError(f"truth must have the shape {expected}, got {tuple(truth.shape)}.")
         if module.training:
             warnings.warn("the network is in training mode: call network.eval() before inference.", stacklevel=2)
         views = self._views(module)
-        volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        volumes = volumes.to(self.volume_device or volumes.device)
-        boxes = self._reference_boxes(reference, volumes)
+        volumes = plain(inputs).to(self.volume_device or inputs.device)
         dtype, device = _network_kind(module, volumes)
         device = device if self.device is None else torch.device(self.device)
         caller = NetworkCaller(network, dtype, device, self.amp_dtype, self.pixels_per_batch, self.window)
         self.records = [CaseRecord(name=name_of(inputs, i)) for i in range(len(volumes))]
-        result = torch.stack(
-            [
-                self._run_case(volume[0], boxes[i], module, views, caller, record, voxel_ml(inputs, i))
-                for i, (volume, record) in enumerate(zip(volumes, self.records, strict=True))
-            ]
-        )
-        return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+        oracles = [None] * len(volumes) if truth is None else (plain(truth) > 0.5).to(volumes.device).unbind(0)
+        answers = [
+            self._run_case(volume[0], module, views, caller, record, voxel_ml(inputs, i), oracles[i])
+            for i, (volume, record) in enumerate(zip(volumes, self.records, strict=True))
+        ]
+        confidence, mask = (stack_cases(column) for column in zip(*answers, strict=True))
+        return confidence, mask
 
     def _views(self, module: torch.nn.Module) -> list[View]:
         names = [View(name) for name in module.view_names]  # type: ignore[union-attr]
@@ -167,29 +195,16 @@ class CoarseToFineInferer(Inferer):
             raise ValueError(f"the network has no networks for the views {missing}, it has {[v.value for v in names]}.")
         return self.views or names
 
-    @staticmethod
-    def _reference_boxes(reference: torch.Tensor | None, volumes: torch.Tensor) -> Sequence[torch.Tensor | None]:
-        """For each case the mask that the boxes are taken around, None for the case's own prediction."""
-        if reference is None:
-            return [None] * len(volumes)
-        if reference.dim() != 5 or (len(reference), *reference.shape[2:]) != (len(volumes), *volumes.shape[2:]):
-            raise ValueError(
-                f"reference must have shape (B, K, H, W, D) on the grid of inputs {tuple(volumes.shape)}, "
-                f"got {tuple(reference.shape)}."
-            )
-        plain = reference.as_tensor() if isinstance(reference, MetaTensor) else reference
-        return list((plain > 0).to(volumes.device))
-
     def _run_case(
         self,
         volume: torch.Tensor,
-        reference: torch.Tensor | None,
         module: torch.nn.Module,
         views: list[View],
         caller: NetworkCaller,
         record: CaseRecord,
         voxel_ml: float | None,
-    ) -> torch.Tensor:
+        oracle: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         classes, depth = int(module.out_channels), int(module.depth)  # type: ignore[arg-type]
         rounds = self.max_rounds if module.has_fine else 0
         bar = tqdm(total=rounds + 1, desc=record.name or "case", unit="round", disable=not self.progress)
@@ -200,11 +215,11 @@ class CoarseToFineInferer(Inferer):
         self._note(record, 0, None, mask, voxel_ml, time.perf_counter() - clock, bar)
         record.stop_reason = StopReason.FIXED_ROUNDS if self.stop is None or not rounds else StopReason.MAX_ROUNDS
         for t in range(1, rounds + 1):
-            if record.rounds[-1].voxels == 0 and reference is None:
+            around = mask if oracle is None else oracle
+            if not around.any():
                 break
             clock = time.perf_counter()
             prior = self._prior(module, probability, mask)
-            around = mask if reference is None else reference
             maps = (fine_view(volume, prior, around, view, caller, classes, depth, self.rule) for view in views)
             probability, raw = fuse(maps, len(views), self.fine_fusion, self.threshold)
             new = self._filter(raw)
@@ -218,7 +233,7 @@ class CoarseToFineInferer(Inferer):
             record.stop_reason = StopReason.EMPTY
         bar.close()
         record.touches_border = touches_border(mask)
-        return move_to_mask(probability.masked_fill(raw & ~mask, 0.0), mask, self.threshold)
+        return probability.masked_fill_(raw & ~mask, 0.0), mask
 
     def _prior(self, module: torch.nn.Module, probability: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | None:
         if not module.has_saliency:

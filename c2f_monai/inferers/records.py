@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,18 @@ from monai.data import MetaTensor
 
 from ..utils import StopReason, case_name
 
-__all__ = ["CaseRecord", "RoundRecord", "box_of", "name_of", "touches_border", "voxel_ml"]
+__all__ = [
+    "CaseRecord",
+    "RoundRecord",
+    "box_of",
+    "case_of",
+    "name_of",
+    "plain",
+    "spacing_of",
+    "stack_cases",
+    "touches_border",
+    "voxel_ml",
+]
 
 Box = tuple[tuple[int, int], ...]
 
@@ -48,6 +60,7 @@ class CaseRecord:
         stop_reason: "converged", "max rounds", "fixed rounds" (no stop rule, or the coarse result alone) or "empty".
         touches_border: the answer reaches a border of the volume: part of the target may lie outside.
         masks: boolean (K, H, W, D) on the CPU, one for each entry of ``rounds``, if the inferer was asked to keep them.
+        notes: further flags, such as "organ not found".
     """
 
     name: str = ""
@@ -55,6 +68,7 @@ class CaseRecord:
     stop_reason: StopReason | None = None
     touches_border: bool = False
     masks: list[torch.Tensor] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def fine_rounds(self) -> int:
@@ -68,30 +82,62 @@ class CaseRecord:
 
     @property
     def flags(self) -> list[str]:
-        """What a reader should look at: "nothing found", "not converged", "touches border"."""
+        """What a reader should look at: the notes, then "nothing found", "not converged", "touches border"."""
         checks = (
             ("nothing found", self.rounds[-1].voxels == 0),
             ("not converged", self.stop_reason == StopReason.MAX_ROUNDS),
             ("touches border", self.touches_border),
         )
-        return [name for name, raised in checks if raised]
+        return [*self.notes, *(name for name, raised in checks if raised)]
 
 
 def name_of(inputs: torch.Tensor, index: int) -> str:
     """Name of a batch's case, "" where the input carries no file name."""
+    return case_name(_file_of(inputs, index))
+
+
+def _file_of(inputs: torch.Tensor, index: int) -> str:
     if not isinstance(inputs, MetaTensor):
         return ""
     names = inputs.meta.get("filename_or_obj", "")
-    name = names if isinstance(names, (str, Path)) else names[index] if len(names) > index else ""
-    return case_name(str(name))
+    return str(names if isinstance(names, (str, Path)) else names[index] if len(names) > index else "")
+
+
+def _affine_of(inputs: torch.Tensor, index: int) -> torch.Tensor | None:
+    """(4, 4) affine of a batch's case in float64, None where the input carries none."""
+    if not isinstance(inputs, MetaTensor):
+        return None
+    return (inputs.affine if inputs.affine.dim() == 2 else inputs.affine[index]).double()
 
 
 def voxel_ml(inputs: torch.Tensor, index: int) -> float | None:
     """Millilitres of a voxel of a batch's case, None where the input carries no affine."""
-    if not isinstance(inputs, MetaTensor):
-        return None
-    affine = inputs.affine if inputs.affine.dim() == 2 else inputs.affine[index]
-    return float(torch.linalg.det(affine[:3, :3].double()).abs()) / 1000.0
+    affine = _affine_of(inputs, index)
+    return None if affine is None else float(torch.linalg.det(affine[:3, :3]).abs()) / 1000.0
+
+
+def spacing_of(inputs: torch.Tensor, index: int) -> tuple[float, ...] | None:
+    """Voxel size in mm along H, W, D of a batch's case, None where the input carries no affine."""
+    affine = _affine_of(inputs, index)
+    return None if affine is None else tuple(affine[:3, :3].norm(dim=0).tolist())
+
+
+def plain(x: torch.Tensor) -> torch.Tensor:
+    """The tensor without metadata."""
+    return x.as_tensor() if isinstance(x, MetaTensor) else x
+
+
+def case_of(inputs: torch.Tensor, index: int, volume: torch.Tensor) -> torch.Tensor:
+    """A batch of one, (1, C, H, W, D), with another image of a batch's case but its affine and file name."""
+    affine = _affine_of(inputs, index)
+    if affine is None:
+        return volume[None]
+    return MetaTensor(volume[None], affine=affine, meta={"filename_or_obj": _file_of(inputs, index)})
+
+
+def stack_cases(cases: Sequence[torch.Tensor]) -> torch.Tensor:
+    """``torch.stack`` that does not copy a batch of one: it is a volume of clinical size."""
+    return cases[0][None] if len(cases) == 1 else torch.stack(list(cases))
 
 
 def box_of(mask: torch.Tensor) -> Box | None:

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from .coarse_to_fine import CoarseToFineNet, CoarseToFineView
+from .deeplab import DeepLab
 from .fcn8s import FCN8s
 from .saliency import SaliencyTransform
 
-__all__ = ["CoarseToFineNet", "CoarseToFineView", "FCN8s", "SaliencyTransform"]
+__all__ = ["CoarseToFineNet", "CoarseToFineView", "DeepLab", "FCN8s", "SaliencyTransform"]

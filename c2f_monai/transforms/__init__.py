@@ -1,10 +1,12 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Transforms of volumes: checks, label values, label maps, connected components."""
+"""Transforms of volumes: checks, label values, label maps, conditioning on an organ, connected components."""
 
 from __future__ import annotations
 
 from .components import FilterComponents, FilterComponentsd, filter_components
+from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
+from .conflicts import resolve_conflicts
 from .spacing import WorkingGridd, working_shape
 from .volumes import (
     CheckSameGridd,
@@ -12,6 +14,8 @@ from .volumes import (
     SelectLabeld,
     ToLabelMapd,
     check_volume,
+    class_values,
+    label_values,
     select_label,
     to_label_map,
 )
@@ -19,13 +23,20 @@ from .volumes import (
 __all__ = [
     "CheckSameGridd",
     "CheckVolumed",
+    "ConditionOnOrgan",
+    "ConditionOnOrgand",
     "FilterComponents",
     "FilterComponentsd",
     "SelectLabeld",
     "ToLabelMapd",
     "WorkingGridd",
     "check_volume",
+    "class_values",
+    "condition_on_organ",
     "filter_components",
+    "label_values",
+    "near_mask",
+    "resolve_conflicts",
     "select_label",
     "to_label_map",
     "working_shape",

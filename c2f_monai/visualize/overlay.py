@@ -17,7 +17,7 @@ from monai.data import MetaTensor
 from monai.transforms import Orientation
 
 from ..data.inputs import read_volume
-from ..transforms.volumes import select_label
+from ..transforms.volumes import class_values, select_label
 from ..utils import DEFAULT_WINDOW, View, case_name, written_whole
 
 __all__ = ["COLOURS", "OverlaySaver", "overlay_figure", "paint", "target_region"]
@@ -121,21 +121,26 @@ class OverlaySaver:
     Args:
         output_dir: folder of the pictures.
         postfix: end of their names. Defaults to "overlay".
-        label_value: label value, or values, of the target in label files.
+        label_value: label value, or values, of the target in label files; of several classes all are shown as one.
         window: HU that become black and white.
+        pred_value: value, or values, of the target in the prediction where that is a label map of several; None: what
+            is above 0. Defaults to None.
     """
 
     def __init__(
         self,
         output_dir: str,
         postfix: str = "overlay",
-        label_value: int | Sequence[int] = 1,
+        label_value: int | Sequence[int] | Sequence[Sequence[int]] = 1,
         window: Sequence[float] = DEFAULT_WINDOW,
+        pred_value: int | Sequence[int] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.postfix = postfix
-        self.label_value = label_value
+        classes = class_values(label_value)
+        self.label_value: Any = label_value if classes is None else [value for group in classes for value in group]
         self.window = tuple(window)
+        self.pred_value = pred_value
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator with post-processing."""
@@ -146,7 +151,9 @@ class OverlaySaver:
         batch: Any = engine.state.batch
         outputs: Any = engine.state.output
         for item, output in zip(batch, outputs, strict=True):
-            pred = output["pred"]
+            pred: Any = output["pred"]
+            if self.pred_value is not None:
+                pred = select_label(pred, self.pred_value)
             path = str(pred.meta["filename_or_obj"])
             label = item.get("label") if output.get("label") is None else output["label"]
             if isinstance(label, str):

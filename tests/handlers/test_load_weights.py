@@ -53,3 +53,28 @@ def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"text\.pt cannot be read as weights") as raised:
         load_weights(nn.Linear(1, 1), str(tmp_path / "text.pt"))
     assert "\n" not in str(raised.value)
+
+
+def test_every_network_of_several_gets_its_own_file(tmp_path: Path) -> None:
+    sources = {"organ": nn.Linear(2, 3), "neoplasm": nn.Linear(2, 3)}
+    paths = {name: str(tmp_path / f"{name}.pt") for name in sources}
+    for name, source in sources.items():
+        torch.save(source.state_dict(), paths[name])
+    networks = nn.ModuleDict({"neoplasm": nn.Linear(2, 3), "organ": nn.Linear(2, 3)})
+    engine = Engine(lambda engine, batch: None)
+    LoadWeights(networks, paths).attach(engine)
+    engine.run([0])
+    for name, source in sources.items():
+        assert torch.equal(networks[name].weight, source.weight)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (nn.ModuleDict({"organ": nn.Linear(1, 1)}), r"weights for \['neoplasm', 'organ'\], but \['organ'\] to fill"),
+        (nn.Linear(1, 1), r"weights for \['neoplasm', 'organ'\], but one network to fill"),
+    ],
+)
+def test_files_and_networks_must_have_the_same_names(network: nn.Module, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LoadWeights(network, {"organ": "a.pt", "neoplasm": "b.pt"})

@@ -547,50 +547,6 @@ def test_views_that_the_network_lacks():
         CoarseToFineInferer(views=["axial", "coronal"])(volume_of((5, 5, 5)), random_network(views=("axial",)))
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-def test_oracle_box_takes_the_place_of_the_prediction_in_every_round(channels):
-    """The prediction is in slices 2..5; the reference's one voxel in slice 6 makes the slabs 5, 6 and 7 run."""
-    network = CoarseToFineNet(partial(Everywhere, False), partial(Everywhere, True), views=("axial",))
-    truth = torch.zeros(1, 1, 12, 14, 9)
-    truth[0, 0, 5, 6, 6] = 1.0
-    volume = torch.zeros(1, 1, 12, 14, 9)
-    volume[..., 2, 2, 2:6] = 1.0
-
-    class Channels(torch.nn.Module):
-        def __init__(self, network):
-            super().__init__()
-            self.network = network
-            self.view_names, self.out_channels, self.depth = ["axial"], channels, 3
-            self.has_fine, self.has_saliency = True, False
-
-        def forward(self, x, part, view):
-            return self.network(x, part, view).repeat(1, channels, 1, 1)
-
-    inferer = CoarseToFineInferer(margin=1, crop_multiple=8, stop=None, max_rounds=2)
-    answer = inferer(volume, Channels(network).eval(), reference=truth)
-    expected = torch.zeros(12, 14, 9)
-    expected[4:7, 5:8, 4:9] = torch.tensor([1 / 3, 2 / 3, 1, 2 / 3, 1 / 2])
-    for k in range(channels):
-        torch.testing.assert_close(answer[0, k], expected, atol=1e-6, rtol=0)
-    assert [entry.voxels for entry in inferer.records[0].rounds] == [4 * channels, 36 * channels, 36 * channels]
-
-
-def test_oracle_box_finds_what_the_coarse_result_missed():
-    network = CoarseToFineNet(partial(Everywhere, False), partial(Everywhere, True), views=("axial",)).eval()
-    truth = torch.zeros(1, 1, 9, 9, 9)
-    truth[0, 0, 4, 4, 4] = 1.0
-    inferer = CoarseToFineInferer(margin=0, crop_multiple=1, max_rounds=1)
-    inferer(torch.zeros(1, 1, 9, 9, 9), network, reference=truth)
-    assert [entry.voxels for entry in inferer.records[0].rounds] == [0, 3]
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 9, 9, 8), (2, 1, 9, 9, 9), (1, 9, 9, 9)])
-def test_reference_on_another_grid_is_refused(shape):
-    network = CoarseToFineNet(partial(Everywhere, False), views=("axial",)).eval()
-    with pytest.raises(ValueError, match="reference must have shape .* on the grid of inputs"):
-        CoarseToFineInferer()(torch.zeros(1, 1, 9, 9, 9), network, reference=torch.zeros(shape))
-
-
 def test_drawn_margins_vary_within_their_bound_and_repeat():
     """Fine says foreground everywhere, so that the answer shows the boxes: one for each of the slabs 3..6."""
     network = CoarseToFineNet(partial(Everywhere, False), partial(Everywhere, True), views=("axial",)).eval()

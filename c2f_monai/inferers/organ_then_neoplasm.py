@@ -1,0 +1,150 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""First the organ, then the neoplasm near it: four stages on whole volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+
+from ..transforms.conditioning import check_distance, condition_on_organ
+from ..utils import StopReason
+from .coarse_to_fine import CoarseToFineInferer
+from .records import CaseRecord, RoundRecord, case_of, name_of, plain, spacing_of, stack_cases, voxel_ml
+from .views import unwrap
+
+__all__ = ["ORGAN_NOT_FOUND", "OrganThenNeoplasmInferer"]
+
+#: Note in the record of a neoplasm that was not looked for.
+ORGAN_NOT_FOUND = "organ not found"
+
+
+class OrganThenNeoplasmInferer(Inferer):
+    """
+    Four stages: organ coarse, organ fine, then neoplasm coarse and fine on X' = sigma[X, organ] [3.3.3, 3.4.3].
+
+    X' is the image near the organ and the bottom of the intensity range elsewhere, see
+    :py:func:`c2f_monai.transforms.condition_on_organ`; crops come from the coarse-to-fine loop, as ever. Each half is a
+    coarse-to-fine inferer with its own network, two step-wise pairs or two RSTNs or one of each. The second network may
+    have several classes. Where no organ is found there is no neoplasm, and its record says "organ not found".
+
+    Beside it: without the organ is :py:class:`CoarseToFineInferer` on the image with a network trained so; the true
+    organ (a diagnostic) is the argument ``organ`` of the call.
+
+    Based on: Zhou et al., "2D-Based Coarse-to-Fine Approaches for Small Target Segmentation in Abdominal CT Scans",
+    2019.
+
+    Args:
+        organ: inferer of the organ; of several classes the union counts.
+        neoplasm: inferer of the neoplasm.
+        distance_voxels: t in voxels of the working grid, used when there is no ``distance_mm``. Defaults to 15.
+        distance_mm: t in mm instead, by the voxel size of the input. Defaults to None.
+
+    Attributes:
+        records: one :py:class:`CaseRecord` of the neoplasm for each case of the latest call.
+        organ_records: one of the organ; none where the true organ was given.
+
+    Raises:
+        TypeError: when a half is no :py:class:`CoarseToFineInferer`.
+        ValueError: when both halves are one object, whose records would overwrite each other, or a distance is not
+            positive.
+    """
+
+    def __init__(
+        self,
+        organ: CoarseToFineInferer,
+        neoplasm: CoarseToFineInferer,
+        distance_voxels: float = 15.0,
+        distance_mm: float | None = None,
+    ) -> None:
+        super().__init__()
+        for name, inferer in (("organ", organ), ("neoplasm", neoplasm)):
+            if not isinstance(inferer, CoarseToFineInferer):
+                raise TypeError(f"{name} must be a CoarseToFineInferer, got {type(inferer).__name__}.")
+        if organ is neoplasm:
+            raise ValueError("organ and neoplasm must be two inferers, got the same one twice.")
+        check_distance(distance_voxels, distance_mm)
+        self.organ = organ
+        self.neoplasm = neoplasm
+        self.distance_voxels = distance_voxels
+        self.distance_mm = distance_mm
+        self.records: list[CaseRecord] = []
+        self.organ_records: list[CaseRecord] = []
+
+    @torch.no_grad()
+    def __call__(  # type: ignore[override]  # two networks, where MONAI's inferers take one
+        self,
+        inputs: torch.Tensor,
+        network: Mapping[str, Any] | torch.nn.ModuleDict,
+        organ: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """
+        Args:
+            inputs: (B, 1, H, W, D) RAS volumes as the two inferers take them.
+            network: the networks "organ" and "neoplasm", for instance a ``torch.nn.ModuleDict``; "organ" is not used
+                where ``organ`` is given.
+            organ: (B, 1, H, W, D) true mask of the organ, the neoplasm included; None predicts it.
+
+        Returns:
+            (B, K_organ + K_neoplasm, H, W, D) float32, the organ's probabilities (a given organ as 0 and 1), then the
+            neoplasm's; each at and above its inferer's threshold where its mask is. A MetaTensor where the input is
+            one.
+
+        Raises:
+            ValueError: for another shape, a missing network, or mm without a voxel size.
+        """
+        networks: Any = unwrap(network)
+        wanted = ("neoplasm",) if organ is not None else ("organ", "neoplasm")
+        if missing := [name for name in wanted if name not in networks]:
+            raise ValueError(f"network must hold the networks {list(wanted)}, it lacks {missing}.")
+        if self.distance_mm is not None and not isinstance(inputs, MetaTensor):
+            raise ValueError(f"distance_mm needs a MetaTensor with a voxel size, got {type(inputs).__name__}.")
+        if organ is None:
+            shown = self.organ(inputs, networks["organ"])
+            masks = shown >= self.organ.threshold
+            self.organ_records = self.organ.records
+        else:
+            if organ.shape != inputs.shape:
+                raise ValueError(f"organ must have the shape {tuple(inputs.shape)}, got {tuple(organ.shape)}.")
+            masks, self.organ_records = organ > 0.5, []
+            shown = masks.float()
+        answers = [self._neoplasm(inputs, i, mask, networks["neoplasm"]) for i, mask in enumerate(plain(masks))]
+        self.records = [record for _, record in answers]
+        found = stack_cases([probability for probability, _ in answers])
+        result = torch.cat([plain(shown).to(found.device), found], dim=1)
+        return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+
+    def _neoplasm(
+        self, inputs: torch.Tensor, index: int, organ: torch.Tensor, network: Any
+    ) -> tuple[torch.Tensor, CaseRecord]:
+        """Probability (K, H, W, D) of the neoplasm in one case and what happened to it."""
+        if not organ.any():
+            return self._nothing(inputs, index, network)
+        volume = plain(inputs)[index]
+        conditioned = condition_on_organ(
+            volume,
+            organ.to(volume.device),
+            self.distance_voxels,
+            self.distance_mm,
+            spacing_of(inputs, index),
+            0.0 if self.neoplasm.window is None else self.neoplasm.window[0],
+        )
+        probability = self.neoplasm(case_of(inputs, index, conditioned), network)
+        return plain(probability)[0], self.neoplasm.records[0]
+
+    def _nothing(self, inputs: torch.Tensor, index: int, network: Any) -> tuple[torch.Tensor, CaseRecord]:
+        shape = (int(unwrap(network).out_channels), *inputs.shape[2:])  # type: ignore[arg-type]
+        ml = None if voxel_ml(inputs, index) is None else 0.0
+        masks = [torch.zeros(shape, dtype=torch.bool)] if self.neoplasm.keep_rounds else []
+        record = CaseRecord(
+            name_of(inputs, index),
+            [RoundRecord(0, None, 0, ml, None, 0.0)],
+            StopReason.EMPTY,
+            masks=masks,
+            notes=[ORGAN_NOT_FOUND],
+        )
+        return torch.zeros(shape, device=self.neoplasm.volume_device or inputs.device), record

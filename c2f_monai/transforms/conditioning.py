@@ -1,0 +1,187 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The image conditioned on an organ: sigma[X, P], what a neoplasm's networks see [3.3.3, 3.4.3]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from monai.transforms.utils import generate_spatial_bounding_box
+from monai.utils import convert_to_numpy
+from scipy import ndimage
+
+from ..utils import DEFAULT_WINDOW
+from .volumes import label_values, select_label, source_of
+
+__all__ = ["ConditionOnOrgan", "ConditionOnOrgand", "condition_on_organ", "near_mask"]
+
+ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
+
+#: t of the chapter, voxels.
+DISTANCE_VOXELS = 15.0
+
+
+def near_mask(mask: np.ndarray, distance: float, spacing: Sequence[float] | None = None) -> np.ndarray:
+    """Voxels that are strictly closer than a Euclidean distance to some voxel of a mask; none for an empty mask.
+
+    Args:
+        mask: (H, W, D) boolean.
+        distance: in voxels, or in the unit of ``spacing``; above 0.
+        spacing: distance of neighbouring voxels along each axis. Defaults to 1.
+
+    Returns:
+        (H, W, D) boolean.
+    """
+    steps = (1.0,) * mask.ndim if spacing is None else tuple(float(step) for step in spacing)
+    near = np.zeros_like(mask, dtype=bool)
+    if mask.any():
+        # Beyond this box nothing is near: the transform of a whole CT would take ten times the organ's.
+        reach = [math.ceil(distance / step) for step in steps]
+        start, end = generate_spatial_bounding_box(mask[None], margin=reach, allow_smaller=True)
+        box = tuple(slice(int(a), int(b)) for a, b in zip(start, end, strict=True))
+        near[box] = ndimage.distance_transform_edt(~mask[box], sampling=steps) < distance
+    return near
+
+
+def condition_on_organ(
+    image: ArrayOrTensor,
+    organ: np.ndarray | torch.Tensor,
+    distance_voxels: float = DISTANCE_VOXELS,
+    distance_mm: float | None = None,
+    spacing: Sequence[float] | None = None,
+    outside: float = DEFAULT_WINDOW[0],
+) -> ArrayOrTensor:
+    """X' = sigma[X, P]: X_i where a voxel j with P_j > 0.5 has |i - j| < t, the bottom of the range elsewhere [3.3.3].
+
+    Args:
+        image: (C, H, W, D) array or tensor; it is not changed.
+        organ: (K, H, W, D) or (H, W, D) probability or mask of the organ, the neoplasm in it included; the channels
+            are joined. Where no voxel is above 0.5, all of X' is ``outside``.
+        distance_voxels: t in voxels (the chapter: 15, to which it is insensitive); used when there is no
+            ``distance_mm``.
+        distance_mm: t in mm instead, which needs ``spacing``.
+        spacing: voxel size along H, W, D in mm.
+        outside: the value 0 of the scaled [0, 1] image: the lower end of the window where the image is in HU, 0 where
+            it is scaled already. Defaults to -100 HU.
+
+    Returns:
+        X' in the type, on the device and with the metadata of ``image``.
+
+    Raises:
+        ValueError: When shapes differ, a distance is not positive, or mm are asked for without a spacing.
+    """
+    check_distance(distance_voxels, distance_mm)
+    if image.ndim != 4 or tuple(organ.shape[-3:]) != tuple(image.shape[1:]) or organ.ndim not in (3, 4):
+        raise ValueError(
+            f"image (C, H, W, D) and organ (K, H, W, D) must lie on one grid, got the shapes {tuple(image.shape)} and "
+            f"{tuple(organ.shape)}."
+        )
+    if distance_mm is not None and spacing is None:
+        raise ValueError("distance_mm needs the spacing of the voxels in mm, got None.")
+    # Compared where the organ is, so that only one byte for each voxel is moved.
+    found = convert_to_numpy(organ > 0.5).reshape(-1, *image.shape[1:]).any(axis=0)
+    near = near_mask(found, distance_voxels) if distance_mm is None else near_mask(found, distance_mm, spacing)
+    if isinstance(image, torch.Tensor):
+        return image.masked_fill(~torch.from_numpy(near).to(image.device), outside)
+    return np.where(near, image, np.asarray(outside, dtype=image.dtype))
+
+
+class ConditionOnOrgan(Transform):
+    """Apply :func:`condition_on_organ`; a distance in mm goes by the image's own voxel size.
+
+    Args:
+        distance_voxels: t in voxels, used when there is no ``distance_mm``. Defaults to 15.
+        distance_mm: t in mm instead. Defaults to None.
+        outside: value of what is not near the organ. Defaults to -100 HU.
+
+    Raises:
+        ValueError: When a distance is not positive.
+    """
+
+    def __init__(
+        self,
+        distance_voxels: float = DISTANCE_VOXELS,
+        distance_mm: float | None = None,
+        outside: float = DEFAULT_WINDOW[0],
+    ) -> None:
+        check_distance(distance_voxels, distance_mm)
+        self.distance_voxels = distance_voxels
+        self.distance_mm = distance_mm
+        self.outside = outside
+
+    def __call__(self, img: torch.Tensor, organ: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """X' of ``img``, (C, H, W, D), near ``organ``, (K, H, W, D) on the same grid.
+
+        Raises:
+            ValueError: When shapes differ, or mm are asked for and ``img`` carries no affine.
+        """
+        spacing = None
+        if self.distance_mm is not None:
+            if not isinstance(img, MetaTensor):
+                raise ValueError(f"distance_mm needs a MetaTensor with a voxel size, got {type(img).__name__}.")
+            spacing = img.pixdim.tolist()
+        return condition_on_organ(img, organ, self.distance_voxels, self.distance_mm, spacing, self.outside)
+
+
+class ConditionOnOrgand(MapTransform):
+    """Dictionary-based :class:`ConditionOnOrgan`: in training from the true organ, in testing from its prediction.
+
+    Args:
+        keys: keys of the images.
+        organ_key: key of the organ on the same grid; it is not changed.
+        organ_value: label value of the organ, or several that are joined, such as organ and neoplasm; None where
+            ``organ_key`` holds a mask or a probability. Defaults to None.
+        distance_voxels: t in voxels, used when there is no ``distance_mm``. Defaults to 15.
+        distance_mm: t in mm instead. Defaults to None.
+        outside: value of what is not near the organ. Defaults to -100 HU.
+        allow_missing_keys: whether a missing key is passed over. Defaults to False.
+
+    Raises:
+        ValueError: When a distance is not positive or a label value is no whole number from 1 to 255.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        organ_key: str,
+        organ_value: int | Sequence[int] | None = None,
+        distance_voxels: float = DISTANCE_VOXELS,
+        distance_mm: float | None = None,
+        outside: float = DEFAULT_WINDOW[0],
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.organ_key = organ_key
+        self.organ_value = None if organ_value is None else label_values(organ_value)
+        self.condition = ConditionOnOrgan(distance_voxels, distance_mm, outside)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Condition the images of ``data`` at the keys; other entries pass."""
+        out = dict(data)
+        organ = out[self.organ_key]
+        if self.organ_value is not None:
+            organ = select_label(organ, self.organ_value)
+        for key in self.key_iterator(out):
+            try:
+                out[key] = self.condition(out[key], organ)
+            except ValueError as error:
+                raise ValueError(f"{source_of(out[key])}: {error}") from error
+        return out
+
+
+def check_distance(distance_voxels: float, distance_mm: float | None) -> None:
+    """Refuse distances that are not positive.
+
+    Raises:
+        ValueError: naming the distance.
+    """
+    for name, value in (("distance_voxels", distance_voxels), ("distance_mm", distance_mm)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be above 0, got {value}.")

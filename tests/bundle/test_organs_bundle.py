@@ -1,0 +1,165 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Organ, then cyst, and several organs, through the bundle: trained, segmented and scored on tiny volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from c2f_monai.metrics.tables import read_cases
+from tests.bundle.overlays import SHAPE, run_bundle, write_organs
+
+CYST = ("train", "cyst")
+VIEWS = ["sagittal", "coronal", "axial"]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Organ, cyst and decoy."""
+    return write_organs(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def weights(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One step of training of each network, all views."""
+    folder = tmp_path_factory.mktemp("weights")
+    run_bundle(("train",), dataset, folder / "organ", views=VIEWS)
+    run_bundle(CYST, dataset, folder / "cyst", views=VIEWS)
+    run_bundle((*CYST, "cyst_multi_label"), dataset, folder / "both", views=VIEWS)
+    run_bundle(("train", "several_organs"), dataset, folder / "several", views=VIEWS)
+    return {name: folder / name / "model.pt" for name in ("organ", "cyst", "both", "several")}
+
+
+def values_of(folder: Path, case: str = "test0") -> set[int]:
+    return set(np.unique(np.asarray(nib.load(folder / f"{case}_seg.nii.gz").dataobj)).tolist())
+
+
+def test_the_cyst_trains_on_the_image_near_the_true_organ(dataset: Path, tmp_path: Path) -> None:
+    flow = run_bundle(CYST, dataset, tmp_path, organ_distance_voxels=3)
+    (first, _) = flow.parser.get_parsed_content("train#dataset").volumes
+    truth = np.asarray(nib.load(dataset / "training0_label.nii.gz").dataobj)
+    assert first.label.shape == (1, *SHAPE)
+    np.testing.assert_array_equal(first.label[0].numpy(), truth == 2)
+    image = np.asarray(nib.load(dataset / "training0.nii.gz").dataobj)
+    seen = first.image.numpy()
+    assert (seen[truth > 0] == image[truth > 0]).all()
+    assert (seen[27:31, 22:26, 18:22] == -100).all()
+    # Each face of the organ's 10x8x8 voxels keeps two voxels; edges and corners keep what is closer than three.
+    kept = int((seen != -100).sum())
+    assert 10 * 8 * 8 + 2 * 2 * (80 + 80 + 64) < kept < 14 * 12 * 12
+
+
+def test_validation_and_evaluation_with_the_true_organ_see_the_same(dataset: Path, weights, tmp_path: Path) -> None:
+    flow = run_bundle(("train", "cyst", "evaluate"), dataset, tmp_path, ckpt_path=str(weights["cyst"]), views=VIEWS)
+    case = flow.parser.get_parsed_content("validate#dataset")[0]
+    truth = np.asarray(nib.load(dataset / "test0_label.nii.gz").dataobj)
+    np.testing.assert_array_equal(np.asarray(case["label"])[0], truth == 2)
+    np.testing.assert_array_equal(np.asarray(case["label_grid"])[0], truth == 2)
+    assert (np.asarray(case["image"])[0][27:31, 22:26, 18:22] == -100).all()
+    assert sorted(read_cases(tmp_path / "cases.csv")) == ["test0", "test1"]
+
+
+@pytest.mark.parametrize(
+    ("files", "cyst"),
+    [
+        (("inference", "organ_then_cyst"), "cyst"),
+        (("inference", "organ_then_cyst", "cyst_multi_label"), "both"),
+    ],
+    ids=["one class", "multi-label"],
+)
+def test_four_stages_give_one_label_map_and_two_tables(
+    files, cyst: str, dataset: Path, weights, tmp_path: Path
+) -> None:
+    checkpoints = {"organ_ckpt_path": str(weights["organ"]), "ckpt_path": str(weights[cyst])}
+    flow = run_bundle(files, dataset, tmp_path, **checkpoints, keep_rounds=True, overlays=True)
+    two_stage = flow.parser.get_parsed_content("two_stage_inferer")
+    network = flow.parser.get_parsed_content("network")
+    assert network["organ"].out_channels == 1
+    assert network["neoplasm"].out_channels == (2 if cyst == "both" else 1)
+    state = torch.load(weights["organ"], weights_only=True)
+    assert all(torch.equal(value, state[key]) for key, value in network["organ"].state_dict().items())
+    assert two_stage.organ is not two_stage.neoplasm
+    assert values_of(tmp_path) <= {0, 1, 2}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"cases_organ.csv", "summary_organ.json", "cases_cyst.csv", "summary_cyst.json"} <= names
+    assert "test0_overlay.png" in names
+    for name, values in (("organ", (1, 2)), ("cyst", (2,))):
+        rows = read_cases(tmp_path / f"cases_{name}.csv", ["dsc", "dsc_round_0"])
+        for case, row in rows.items():
+            mask = np.isin(np.asarray(nib.load(tmp_path / f"{case}_seg.nii.gz").dataobj), values)
+            truth = np.isin(np.asarray(nib.load(dataset / f"{case}_label.nii.gz").dataobj), values)
+            expected = 2 * (mask & truth).sum() / (mask.sum() + truth.sum())
+            assert row.number("dsc") == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_four_stages_learn_and_the_decoy_is_left_out(dataset: Path, tmp_path: Path) -> None:
+    small = {"views": ["axial"], "backbone_def#channels": [8, 16], "backbone_def#strides": [2], "crop_multiple": 4}
+    learn = {"epochs": 6, "val_interval": 6, "items_per_epoch": 32, "batch_size": 4, "learning_rate": 0.02}
+    # The cyst is a hundredth of the image and the training a few steps: cross-entropy gives the coarse network a start.
+    learn |= {"negative_fraction": 0.3, "augmentation": None, "loss#cross_entropy": 5.0, "lr_factors#coarse": 1.0}
+    learn |= small
+    run_bundle(("train", "unet"), dataset, tmp_path / "organ", **learn)
+    run_bundle(("train", "cyst", "unet"), dataset, tmp_path / "cyst", organ_distance_voxels=4, **learn)
+    checkpoints = {name: str(tmp_path / name / "model.pt") for name in ("organ", "cyst")}
+    options = small | {"organ_distance_voxels": 4, "component_fraction": 0.5}
+    paths = {"ckpt_path": checkpoints["cyst"], "organ_ckpt_path": checkpoints["organ"]}
+    run_bundle(("inference", "organ_then_cyst", "unet"), dataset, tmp_path / "both", **options, **paths)
+    for name in ("organ", "cyst"):
+        scores = [row.number("dsc") for row in read_cases(tmp_path / "both" / f"cases_{name}.csv").values()]
+        assert min(scores) > 0.7, name
+    found = np.asarray(nib.load(tmp_path / "both" / "test0_seg.nii.gz").dataobj)
+    assert not found[27:31, 22:26, 18:22].any()
+
+
+def test_an_organ_that_is_not_found_is_said_in_the_table(dataset: Path, weights, tmp_path: Path) -> None:
+    state = torch.load(weights["organ"], weights_only=True)
+    empty = {
+        key: torch.full_like(value, -20.0) if key.endswith("score_fr.bias") else value for key, value in state.items()
+    }
+    torch.save(empty, tmp_path / "empty.pt")
+    checkpoints = {"organ_ckpt_path": str(tmp_path / "empty.pt"), "ckpt_path": str(weights["cyst"])}
+    run_bundle(("inference", "organ_then_cyst"), dataset, tmp_path / "out", **checkpoints)
+    row = read_cases(tmp_path / "out" / "cases_cyst.csv")["test0"]
+    assert row.values["flags"] == "organ not found; nothing found"
+    assert values_of(tmp_path / "out") == {0}
+
+
+def test_several_organs_are_channels_of_one_network(dataset: Path, weights, tmp_path: Path) -> None:
+    files = ("inference", "several_organs", "several_organs_inference")
+    flow = run_bundle(files, dataset, tmp_path, ckpt_path=str(weights["several"]), overlays=True)
+    assert flow.parser.get_parsed_content("network").out_channels == 2
+    assert values_of(tmp_path) <= {0, 1, 2}
+    assert {"cases_1.csv", "cases_2.csv", "test0_overlay.png"} <= {path.name for path in tmp_path.iterdir()}
+    inferer = flow.parser.get_parsed_content("inferer")
+    assert inferer.exclusive and len(inferer.records) == 1
+
+
+def test_organs_that_were_trained_alone_read_the_volume_once(
+    dataset: Path, weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from monai.transforms import LoadImage
+
+    read: list[str] = []
+    original = LoadImage.__call__
+
+    def counted(self, filename, *args, **kwargs):
+        read.append(Path(filename).name)
+        return original(self, filename, *args, **kwargs)
+
+    monkeypatch.setattr(LoadImage, "__call__", counted)
+    values = {"pancreas": [1, 2], "lesion": [7]}
+    paths = {"pancreas": str(weights["organ"]), "lesion": str(weights["cyst"])}
+    flow = run_bundle(("inference", "organs_alone"), dataset, tmp_path, organ_values=values, ckpt_paths=paths)
+    assert [name for name in read if "label" not in name] == ["test0.nii.gz", "test1.nii.gz"]
+    assert values_of(tmp_path) <= {0, 1, 7}
+    assert {"cases_pancreas.csv", "cases_lesion.csv"} <= {path.name for path in tmp_path.iterdir()}
+    inferers = flow.parser.get_parsed_content("organs_inferer").inferers
+    assert list(inferers) == ["pancreas", "lesion"]
+    network = flow.parser.get_parsed_content("network")
+    state = torch.load(weights["cyst"], weights_only=True)
+    assert all(torch.equal(value, state[key]) for key, value in network["lesion"].state_dict().items())

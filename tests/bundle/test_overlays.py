@@ -1,0 +1,111 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Every overlay of ``configs/`` is built, with its networks made small, and runs one step of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.networks.nets import UNet
+
+from c2f_monai.networks import DeepLab, FCN8s
+from tests.bundle.overlays import ROOT, config_files, run_bundle, write_organs
+
+OVERLAYS = sorted(path.stem for path in (ROOT / "configs").glob("*.json"))
+# Overlays of the inference, which train nothing, and the test module that runs them.
+ELSEWHERE = {
+    "organ_then_cyst": "test_organs_bundle.py",
+    "organs_alone": "test_organs_bundle.py",
+    "several_organs_inference": "test_organs_bundle.py",
+}
+# What an overlay is appended to where it is not the training alone.
+BASES = {
+    "backbone_as_coarse": ("train", "deeplab"),
+    "backbone_as_fine": ("train", "unet"),
+    "cyst_multi_label": ("train", "cyst"),
+    "oracle_box": ("train", "cyst"),
+    "published_stepwise": ("train", "stepwise", "published"),
+}
+FCN = {"backbone_def#width": 2, "backbone_def#fc_channels": 4, "backbone_def#fc_kernel_size": 3}
+DEEPLAB = {"backbone_def#width": 2, "backbone_def#aspp_channels": 2}
+UNET = {"backbone_def#channels": [2, 4], "backbone_def#strides": [2]}
+SMALL: dict[str, dict[str, Any]] = {
+    "backbone_as_coarse": DEEPLAB,
+    "backbone_as_fine": UNET,
+    "deeplab": DEEPLAB,
+    "fcn8s_compact": FCN,
+    "fcn8s_full": FCN,
+    "unet": UNET,
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Organ, cyst and decoy."""
+    return write_organs(tmp_path_factory.mktemp("data"))
+
+
+def network_of(*names: str, **override: Any) -> torch.nn.Module:
+    """The network of a configuration, without values."""
+    parser = ConfigParser()
+    parser.read_config(config_files(*names))
+    parser.update({"bundle_root": str(ROOT / "bundle"), **override})
+    with torch.device("meta"):
+        return parser.get_parsed_content("network_def")
+
+
+@pytest.mark.parametrize("name", [name for name in OVERLAYS if name not in ELSEWHERE])
+def test_an_overlay_runs_one_step(name: str, dataset: Path, tmp_path: Path) -> None:
+    flow = run_bundle((*BASES.get(name, ("train",)), name), dataset, tmp_path, **SMALL.get(name, {}))
+    assert flow.parser.get_parsed_content("train#trainer").state.iteration == 1
+    state = torch.load(tmp_path / "checkpoint_1.pt", weights_only=True)["network"]
+    assert state and all(torch.isfinite(value).all() for value in state.values())
+
+
+@pytest.mark.parametrize(("name", "module"), ELSEWHERE.items())
+def test_what_is_run_elsewhere_is_there(name: str, module: str) -> None:
+    assert name in OVERLAYS
+    assert f'"{name}"' in (Path(__file__).parent / module).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("names", "coarse", "fine"),
+    [
+        (("fcn8s_full",), FCN8s, FCN8s),
+        (("fcn8s_compact",), FCN8s, FCN8s),
+        (("deeplab",), DeepLab, DeepLab),
+        (("deeplab", "backbone_as_coarse"), DeepLab, FCN8s),
+        (("deeplab", "backbone_as_fine"), FCN8s, DeepLab),
+        (("unet",), UNet, UNet),
+        (("unet", "coarse_only"), UNet, type(None)),
+        (("stepwise", "unet", "backbone_as_fine"), FCN8s, UNet),
+        (("published", "deeplab", "backbone_as_coarse"), DeepLab, FCN8s),
+    ],
+)
+def test_a_backbone_is_coarse_or_fine_or_both(names: tuple[str, ...], coarse: type, fine: type) -> None:
+    view = network_of("train", *names).views["axial"]
+    assert (type(view.coarse), type(view.fine)) == (coarse, fine)
+
+
+@pytest.mark.parametrize("name", ["fcn8s_full", "fcn8s_compact", "deeplab", "unet"])
+def test_what_a_backbone_was_trained_to_fits_the_inference(name: str) -> None:
+    trained, used = (network_of(base, name).state_dict() for base in ("train", "inference"))
+    assert {key: value.shape for key, value in used.items()} == {key: value.shape for key, value in trained.items()}
+
+
+def test_backbones_follow_the_number_of_classes() -> None:
+    network = network_of("train", "deeplab", "several_organs", label_value=[[1], [2, 3], [4]])
+    assert network.out_channels == 3
+    assert network.views["axial"].coarse.score.out_channels == network.views["axial"].fine.score.out_channels == 9
+
+
+def test_the_full_size_is_the_published_network_and_the_compact_one_is_the_bundles() -> None:
+    def shapes(*names: str) -> dict[str, torch.Size]:
+        return {key: value.shape for key, value in network_of("train", *names, views=["axial"]).state_dict().items()}
+
+    assert shapes("fcn8s_full") == shapes("published")
+    assert shapes("fcn8s_compact") == shapes("published", "fcn8s_compact") == shapes()

@@ -1,0 +1,100 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+
+from c2f_monai.metrics.rounds import RoundCurve, best_round, curves_of, inter_round_rows, round_rows, stop_round
+from c2f_monai.metrics.tables import CaseRow
+
+# T = 4. The first converges at once, the second late and gets worse on the way, the third is empty after round 2.
+EASY = RoundCurve("easy", (0.70, 0.80, 0.90, 0.90, 0.88), (0.95, 0.96, 0.99, 1.00))
+HARD = RoundCurve("hard", (0.80, 0.60, 0.40, 0.50, 0.60), (0.50, 0.85, 0.90, 0.94))
+LOST = RoundCurve("lost", (0.30, 0.10, 0.00), (0.20, 0.00))
+CURVES = [EASY, HARD, LOST]
+
+
+@pytest.mark.parametrize(
+    ("curve", "threshold", "expected"),
+    [
+        (EASY, 0.90, (1, True)),
+        (EASY, 0.95, (1, True)),  # at the threshold is enough
+        (EASY, 0.98, (3, True)),
+        (HARD, 0.90, (3, True)),
+        (HARD, 0.95, (4, False)),
+        (LOST, 0.90, (2, False)),
+    ],
+)
+def test_rounds_used_and_whether_the_case_converged(curve, threshold, expected) -> None:
+    assert stop_round(curve, threshold) == expected
+
+
+def test_best_round_leaves_the_coarse_result_out_and_takes_the_first_of_equals() -> None:
+    assert [best_round(curve) for curve in CURVES] == [2, 1, 1]
+    assert best_round(RoundCurve("coarse alone", (0.5,), ())) == 0
+
+
+def test_the_rows_by_hand() -> None:
+    rows = {row["row"]: row for row in round_rows(CURVES, fixed=(1, 2, 4), thresholds=(0.90, 0.98))}
+    assert list(rows) == ["coarse", "1 round", "2 rounds", "4 rounds", "d >= 0.90", "d >= 0.98", "best of all rounds"]
+    means = {
+        "coarse": (0.70 + 0.80 + 0.30) / 3,
+        "1 round": (0.80 + 0.60 + 0.10) / 3,
+        "2 rounds": (0.90 + 0.40 + 0.00) / 3,
+        "4 rounds": (0.88 + 0.60 + 0.00) / 3,  # what is empty stays empty
+        "d >= 0.90": (0.80 + 0.50 + 0.00) / 3,
+        "d >= 0.98": (0.90 + 0.60 + 0.00) / 3,
+        "best of all rounds": (0.90 + 0.60 + 0.10) / 3,
+    }
+    assert {name: row["mean"] for name, row in rows.items()} == pytest.approx(means)
+    assert (rows["1 round"]["max"], rows["1 round"]["min"], rows["1 round"]["cases"]) == (0.80, 0.10, 3)
+    assert rows["coarse"]["std"] == pytest.approx((0.14 / 3) ** 0.5)  # deviations 0.1, 0.2, -0.3
+    assert (rows["d >= 0.90"]["converged"], rows["d >= 0.98"]["converged"], rows["1 round"]["converged"]) == (
+        2,
+        1,
+        None,
+    )
+    assert rows["d >= 0.90"]["rounds_mean"] == pytest.approx((1 + 3 + 2) / 3)
+    assert rows["d >= 0.90"]["rounds_std"] == pytest.approx((2 / 3) ** 0.5)
+    assert rows["best of all rounds"]["rounds_mean"] == pytest.approx(4 / 3)
+
+
+def test_inter_round_dsc_is_over_the_cases_that_ran_the_round() -> None:
+    first, fourth = inter_round_rows(CURVES, rounds=(1, 4))
+    assert first == {"round": 1, "cases": 3, "mean": pytest.approx(0.55), "median": 0.50, "min": 0.20}
+    assert fourth == {"round": 4, "cases": 2, "mean": pytest.approx(0.97), "median": pytest.approx(0.97), "min": 0.94}
+
+
+def row(case: str, **values: object) -> CaseRow:
+    return CaseRow(case, "", {key: str(value) for key, value in values.items()})
+
+
+def test_curves_come_from_the_table_of_cases() -> None:
+    cases = {
+        "a": row("a", dsc_round_0=0.5, dsc_round_1=0.6, dsc_round_2=0.7, d_1=0.8, d_2=0.9, stop_reason="max rounds"),
+        "b": row("b", dsc_round_0=0.5, dsc_round_1=0.0, dsc_round_2="", d_1=0.0, d_2="", stop_reason="empty"),
+    }
+    assert curves_of(cases) == [RoundCurve("a", (0.5, 0.6, 0.7), (0.8, 0.9)), RoundCurve("b", (0.5, 0.0), (0.0,))]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"dsc_round_0": 0.5, "stop_reason": "converged"}, "the case a was stopped when it converged"),
+        ({"dsc_round_0": 0.5, "d_1": 0.9}, "the case a has no dsc_round_1: evaluate with keep_rounds true"),
+    ],
+)
+def test_a_run_that_does_not_tell_is_refused(values, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        curves_of({"a": row("a", **values)})
+
+
+def test_more_rounds_than_were_run_and_no_cases_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"between 1 and the run's 4, got \[1, 2, 3, 5, 10\]"):
+        round_rows(CURVES)
+    with pytest.raises(ValueError, match=r"between 1 and the run's 4, got \[0\]"):
+        inter_round_rows(CURVES, rounds=(0,))
+    with pytest.raises(ValueError, match="there are no cases"):
+        round_rows([])
+    with pytest.raises(ValueError, match="x: 2 rounds need 3 DSC with the coarse result, got 2"):
+        RoundCurve("x", (0.1, 0.2), (0.3, 0.4))
