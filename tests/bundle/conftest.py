@@ -78,6 +78,8 @@ def run_bundle(project_root: Path, bundle_root: Path, tiny_weights: Path) -> Cal
         for key, value in options.items():
             command += [f"--{key}", str(value)]
         env = os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(
+            command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=300, check=False
+        )
 
     return run

@@ -16,8 +16,10 @@ from c2f_monai.networks import DeepLab, FCN8s
 from tests.bundle.overlays import ROOT, config_files, run_bundle, write_organs
 
 OVERLAYS = sorted(path.stem for path in (ROOT / "configs").glob("*.json"))
-# Overlays of the inference, which train nothing, and the test module that runs them.
+# Overlays that train nothing or need weights, and the test module that runs them.
 ELSEWHERE = {
+    "imported_rstn": "test_imported_weights.py",
+    "imported_rstn_training": "test_imported_weights.py",
     "organ_then_cyst": "test_organs_bundle.py",
     "organs_alone": "test_organs_bundle.py",
     "several_organs_inference": "test_organs_bundle.py",
@@ -27,6 +29,9 @@ BASES = {
     "backbone_as_coarse": ("train", "deeplab"),
     "backbone_as_fine": ("train", "unet"),
     "cyst_multi_label": ("train", "cyst"),
+    "msd_pancreas": ("train", "published"),
+    "nih": ("train", "published"),
+    "pancreas_only": ("train", "published", "msd_pancreas"),
     "oracle_box": ("train", "cyst"),
     "published_stepwise": ("train", "stepwise", "published"),
 }
@@ -69,7 +74,8 @@ def test_an_overlay_runs_one_step(name: str, dataset: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(("name", "module"), ELSEWHERE.items())
 def test_what_is_run_elsewhere_is_there(name: str, module: str) -> None:
     assert name in OVERLAYS
-    assert f'"{name}"' in (Path(__file__).parent / module).read_text(encoding="utf-8")
+    text = (Path(__file__).parent / module).read_text(encoding="utf-8")
+    assert f'"{name}"' in text or f"{name}.json" in text
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,7 @@ def torchrun(config: list[str], options: dict[str, Any]) -> None:
         # The command line drops None: an expression says it.
         command += [f"--{key}", "$None" if value is None else str(value)]
     environment = os.environ | {"PYTHONPATH": str(BUNDLE.parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-6000:]
 
 
