@@ -58,9 +58,9 @@ class StageSchedule:
 
     Args:
         stages: dictionaries with ``stage`` ("separate", "individual", "joint"), ``length`` (relative to the sum) and
-            optionally ``lr_factor``, ``lr_end_factor`` or ``halve_every`` (epochs), and ``rounds``: T of this stage.
+            optionally ``lr_factor``, ``lr_end_factor`` or ``halve_every`` (epochs), and ``rounds``: the most rounds of this stage.
         inferer: :py:class:`c2f_monai.inferers.UnrolledInferer`, whose ``stage`` and ``rounds`` are assigned; its
-            rounds at construction are the default and the most a stage may ask for.
+            rounds at construction are T, which a stage may lower.
         optimizer: its groups' learning rates at construction are the base that the factors multiply.
         warmup: iterations over which the factor rises linearly from 0 at the start of training.
 
@@ -81,11 +81,8 @@ class StageSchedule:
                 raise ValueError(f"a stage needs 'stage' and knows {sorted(self.keys)}, got {sorted(stage)}.")
             if not float(stage.get("length", 0)) > 0:
                 raise ValueError(f"length of stage '{stage['stage']}' must be positive, got {stage.get('length')}.")
-            if not 1 <= int(stage.get("rounds", 1)) <= inferer.rounds:
-                raise ValueError(
-                    f"rounds of stage '{stage['stage']}' must lie in 1..{inferer.rounds}, got {stage['rounds']}: "
-                    "the inferer's rounds are the most that margins are drawn for."
-                )
+            if int(stage.get("rounds", 1)) < 1:
+                raise ValueError(f"rounds of stage '{stage['stage']}' must be at least 1, got {stage['rounds']}.")
         self.stages = list(stages)
         self.rounds = inferer.rounds
         self.inferer = inferer
@@ -111,7 +108,7 @@ class StageSchedule:
     def epoch_started(self, engine: Engine) -> None:
         """Assign the stage and the rounds of this epoch."""
         stage = self.locate(engine, engine.state.epoch - 1)[0]
-        name, rounds = stage["stage"], int(stage.get("rounds", self.rounds))
+        name, rounds = stage["stage"], min(int(stage.get("rounds", self.rounds)), self.rounds)
         if engine.state.epoch == 1 or (self.inferer.stage, self.inferer.rounds) != (name, rounds):
             logger.info(f"epoch {engine.state.epoch} of {engine.state.max_epochs}: stage {name}, rounds {rounds}")
         self.inferer.stage, self.inferer.rounds = name, rounds

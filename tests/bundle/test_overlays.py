@@ -44,6 +44,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "deeplab": DEEPLAB,
     "fcn8s_compact": FCN,
     "fcn8s_full": FCN,
+    "msd_pancreas": {"fold": None},  # folds are tested with a data set that has them, in test_data_overlays.py
+    "nih": {"fold": None},
+    "pancreas_only": {"fold": None},
     "unet": UNET,
 }
 
