@@ -7,7 +7,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
 
@@ -41,6 +41,7 @@ def test_default_slices_are_the_volume_itself(view):
     assert slices.data_ptr() == volume.data_ptr()  # no copy of a clinical volume
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ALL), st.lists(st.integers(1, 5), min_size=3, max_size=3), st.integers(0, 2))
 def test_slices_are_those_of_the_reoriented_array(axcodes, shape, lead):
     """Against nibabel: a RAS array that is reoriented to the codes is the stack of slices."""
