@@ -58,7 +58,8 @@ class StageSchedule:
 
     Args:
         stages: dictionaries with ``stage`` ("separate", "individual", "joint"), ``length`` (relative to the sum) and
-            optionally ``lr_factor``, ``lr_end_factor`` or ``halve_every`` (epochs), and ``rounds``: the most rounds of this stage.
+            optionally ``lr_factor``, ``lr_end_factor`` or ``halve_every`` (epochs), and ``rounds``: the most rounds of
+            this stage.
         inferer: :py:class:`c2f_monai.inferers.UnrolledInferer`, whose ``stage`` and ``rounds`` are assigned; its
             rounds at construction are T, which a stage may lower.
         optimizer: its groups' learning rates at construction are the base that the factors multiply.
