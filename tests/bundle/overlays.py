@@ -43,7 +43,7 @@ ONE_STEP: dict[str, Any] = {
 def write_organs(folder: Path) -> Path:
     """Organ 1 of 60 HU with a cyst 2 of 150 HU in it, in noise around -40 HU; a decoy like the cyst far away."""
     lists: dict[str, list[dict[str, str]]] = {}
-    for split, count in (("training", 2), ("validation", 1), ("test", 2)):
+    for split, count in (("training", 6), ("validation", 1), ("test", 2)):
         for i in range(count):
             rng = np.random.default_rng([len(split), i])
             x, y, z = rng.integers(4, 7, 3)
