@@ -41,7 +41,7 @@ def values_of(folder: Path, case: str = "test0") -> set[int]:
 
 def test_the_cyst_trains_on_the_image_near_the_true_organ(dataset: Path, tmp_path: Path) -> None:
     flow = run_bundle(CYST, dataset, tmp_path, organ_distance_voxels=3)
-    (first, _) = flow.parser.get_parsed_content("train#dataset").volumes
+    first = flow.parser.get_parsed_content("train#dataset").volumes[0]
     truth = np.asarray(nib.load(dataset / "training0_label.nii.gz").dataobj)
     assert first.label.shape == (1, *SHAPE)
     np.testing.assert_array_equal(first.label[0].numpy(), truth == 2)
