@@ -30,7 +30,7 @@ def list_inputs(
     """List the cases to segment; their headers are read, so that a bad file is an error before any long work.
 
     Args:
-        path: one image file, the folder of a DICOM series, a folder of image files or of DICOM folders, or a
+        path: one image file, the folder of a DICOM series, a folder of image files and DICOM folders, or a
             Decathlon-style data set. None: the data set ``dataset_dir``.
         dataset_dir: Decathlon-style data set, used when there is no ``path``.
         split: split of a data set. Defaults to "test".
@@ -144,14 +144,12 @@ class CaseDataset(Dataset):
 def _images_of(folder: Path) -> list[Path]:
     visible = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     images = [entry for entry in visible if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES)]
-    if images:
-        return images
-    if dicom_series(folder):
+    if not images and dicom_series(folder):
         return [folder]
     series = [entry for entry in visible if entry.is_dir() and dicom_series(entry)]
-    if not series:
+    if not images and not series:
         raise FileNotFoundError(f"input {folder} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no DICOM series.")
-    return series
+    return sorted(images + series)
 
 
 def _check_names(paths: Sequence[str]) -> None:

@@ -45,6 +45,8 @@ def test_a_dicom_folder_is_one_case_and_a_folder_of_them_several(tmp_path: Path)
         write_dicom_series(tmp_path / name, volume(), AFFINE)
     assert list_inputs(tmp_path / "p1") == [{"image": str(tmp_path / "p1")}]
     assert [Path(case["image"]).name for case in list_inputs(tmp_path)] == ["p1", "p2"]
+    nib.save(nib.Nifti1Image(volume(), AFFINE), tmp_path / "p15.nii.gz")
+    assert [Path(case["image"]).name for case in list_inputs(tmp_path)] == ["p1", "p15.nii.gz", "p2"]
 
 
 def test_a_decathlon_folder_gives_its_test_split_with_labels_and_groups(tmp_path: Path) -> None:
