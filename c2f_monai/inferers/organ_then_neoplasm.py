@@ -12,10 +12,9 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 
 from ..transforms.conditioning import check_distance, condition_on_organ
-from ..utils import StopReason
+from ..utils import StopReason, unwrap
 from .coarse_to_fine import CoarseToFineInferer
 from .records import CaseRecord, RoundRecord, case_of, name_of, plain, spacing_of, stack_cases, voxel_ml
-from .views import unwrap
 
 __all__ = ["ORGAN_NOT_FOUND", "OrganThenNeoplasmInferer"]
 

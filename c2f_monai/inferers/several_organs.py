@@ -12,10 +12,10 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 
 from ..transforms.conflicts import resolve_conflicts
+from ..utils import unwrap
 from .coarse_to_fine import CoarseToFineInferer
 from .fusion import move_to_mask
 from .records import stack_cases
-from .views import unwrap
 
 __all__ = ["SeveralOrgansInferer"]
 
