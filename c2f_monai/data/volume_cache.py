@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
-import torch.distributed as dist
 from tqdm import tqdm
 
 from c2f_monai.data.disk_cache import DiskCache, DiskVolume, count_target
@@ -129,7 +129,5 @@ def _in_threads(work: Callable[[Any], Any], items: Sequence[Any], workers: int, 
 
 def _own_first(indices: list[int]) -> list[int]:
     """The cases of this process before those of the others, which make them at the same time."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return indices
-    rank, processes = dist.get_rank(), dist.get_world_size()
+    rank, processes = idist.get_rank(), idist.get_world_size()
     return sorted(indices, key=lambda index: (index % processes - rank) % processes)

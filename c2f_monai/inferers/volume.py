@@ -15,7 +15,7 @@ from monai.inferers import Inferer
 from ..transforms.components import filter_components
 from ..utils import check_window, scale_to_unit
 from .arguments import check_mask_arguments
-from .records import CaseRecord, RoundRecord, box_of, name_of, touches_border, voxel_ml
+from .records import CaseRecord, RoundRecord, box_of, name_of, plain, stack_cases, touches_border, voxel_ml
 
 __all__ = ["VolumeInferer"]
 
@@ -75,7 +75,7 @@ class VolumeInferer(Inferer):
             (B, K, H, W, D) float32 probabilities; voxels that the filter removed are 0. A MetaTensor where the input
             is one.
         """
-        volumes = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        volumes = plain(inputs)
         self.records = []
         results = []
         for i, volume in enumerate(volumes.unbind(0)):
@@ -85,7 +85,7 @@ class VolumeInferer(Inferer):
             mask = self._filter(probability)
             results.append(probability)
             self.records.append(self._record(inputs, i, mask, time.perf_counter() - clock))
-        result = torch.stack(results)
+        result = stack_cases(results)
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
 
     def _filter(self, probability: torch.Tensor) -> torch.Tensor:

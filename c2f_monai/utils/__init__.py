@@ -16,7 +16,7 @@ from .boxes import (
     paste_boxes,
 )
 from .enums import Fusion, Part, Prior, Reference, StopReason, View
-from .errors import name_root_cause, root_cause
+from .errors import name_root_cause
 from .files import written_whole
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
 from .memory import keep_freed_memory
@@ -68,7 +68,6 @@ __all__ = [
     "pad_to_multiple",
     "paste_boxes",
     "read_weights_file",
-    "root_cause",
     "scale_to_unit",
     "slab_indices",
     "slice_axcodes_of_array",

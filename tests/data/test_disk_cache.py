@@ -155,11 +155,10 @@ def test_processes_share_a_cache(tmp_path: Path) -> None:
 
 
 def test_processes_of_a_run_begin_with_their_own_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(volume_cache.dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(volume_cache.dist, "get_world_size", lambda: 3)
+    monkeypatch.setattr(volume_cache.idist, "get_world_size", lambda: 3)
     orders = []
     for rank in range(3):
-        monkeypatch.setattr(volume_cache.dist, "get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr(volume_cache.idist, "get_rank", lambda rank=rank: rank)
         orders.append(volume_cache._own_first([0, 1, 2, 3, 5, 6]))
     assert orders == [[0, 3, 6, 1, 2, 5], [1, 2, 5, 0, 3, 6], [2, 5, 0, 3, 6, 1]]
 
