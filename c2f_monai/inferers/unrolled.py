@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from monai.inferers import Inferer
 from monai.utils import StrEnum
 
@@ -21,6 +20,7 @@ from ..utils import (
     group_by_shape,
     grow_boxes,
     inside_boxes,
+    pad_end,
     paste_boxes,
     unwrap,
 )
@@ -112,7 +112,9 @@ class UnrolledInferer(Inferer):
         Returns:
             for each view (B, T + 1, K * depth, h, w) float32 probabilities, zero outside a round's ungrown boxes.
         """
-        return {view: self._unroll(inputs[view], network, targets[view], draws[view], view) for view in inputs}
+        # An outer autocast keeps the 16-bit copies of the weights until the end of the step: each part is called often.
+        with torch.autocast(next(iter(inputs.values())).device.type, enabled=False):
+            return {view: self._unroll(inputs[view], network, targets[view], draws[view], view) for view in inputs}
 
     def _unroll(
         self, image: torch.Tensor, network: Any, target: torch.Tensor, draws: Mapping[str, torch.Tensor], view: str
@@ -123,8 +125,9 @@ class UnrolledInferer(Inferer):
         valid = inside_boxes(whole, (image.shape[-2], image.shape[-1]))
         probability = self._coarse(image, whole, network, view) * valid
         unrolled = [probability]
+        truth = bounding_boxes(target > 0.5)
         for t in range(self.rounds if parts.has_fine else 0):
-            inner = self._ungrown_boxes(target, probability, draws, t)
+            inner = self._ungrown_boxes(truth, probability, draws, t)
             weighted = image
             if parts.has_saliency:
                 weights = network(probability, Part.SALIENCY.value, view).float()
@@ -143,16 +146,14 @@ class UnrolledInferer(Inferer):
 
     def _coarse(self, image: torch.Tensor, whole: torch.Tensor, network: Any, view: str) -> torch.Tensor:
         """P(0) on the canvas; slabs of equal padded shape run together."""
-        height, width = image.shape[-2:]
+        canvas = (image.shape[-2], image.shape[-1])
         padded = grow_boxes(whole, (0, 0), self.slab_multiple)
-        pieces, order = [], []
-        for _, rows in group_by_shape(padded):
-            crops = crop_boxes(image[rows], padded[rows])
-            probability = self._run(crops, network, Part.COARSE, view)
-            # The canvas may be smaller or larger than the padded slab; a negative pad cuts.
-            pieces.append(F.pad(probability, (0, width - crops.shape[-1], 0, height - crops.shape[-2])))
-            order.append(rows)
-        return torch.cat(pieces)[torch.argsort(torch.cat(order))]
+        slabs: dict[int, torch.Tensor] = {}
+        for shape, rows in group_by_shape(padded):
+            group = image if len(rows) == len(image) else image[rows]
+            probability = self._run(pad_end(group, shape), network, Part.COARSE, view)
+            slabs.update(zip(rows.tolist(), pad_end(probability, canvas), strict=True))
+        return torch.stack([slabs[row] for row in range(len(image))])
 
     def _fine(
         self, weighted: torch.Tensor, inner: torch.Tensor, size: torch.Tensor, network: Any, view: str
@@ -165,18 +166,21 @@ class UnrolledInferer(Inferer):
                 for box, own in zip(inner, size, strict=True)
             ]
         )
-        pieces, order = [], []
+        slabs: dict[int, torch.Tensor] = {}
         for _, rows in group_by_shape(grown):
-            probability = self._run(crop_boxes(weighted[rows], grown[rows]), network, Part.FINE, view)
-            pieces.append(paste_boxes(probability, grown[rows], inner[rows], canvas))
-            order.append(rows)
-        return torch.cat(pieces)[torch.argsort(torch.cat(order))]
+            crops = crop_boxes([weighted[row] for row in rows.tolist()], grown[rows])
+            probability = self._run(crops, network, Part.FINE, view)
+            slabs.update(zip(rows.tolist(), paste_boxes(probability, grown[rows], inner[rows], canvas), strict=True))
+        return torch.stack([slabs[row] for row in range(len(weighted))])
 
     def _ungrown_boxes(
-        self, target: torch.Tensor, probability: torch.Tensor, draws: Mapping[str, torch.Tensor], t: int
+        self,
+        truth: tuple[torch.Tensor, torch.Tensor],
+        probability: torch.Tensor,
+        draws: Mapping[str, torch.Tensor],
+        t: int,
     ) -> torch.Tensor:
         """(B, 4) boxes of round t with margins: around truth or prediction, else the other, else the fallback."""
-        truth = bounding_boxes(target > 0.5)
         prediction = bounding_boxes(probability.detach() >= self.threshold)
         first, second = (prediction, truth) if self.stage == TrainingStage.JOINT else (truth, prediction)
         boxes = torch.where(second[1][:, None], second[0], draws["fallback"])

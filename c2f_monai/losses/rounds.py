@@ -14,13 +14,15 @@ from torch.nn.modules.loss import _Loss
 __all__ = ["RoundsLoss", "round_weights"]
 
 
-def round_weights(rounds: int) -> list[float]:
-    """Weights of the coarse result and T rounds: 2 * l0 = l1 = ... = lT = 2 / (2T + 1), summing to 1 [3.4].
+def round_weights(rounds: int, coarse: float = 0.5) -> list[float]:
+    """Weights of the coarse result and T rounds, summing to 1; by default 2 * l0 = l1 = ... = lT = 2 / (2T + 1) [3.4].
 
     Args:
         rounds: T >= 0.
+        coarse: l0 as a multiple of l1.
     """
-    return [1.0 / (2 * rounds + 1)] + [2.0 / (2 * rounds + 1)] * rounds
+    total = coarse + rounds
+    return [coarse / total] + [1.0 / total] * rounds
 
 
 class RoundsLoss(_Loss):
@@ -41,17 +43,30 @@ class RoundsLoss(_Loss):
         cross_entropy: weight of the mean binary cross-entropy over pixels, added to each round's loss; 0 in the paper.
             The soft DSC alone has no gradient once every probability is near 0, so a network that an early step drives
             there stays there; the cross-entropy of its missed pixels brings it back.
+        coarse_weight: weight of the coarse result as a multiple of a round's; 0.5 in the paper. The rounds also reach
+            the coarse network, through g; where their gradient is the larger one, a larger weight keeps the coarse
+            result good.
 
     Raises:
-        ValueError: for a negative ``cross_entropy``.
+        ValueError: for a negative ``cross_entropy`` or a ``coarse_weight`` that is not positive.
     """
 
-    def __init__(self, depth: int = 3, batch: bool = False, smooth: float = 1e-6, cross_entropy: float = 0.0) -> None:
+    def __init__(
+        self,
+        depth: int = 3,
+        batch: bool = False,
+        smooth: float = 1e-6,
+        cross_entropy: float = 0.0,
+        coarse_weight: float = 0.5,
+    ) -> None:
         super().__init__()
+        if coarse_weight <= 0:
+            raise ValueError(f"coarse_weight must be positive, got {coarse_weight}.")
         if cross_entropy < 0:
             raise ValueError(f"cross_entropy must not be negative, got {cross_entropy}.")
         self.depth = depth
         self.cross_entropy = cross_entropy
+        self.coarse_weight = coarse_weight
         self.dice = DiceLoss(smooth_nr=smooth, smooth_dr=smooth, batch=batch)
         #: Unweighted loss of each round, (T + 1,), of the latest call, by view; for logs.
         self.rounds: dict[str, torch.Tensor] = {}
@@ -74,7 +89,7 @@ class RoundsLoss(_Loss):
         self.rounds = {}
         for view, probabilities in pred.items():
             losses = self._view_losses(probabilities, target[view])
-            weights = losses.new_tensor(round_weights(len(losses) - 1))
+            weights = losses.new_tensor(round_weights(len(losses) - 1, self.coarse_weight))
             self.rounds[view] = losses.detach()
             total.append((losses * weights).sum())
         return torch.stack(total).sum()

@@ -12,6 +12,7 @@ from .boxes import (
     group_by_shape,
     grow_boxes,
     inside_boxes,
+    pad_end,
     pad_to_multiple,
     paste_boxes,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "inside_boxes",
     "keep_freed_memory",
     "name_root_cause",
+    "pad_end",
     "pad_to_multiple",
     "paste_boxes",
     "read_weights_file",

@@ -15,6 +15,8 @@ A box is (top, left, bottom, right), half-open, in pixels of its slice. Two boxe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
@@ -26,6 +28,7 @@ __all__ = [
     "group_by_shape",
     "grow_boxes",
     "inside_boxes",
+    "pad_end",
     "pad_to_multiple",
     "paste_boxes",
 ]
@@ -130,24 +133,35 @@ def _overlap(box: list[int], size: tuple[int, int]) -> tuple[slice, slice]:
     return slice(box[0], min(box[2], size[0])), slice(box[1], min(box[3], size[1]))
 
 
-def crop_boxes(x: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+def crop_boxes(x: torch.Tensor | Sequence[torch.Tensor], boxes: torch.Tensor) -> torch.Tensor:
     """Crop one box of equal shape from each image; zeros beyond the slice.
 
     Args:
-        x: (N, C, h, w).
+        x: (N, C, h, w), or N images (C, h, w) of one size.
         boxes: (N, 4) long, grown, all of one shape.
 
     Returns:
         (N, C, height, width).
     """
-    size = (x.shape[-2], x.shape[-1])
+    size = (x[0].shape[-2], x[0].shape[-1])
     rows = boxes.tolist()
     height, width = rows[0][2] - rows[0][0], rows[0][3] - rows[0][1]
     crops = []
     for image, box in zip(x, rows, strict=True):
-        crop = image[(slice(None), *_overlap(box, size))]
-        crops.append(F.pad(crop, (0, width - crop.shape[-1], 0, height - crop.shape[-2])))
+        crops.append(pad_end(image[(slice(None), *_overlap(box, size))], (height, width)))
     return torch.stack(crops)
+
+
+def pad_end(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Zero-pad, or cut, the last two axes at their end to a size; the tensor itself where it has that size.
+
+    Args:
+        x: (..., h, w).
+        size: (height, width).
+    """
+    if x.shape[-2] == size[0] and x.shape[-1] == size[1]:
+        return x  # F.pad would copy it
+    return F.pad(x, (0, size[1] - x.shape[-1], 0, size[0] - x.shape[-2]))
 
 
 def inside_boxes(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -167,7 +181,9 @@ def inside_boxes(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-def paste_boxes(crops: torch.Tensor, boxes: torch.Tensor, inner: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def paste_boxes(
+    crops: torch.Tensor, boxes: torch.Tensor, inner: torch.Tensor, size: tuple[int, int]
+) -> list[torch.Tensor]:
     """Put crops back into empty slices; zero outside the inner boxes. Differentiable.
 
     Args:
@@ -177,14 +193,14 @@ def paste_boxes(crops: torch.Tensor, boxes: torch.Tensor, inner: torch.Tensor, s
         size: (h, w) of the slice.
 
     Returns:
-        (N, C, h, w).
+        N slices (C, h, w): crops of other shapes are stacked with them, so stacking here would be a copy too many.
     """
     pasted = []
     for crop, box, keep in zip(crops, boxes.tolist(), inner.tolist(), strict=True):
         top, left, bottom, right = keep
         part = crop[:, top - box[0] : bottom - box[0], left - box[1] : right - box[1]]
         pasted.append(F.pad(part, (left, size[1] - right, top, size[0] - bottom)))
-    return torch.stack(pasted)
+    return pasted
 
 
 def pad_to_multiple(x: torch.Tensor, multiple: int, min_size: int = 0) -> torch.Tensor:
@@ -195,7 +211,5 @@ def pad_to_multiple(x: torch.Tensor, multiple: int, min_size: int = 0) -> torch.
         multiple: positive.
         min_size: smallest side in pixels (raised to a multiple).
     """
-    height, width = x.shape[-2], x.shape[-1]
-    wanted_h, wanted_w = max(height, min_size), max(width, min_size)
-    pad_h, pad_w = wanted_h + -wanted_h % multiple - height, wanted_w + -wanted_w % multiple - width
-    return F.pad(x, (0, pad_w, 0, pad_h)) if pad_h or pad_w else x
+    height, width = max(x.shape[-2], min_size), max(x.shape[-1], min_size)
+    return pad_end(x, (height + -height % multiple, width + -width % multiple))

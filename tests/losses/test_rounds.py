@@ -21,6 +21,16 @@ def test_weights_of_the_rounds(rounds: int, expected: list[float]) -> None:
     assert sum(round_weights(rounds)) == pytest.approx(1.0)
 
 
+def test_weight_of_the_coarse_result_is_an_argument() -> None:
+    assert round_weights(2, 2.0) == pytest.approx([0.5, 0.25, 0.25])
+    # Coarse result empty (loss 1), round 1 perfect (loss 0): what is left is the coarse result's share.
+    pred = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1).expand(1, 2, 3, 1, 1)
+    loss = RoundsLoss(coarse_weight=3.0)({"axial": pred}, {"axial": torch.ones(1, 3, 1, 1)})
+    assert loss.item() == pytest.approx(0.75, abs=1e-5)
+    with pytest.raises(ValueError, match="coarse_weight must be positive, got 0"):
+        RoundsLoss(coarse_weight=0)
+
+
 def test_one_sum_over_the_slices_of_a_slab() -> None:
     # Truth 1 pixel in slice 0 only; P is 0.5 there and 0.25 in one pixel of slice 2:
     # 1 - 2 * 0.5 / (1 + 0.75) = 3/7. Three averaged Dices would give another number.

@@ -100,7 +100,8 @@ def test_adding_crops_equals_pasting_them_and_adding_slabs(classes, n, size, dep
     inner = inner.expand(n, -1)
     crops = crop_boxes(torch.rand(n, classes * depth, *size, generator=draw), grown)
     centers = torch.arange(n)
-    expected = add_slabs(torch.zeros(classes, n, *size), paste_boxes(crops, grown, inner, size), centers, depth)
+    pasted = torch.stack(paste_boxes(crops, grown, inner, size))
+    expected = add_slabs(torch.zeros(classes, n, *size), pasted, centers, depth)
     torch.testing.assert_close(add_crops(torch.zeros(classes, n, *size), crops, centers, grown, inner, depth), expected)
 
 
