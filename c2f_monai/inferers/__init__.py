@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from .autocast import AutocastInferer
 from .coarse_to_fine import CoarseToFineInferer
-from .fusion import fuse
 from .organ_then_neoplasm import OrganThenNeoplasmInferer
 from .records import CaseRecord, RoundRecord
 from .several_organs import SeveralOrgansInferer
@@ -21,5 +20,4 @@ __all__ = [
     "SeveralOrgansInferer",
     "TrainingStage",
     "UnrolledInferer",
-    "fuse",
 ]

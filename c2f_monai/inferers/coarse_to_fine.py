@@ -4,22 +4,23 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Sequence
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
-from tqdm.auto import tqdm
 
 from ..transforms.components import filter_components
 from ..transforms.conflicts import resolve_conflicts
-from ..utils import Fusion, Prior, StopReason, View, check_amp_dtype, check_window, dice_coefficient, unwrap
+from ..utils import Fusion, Prior, StopReason, View, check_amp_dtype, check_window, fold_batch_norm, unwrap
 from .arguments import check_mask_arguments
-from .fusion import check_fusion, fuse, move_to_mask
-from .records import CaseRecord, RoundRecord, box_of, name_of, plain, stack_cases, touches_border, voxel_ml
-from .views import CropRule, NetworkCaller, coarse_view, fine_view
+from .fusion import ViewFusion, check_fusion, move_to_mask
+from .network_caller import NetworkCaller, network_kind
+from .patches import Patch, foreground_bounds, grow_bounds, patch_dice, whole_bounds
+from .records import CaseRecord, name_of, plain, stack_cases, touches_border, voxel_ml
+from .round_notes import RoundNotes
+from .views import CropRule, coarse_view, fine_view
 
 __all__ = ["CoarseToFineInferer"]
 
@@ -59,6 +60,9 @@ class CoarseToFineInferer(Inferer):
         volume_device: where volumes and probabilities live; None for the input's device.
         progress: show a bar for each case.
         keep_rounds: keep the mask of every round in the records.
+        air: where a voxel at or below it is air, such as -500 HU, the coarse stage leaves out the slices and borders of
+            the volume that are all air; in the unit of the inputs. Probabilities change little, since what lies beyond
+            a slice is 0 to the network as air is. None runs the whole volume.
         exclusive: give a voxel that several classes claim to the one with the largest mean of the views'
             probabilities, under vote too [3.6]; the others come back below ``threshold``. False lets classes overlap,
             such as an organ and the neoplasm in it.
@@ -90,6 +94,7 @@ class CoarseToFineInferer(Inferer):
         volume_device: torch.device | str | None = None,
         progress: bool = False,
         keep_rounds: bool = False,
+        air: float | None = None,
         exclusive: bool = False,
     ) -> None:
         for name, value, least in (
@@ -120,6 +125,7 @@ class CoarseToFineInferer(Inferer):
         self.volume_device = volume_device
         self.progress = progress
         self.keep_rounds = keep_rounds
+        self.air = air
         self.exclusive = exclusive
         self.records: list[CaseRecord] = []
 
@@ -141,10 +147,11 @@ class CoarseToFineInferer(Inferer):
         Raises:
             ValueError: for another shape of inputs or truth, or views that the network does not have.
         """
-        confidence, mask = self.segment(inputs, network, truth)
+        result, mask = self.segment(inputs, network, truth)
         if self.exclusive:
-            mask = stack_cases([resolve_conflicts(*case) for case in zip(confidence, mask, strict=True)])
-        result = move_to_mask(confidence, mask, self.threshold)
+            mask = stack_cases([resolve_conflicts(*case) for case in zip(result, mask, strict=True)])
+        if self.exclusive or Fusion.VOTE in (self.coarse_fusion, self.fine_fusion):
+            move_to_mask(result, mask, self.threshold)
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
 
     @torch.no_grad()
@@ -176,15 +183,19 @@ class CoarseToFineInferer(Inferer):
             warnings.warn("the network is in training mode: call network.eval() before inference.", stacklevel=2)
         views = self._views(module)
         volumes = plain(inputs).to(self.volume_device or inputs.device)
-        dtype, device = _network_kind(module, volumes)
+        dtype, device = network_kind(module, volumes)
         device = device if self.device is None else torch.device(self.device)
-        caller = NetworkCaller(network, dtype, device, self.amp_dtype, self.pixels_per_batch, self.window)
+        caller = NetworkCaller(
+            fold_batch_norm(module), dtype, device, self.amp_dtype, self.pixels_per_batch, self.window
+        )
         self.records = [CaseRecord(name=name_of(inputs, i)) for i in range(len(volumes))]
         oracles = [None] * len(volumes) if truth is None else (plain(truth) > 0.5).to(volumes.device).unbind(0)
-        answers = [
-            self._run_case(volume[0], module, views, caller, record, voxel_ml(inputs, i), oracles[i])
-            for i, (volume, record) in enumerate(zip(volumes, self.records, strict=True))
-        ]
+        # An outer autocast keeps the 16-bit copies of the weights from one call to the next.
+        with torch.autocast(device.type, enabled=False):
+            answers = [
+                self._run_case(volume[0], module, views, caller, record, voxel_ml(inputs, i), oracles[i])
+                for i, (volume, record) in enumerate(zip(volumes, self.records, strict=True))
+            ]
         confidence, mask = (stack_cases(column) for column in zip(*answers, strict=True))
         return confidence, mask
 
@@ -207,66 +218,77 @@ class CoarseToFineInferer(Inferer):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         classes, depth = int(module.out_channels), int(module.depth)  # type: ignore[arg-type]
         rounds = self.max_rounds if module.has_fine else 0
-        bar = tqdm(total=rounds + 1, desc=record.name or "case", unit="round", disable=not self.progress)
-        clock = time.perf_counter()
-        maps = (coarse_view(volume, view, caller, classes, depth, self.rule) for view in views)
-        probability, mask = fuse(maps, len(views), self.coarse_fusion, self.threshold)
-        raw = mask
-        self._note(record, 0, None, mask, voxel_ml, time.perf_counter() - clock, bar)
+        whole = whole_bounds(volume.shape)
+        note = RoundNotes(record, voxel_ml, whole, self.keep_rounds, rounds, self.progress)
+        prior, raw = self._coarse(volume, views, caller, classes, depth)
+        mask, probability = Patch.trimmed(raw, prior.bounds), prior.on(whole)
+        del raw
+        note(None, mask)
+        around = None if oracle is None else Patch.trimmed(oracle, whole)
         record.stop_reason = StopReason.FIXED_ROUNDS if self.stop is None or not rounds else StopReason.MAX_ROUNDS
-        for t in range(1, rounds + 1):
-            around = mask if oracle is None else oracle
-            if not around.any():
+        for _ in range(rounds):
+            box = mask if around is None else around
+            if box.empty:
                 break
-            clock = time.perf_counter()
-            prior = self._prior(module, probability, mask)
-            maps = (fine_view(volume, prior, around, view, caller, classes, depth, self.rule) for view in views)
-            probability, raw = fuse(maps, len(views), self.fine_fusion, self.threshold)
-            new = self._filter(raw)
-            change = min(dice_coefficient(a, b) for a, b in zip(mask, new, strict=True))
-            mask = new
-            self._note(record, t, change, mask, voxel_ml, time.perf_counter() - clock, bar)
+            seen = self._prior(module, prior, mask)
+            prior, raw = self._fine(volume, views, caller, classes, depth, seen, box)
+            new = Patch.trimmed(self._filter(raw, volume.numel()), prior.bounds)
+            change, mask = patch_dice(mask, new), new
+            note(change, mask)
             if self.stop is not None and change >= self.stop:
                 record.stop_reason = StopReason.CONVERGED
                 break
-        if record.rounds[-1].voxels == 0:
+        if mask.empty:
             record.stop_reason = StopReason.EMPTY
-        bar.close()
-        record.touches_border = touches_border(mask)
-        return probability.masked_fill_(raw & ~mask, 0.0), mask
+        note.close()
+        record.touches_border = touches_border(mask.bounds, volume.shape)
+        found = mask.on(whole)
+        if record.fine_rounds:
+            prior.values.masked_fill_(raw & ~mask.on(prior.bounds), 0.0)
+            probability.zero_()[prior.within(whole)] = prior.values
+        return probability, found
 
-    def _prior(self, module: torch.nn.Module, probability: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | None:
+    def _coarse(
+        self, volume: torch.Tensor, views: list[View], caller: NetworkCaller, classes: int, depth: int
+    ) -> tuple[Patch, torch.Tensor]:
+        """P(0) where it is not zero and Z(0) on the same bounds."""
+        bounds = whole_bounds(volume.shape) if self.air is None else foreground_bounds(volume > self.air)
+        part = volume[tuple(slice(*side) for side in bounds)]
+        fusion = ViewFusion(
+            (classes, *part.shape), len(views), self.coarse_fusion, self.threshold, caller.dtype, volume.device
+        )
+        for view in views if part.numel() else []:
+            for start, values in coarse_view(part, view, caller, classes, depth, self.rule):
+                fusion.add(values, view.axis, start)
+        probability, mask = fusion.result()
+        return Patch(probability, bounds), mask
+
+    def _fine(
+        self,
+        volume: torch.Tensor,
+        views: list[View],
+        caller: NetworkCaller,
+        classes: int,
+        depth: int,
+        prior: Patch | None,
+        mask: Patch,
+    ) -> tuple[Patch, torch.Tensor]:
+        """P(t) where it is not zero and the unfiltered Z(t) on the same bounds."""
+        # Along the slices a slab beside the mask still speaks of its far neighbour.
+        bounds = grow_bounds(mask.bounds, max(self.rule.reach, depth - 1), volume.shape)
+        shape = (classes, *(stop - start for start, stop in bounds))
+        fusion = ViewFusion(shape, len(views), self.fine_fusion, self.threshold, caller.dtype, volume.device)
+        for view in views:
+            fusion.add(fine_view(volume, prior, mask, view, caller, classes, depth, self.rule, bounds))
+        probability, raw = fusion.result()
+        return Patch(probability, bounds), raw
+
+    def _prior(self, module: torch.nn.Module, probability: Patch, mask: Patch) -> Patch | None:
         if not module.has_saliency:
             return None
-        return mask.to(probability.dtype) if self.prior == Prior.MASK else probability
+        return Patch(mask.values.to(probability.values.dtype), mask.bounds) if self.prior == Prior.MASK else probability
 
-    def _filter(self, mask: torch.Tensor) -> torch.Tensor:
+    def _filter(self, mask: torch.Tensor, voxels: int) -> torch.Tensor:
         if not self.component_fraction:
             return mask
-        return torch.stack([filter_components(one, self.component_fraction) for one in mask])
-
-    def _note(
-        self,
-        record: CaseRecord,
-        index: int,
-        dsc: float | None,
-        mask: torch.Tensor,
-        voxel_ml: float | None,
-        seconds: float,
-        bar: tqdm,
-    ) -> None:
-        voxels = int(mask.sum())
-        ml = None if voxel_ml is None else voxels * voxel_ml
-        record.rounds.append(RoundRecord(index, dsc, voxels, ml, box_of(mask), seconds))
-        if self.keep_rounds:
-            record.masks.append(mask.cpu())
-        bar.set_postfix(voxels=voxels, d="-" if dsc is None else f"{dsc:.3f}", refresh=False)
-        bar.update()
-
-
-def _network_kind(module: torch.nn.Module, volumes: torch.Tensor) -> tuple[torch.dtype, torch.device]:
-    """Working dtype, float64 for a float64 network and float32 for all others, and device of the network."""
-    parameter = next(iter(module.parameters()), None)
-    if parameter is None:
-        return torch.float32, volumes.device
-    return torch.float64 if parameter.dtype == torch.float64 else torch.float32, parameter.device
+        return torch.stack([filter_components(one, self.component_fraction, voxels) for one in mask])

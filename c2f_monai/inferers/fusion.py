@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from ..utils import Fusion
 
-__all__ = ["check_fusion", "fuse", "move_to_mask"]
+__all__ = ["ViewFusion", "check_fusion", "move_to_mask"]
 
 
 def check_fusion(fusion: str | Sequence[str]) -> tuple[Fusion, Fusion]:
@@ -26,48 +26,68 @@ def check_fusion(fusion: str | Sequence[str]) -> tuple[Fusion, Fusion]:
     return Fusion(pair[0]), Fusion(pair[1])
 
 
-def fuse(
-    maps: Iterable[torch.Tensor], count: int, fusion: Fusion, threshold: float = 0.5
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fuse the views' probabilities, one view in memory at a time.
+class ViewFusion:
+    """
+    Fuses the views' probabilities on a part of a volume, as they come.
 
     Mean: foreground where the mean reaches the threshold. Vote: foreground where more than half of the views reach
     it; a tie is background. The probability is the mean under both.
 
     Args:
-        maps: ``count`` tensors (K, H, W, D).
+        shape: (K, H, W, D) of the part.
         count: number of views.
         fusion: mean or vote.
         threshold: probability at and above which a voxel is foreground.
-
-    Returns:
-        mean probability (K, H, W, D) and mask (K, H, W, D) bool.
+        dtype: of the probabilities.
+        device: where they are.
     """
-    total: torch.Tensor | None = None
-    votes: torch.Tensor | None = None
-    for values in maps:
-        total = values.clone() if total is None else total.add_(values)
-        if fusion == Fusion.VOTE:
-            says = (values >= threshold).to(torch.uint8)
-            votes = says if votes is None else votes.add_(says)
-    assert total is not None
-    mean = total.div_(count)
-    if votes is None:
-        return mean, mean >= threshold
-    return mean, votes * 2 > count
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        count: int,
+        fusion: Fusion,
+        threshold: float = 0.5,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> None:
+        self.count, self.threshold = count, threshold
+        self.total = torch.zeros(tuple(shape), dtype=dtype, device=device)
+        self.votes = torch.zeros_like(self.total, dtype=torch.uint8) if fusion == Fusion.VOTE else None
+
+    def add(self, values: torch.Tensor, axis: int = 0, start: int = 0) -> None:
+        """Add what one view says of some slices.
+
+        Args:
+            values: (K, H, W, D), shorter along one axis where they are not all slices.
+            axis: 0, 1 or 2, this axis.
+            start: the first of the slices.
+        """
+        length = values.shape[axis + 1]
+        self.total.narrow(axis + 1, start, length).add_(values)
+        if self.votes is not None:
+            self.votes.narrow(axis + 1, start, length).add_(values >= self.threshold)
+
+    def result(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean probability (K, H, W, D) and mask (K, H, W, D) bool, when every view has been added."""
+        mean = self.total.div_(self.count)
+        return mean, (mean >= self.threshold if self.votes is None else self.votes * 2 > self.count)
 
 
 def move_to_mask(probability: torch.Tensor, mask: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
-    """Move probabilities to the side of the threshold on which the mask is: a vote may differ from the mean.
+    """Move probabilities, in place, to the side of the threshold on which the mask is: a vote may differ from the mean.
 
     Args:
-        probability: (K, H, W, D).
-        mask: (K, H, W, D) bool.
+        probability: (..., K, H, W, D), changed where it does not agree with the mask.
+        mask: of the same shape, bool.
         threshold: probability at and above which a voxel is foreground.
 
     Returns:
-        (K, H, W, D), ``mask == (result >= threshold)``, unchanged where they agree already.
+        ``probability``, with ``mask == (probability >= threshold)``.
     """
     edge = torch.tensor(threshold, dtype=probability.dtype)
     below = torch.nextafter(edge, torch.tensor(-math.inf, dtype=probability.dtype)).item()
-    return torch.where(mask, probability.clamp_min(threshold), probability.clamp_max(below))
+    # Slice by slice: volumes of clinical size are not copied.
+    for values, inside in zip(probability.flatten(0, -3), mask.flatten(0, -3), strict=True):
+        torch.where(inside, values.clamp_min(threshold), values.clamp_max(below), out=values)
+    return probability

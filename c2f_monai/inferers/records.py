@@ -12,6 +12,7 @@ import torch
 from monai.data import MetaTensor
 
 from ..utils import StopReason, case_name
+from .patches import Bounds, Patch, whole_bounds
 
 __all__ = [
     "CaseRecord",
@@ -25,8 +26,6 @@ __all__ = [
     "touches_border",
     "voxel_ml",
 ]
-
-Box = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class RoundRecord:
     dsc: float | None
     voxels: int
     ml: float | None
-    box: Box | None
+    box: Bounds | None
     seconds: float
 
 
@@ -140,20 +139,12 @@ def stack_cases(cases: Sequence[torch.Tensor]) -> torch.Tensor:
     return cases[0][None] if len(cases) == 1 else torch.stack(list(cases))
 
 
-def box_of(mask: torch.Tensor) -> Box | None:
-    """((start, end), ...) of a (K, H, W, D) mask, half-open."""
-    flat = mask.any(dim=0)
-    box = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        present = torch.nonzero(flat.amax(dim=others)).flatten()
-        if not len(present):
-            return None
-        box.append((int(present[0]), int(present[-1]) + 1))
-    return tuple(box)
+def box_of(mask: torch.Tensor) -> Bounds | None:
+    """((start, end), ...) of a (K, H, W, D) mask, half-open; None without foreground."""
+    found = Patch.trimmed(mask, whole_bounds(mask.shape[1:]))
+    return None if found.empty else found.bounds
 
 
-def touches_border(mask: torch.Tensor) -> bool:
-    """Whether a (K, H, W, D) mask reaches a border of the volume."""
-    box = box_of(mask)
-    return box is not None and any(lo == 0 or hi == n for (lo, hi), n in zip(box, mask.shape[1:], strict=True))
+def touches_border(box: Bounds | None, shape: Sequence[int]) -> bool:
+    """Whether the box of a mask reaches a border of the volume of shape (H, W, D)."""
+    return box is not None and any(hi > lo and (lo == 0 or hi == n) for (lo, hi), n in zip(box, shape, strict=True))

@@ -74,5 +74,5 @@ class SeveralOrgansInferer(Inferer):
         answers = [inferer.segment(inputs, networks[name]) for name, inferer in self.inferers.items()]
         confidence, claims = (torch.cat(column, dim=1) for column in zip(*answers, strict=True))
         mask = stack_cases([resolve_conflicts(*case) for case in zip(confidence, claims, strict=True)])
-        result = move_to_mask(confidence, mask, next(iter(self.inferers.values())).threshold)
-        return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+        move_to_mask(confidence, mask, next(iter(self.inferers.values())).threshold)
+        return MetaTensor(confidence).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else confidence

@@ -4,36 +4,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from ..utils import (
     Part,
     View,
     add_crops,
     add_margins,
-    add_slabs,
     boxes_from_projections,
     crop_boxes,
     default_slice_axes,
-    extract_label_slabs,
-    extract_slabs,
     from_slices,
     group_by_shape,
     grow_boxes,
-    pad_to_multiple,
-    scale_to_unit,
     slab_indices,
+    sum_windows,
     to_slices,
     unwrap,
     window_count,
 )
+from .network_caller import NetworkCaller
+from .patches import Bounds, Patch, bounds_in_view
 
-__all__ = ["CropRule", "NetworkCaller", "axes_of", "coarse_view", "fine_view", "slab_boxes"]
+__all__ = ["CropRule", "axes_of", "coarse_view", "fine_view", "slab_boxes"]
 
 
 def axes_of(network: Any, view: View) -> list[int]:
@@ -67,60 +64,34 @@ class CropRule:
     min_size: int = 0
     max_margin: int | None = None
 
+    @property
+    def reach(self) -> int:
+        """The largest margin."""
+        return self.margin if self.max_margin is None else self.max_margin
+
     def margins(self, count: int) -> int | torch.Tensor:
         """The margin, or (count, 4) long drawn margins: the same for the same count, whatever ran before."""
         if self.max_margin is None:
             return self.margin
         return torch.randint(0, self.max_margin + 1, (count, 4), generator=torch.Generator().manual_seed(0))
 
+    def side(self, length: int) -> int:
+        """Padded side of a whole slice."""
+        longest = max(length, self.min_size)
+        return longest + -longest % self.multiple
 
-@dataclass(frozen=True)
-class NetworkCaller:
-    """Calls a part of the network on its own device and precision.
 
-    Attributes:
-        network: CoarseToFineNet, scripted or wrapped.
-        dtype: of images, saliency weights and probabilities: float64 for a float64 network, else float32.
-        device: where the network is.
-        amp_dtype: dtype of autocast around the convolutional networks; None for float32.
-        pixels_per_batch: bound on slabs times height times width of a batch.
-        window: HU window to clip and scale; None where the volume is in [0, 1].
-    """
-
-    network: Callable[..., torch.Tensor]
-    dtype: torch.dtype
-    device: torch.device
-    amp_dtype: torch.dtype | None
-    pixels_per_batch: int
-    window: tuple[float, float] | None
-
-    def image(self, x: torch.Tensor) -> torch.Tensor:
-        """Network input of a piece of the volume, on the network's device."""
-        x = x.to(self.device)
-        return x.to(self.dtype) if self.window is None else scale_to_unit(x, self.window, self.dtype)
-
-    def probability(self, x: torch.Tensor, part: Part, view: View) -> torch.Tensor:
-        """Probabilities (B, K * depth, h, w) of slabs or crops (B, 3, h, w)."""
-        x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
-            logits = self.network(x, part.value, view.value)
-        return torch.sigmoid(logits.to(self.dtype))
-
-    def weights(self, prior: torch.Tensor, view: View) -> torch.Tensor:
-        """Weights (B, 3, h, w) of whole slabs of the prior (B, K * depth, h, w)."""
-        return self.network(prior.to(self.device), Part.SALIENCY.value, view.value)
-
-    def batches(self, count: int, pixels: int) -> Iterator[tuple[int, int]]:
-        """Start and end of batches of slabs of so many pixels each, at least one slab a batch."""
-        size = max(1, self.pixels_per_batch // max(pixels, 1))
-        for start in range(0, count, size):
-            yield start, min(start + size, count)
+def _slices_of(volume: torch.Tensor, axes: list[int], low: int, high: int) -> torch.Tensor:
+    """Slices ``low`` to ``high`` of a view, (n, h, w); only they are copied where an axis is turned round."""
+    axis = abs(axes[0]) - 1
+    start = low if axes[0] > 0 else volume.shape[axis] - high
+    return to_slices(volume.narrow(axis, start, high - low), axes)
 
 
 def coarse_view(
     volume: torch.Tensor, view: View, caller: NetworkCaller, classes: int, depth: int, rule: CropRule
-) -> torch.Tensor:
-    """Coarse probability of every slice of one view [3.3.2].
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Coarse probability of one view [3.3.2], a few slices at a time: each is complete when its last slab has run.
 
     Args:
         volume: (H, W, D), HU or [0, 1] as ``caller.window`` says.
@@ -130,92 +101,184 @@ def coarse_view(
         depth: slices that a slab predicts.
         rule: whole slices are zero-padded at their end to its multiples and smallest size.
 
-    Returns:
-        (K, H, W, D) on the volume's device: sums over the slabs that cover a slice, by their fixed count.
+    Yields:
+        where along the view's axis the slices lie, and their probabilities (K, ...) in the volume's orientation: sums
+        over the slabs that cover a slice, by their fixed count. Every slice comes once.
     """
     axes = axes_of(caller.network, view)
-    slices = to_slices(volume, axes)
-    n, height, width = slices.shape
-    total = torch.zeros((classes, n, height, width), dtype=caller.dtype, device=volume.device)
-    for start, end in caller.batches(n, height * width):
-        # Neighbouring slabs share slices: scale each slice once, then stack.
-        low, high = max(start - 1, 0), min(end + 1, n)
-        piece = caller.image(slices[low:high])
-        slabs = extract_slabs(piece, torch.arange(start - low, end - low, device=piece.device), depth)
-        probability = caller.probability(pad_to_multiple(slabs, rule.multiple, rule.min_size), Part.COARSE, view)
-        centers = torch.arange(start, end, device=volume.device)
-        add_slabs(total, probability[..., :height, :width].to(volume.device), centers, depth)
-    total /= window_count(n, depth, volume.device)[None, :, None, None]
-    return from_slices(total, axes)
+    n, height, width = (volume.shape[abs(axis) - 1] for axis in axes)
+    canvas, reach = (rule.side(height), rule.side(width)), depth // 2
+    count = window_count(n, depth, volume.device)[:, None, None]
+    beyond = torch.zeros((reach, classes * depth, height, width), dtype=caller.dtype, device=volume.device)
+    # Slabs whose slices wait for the next batch; before the first slice and behind the last there is no slab.
+    waiting = beyond
+    for start, end in caller.batches(n, canvas[0] * canvas[1]):
+        slabs = _whole_slabs(volume, axes, caller, (start, end), depth, canvas)
+        found = caller.probability(slabs, Part.COARSE, view)[..., :height, :width].to(volume.device)
+        block = torch.cat([waiting, found, beyond] if end == n else [waiting, found])
+        first = start + reach - len(waiting)
+        sums = sum_windows(block.unflatten(1, (classes, depth)))
+        sums = sums / count[first : first + sums.shape[1]]
+        waiting = block[-2 * reach :].clone() if reach else beyond
+        yield (first if axes[0] > 0 else n - first - sums.shape[1]), from_slices(sums, axes)
 
 
-def slab_boxes(mask: torch.Tensor, axes: list[int], depth: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _whole_slabs(
+    volume: torch.Tensor,
+    axes: list[int],
+    caller: NetworkCaller,
+    batch: tuple[int, int],
+    depth: int,
+    canvas: tuple[int, int],
+) -> torch.Tensor:
+    """Slabs of a run of centers, (B, 3, *canvas), zero beyond the slice, on the network's device."""
+    (start, end), reach, n = batch, depth // 2, volume.shape[abs(axes[0]) - 1]
+    low, high = max(start - reach, 0), min(end + reach, n)
+    # Neighbouring slabs share slices: each is scaled once. Edge slices are repeated as indices, not as copies.
+    piece = caller.image(_slices_of(volume, axes, low, high))
+    height, width = piece.shape[1:]
+    shape = (end - start, 3, *canvas)
+    slabs = torch.zeros(shape, dtype=piece.dtype, device=piece.device).to(memory_format=torch.channels_last)
+    index = slab_indices(torch.arange(start, end, device=piece.device), n, depth) - low
+    for channel in range(3):
+        slabs[:, channel, :height, :width] = piece[index[:, channel if depth == 3 else 0]]
+    return slabs
+
+
+def slab_boxes(mask: Patch, axes: list[int], shape: tuple[int, ...], depth: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Minimal rectangle of each slab's foreground, over its slices and all classes.
 
     Args:
-        mask: (K, H, W, D) bool.
+        mask: of bool values.
         axes: signed axes of the view's slices, rows and columns.
+        shape: (H, W, D) of the volume.
         depth: slices of a slab that count.
 
     Returns:
         centers (N,) long of the slabs with foreground and their boxes (N, 4) long, on the CPU.
     """
-    slices = to_slices(mask.any(dim=0), axes)
-    rows, columns = slices.any(dim=2).cpu(), slices.any(dim=1).cpu()
-    window = slab_indices(torch.arange(rows.shape[0]), rows.shape[0], depth)
-    boxes, found = boxes_from_projections(rows[window].any(dim=1), columns[window].any(dim=1))
-    centers = torch.nonzero(found).flatten()
-    return centers, boxes[centers]
+    flat = to_slices(mask.values.any(dim=0), axes)
+    (first, last), (top, _), (left, _) = bounds_in_view(mask.bounds, axes, shape)
+    reach, n = depth // 2, int(shape[abs(axes[0]) - 1])
+    centers = torch.arange(max(first - reach, 0), min(last + reach, n))
+    window = slab_indices(centers, n, depth) - first
+    outside = (window < 0) | (window >= last - first)
+    window = window.clamp(0, last - first - 1)
+    rows, columns = ((flat.any(dim=axis).cpu()[window] & ~outside[..., None]).any(dim=1) for axis in (2, 1))
+    boxes, found = boxes_from_projections(rows, columns)
+    return centers[found], boxes[found] + torch.tensor([top, left, top, left])
 
 
 def fine_view(
     volume: torch.Tensor,
-    prior: torch.Tensor | None,
-    mask: torch.Tensor,
+    prior: Patch | None,
+    mask: Patch,
     view: View,
     caller: NetworkCaller,
     classes: int,
     depth: int,
     rule: CropRule,
+    bounds: Bounds,
 ) -> torch.Tensor:
     """Fine probability of one view: each slab with foreground, cropped around it [3.3.2, 3.4].
 
     Args:
         volume: (H, W, D), HU or [0, 1] as ``caller.window`` says.
-        prior: (K, H, W, D) what the saliency transformation sees; None where there is none.
-        mask: (any, H, W, D) bool, what the boxes are taken around.
+        prior: (K, ...) what the saliency transformation sees; None where there is none.
+        mask: (any, ...) bool, what the boxes are taken around; not empty.
         view: the view.
         caller: the network.
         classes: K.
         depth: slices that a slab predicts.
         rule: margin and growth of the boxes.
+        bounds: the mask's, grown by the rule's reach and at least ``depth - 1``: beyond them the answer is zero.
 
     Returns:
-        (K, H, W, D) on the volume's device, zero outside the ungrown boxes.
+        (K, h, w, d) on these bounds, in the volume's orientation and on its device; zero outside the ungrown boxes.
     """
-    axes = axes_of(caller.network, view)
-    slices = to_slices(volume, axes)
-    n, height, width = slices.shape
-    total = torch.zeros((classes, n, height, width), dtype=caller.dtype, device=volume.device)
-    prior_slices = None if prior is None else to_slices(prior, axes)
-    centers, boxes = slab_boxes(mask, axes, depth)
+    axes, shape = axes_of(caller.network, view), tuple(volume.shape)
+    n, height, width = (shape[abs(axis) - 1] for axis in axes)
+    region = bounds_in_view(bounds, axes, shape)
+    origin = (region[0][0], region[1][0], region[2][0])
+    sides = [stop - start for start, stop in region]
+    total = torch.zeros((classes, *sides), dtype=caller.dtype, device=volume.device)
+    centers, boxes = slab_boxes(mask, axes, shape, depth)
     inner = add_margins(boxes, rule.margins(len(boxes)), (height, width))
     grown = grow_boxes(inner, (height, width), rule.multiple, rule.min_size)
-    limit = grown.new_tensor([height, width, height, width])
-    for shape, group in group_by_shape(grown):
-        # Whole slabs are gathered before they are cropped, so they bound the batch.
-        pixels = max(shape[0] * shape[1], height * width)
-        for start, end in caller.batches(len(group), pixels):
+    weigher = None if prior is None else _Weigher(prior, axes, shape, caller, view)
+    for side, group in group_by_shape(grown):
+        for start, end in caller.batches(len(group), side[0] * side[1]):
             index = group[start:end]
-            slabs = extract_slabs(slices, centers[index].to(volume.device), depth)
-            # Zeros beyond a slice that is smaller than its crop are zeros of the scaled image, not 0 HU.
-            real = caller.image(crop_boxes(slabs, grown[index].minimum(limit)))
-            crops = F.pad(real, (0, shape[1] - real.shape[-1], 0, shape[0] - real.shape[-2]))
-            if prior_slices is not None:
-                seen = extract_label_slabs(prior_slices, centers[index].to(prior_slices.device), depth)
-                # g sees the whole slab and is cropped afterwards: near the crop's border it depends on what is beyond.
-                crops = crops * crop_boxes(caller.weights(seen, view), grown[index])
+            windows = slab_indices(centers[index], n, depth)
+            crops = caller.image(_crops(volume, axes, windows, grown[index], side, caller))
+            if weigher is not None:
+                crops *= weigher(windows, grown[index])
             probability = caller.probability(crops, Part.FINE, view).to(volume.device)
-            add_crops(total, probability, centers[index], grown[index], inner[index], depth)
-    total /= window_count(n, depth, volume.device)[None, :, None, None]
+            add_crops(total, probability, centers[index], grown[index], inner[index], depth, origin)
+    total /= window_count(n, depth, volume.device)[region[0][0] : region[0][1], None, None]
     return from_slices(total, axes)
+
+
+def _crops(
+    volume: torch.Tensor,
+    axes: list[int],
+    windows: torch.Tensor,
+    boxes: torch.Tensor,
+    side: tuple[int, int],
+    caller: NetworkCaller,
+) -> torch.Tensor:
+    """Crops (B, 3, *side) of the volume, not yet scaled; a box may reach beyond its slice."""
+    low, high = int(windows.min()), int(windows.max()) + 1
+    slices = _slices_of(volume, axes, low, high)
+    crops = caller.blank((len(boxes), 3, *side), volume.device)
+    for crop, own, (top, left, bottom, right) in zip(crops, windows - low, boxes.tolist(), strict=True):
+        part = slices[own.to(volume.device), top:bottom, left:right]
+        crop[:, : part.shape[1], : part.shape[2]] = part
+    return crops
+
+
+class _Weigher:
+    """What g makes of the prior [3.4]: it sees the map beyond the crop, as far as its kernels reach."""
+
+    def __init__(
+        self, prior: Patch, axes: list[int], shape: tuple[int, ...], caller: NetworkCaller, view: View
+    ) -> None:
+        self.values = to_slices(prior.values, axes)
+        self.bounds = bounds_in_view(prior.bounds, axes, shape)
+        self.size = tuple(shape[abs(axis) - 1] for axis in axes[1:])
+        self.caller, self.view = caller, view
+        #: pixels that a weight depends on around its own; a g that does not say it sees whole slices.
+        self.reach = int(getattr(unwrap(caller.network), "saliency_reach", -1))
+
+    def __call__(self, windows: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Weights (B, 3, height, width) of the crops of slabs, zero beyond the slice.
+
+        Args:
+            windows: (B, depth) long, slices of each slab.
+            boxes: (B, 4) long, of one shape.
+        """
+        top, left, bottom, right = 0, 0, *self.size
+        if self.reach >= 0:
+            low, high = boxes[:, :2].amin(0) - self.reach, boxes[:, 2:].amax(0) + self.reach
+            top, left = low.clamp_min(0).tolist()
+            bottom, right = (min(int(end), length) for end, length in zip(high, self.size, strict=True))
+        seen = self._seen(windows, ((top, bottom), (left, right)))
+        weights = self.caller.weights(seen.flatten(1, 2), self.view)
+        return crop_boxes(weights, boxes - torch.tensor([top, left, top, left]))
+
+    def _seen(self, windows: torch.Tensor, part: Bounds) -> torch.Tensor:
+        """Slabs of the prior (B, K, depth, h, w) on a part of the slice."""
+        (first, last), *plane = self.bounds
+        shape = (len(windows), len(self.values), windows.shape[1], *(stop - start for start, stop in part))
+        seen = torch.zeros(shape, dtype=self.values.dtype, device=self.values.device)
+        common = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(plane, part, strict=True)]
+        if any(stop <= start for start, stop in common):
+            return seen
+        source, target = (
+            tuple(slice(a - o, b - o) for (a, b), (o, _) in zip(common, frame, strict=True)) for frame in (plane, part)
+        )
+        inside = ((windows >= first) & (windows < last)).to(seen.device)
+        index = (windows - first).clamp(0, last - first - 1).to(seen.device)
+        values = self.values[:, index, source[0], source[1]].transpose(0, 1)
+        seen[..., target[0], target[1]] = values * inside[:, None, :, None, None]
+        return seen

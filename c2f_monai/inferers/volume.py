@@ -98,6 +98,7 @@ class VolumeInferer(Inferer):
     def _record(self, inputs: torch.Tensor, index: int, mask: torch.Tensor, seconds: float) -> CaseRecord:
         voxels, of_voxel = int(mask.sum()), voxel_ml(inputs, index)
         ml = None if of_voxel is None else voxels * of_voxel
-        only = RoundRecord(0, None, voxels, ml, box_of(mask), seconds)
+        box = box_of(mask)
+        only = RoundRecord(0, None, voxels, ml, box, seconds)
         masks = [mask.cpu()] if self.keep_rounds else []
-        return CaseRecord(name_of(inputs, index), [only], None, touches_border(mask), masks)
+        return CaseRecord(name_of(inputs, index), [only], None, touches_border(box, mask.shape[1:]), masks)

@@ -147,6 +147,9 @@ class CoarseToFineNet(nn.Module):
         self.slabs_per_batch = slabs_per_batch
         self.default_axes = {name: default_slice_axes(View(name)) for name in names}
         self.views = nn.ModuleDict({name: CoarseToFineView(coarse, fine, saliency, axes.get(name)) for name in names})
+        #: Pixels around its own that a saliency weight depends on, so that testing runs g near the crops only; -1 where
+        #: g does not say it (``reach``).
+        self.saliency_reach = int(getattr(self.views[names[0]].saliency, "reach", -1))
 
     def forward(self, inputs: torch.Tensor, part: str = "", view: str = "") -> torch.Tensor:
         """

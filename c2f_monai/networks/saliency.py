@@ -59,6 +59,8 @@ class SaliencyTransform(nn.Module):
         with torch.no_grad():
             conv.bias.copy_(torch.tensor(biases))  # type: ignore[union-attr]
         self.layers = nn.Sequential(*layers)
+        #: Pixels that a weight depends on around its own.
+        self.reach = sum(kernel // 2 for kernel in kernel_sizes)
 
     def forward(self, prior: torch.Tensor) -> torch.Tensor:
         """

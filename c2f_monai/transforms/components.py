@@ -19,7 +19,7 @@ __all__ = ["FilterComponents", "FilterComponentsd", "filter_components"]
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
 
-def filter_components(mask: ArrayOrTensor, fraction: float) -> ArrayOrTensor:
+def filter_components(mask: ArrayOrTensor, fraction: float, voxels: int | None = None) -> ArrayOrTensor:
     """Drop the 6-connected components of a mask that are smaller than ``fraction`` of the largest one.
 
     The filter of the original testing code, which uses one half. Nothing is filtered when the foreground is at
@@ -28,6 +28,7 @@ def filter_components(mask: ArrayOrTensor, fraction: float) -> ArrayOrTensor:
     Args:
         mask: (H, W, D) boolean array or tensor, on any device; it is not changed.
         fraction: share of the largest component's voxels, in [0, 1], below which a component goes. 0 keeps all.
+        voxels: of the whole volume, where ``mask`` is the part of it that holds all foreground. Defaults to its own.
 
     Returns:
         The filtered mask, of the type and on the device of ``mask``.
@@ -41,10 +42,10 @@ def filter_components(mask: ArrayOrTensor, fraction: float) -> ArrayOrTensor:
     if fraction == 0:
         return mask
     if isinstance(mask, torch.Tensor):
-        filtered = _filter_array(mask.detach().cpu().numpy(), fraction)
+        filtered = _filter_array(mask.detach().cpu().numpy(), fraction, voxels)
         # Going through MONAI keeps the metadata of a MetaTensor; a plain tensor stays plain.
         return convert_to_dst_type(filtered, mask, dtype=torch.bool)[0]
-    return _filter_array(mask, fraction)
+    return _filter_array(mask, fraction, voxels)
 
 
 class FilterComponents(Transform):
@@ -99,9 +100,9 @@ def _check_fraction(fraction: float) -> None:
         raise ValueError(f"fraction must lie in [0, 1], got {fraction}.")
 
 
-def _filter_array(mask: np.ndarray, fraction: float) -> np.ndarray:
-    voxels = np.count_nonzero(mask)
-    if voxels == 0 or 2 * voxels >= mask.size:
+def _filter_array(mask: np.ndarray, fraction: float, voxels: int | None) -> np.ndarray:
+    found = np.count_nonzero(mask)
+    if found == 0 or 2 * found >= (mask.size if voxels is None else voxels):
         return mask
     box = _foreground_box(mask)  # labels are int32: only the foreground's box is worth the memory
     labels, count = ndimage.label(mask[box])  # scipy's default structure is the 6-connected one in 3D

@@ -19,6 +19,7 @@ from .boxes import (
 from .enums import Fusion, Part, Prior, Reference, StopReason, View
 from .errors import name_root_cause
 from .files import written_whole
+from .folding import fold_batch_norm
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
 from .memory import keep_freed_memory
 from .naming import IMAGE_SUFFIXES, case_name, some_names
@@ -32,7 +33,16 @@ from .orientation import (
 )
 from .overlap import dice_coefficient
 from .precision import check_amp_dtype
-from .slabs import add_crops, add_slabs, check_depth, extract_label_slabs, extract_slabs, slab_indices, window_count
+from .slabs import (
+    add_crops,
+    add_slabs,
+    check_depth,
+    extract_label_slabs,
+    extract_slabs,
+    slab_indices,
+    sum_windows,
+    window_count,
+)
 from .state_dicts import describe_mismatch, read_weights_file
 from .wrapping import unwrap
 
@@ -60,6 +70,7 @@ __all__ = [
     "dice_coefficient",
     "extract_label_slabs",
     "extract_slabs",
+    "fold_batch_norm",
     "from_slices",
     "group_by_shape",
     "grow_boxes",
@@ -76,6 +87,7 @@ __all__ = [
     "slice_axes",
     "slice_axes_of_views",
     "some_names",
+    "sum_windows",
     "to_slices",
     "unwrap",
     "window_count",

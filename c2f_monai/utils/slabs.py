@@ -25,6 +25,7 @@ __all__ = [
     "extract_label_slabs",
     "extract_slabs",
     "slab_indices",
+    "sum_windows",
     "window_count",
 ]
 
@@ -130,6 +131,21 @@ def add_slabs(total: torch.Tensor, slabs: torch.Tensor, centers: torch.Tensor, d
     return total
 
 
+def sum_windows(slabs: torch.Tensor) -> torch.Tensor:
+    """Sum what consecutive slabs say of the slices that all their windows are there for.
+
+    Args:
+        slabs: (N + 2, K, 3, h, w) of the centers c - 1 to c + N, or (N, K, 1, h, w) of c to c + N - 1.
+
+    Returns:
+        (K, N, h, w), the slices c to c + N - 1.
+    """
+    if slabs.shape[2] == 1:
+        return slabs[:, :, 0].transpose(0, 1)
+    # One order of addition, that of add_slabs: sums do not depend on how slabs were batched.
+    return (slabs[2:, :, 0] + slabs[1:-1, :, 1]).add_(slabs[:-2, :, 2]).transpose(0, 1)
+
+
 def add_crops(
     total: torch.Tensor,
     crops: torch.Tensor,
@@ -137,16 +153,19 @@ def add_crops(
     boxes: torch.Tensor,
     inner: torch.Tensor,
     depth: int = 3,
+    origin: tuple[int, int, int] = (0, 0, 0),
 ) -> torch.Tensor:
     """Add crop probabilities to the slices they belong to, in place, at a cost that does not grow with the slices.
 
     Args:
-        total: (K, n, h, w) sums, changed in place.
+        total: (K, n, h, w) sums on a part of the volume, changed in place; what lies before or behind its slices is
+            dropped.
         crops: (N, K * depth, height, width), class-major.
         centers: (N,) long, central slices.
         boxes: (N, 4) long, the grown boxes that the crops were taken from.
-        inner: (N, 4) long, the ungrown boxes: what lies outside them is dropped.
+        inner: (N, 4) long, the ungrown boxes, inside ``total``: what lies outside them is dropped.
         depth: 3 or 1.
+        origin: slice, row and column of the volume at which ``total`` begins.
 
     Returns:
         ``total``.
@@ -157,8 +176,9 @@ def add_crops(
     for crop, center, box, keep in rows:
         top, left, bottom, right = keep
         part = crop[..., top - box[0] : bottom - box[0], left - box[1] : right - box[1]]
-        for channel in range(depth):
-            index = center + channel - depth // 2
-            if 0 <= index < n:
-                total[:, index, top:bottom, left:right] += part[:, channel]
+        place = (slice(top - origin[1], bottom - origin[1]), slice(left - origin[2], right - origin[2]))
+        first = center - depth // 2 - origin[0]
+        low, high = max(first, 0), min(first + depth, n)
+        if low < high:
+            total[:, low:high, place[0], place[1]] += part[:, low - first : high - first]
     return total

@@ -381,6 +381,69 @@ def test_batches_keep_to_their_bound(pixels):
     assert sum(sizes) == 16
 
 
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_device_out_of_memory_gets_smaller_batches(limit):
+    """The network refuses batches above its limit, as a GPU does: the batch is halved, and stays small."""
+    sizes = []
+
+    class Tight(Scripted):
+        def forward(self, x, part, view):
+            sizes.append(len(x))
+            if len(x) > limit:
+                raise torch.cuda.OutOfMemoryError("out of memory")
+            return super().forward(x, part, view)
+
+    inferer = CoarseToFineInferer(max_rounds=0, crop_multiple=1, pixels_per_batch=6 * 36)
+    answer = inferer(numbered(), Tight([Z0]))
+    assert torch.equal(answer[0, 0] >= 0.5, Z0)
+    # Six slabs are refused, then halved; the last two of the eight come in batches of the size that fits.
+    assert sizes == {1: [6, 3, 2, 1, 1, 1, 3, 2, 1, 1, 1, 1, 1], 3: [6, 3, 3, 2]}[limit]
+
+
+def test_one_slab_that_does_not_fit_is_an_error():
+    class Full(Scripted):
+        def forward(self, x, part, view):
+            raise torch.cuda.OutOfMemoryError("out of memory")
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        CoarseToFineInferer(**WHOLE)(numbered(), Full([Z0]))
+
+
+@pytest.mark.parametrize("kernels", [(1,), (3, 3), (5, 7)])
+def test_saliency_near_the_crops_equals_saliency_of_the_whole_slab(kernels):
+    network, volume = random_network(), volume_of((33, 40, 26), 4)
+    torch.manual_seed(1)
+    for view in network.views.values():
+        view.saliency = SaliencyTransform(kernel_sizes=kernels)
+        for parameter in view.saliency.parameters():
+            parameter.data += 0.2 * torch.randn(parameter.shape)
+    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=2, stop=None)
+    network.saliency_reach = -1  # as of a g that does not say how far it sees
+    expected = inferer(volume, network)
+    network.saliency_reach = next(iter(network.views.values())).saliency.reach
+    assert network.saliency_reach == sum(kernel // 2 for kernel in kernels)
+    torch.testing.assert_close(inferer(volume, network), expected, atol=1e-6, rtol=0)
+    network.saliency_reach = 0
+    assert kernels == (1,) or (inferer(volume, network) - expected).abs().max() > 1e-4
+
+
+def test_air_around_the_body_is_left_out():
+    """The coarse networks run on the bright box alone; its edge slices are repeated and divided by two."""
+    network = CoarseToFineNet(partial(Everywhere, False), views=("axial",)).eval()
+    volume = torch.zeros(1, 1, 9, 10, 11)
+    volume[0, 0, 2:6, 3:5, 4:8] = 1.0
+    spied = []
+    network.views["axial"].coarse.register_forward_hook(lambda _, x, y: spied.append(tuple(x[0].shape)))
+    arguments = {"max_rounds": 0, "crop_multiple": 1, "keep_rounds": True}
+    inferer = CoarseToFineInferer(**arguments, air=0.5)
+    answer = inferer(volume, network)
+    assert spied == [(4, 3, 4, 2)]
+    assert torch.equal(answer >= 0.5, volume > 0.5)
+    assert torch.equal(inferer.records[0].masks[0], volume[0] > 0.5)
+    assert inferer(torch.zeros_like(volume), network).max() == 0 and inferer.records[0].flags == ["nothing found"]
+    torch.testing.assert_close(CoarseToFineInferer(**arguments)(volume, network), answer)
+
+
 def test_cases_of_a_batch_do_not_meet():
     network = random_network()
     one, other = volume_of((21, 25, 19), 1), volume_of((21, 25, 19), 2)

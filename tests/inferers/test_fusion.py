@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2f_monai.inferers.fusion import check_fusion, fuse, move_to_mask
+from c2f_monai.inferers.fusion import ViewFusion, check_fusion, move_to_mask
 
 A = [[0.9, 0.5, 0.2, 0.0], [0.6, 0.4, 0.5, 1.0], [0.5, 0.5, 0.1, 0.3], [0.0, 0.7, 0.8, 0.2]]
 B = [[0.7, 0.5, 0.8, 0.0], [0.3, 0.6, 0.5, 0.0], [0.4, 0.7, 0.2, 0.6], [0.0, 0.1, 0.9, 0.9]]
@@ -22,6 +22,16 @@ VOTE_AB = [[1, 1, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
 def as_map(rows):
     """A (1, 4, 4, 1) map of exactly representable values where it matters."""
     return torch.tensor(rows)[None, :, :, None]
+
+
+def fuse(maps, count, fusion, threshold=0.5):
+    """Views one after the other, each in two pieces."""
+    fusing = None
+    for values in maps:
+        fusing = fusing or ViewFusion(values.shape, count, fusion, threshold)
+        fusing.add(values[:, 2:], 0, 2)
+        fusing.add(values[:, :2])
+    return fusing.result()
 
 
 def test_mean_of_three_views_by_hand():
@@ -41,6 +51,7 @@ def test_vote_of_three_views_by_hand():
     assert torch.nonzero(~agree[0, :, :, 0]).tolist() == [[0, 1], [2, 1]]
     torch.testing.assert_close(probability, mean)
     torch.testing.assert_close(move_to_mask(probability, mask), torch.where(agree, mean, mean.clamp_min(0.5)))
+    assert torch.equal(probability >= 0.5, mask), "in place"
 
 
 def test_ties_of_two_views_are_background():
@@ -80,7 +91,7 @@ def test_mask_is_where_the_probability_reaches_the_threshold(seed, count, fusion
     maps = torch.rand(count, 1, 4, 4, 3, generator=torch.Generator().manual_seed(seed))
     maps[maps > 0.8] = threshold
     probability, mask = fuse(maps, count, fusion, threshold)
-    moved = move_to_mask(probability, mask, threshold)
+    moved = move_to_mask(probability.clone(), mask, threshold)
     assert torch.equal(mask, moved >= threshold)
     assert fusion == "vote" or torch.equal(moved, probability)
     assert probability.min() >= 0 and probability.max() <= 1

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from c2f_monai.inferers import CoarseToFineInferer, UnrolledInferer, coarse_to_fine
+from c2f_monai.inferers.patches import Patch, whole_bounds
 from c2f_monai.losses import RoundsLoss
 from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
 from c2f_monai.networks.weights import RSTN_AXCODES, import_rstn
@@ -58,15 +59,19 @@ def inference(arrays, network):
     coarse, fine = coarse_to_fine.coarse_view, coarse_to_fine.fine_view
 
     def coarse_view(volume, view, *args):
-        maps[f"P0_{PLANES[view]}"] = coarse(volume, view, *args)
-        return maps[f"P0_{PLANES[view]}"].clone()
+        whole = maps[f"P0_{PLANES[view]}"] = torch.zeros((1, *volume.shape))
+        for start, values in coarse(volume, view, *args):
+            whole.narrow(view.axis + 1, start, values.shape[view.axis + 1]).copy_(values)
+            yield start, values
 
     def fine_view(volume, prior, mask, view, *args):
         t = 1 + sum(name.endswith(PLANES[view]) for name in maps) - 1
         before = [torch.from_numpy(to_ras(arrays[f"{kind}{t - 1}"]).copy())[None] for kind in "PZ"]
-        assert (before[1].bool() == mask).all(), "Z(t-1) differs: what follows would not start from the stored one"
-        maps[f"P{t}_{PLANES[view]}"] = fine(volume, before[0], before[1].bool(), view, *args)
-        return maps[f"P{t}_{PLANES[view]}"].clone()
+        whole, stored = whole_bounds(volume.shape), before[1].bool()
+        assert (stored == mask.on(whole)).all(), "Z(t-1) differs: what follows would not start from the stored one"
+        values = fine(volume, Patch(before[0], whole), mask, view, *args)
+        maps[f"P{t}_{PLANES[view]}"] = Patch(values, args[-1]).on(whole).clone()
+        return values
 
     inferer = CoarseToFineInferer(
         margin=4,

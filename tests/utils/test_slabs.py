@@ -18,6 +18,7 @@ from c2f_monai.utils import (
     grow_boxes,
     paste_boxes,
     slab_indices,
+    sum_windows,
     window_count,
 )
 
@@ -114,6 +115,30 @@ def test_sums_do_not_depend_on_batches_by_more_than_rounding(n, batch, seed):
     for start in range(0, n, batch):
         add_slabs(parts, slabs[start : start + batch], torch.arange(start, min(start + batch, n)))
     torch.testing.assert_close(parts, together, atol=1e-6, rtol=0)
+
+
+@quick
+@given(n=st.integers(1, 9), depth=st.sampled_from([1, 3]), classes=st.integers(1, 2), seed=st.integers(0, 99))
+def test_sums_over_windows_equal_added_slabs(n, depth, classes, seed):
+    slabs = torch.rand(n, classes * depth, 2, 3, generator=torch.Generator().manual_seed(seed))
+    expected = add_slabs(torch.zeros(classes, n, 2, 3), slabs, torch.arange(n), depth)
+    beyond = torch.zeros(depth // 2, *slabs.shape[1:])
+    sums = sum_windows(torch.cat([beyond, slabs, beyond]).unflatten(1, (classes, depth)))
+    assert torch.equal(sums, expected)
+
+
+@quick
+@given(seed=st.integers(0, 99), depth=st.sampled_from([1, 3]), origin=st.tuples(*[st.integers(0, 3)] * 3))
+def test_crops_added_to_a_part_of_the_volume(seed, depth, origin):
+    """Slices before and behind the part are dropped; the boxes lie inside it."""
+    draw = torch.Generator().manual_seed(seed)
+    crops = torch.rand(8, depth, 4, 4, generator=draw)
+    corner = torch.randint(3, 6, (8, 2), generator=draw)
+    boxes = torch.cat([corner, corner + 4], dim=1)
+    whole = add_crops(torch.zeros(1, 8, 10, 10), crops, torch.arange(8), boxes, boxes, depth)
+    part = torch.zeros(1, 4, 10 - origin[1], 10 - origin[2])
+    add_crops(part, crops, torch.arange(8), boxes, boxes, depth, origin)
+    assert torch.equal(part, whole[:, origin[0] : origin[0] + 4, origin[1] :, origin[2] :])
 
 
 @pytest.mark.parametrize("depth", [0, 2, 5])

@@ -1,0 +1,90 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Calls of a network's parts, in batches that fit the device's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..utils import Part, View, scale_to_unit
+
+__all__ = ["NetworkCaller", "network_kind"]
+
+
+def network_kind(module: torch.nn.Module, volumes: torch.Tensor) -> tuple[torch.dtype, torch.device]:
+    """Working dtype, float64 for a float64 network and float32 for all others, and device of the network."""
+    parameter = next(iter(module.parameters()), None)
+    if parameter is None:
+        return torch.float32, volumes.device
+    return torch.float64 if parameter.dtype == torch.float64 else torch.float32, parameter.device
+
+
+@dataclass
+class NetworkCaller:
+    """Calls a part of the network on its own device and precision.
+
+    Attributes:
+        network: CoarseToFineNet, scripted or wrapped.
+        dtype: of images, saliency weights and probabilities: float64 for a float64 network, else float32.
+        device: where the network is.
+        amp_dtype: dtype of autocast around the convolutional networks; None for float32.
+        pixels_per_batch: bound on slabs times height times width of a batch; lowered when the device runs out of
+            memory.
+        window: HU window to clip and scale; None where the volume is in [0, 1].
+    """
+
+    network: Callable[..., torch.Tensor]
+    dtype: torch.dtype
+    device: torch.device
+    amp_dtype: torch.dtype | None
+    pixels_per_batch: int
+    window: tuple[float, float] | None
+
+    def image(self, x: torch.Tensor) -> torch.Tensor:
+        """Network input of a piece of the volume, on the network's device."""
+        x = x.to(self.device)
+        return x.to(self.dtype) if self.window is None else scale_to_unit(x, self.window, self.dtype)
+
+    def blank(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        """A batch (B, 3, h, w) of what :py:meth:`image` turns to zeros: the window's bottom, not 0 HU."""
+        fill = 0.0 if self.window is None else self.window[0]
+        batch = torch.empty(shape, dtype=self.dtype, device=device, memory_format=torch.channels_last)
+        return batch.fill_(fill)
+
+    def probability(self, x: torch.Tensor, part: Part, view: View) -> torch.Tensor:
+        """Probabilities (B, K * depth, h, w) of slabs or crops (B, 3, h, w).
+
+        Raises:
+            torch.cuda.OutOfMemoryError: when the device has no room for one slab.
+        """
+        try:
+            return self._probability(x, part, view)
+        except torch.cuda.OutOfMemoryError:
+            if len(x) == 1:
+                raise
+        # Behind the handler, whose traceback would keep what the failed call had taken.
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.pixels_per_batch = max(x[:, 0].numel() // 2, 1)
+        return torch.cat([self.probability(half, part, view) for half in x.chunk(2)])
+
+    def _probability(self, x: torch.Tensor, part: Part, view: View) -> torch.Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
+            logits = self.network(x, part.value, view.value)
+        return torch.sigmoid(logits.to(self.dtype))
+
+    def weights(self, prior: torch.Tensor, view: View) -> torch.Tensor:
+        """Weights (B, 3, h, w) of slabs of the prior (B, K * depth, h, w)."""
+        return self.network(prior.to(self.device), Part.SALIENCY.value, view.value)
+
+    def batches(self, count: int, pixels: int) -> Iterator[tuple[int, int]]:
+        """Start and end of batches of slabs of so many pixels each, at least one slab a batch."""
+        start = 0
+        while start < count:
+            end = min(start + max(1, self.pixels_per_batch // max(pixels, 1)), count)
+            yield start, end
+            start = end

@@ -1,0 +1,53 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn as nn
+
+from c2f_monai.networks import FCN8s
+from c2f_monai.utils import fold_batch_norm
+
+
+def with_statistics(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -1, 1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.uniform_(module.bias, -1, 1)
+    return network.eval()
+
+
+def test_by_hand():
+    # y = 2 (3 x + 1 - 4) / sqrt(0.25) + 5 = 12 x - 7
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1, eps=0)).eval()
+    for tensor, value in ((network[0].weight, 3), (network[0].bias, 1), (network[1].weight, 2), (network[1].bias, 5)):
+        nn.init.constant_(tensor, value)
+    network[1].running_mean.fill_(4)
+    network[1].running_var.fill_(0.25)
+    folded = fold_batch_norm(network)
+    assert isinstance(folded[1], nn.Identity) and isinstance(network[1], nn.BatchNorm2d)
+    assert (folded[0].weight.item(), folded[0].bias.item()) == pytest.approx((12, -7))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_network_computes_the_same(dtype):
+    torch.manual_seed(0)
+    network = with_statistics(FCN8s(width=4, fc_channels=8, fc_kernel_size=3, norm="batch", score_init="xavier"))
+    network = network.to(dtype)
+    folded = fold_batch_norm(network)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    x = torch.rand(2, 3, 33, 40, dtype=dtype)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(x), network(x), atol=1e-4 if dtype == torch.float32 else 1e-10, rtol=1e-5)
+
+
+def test_what_cannot_be_folded_stays_as_it_is():
+    without = FCN8s(width=4, fc_channels=8, fc_kernel_size=3).eval()
+    assert fold_batch_norm(without) is without
+    training = FCN8s(width=4, fc_channels=8, fc_kernel_size=3, norm="batch")
+    assert fold_batch_norm(training) is training
+    scripted = torch.jit.script(training.eval())
+    assert fold_batch_norm(scripted) is scripted
