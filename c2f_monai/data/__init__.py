@@ -8,6 +8,7 @@ from .datalist import load_datalist, resolve_dataset
 from .disk_cache import DiskCache, DiskVolume
 from .inputs import READERS, CaseDataset, dicom_series, list_inputs, read_volume, volume_shape
 from .phantom import PHANTOM_VERSION, generate_case, write_phantom
+from .prefetch import PrefetchDataLoader
 from .slab_dataset import SlabCollate, SlabDataset
 from .slab_draws import draw_fallback_box, draw_margins, slice_threshold
 from .volume_cache import CachedVolume, load_volumes
@@ -20,6 +21,7 @@ __all__ = [
     "DiskCache",
     "DiskVolume",
     "PHANTOM_VERSION",
+    "PrefetchDataLoader",
     "READERS",
     "SlabCollate",
     "SlabDataset",

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import nibabel as nib
@@ -47,7 +48,13 @@ class AtomicNiftiWriter(NibabelWriter):
 
     The file is written beside its final place and renamed into it. The data must be one channel on the grid that its
     affine describes, as ``Invertd`` leaves it. A volume of one slice stays a volume.
+
+    Attributes:
+        background: takes what is to be written where files are written in the background, see
+            :py:class:`c2f_monai.handlers.WriteInBackground`; None, the default, writes at once.
     """
+
+    background: Callable[[Callable[[], None]], Any] | None = None
 
     def set_data_array(
         self,
@@ -80,4 +87,9 @@ class AtomicNiftiWriter(NibabelWriter):
 
     def write(self, filename: PathLike, verbose: bool = False, **kwargs: Any) -> None:
         """Write ``filename``, a path that ends in .nii or .nii.gz."""
-        write_nifti(filename, np.asarray(self.data_obj, dtype=self.output_dtype), self.affine)
+        task = partial(write_nifti, filename, np.asarray(self.data_obj, dtype=self.output_dtype), self.affine)
+        background = type(self).background
+        if background is None:
+            task()
+        else:
+            background(task)

@@ -12,6 +12,7 @@ from .parameter_groups import parameter_groups
 from .stage_schedule import StageSchedule, learning_rate_factor, stage_ends
 from .target_reports import TargetReports
 from .training_log import TrainingLog, ValidationLog, overlay_image
+from .write_in_background import WriteInBackground
 
 __all__ = [
     "AverageBuffers",
@@ -26,6 +27,7 @@ __all__ = [
     "TrainingLog",
     "ValidationLog",
     "WaitingTime",
+    "WriteInBackground",
     "case_row",
     "describe_row",
     "learning_rate_factor",

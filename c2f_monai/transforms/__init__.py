@@ -11,6 +11,7 @@ from .spacing import WorkingGridd, working_shape
 from .volumes import (
     CheckSameGridd,
     CheckVolumed,
+    NarrowTyped,
     SelectLabeld,
     ToLabelMapd,
     check_volume,
@@ -27,6 +28,7 @@ __all__ = [
     "ConditionOnOrgand",
     "FilterComponents",
     "FilterComponentsd",
+    "NarrowTyped",
     "SelectLabeld",
     "ToLabelMapd",
     "WorkingGridd",

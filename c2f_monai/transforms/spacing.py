@@ -6,12 +6,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import torch
+from monai.config import NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import Spacingd
+from monai.transforms import Spacingd, SpatialResample
+from monai.utils import TraceKeys, get_torch_dtype_from_string
 
 __all__ = ["WorkingGridd", "working_shape"]
+
+#: Voxels that the inverse resamples at once: their coordinates take three times their memory.
+INVERSE_VOXELS = 2**24
 
 # Parts of a voxel below which a half counts as a half: affines are float32 in NIfTI, decimal text in DICOM.
 _TOLERANCE = 1e-3
@@ -33,7 +39,8 @@ class WorkingGridd(Spacingd):
     """MONAI's ``Spacingd``, but files of the same volume give grids of the same shape.
 
     Where the extent is a whole number of voxels and a half (5 mm slices resampled to 2 mm), MONAI's rounding follows
-    the last digits of the affine, so that an oblique or DICOM copy of a volume gets one slice more or less.
+    the last digits of the affine, so that an oblique or DICOM copy of a volume gets one slice more or less. The inverse
+    works in pieces, as a volume of clinical size and the coordinates of all its voxels are too much at once.
     Volumes must be in one orientation, and ``scale_extent`` False.
     """
 
@@ -58,3 +65,44 @@ class WorkingGridd(Spacingd):
                 lazy=self.lazy if lazy is None else lazy,
             )
         return out
+
+    def inverse(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        """Resample to the grid that a volume came from."""
+        out = dict(data)
+        for key in self.key_iterator(out):
+            out[key] = _resample_back(self.spacing_transform.sp_resample, out[key])
+        return out
+
+
+def _resample_back(resample: Any, volume: Any) -> torch.Tensor:
+    """What ``resample.inverse`` gives, a few slices along the first axis at a time."""
+    applied = volume.applied_operations[-1]
+    shape = tuple(int(n) for n in applied[TraceKeys.ORIG_SIZE])
+    rows = max(1, INVERSE_VOXELS // math.prod(shape[1:]))
+    info = applied[TraceKeys.EXTRA_INFO]
+    affine = torch.as_tensor(info["src_affine"])
+    unchanged = shape == tuple(volume.shape[1:]) and torch.allclose(affine, volume.affine.to(affine), atol=1e-3)
+    if rows >= shape[0] or unchanged:
+        return resample.inverse(volume)
+    resample.pop_transform(volume)
+    options: dict[str, Any] = {key: info[key] for key in ("mode", "padding_mode", "align_corners")}
+    if options["align_corners"] == TraceKeys.NONE:
+        options["align_corners"] = False
+    options["dtype"] = get_torch_dtype_from_string(info["dtype"])
+    result = torch.empty((volume.shape[0], *shape), dtype=torch.float32, device=volume.device)
+    for start in range(0, shape[0], rows):
+        stop = min(start + rows, shape[0])
+        moved = affine.clone()
+        moved[:3, 3] += start * affine[:3, 0]
+        with resample.trace_transform(False):
+            part: Any = SpatialResample.__call__(
+                resample,
+                volume,
+                dst_affine=moved,
+                spatial_size=(stop - start, *shape[1:]),
+                **options,
+            )
+            result[:, start:stop] = part.as_tensor()
+    back = MetaTensor(result).copy_meta_from(volume)
+    back.affine = affine
+    return back

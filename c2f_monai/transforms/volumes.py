@@ -17,6 +17,7 @@ from monai.utils import ensure_tuple
 __all__ = [
     "CheckSameGridd",
     "CheckVolumed",
+    "NarrowTyped",
     "SelectLabeld",
     "ToLabelMapd",
     "check_volume",
@@ -118,6 +119,23 @@ class CheckVolumed(MapTransform):
         out = dict(data)
         for key in self.key_iterator(out):
             check_volume(out[key])
+        return out
+
+
+class NarrowTyped(MapTransform):
+    """Keep a volume's type, but float32 instead of float64: CT files hold 16-bit integers, half of float32.
+
+    Args:
+        keys: keys of the volumes.
+        allow_missing_keys: whether a missing key is passed over. Defaults to False.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Convert."""
+        out = dict(data)
+        for key in self.key_iterator(out):
+            if out[key].dtype == torch.float64:
+                out[key] = out[key].float()
         return out
 
 

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -185,6 +188,31 @@ def test_bad_voxels_stop_with_the_name_of_the_file_and_finished_masks_stay(
         "replace them, for instance by -1024 HU."
     )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
+
+
+def test_two_processes_share_the_cases(
+    inference_workflow: Make, bundle_root: Path, project_root: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    """Each of three cases is done once, and one process writes the table of all."""
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    for index in range(3):
+        write_nifti(folder / f"{index}.nii.gz", make_volume(seed=index))
+    files = [str(bundle_root / "configs" / f"{name}.json") for name in ("inference", "multi_gpu_inference")]
+    options = {**TINY, "bundle_root": bundle_root, "ckpt_path": tiny_weights, "input": folder, "output_dir": out}
+    options |= {"device": "cpu", "backend": "gloo"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "monai.bundle", "run", "--config_file", str(files)]
+    command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    environment = os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert [len(re.findall(rf"\b{index}: \d+ rounds", done.stdout)) for index in range(3)] == [1, 1, 1]
+    assert list(read_cases(out / "cases.csv")) == ["0", "1", "2"]
+    inference_workflow(input=str(folder), output_dir=str(tmp_path / "one")).run()
+    for index in range(3):
+        one, two = (nib.load(place / f"{index}_seg.nii.gz").get_fdata() for place in (tmp_path / "one", out))
+        assert np.array_equal(one, two)
 
 
 def test_weights_of_another_network_stop_the_run(inference_workflow: Make, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Spacingd
 
-from c2f_monai.transforms import WorkingGridd, working_shape
+from c2f_monai.transforms import WorkingGridd, spacing, working_shape
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,20 @@ def test_the_inverse_leads_back_to_the_volumes_own_grid() -> None:
     assert back.shape == source.shape
     assert torch.allclose(back.affine, source.affine)
     assert torch.allclose(back.as_tensor(), x, atol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [1, 4, 100])
+@pytest.mark.parametrize("pixdim", [[2.0] * 3, [3.0, 2.5, 5.0], [4.0, 2.5, 7.0]])
+def test_the_inverse_in_pieces_is_monais(monkeypatch: pytest.MonkeyPatch, rows: int, pixdim: list[float]) -> None:
+    source = volume()
+    turn = torch.eye(4, dtype=torch.float64)
+    turn[:2, :2] = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
+    source.affine = turn @ source.affine
+    monkeypatch.setattr(spacing, "INVERSE_VOXELS", rows * 8 * 6)
+    ours = WorkingGridd(["x"], pixdim, mode="bilinear")
+    grid = ours({"x": source})["x"]
+    expected = ours.spacing_transform.inverse(copy.deepcopy(grid))
+    back = ours.inverse({"x": grid})["x"]
+    torch.testing.assert_close(back.as_tensor(), expected.as_tensor(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(back.affine, expected.affine)
+    assert back.applied_operations == [] and back.shape == source.shape

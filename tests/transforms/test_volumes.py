@@ -6,7 +6,15 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from c2f_monai.transforms import CheckSameGridd, CheckVolumed, SelectLabeld, ToLabelMapd, select_label, to_label_map
+from c2f_monai.transforms import (
+    CheckSameGridd,
+    CheckVolumed,
+    NarrowTyped,
+    SelectLabeld,
+    ToLabelMapd,
+    select_label,
+    to_label_map,
+)
 
 
 def named(data: torch.Tensor, name: str = "ct.nii.gz", affine: torch.Tensor | None = None) -> MetaTensor:
@@ -152,3 +160,14 @@ def test_thresholds_outside_the_range_are_refused(threshold: float) -> None:
 def test_as_many_values_as_classes_are_needed() -> None:
     with pytest.raises(ValueError, match=r"2 classes need as many label values, got \[1\]"):
         to_label_map(torch.zeros(2, 1, 1, 1), 1)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [(torch.float64, torch.float32), (torch.float32, torch.float32), (torch.int16, torch.int16)],
+)
+def test_volumes_keep_a_narrow_type(dtype, expected) -> None:
+    image = MetaTensor(torch.arange(8.0).reshape(1, 2, 2, 2).to(dtype), affine=2 * torch.eye(4))
+    narrow = NarrowTyped("image")({"image": image})["image"]
+    assert narrow.dtype == expected and torch.equal(narrow.affine, image.affine)
+    assert narrow.flatten().tolist() == list(range(8))

@@ -1,0 +1,49 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Batches that are made while the last one is worked on."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from monai.data import DataLoader, Dataset
+
+__all__ = ["PrefetchDataLoader"]
+
+
+class PrefetchDataLoader(DataLoader):
+    """
+    MONAI's ``DataLoader`` whose next batches are made in a thread.
+
+    Unlike ``monai.data.ThreadDataLoader``, whose iteration just ends when its thread fails, an error is raised where
+    the batch is due: no case is left out without a word.
+
+    Args:
+        dataset: the data set.
+        ahead: batches that are made in advance. Defaults to 1.
+        kwargs: arguments of ``monai.data.DataLoader``.
+
+    Raises:
+        ValueError: when ``ahead`` is below 1.
+    """
+
+    def __init__(self, dataset: Dataset, ahead: int = 1, **kwargs: Any) -> None:
+        if ahead < 1:
+            raise ValueError(f"ahead must be at least 1, got {ahead}.")
+        super().__init__(dataset, **kwargs)
+        self.ahead = ahead
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """Batches in the order of the sampler."""
+        batches, end = super().__iter__(), object()
+        pool = ThreadPoolExecutor(1)
+        try:
+            pending: deque[Future] = deque(pool.submit(next, batches, end) for _ in range(self.ahead))
+            while (batch := pending.popleft().result()) is not end:
+                pending.append(pool.submit(next, batches, end))
+                yield batch
+        finally:  # also when the engine ends in the middle
+            pool.shutdown(cancel_futures=True)
