@@ -20,10 +20,10 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from c2f_monai.apps.training_config import IterationClock, read_training_config, strip_to_iterations
-from c2f_monai.data.datalist import load_datalist
-from c2f_monai.data.survey import CaseHeader, count_labels, read_headers
-from c2f_monai.utils import some_names
+from ..data.datalist import load_datalist
+from ..data.survey import CaseHeader, count_labels, read_headers
+from ..utils import some_names
+from .training_config import IterationClock, read_training_config, strip_to_iterations
 
 __all__ = ["Settings", "add_parser", "header_lines", "label_lines", "room_lines", "time_line"]
 

@@ -8,10 +8,10 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from c2f_monai.data.decathlon import describe_dataset, find_task, list_decathlon, write_description
-from c2f_monai.data.nih import NihReport, prepare_nih
-from c2f_monai.data.plain_folders import LAYOUTS, find_folder_cases, list_folder_cases, parse_names
-from c2f_monai.utils import some_names
+from ..data.decathlon import describe_dataset, find_task, list_decathlon, write_description
+from ..data.nih import NihReport, prepare_nih
+from ..data.plain_folders import LAYOUTS, find_folder_cases, list_folder_cases, parse_names
+from ..utils import some_names
 
 __all__ = ["add_parser", "nih_lines"]
 

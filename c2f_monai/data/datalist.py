@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from c2f_monai.data.phantom.writer import write_phantom
+from .phantom.writer import write_phantom
 
 __all__ = ["load_datalist", "resolve_dataset"]
 

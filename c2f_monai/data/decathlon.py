@@ -12,9 +12,9 @@ from typing import Any
 
 from monai.data import load_decathlon_datalist, load_decathlon_properties
 
-from c2f_monai.data.folds import assign_folds
-from c2f_monai.data.inputs import volume_shape
-from c2f_monai.utils import written_whole
+from ..utils import written_whole
+from .folds import assign_folds
+from .inputs import volume_shape
 
 __all__ = ["describe_dataset", "find_task", "list_decathlon", "write_description"]
 

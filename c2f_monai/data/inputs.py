@@ -15,8 +15,8 @@ import numpy as np
 from monai.data import Dataset, MetaTensor
 from monai.transforms import LoadImage
 
-from c2f_monai.data.datalist import load_datalist
-from c2f_monai.utils import IMAGE_SUFFIXES, case_name
+from ..utils import IMAGE_SUFFIXES, case_name
+from .datalist import load_datalist
 
 __all__ = ["READERS", "CaseDataset", "dicom_series", "list_inputs", "read_volume", "volume_header", "volume_shape"]
 

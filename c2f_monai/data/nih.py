@@ -21,11 +21,11 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
-from c2f_monai.data.decathlon import describe_dataset, write_description
-from c2f_monai.data.dicom import read_series, series_files
-from c2f_monai.data.label_orientation import place_label
-from c2f_monai.data.writers import write_nifti
-from c2f_monai.utils import written_whole
+from ..utils import written_whole
+from .decathlon import describe_dataset, write_description
+from .dicom import read_series, series_files
+from .label_orientation import place_label
+from .writers import write_nifti
 
 __all__ = ["NihCase", "NihReport", "find_nih_cases", "prepare_nih"]
 
