@@ -32,7 +32,7 @@ from .orientation import (
 from .overlap import dice_coefficient
 from .precision import check_amp_dtype
 from .slabs import add_crops, add_slabs, check_depth, extract_label_slabs, extract_slabs, slab_indices, window_count
-from .state_dicts import describe_mismatch, read_weights_file
+from .state_dicts import check_weights_file, describe_mismatch, read_weights_file
 from .wrapping import unwrap
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "case_name",
     "check_amp_dtype",
     "check_depth",
+    "check_weights_file",
     "check_window",
     "crop_boxes",
     "default_slice_axes",

@@ -11,7 +11,17 @@ from typing import Any
 
 import torch
 
-__all__ = ["describe_mismatch", "read_weights_file"]
+__all__ = ["check_weights_file", "describe_mismatch", "read_weights_file"]
+
+
+def check_weights_file(path: str | os.PathLike[str]) -> None:
+    """Ask for a file of weights before any long work starts.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there are no weights at {path}: check the path, or train a model first.")
 
 
 def read_weights_file(path: str | os.PathLike[str], map_location: torch.device | str | None = "cpu") -> Any:
@@ -28,8 +38,7 @@ def read_weights_file(path: str | os.PathLike[str], map_location: torch.device |
         FileNotFoundError: When there is no such file.
         ValueError: When it holds anything else.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no such file: {path}")
+    check_weights_file(path)
     try:
         return torch.load(os.fspath(path), map_location, weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises many kinds for files that are not its own

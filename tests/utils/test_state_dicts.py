@@ -32,7 +32,7 @@ def test_code_in_a_file_is_not_run(tmp_path, capsys, zipped):
 
 
 def test_missing_and_foreign_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no such file: .*none\.pt"):
+    with pytest.raises(FileNotFoundError, match=r"there are no weights at .*none\.pt: check the path"):
         read_weights_file(tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("no weights")
     with pytest.raises(ValueError, match=r"text\.pt cannot be read as weights"):
