@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -40,9 +42,23 @@ def read_weights_file(path: str | os.PathLike[str], map_location: torch.device |
     """
     check_weights_file(path)
     try:
-        return torch.load(os.fspath(path), map_location, weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():  # about the pickle's version, of files that are refused anyway
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(os.fspath(path), map_location, weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises many kinds for files that are not its own
-        raise ValueError(f"{path} cannot be read as weights: {(str(error).splitlines() or ['?'])[0]}") from error
+        raise ValueError(f"{path} cannot be read as weights: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """One line; not torch's advice to load the file without ``weights_only``, which runs the code in it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not isinstance(error, pickle.UnpicklingError):
+        return lines[0] if lines else type(error).__name__
+    detail = next((line for line in lines if "unsupported" in line.lower()), "")
+    return (
+        "it was not written by torch.save, or holds more than tensors in plain containers, such as a whole model "
+        f"instead of its state_dict(), which is not loaded because it could run code ({detail.rstrip('.')})."
+    )
 
 
 def describe_mismatch(
