@@ -54,10 +54,10 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not isinstance(error, pickle.UnpicklingError):
         return lines[0] if lines else type(error).__name__
-    detail = next((line for line in lines if "unsupported" in line.lower()), "")
+    detail = next((line for line in lines if "unsupported" in line.lower()), "").split(". ")[0].rstrip(".")
     return (
         "it was not written by torch.save, or holds more than tensors in plain containers, such as a whole model "
-        f"instead of its state_dict(), which is not loaded because it could run code ({detail.rstrip('.')})."
+        f"instead of its state_dict(), which is not loaded because it could run code ({detail})."
     )
 
 
