@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 
-from c2f_monai.apps.cli import main
+from .apps.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

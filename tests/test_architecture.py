@@ -86,6 +86,15 @@ def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
     assert imported_rooms(path.read_text(encoding="utf-8"), package) <= allowed
 
 
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_inside_the_package_imports_are_relative(path: Path) -> None:
+    """One way to write them; the rooms are read from both."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    assert [name for name in names if name.split(".")[0] == "c2f_monai"] == []
+
+
 def test_only_the_command_line_reaches_apps_from_the_top_of_the_package() -> None:
     top = {path.name: imported_rooms(path.read_text(encoding="utf-8"), "c2f_monai") for path in PACKAGE.glob("*.py")}
     assert top.pop("__main__.py") <= {"apps"}

@@ -18,14 +18,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from monai.bundle import ConfigParser
 
-from c2f_monai.apps.training_config import IterationClock, read_training_config, strip_to_iterations
-from c2f_monai.data.datalist import load_datalist
-from c2f_monai.data.survey import CaseHeader, count_labels, read_headers
-from c2f_monai.utils import some_names
+from ..data.datalist import load_datalist, read_description
+from ..data.survey import CaseHeader, count_labels, read_headers
+from ..utils import some_names
+from .training_config import IterationClock, read_training_config, strip_to_iterations
 
-__all__ = ["Settings", "add_parser", "header_lines", "label_lines", "room_lines", "time_line"]
+__all__ = [
+    "Settings",
+    "add_parser",
+    "header_lines",
+    "label_lines",
+    "network_line",
+    "room_lines",
+    "target_line",
+    "time_line",
+]
 
 _WARMUP = 0.2
 
@@ -48,8 +59,8 @@ class Settings:
     def of(cls, parser: ConfigParser) -> Settings:
         """Settings of a training configuration."""
         found = {name: parser.get_parsed_content(name) for name in cls.__dataclass_fields__}
-        value = found["label_value"]
-        return cls(**{**found, "label_value": [value] if isinstance(value, int) else list(value)})
+        # One value, several of one target, or a list for each of several targets.
+        return cls(**{**found, "label_value": np.hstack(found["label_value"]).tolist()})
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -83,14 +94,18 @@ def run(args: argparse.Namespace) -> None:
     headers = {split: read_headers(cases) for split, cases in splits.items()}
     print("\n".join(header_lines(headers, settings.pixdim)))
     usable = {split: [h for h in found if h.shape] for split, found in headers.items()}
+    print(target_line(settings.label_value, read_description(args.dataset_dir).get("labels")))
+    counts: list[dict[int, int]] = []
     if args.voxels:
         labelled = [
             c for split in ("training", "validation") for c in splits[split] if os.path.exists(c.get("label", ""))
         ]
-        print("\n".join(label_lines(count_labels(labelled), settings.label_value)))
+        counts = count_labels(labelled)
+        print("\n".join(label_lines(counts, settings.label_value)))
     else:
-        print("label values and foreground: not read (--voxels reads the labels)")
+        print("foreground: not known from headers, add --voxels to read the labels")
     print("\n".join(room_lines(usable, settings)))
+    print(network_line(parser))
     # A case that training stops at; the test split may be without labels.
     bad = [h.name for split in ("training", "validation") for h in headers[split] if h.problem]
     seconds = args.seconds_per_iteration
@@ -99,6 +114,8 @@ def run(args: argparse.Namespace) -> None:
     print(time_line(settings, seconds, "measured" if args.measure else "given"))
     if bad:
         raise ValueError(f"training would stop at {len(bad)} cases: {some_names(bad)}.")
+    if counts and not any(count.get(value) for count in counts for value in settings.label_value):
+        raise ValueError(f"no label holds the target {settings.label_value}: set label_value.")
 
 
 def header_lines(headers: Mapping[str, Sequence[CaseHeader]], pixdim: Sequence[float] | None) -> list[str]:
@@ -118,6 +135,19 @@ def header_lines(headers: Mapping[str, Sequence[CaseHeader]], pixdim: Sequence[f
     return lines + [f"  {split} {header.name}: {header.problem}" for split, header in problems]
 
 
+def target_line(label_value: Sequence[int], names: Mapping[str, str] | None) -> str:
+    """The target by the names of ``dataset.json``, as a line of text.
+
+    Args:
+        label_value: values of the target.
+        names: name by value, as text; None where ``dataset.json`` has none.
+    """
+    names = names or {}
+    target = ", ".join(f"{value} {names.get(str(value), 'without a name')}" for value in label_value)
+    others = ", ".join(f"{key} {name}" for key, name in names.items() if key != "0" and int(key) not in label_value)
+    return f"target: {target}" + (f"; other labels: {others}" if others else "")
+
+
 def label_lines(counts: Sequence[Mapping[int, int]], label_value: Sequence[int]) -> list[str]:
     """Label values, the target's share of the volume, and cases without any target, as lines of text."""
     present = Counter(value for count in counts for value in count)
@@ -126,8 +156,8 @@ def label_lines(counts: Sequence[Mapping[int, int]], label_value: Sequence[int])
     if shares:
         low, middle, high = (100 * share for share in (min(shares), statistics.median(shares), max(shares)))
         lines.append(
-            f"target {list(label_value)}: {low:.3g} / {middle:.3g} / {high:.3g} % of the volume (least / median / "
-            f"most), none in {sum(share == 0 for share in shares)} cases"
+            f"foreground: {low:.3g} / {middle:.3g} / {high:.3g} % of the volume (least / median / most), none in "
+            f"{sum(share == 0 for share in shares)} cases"
         )
     return lines
 
@@ -148,8 +178,19 @@ def room_lines(headers: Mapping[str, Sequence[CaseHeader]], settings: Settings) 
     reading = 2 * 4 * 4 * largest
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
     known = f" of {physical / 1e9:.3g} GB" + (", not enough" if memory + reading > physical else "") if physical else ""
-    lines.append(f"memory for them while reading: about {(memory + reading) / 1e9:.3g} GB{known}; the network is extra")
+    lines.append(f"memory for them while reading: about {(memory + reading) / 1e9:.3g} GB{known}")
     return lines
+
+
+def network_line(parser: ConfigParser) -> str:
+    """Size of the network and of what training keeps beside it, as a line of text; nothing is allocated."""
+    with torch.device("meta"):
+        values = sum(parameter.numel() for parameter in parser.get_parsed_content("network_def").parameters())
+    # In float32: weights and gradients, and up to two more of the optimiser (one of SGD's, two of Adam's means).
+    return (
+        f"network: {values / 1e6:.3g} million weights; with gradients and the optimiser {12 * values / 1e9:.3g} GB "
+        f"(SGD) or {16 * values / 1e9:.3g} GB (Adam) of the device's memory, activations aside"
+    )
 
 
 def time_line(settings: Settings, seconds: float | None, source: str) -> str:

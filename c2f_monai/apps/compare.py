@@ -8,8 +8,8 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from c2f_monai.metrics.statistics import compare_paired, summarise
-from c2f_monai.metrics.tables import read_cases
+from ..metrics.statistics import compare_paired, summarise
+from ..metrics.tables import read_cases
 
 __all__ = ["add_parser", "compare_table"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from monai.bundle import ConfigWorkflow
 
-from c2f_monai.data.phantom.writer import DEFAULT_NAME, write_phantom
-from c2f_monai.metrics.tables import CaseRow, read_cases
+from ..data.phantom.writer import DEFAULT_NAME, write_phantom
+from ..metrics.tables import CaseRow, read_cases
 
 __all__ = ["add_parser", "format_table", "run", "run_inference"]
 

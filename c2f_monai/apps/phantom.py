@@ -7,8 +7,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from c2f_monai.data.phantom.difficulty import Difficulty, measure_difficulty
-from c2f_monai.data.phantom.writer import SPLITS, write_phantom
+from ..data.phantom.difficulty import Difficulty, measure_difficulty
+from ..data.phantom.writer import SPLITS, write_phantom
 
 __all__ = ["add_parser", "difficulty_lines", "parse_size", "parse_splits"]
 

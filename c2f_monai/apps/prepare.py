@@ -8,10 +8,10 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from c2f_monai.data.decathlon import describe_dataset, find_task, list_decathlon, write_description
-from c2f_monai.data.nih import NihReport, prepare_nih
-from c2f_monai.data.plain_folders import LAYOUTS, find_folder_cases, list_folder_cases, parse_names
-from c2f_monai.utils import some_names
+from ..data.decathlon import describe_dataset, find_task, list_decathlon, write_description
+from ..data.nih import NihReport, prepare_nih
+from ..data.plain_folders import LAYOUTS, find_folder_cases, list_folder_cases, parse_names
+from ..utils import some_names
 
 __all__ = ["add_parser", "nih_lines"]
 
@@ -47,11 +47,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def nih_lines(report: NihReport) -> list[str]:
     """What ``prepare nih`` did, as lines of text."""
     lines = [f"{len(report.written)} cases written, {len(report.kept)} kept, {len(report.skipped)} skipped"]
-    changes = Counter((record["change"], record["evidence"]) for record in report.written.values())
+    records = [*report.kept.values(), *report.written.values()]
+    changes = Counter((record["change"], record["evidence"]) for record in records)
     for (change, evidence), count in changes.most_common():
-        lines.append(f"{count} labels: difference from their header {change}, decided by the {evidence}")
-    if len(changes) > 1:
-        lines.append("The labels' orientations differ from case to case: look at the cases/ records.")
+        by = "their voxels" if evidence == "voxels" else "the other labels and, less clearly, their own voxels"
+        lines.append(f"labels {'as' if change == 'none' else change + ' against'} their header, by {by}: {count}")
+    if len({change for change, _ in changes}) > 1:
+        lines.append("The labels' orientations differ from case to case: look at the records in cases/.")
+    codes = Counter(record["instance_axcodes"] or "unknown" for record in records).most_common()
+    lines.append(
+        "axis codes of (row, column, slice by instance number), what import-weights rstn --axcodes asks for: "
+        + ", ".join(f"{code} {count}" for code, count in codes)
+    )
     lines += [f"skipped {name}: {reason}" for name, reason in report.skipped.items()]
     return [*lines, str(report.dataset)]
 
@@ -81,9 +88,9 @@ def _folders(args: argparse.Namespace) -> None:
     entries, overlap = list_folder_cases(cases, names, args.output)
     for kind, left in (("images without a label", cases.unlabelled), ("labels without an image", cases.strangers)):
         if left:
-            print(f"{len(left)} {kind} left out: {some_names(left)}")
+            print(f"left out, {kind}: {len(left)} ({some_names(left)})")
     if overlap:
-        print(f"{overlap} voxels lie in several masks; they belong to the organ that is named last")
+        print(f"voxels in several masks, given to the organ that is named last: {overlap}")
     name = args.dataset_name or args.output.absolute().name
     _write(args.output, describe_dataset(name, names, entries, folds=args.folds, seed=args.fold_seed))
 
@@ -93,4 +100,6 @@ def _write(output: Path, content: dict) -> None:
     sizes = Counter(case.get("fold") for case in content["training"])
     folds = ", ".join(str(sizes[fold]) for fold in sorted(f for f in sizes if f is not None))
     print(f"{content['numTraining']} labelled cases (folds: {folds or 'none'}), {content['numTest']} without a label")
+    names = ", ".join(f"{value} {name}" for value, name in content["labels"].items() if value != "0")
+    print(f"labels: {names}; train on one of them, or several together, with --label_value")
     print(path)

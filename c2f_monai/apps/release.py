@@ -18,10 +18,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from c2f_monai.metrics.release import release_numbers
-from c2f_monai.metrics.tables import read_cases
-from c2f_monai.utils import written_whole
-from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
+from ..metrics.release import release_numbers
+from ..metrics.tables import read_cases
+from ..utils import written_whole
+from ..utils.environment import describe_machine, describe_source, describe_versions
 
 __all__ = ["add_parser", "append_record", "evaluation_command", "find_record", "read_log", "sha256_of"]
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from c2f_monai.data.datalist import load_datalist
-from c2f_monai.metrics.scores import CaseScore, score_files
-from c2f_monai.metrics.statistics import summarise
-from c2f_monai.utils import IMAGE_SUFFIXES, case_name, some_names, written_whole
+from ..data.datalist import load_datalist
+from ..metrics.scores import CaseScore, score_files
+from ..metrics.statistics import summarise
+from ..utils import IMAGE_SUFFIXES, case_name, some_names, written_whole
 
 __all__ = ["Truth", "add_parser", "find_cases", "score_folder", "summary_lines", "write_scores"]
 

@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from c2f_monai.data.phantom.writer import write_phantom
+from .phantom.writer import write_phantom
 
-__all__ = ["load_datalist", "resolve_dataset"]
+__all__ = ["load_datalist", "read_description", "resolve_dataset"]
 
 _SPLITS = ("training", "validation", "test")
 _FILE_KEYS = ("image", "label")
@@ -76,7 +76,7 @@ def load_datalist(
         raise ValueError(f"holdout must be above 0 and at most 0.5, got {holdout}.")
     folder = Path(dataset_dir).absolute()
     path = folder / "dataset.json"
-    content = _read_json(folder, path)
+    content = read_description(folder)
     if fold is not None:
         content = _select_fold(content, fold, path)
     if split != "test" and "validation" not in content:
@@ -86,7 +86,15 @@ def load_datalist(
     return [_with_absolute_paths(entry, folder, path, check_files) for entry in entries]
 
 
-def _read_json(folder: Path, path: Path) -> dict[str, Any]:
+def read_description(dataset_dir: str | os.PathLike[str]) -> dict[str, Any]:
+    """Content of a folder's ``dataset.json``.
+
+    Raises:
+        FileNotFoundError: when the folder or its ``dataset.json`` does not exist.
+        ValueError: when it is unreadable or no object.
+    """
+    folder = Path(dataset_dir).absolute()
+    path = folder / "dataset.json"
     if not folder.is_dir():
         raise FileNotFoundError(f"dataset folder {folder} does not exist.")
     if not path.is_file():

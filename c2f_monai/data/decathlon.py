@@ -12,9 +12,9 @@ from typing import Any
 
 from monai.data import load_decathlon_datalist, load_decathlon_properties
 
-from c2f_monai.data.folds import assign_folds
-from c2f_monai.data.inputs import volume_shape
-from c2f_monai.utils import written_whole
+from ..utils import written_whole
+from .folds import assign_folds
+from .inputs import volume_shape
 
 __all__ = ["describe_dataset", "find_task", "list_decathlon", "write_description"]
 
@@ -24,7 +24,7 @@ def describe_dataset(
     labels: Mapping[int, str],
     training: Sequence[Mapping[str, Any]],
     test: Sequence[Mapping[str, Any]] = (),
-    folds: int = 4,
+    folds: int | None = 4,
     seed: int | None = None,
     modality: str = "CT",
     further: Mapping[str, Any] | None = None,
@@ -37,7 +37,7 @@ def describe_dataset(
         training: labelled cases, in the order that folds are counted in. Each gets the key "fold", as in MONAI's
             ``Auto3DSeg``, unless there are fewer cases than folds.
         test: cases of a test split, if there is one.
-        folds: number of folds. Defaults to 4.
+        folds: number of folds. Defaults to 4. None: cases bring their own "fold", or none.
         seed: see :func:`c2f_monai.data.folds.assign_folds`.
         modality: of the images. Defaults to CT.
         further: further keys.
@@ -48,7 +48,7 @@ def describe_dataset(
     if not training:
         raise ValueError(f"{name}: there is no labelled case.")
     cases = [dict(case) for case in training]
-    if len(cases) >= folds:
+    if folds is not None and len(cases) >= folds:
         for case, fold in zip(cases, assign_folds(len(cases), folds, seed), strict=True):
             case["fold"] = fold
     return {

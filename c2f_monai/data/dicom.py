@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import itk
+import nibabel as nib
 import numpy as np
 
 __all__ = ["HuVolume", "read_series", "series_files"]
@@ -22,6 +23,7 @@ __all__ = ["HuVolume", "read_series", "series_files"]
 TOLERANCE = 0.05
 _SERIES_UID = "0020|000e"
 _MODALITY = "0008|0060"
+_INSTANCE = "0020|0013"
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,14 @@ class HuVolume:
     Attributes:
         hu: (columns, rows, slices) int16.
         affine: (4, 4) from voxels to RAS mm.
+        instance_axcodes: axis codes of the array (row, column, slice by instance number), which programs make that do
+            not look at positions: "PLS" where rows run to the back, columns to the patient's left and instance numbers
+            to the head. Empty where slices have no numbers, or these do not follow the positions.
     """
 
     hu: np.ndarray
     affine: np.ndarray
+    instance_axcodes: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class _Slice:
     spacing: tuple[float, float]
     rows: np.ndarray
     position: np.ndarray
+    instance: str
 
     @property
     def grid(self) -> tuple:
@@ -90,7 +97,19 @@ def read_series(folder: str | os.PathLike[str]) -> HuVolume:
     lps = np.eye(4)
     lps[:3, 0], lps[:3, 1] = slices[0].rows[0] * slices[0].spacing[0], slices[0].rows[1] * slices[0].spacing[1]
     lps[:3, 2], lps[:3, 3] = step, slices[0].position
-    return HuVolume(hu, np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
+    return HuVolume(hu, affine, _instance_axcodes([s.instance for s in slices], affine))
+
+
+def _instance_axcodes(numbers: list[str], affine: np.ndarray) -> str:
+    """See :class:`HuVolume`; of numbers in the order of the positions."""
+    if not all(number.lstrip("+-").isdigit() for number in numbers):
+        return ""
+    steps = np.diff([int(number) for number in numbers])
+    if not ((steps > 0).all() or (steps < 0).all()):
+        return ""
+    array = affine[:, [1, 0, 2, 3]] @ np.diag([1.0, 1.0, np.sign(steps[0]), 1.0])
+    return "".join(nib.aff2axcodes(array))
 
 
 def _read_header(path: Path) -> _Slice:
@@ -113,6 +132,7 @@ def _read_header(path: Path) -> _Slice:
         spacing=(float(io.GetSpacing(0)), float(io.GetSpacing(1))),
         rows=np.array([io.GetDirection(0), io.GetDirection(1)], dtype=float),
         position=np.array([io.GetOrigin(axis) for axis in range(3)], dtype=float),
+        instance=_tag(tags, _INSTANCE),
     )
 
 

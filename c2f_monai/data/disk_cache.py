@@ -27,7 +27,7 @@ import monai
 import numpy as np
 import torch
 
-from c2f_monai.utils import View, case_name, written_whole
+from ..utils import View, case_name, written_whole
 
 __all__ = ["DiskCache", "DiskVolume", "count_target", "describe_transform"]
 

@@ -15,8 +15,8 @@ import numpy as np
 from monai.data import Dataset, MetaTensor
 from monai.transforms import LoadImage
 
-from c2f_monai.data.datalist import load_datalist
-from c2f_monai.utils import IMAGE_SUFFIXES, case_name
+from ..utils import IMAGE_SUFFIXES, case_name
+from .datalist import load_datalist
 
 __all__ = ["READERS", "CaseDataset", "dicom_series", "list_inputs", "read_volume", "volume_header", "volume_shape"]
 
@@ -25,7 +25,10 @@ READERS = ("ITKReader", "NibabelReader")
 
 
 def list_inputs(
-    path: str | os.PathLike[str] | None, dataset_dir: str | os.PathLike[str] | None = None, split: str = "test"
+    path: str | os.PathLike[str] | None,
+    dataset_dir: str | os.PathLike[str] | None = None,
+    split: str = "test",
+    fold: int | None = None,
 ) -> list[dict[str, Any]]:
     """List the cases to segment; their headers are read, so that a bad file is an error before any long work.
 
@@ -34,6 +37,7 @@ def list_inputs(
             Decathlon-style data set. None: the data set ``dataset_dir``.
         dataset_dir: Decathlon-style data set, used when there is no ``path``.
         split: split of a data set. Defaults to "test".
+        fold: the tested fold of a data set that has folds, see :func:`c2f_monai.data.load_datalist`.
 
     Returns:
         One dict for each case, with absolute paths: "image", and "label" and other keys where a data set has them.
@@ -49,7 +53,7 @@ def list_inputs(
     if not place.exists():
         raise FileNotFoundError(f"input {place} does not exist.")
     if path is None or (place / "dataset.json").is_file():
-        cases = load_datalist(place, split)
+        cases = load_datalist(place, split, fold=fold)
     else:
         cases = [{"image": str(image)} for image in (_images_of(place) if place.is_dir() else [place])]
     _check_names([case["image"] for case in cases])

@@ -1,12 +1,21 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How a label lies on its image when its header may be wrong: decided from the voxels, refused when they do not tell.
+"""How a label lies on its image when its header may be wrong: proved from the voxels, refused when they do not tell.
 
-A mask of an organ that lies where it belongs covers soft tissue and ends where fat, air or bone begins. So the share of
-soft tissue is high inside the mask and lower in the shell around it. Turned or mirrored, the mask ends at places that
-have nothing to do with the image, and the two shares are about the same, whatever tissue it falls on: a mask that falls
-into the liver is full of soft tissue, but so is its shell. (Measured on a non-contrast CT with 13 organs, shell of two
-voxels: the difference is 0.48 for the pancreas, at most 0.03 mirrored; 0.25 to 0.81 against 0.03 to 0.15 over all.)
+What is measured: an organ's border is a border in the image, too. So the HU just inside the mask (a rim of 3 mm) and
+just outside it (a shell of 3 mm) are distributed differently where the mask lies right. Turned or mirrored, the mask's
+border runs through places that have nothing to do with it, and the two distributions are about the same, whatever
+tissue the mask falls on. The contrast is the largest distance of the two distributions (Kolmogorov-Smirnov, 0 to 1), of
+every orientation that gives the image's shape.
+
+When it decides: the best contrast must be 1.5 times the next best, and 0.15 at least. That is no number fitted to a
+patient: the wrong orientations of the same case show what chance gives. It was tried on generated abdomens and on the
+13 organs of a real CT: the right orientation came first in every one, with 3.5 times the next best or more, and with
+2.1 times where the border was off by a voxel here and there, as if drawn by hand (voxels of 2 to 3 mm).
+
+When it does not decide: the label is refused, with both numbers. The labels of a collection are written by one program,
+so there is a second way: when other labels of it decided, all for the same orientation, a label that does not tell
+alone may be placed so, if that is also the one that its own voxels put first.
 """
 
 from __future__ import annotations
@@ -16,20 +25,23 @@ from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, stats
 
-__all__ = ["LabelPlacement", "place_label"]
+__all__ = ["LabelPlacement", "UnclearOrientationError", "place_label"]
 
-#: HU of organs, blood and muscle, without contrast agent and with it.
-SOFT_TISSUE = (-50.0, 250.0)
-#: Voxels around the mask that are compared with it.
-SHELL = 3
-#: An organ is soft tissue: smallest share inside a mask that lies right.
-MIN_SOFT = 0.75
-#: Smallest difference of the shares inside and outside, and how many times that of the next best it must be.
-MIN_CONTRAST, MIN_RATIO = 0.08, 1.5
+#: Width in mm of the rim inside the mask and of the shell around it.
+RIM_MM = 3.0
+#: How many times the contrast of the next best orientation the best must be, and what it must be at least: rims of some
+#: hundred voxels differ by 0.1 by chance.
+MIN_RATIO, MIN_CONTRAST = 1.5, 0.15
+#: HU of organs, blood and muscle, without contrast agent and with it; smallest share of them inside an organ's mask.
+SOFT_TISSUE, MIN_SOFT = (-50.0, 250.0), 0.6
 
 _AXES = {"R": "left-right", "L": "left-right", "A": "front-back", "P": "front-back", "S": "up-down", "I": "up-down"}
+
+
+class UnclearOrientationError(ValueError):
+    """The voxels do not tell how a label lies on its image."""
 
 
 @dataclass(frozen=True)
@@ -39,35 +51,40 @@ class LabelPlacement:
     Attributes:
         orientation: (3, 2) of nibabel, turns the label's array into one on the image's grid.
         change: the difference from what the label's header says, such as "mirrored front-back"; "none".
-        evidence: "voxels", or "header" where the voxels do not tell but the affines agree.
+        evidence: "voxels" of this label, or "collection" where other labels decided and these voxels agree.
+        contrast: distance of the HU inside and outside the mask's border, 0 to 1.
+        runner_up: the contrast of the next best orientation.
         soft: share of soft tissue inside the mask.
-        contrast: that share minus the one in the shell around the mask.
-        runner_up: the contrast of the next best placement.
     """
 
     orientation: np.ndarray
     change: str
     evidence: str
-    soft: float
     contrast: float
     runner_up: float
+    soft: float
 
 
-def place_label(mask: np.ndarray, label_affine: np.ndarray, hu: np.ndarray, image_affine: np.ndarray) -> LabelPlacement:
-    """Find the permutation and flips of the axes that bring a mask onto its image.
-
-    All orientations that give the image's shape are compared. The best is taken when it is clearly the best. When it is
-    not, the header decides, but only if it puts the label on exactly the image's grid and is not contradicted.
+def place_label(
+    mask: np.ndarray,
+    label_affine: np.ndarray,
+    hu: np.ndarray,
+    image_affine: np.ndarray,
+    collection: np.ndarray | None = None,
+) -> LabelPlacement:
+    """Find the permutation and flips of the axes that bring a mask onto its image; its header decides nothing.
 
     Args:
         mask: (h, w, d) bool, in the orientation of its file.
-        label_affine: (4, 4) to RAS mm, of the label's header.
+        label_affine: (4, 4) to RAS mm, of the label's header; to say how the answer differs from it.
         hu: (H, W, D) image.
         image_affine: (4, 4) to RAS mm, of the image.
+        collection: orientation (3, 2) that other labels of the collection agree on; None where there is none.
 
     Raises:
-        ValueError: for an empty mask, a shape that no orientation brings to the image's, a mask that covers no soft
-            tissue in any orientation, or when neither voxels nor header tell.
+        UnclearOrientationError: when the voxels do not tell, with the contrasts of the two best orientations.
+        ValueError: for an empty mask, a shape that no orientation brings to the image's, or a mask that covers too
+            little soft tissue for an organ.
     """
     if not mask.any():
         raise ValueError("the label is empty.")
@@ -75,35 +92,27 @@ def place_label(mask: np.ndarray, label_affine: np.ndarray, hu: np.ndarray, imag
     if not candidates:
         raise ValueError(f"the label has the shape {mask.shape}, the image {hu.shape}.")
     header = _by_header(label_affine, image_affine)
-    inside, shell = _mask_and_shell(mask)
-    scores = [_shares(hu, _placed(inside, mask.shape, o), _placed(shell, mask.shape, o)) for o in candidates]
-    order = sorted(range(len(candidates)), key=lambda i: scores[i][1], reverse=True)
-    runner_up = scores[order[1]][1]
-
-    def placement(index: int, evidence: str) -> LabelPlacement:
-        change = _change(candidates[index], header, image_affine)
-        return LabelPlacement(candidates[index], change, evidence, *scores[index], runner_up)
-
-    soft, contrast = scores[order[0]]
-    if soft >= MIN_SOFT and contrast >= MIN_CONTRAST and contrast >= MIN_RATIO * runner_up:
-        return placement(order[0], "voxels")
-    by_header = next((i for i, o in enumerate(candidates) if np.array_equal(o, header)), None)
-    if (
-        by_header is not None
-        and _same_grid(label_affine, mask.shape, header, image_affine)
-        and scores[by_header][0] >= MIN_SOFT
-        and contrast < MIN_RATIO * max(scores[by_header][1], MIN_CONTRAST)
-    ):
-        return placement(by_header, "header")
-    raise ValueError(
-        "the label's orientation is not clear: "
-        + "; ".join(
-            f"{_change(candidates[i], header, image_affine)} gives {scores[i][0]:.2f} of soft tissue inside, "
-            f"{scores[i][1]:.2f} more than around it"
-            for i in order[:2]
+    width = max(1, round(RIM_MM / float(np.prod(nib.affines.voxel_sizes(image_affine))) ** (1 / 3)))
+    rim, shell = _rim_and_shell(mask, width)
+    contrasts = [_contrast(hu, _placed(rim, mask.shape, o), _placed(shell, mask.shape, o)) for o in candidates]
+    first, second = sorted(range(len(candidates)), key=lambda i: contrasts[i], reverse=True)[:2]
+    best, change = candidates[first], _change(candidates[first], header, image_affine)
+    clear = contrasts[first] >= max(MIN_RATIO * contrasts[second], MIN_CONTRAST)
+    if not clear and (collection is None or not np.array_equal(best, collection)):
+        raise UnclearOrientationError(
+            f"the label's orientation is not clear: {change!r} has a contrast of {contrasts[first]:.2f}, "
+            f"{_change(candidates[second], header, image_affine)!r} of {contrasts[second]:.2f}; the best must be "
+            f"{MIN_RATIO:g} times the next, and {MIN_CONTRAST:g} ('none' is what the label's header says)."
         )
-        + " ('none' is what the label's header says)."
-    )
+    values = hu[tuple(_placed(np.argwhere(mask), mask.shape, best).T)]
+    soft = float(((values >= SOFT_TISSUE[0]) & (values <= SOFT_TISSUE[1])).mean())
+    if soft < MIN_SOFT:
+        raise ValueError(
+            f"{100 * soft:.0f} % of the label is soft tissue ({SOFT_TISSUE[0]:g} to {SOFT_TISSUE[1]:g} HU) where it "
+            f"lies best; an organ has {100 * MIN_SOFT:.0f} % or more: is it the label of this image?"
+        )
+    evidence = "voxels" if clear else "collection"
+    return LabelPlacement(best, change, evidence, contrasts[first], contrasts[second], soft)
 
 
 def _orientations() -> list[np.ndarray]:
@@ -122,15 +131,16 @@ def _by_header(label_affine: np.ndarray, image_affine: np.ndarray) -> np.ndarray
     return nib.orientations.ornt_transform(nib.io_orientation(label_affine), nib.io_orientation(image_affine))
 
 
-def _mask_and_shell(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (N, 3) of the voxels in a mask and of those in the shell around it."""
+def _rim_and_shell(mask: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (N, 3) of the mask's voxels along its border, and of those around it, both ``width`` voxels wide."""
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     # With the shell's room on every side, clipped at the array's ends.
-    box = tuple(slice(max(side.start - SHELL, 0), side.stop + SHELL) for side in box)
+    box = tuple(slice(max(side.start - width, 0), side.stop + width) for side in box)
     part = mask[box]
-    shell = ndimage.binary_dilation(part, iterations=SHELL) & ~part
+    rim = part & ~ndimage.binary_erosion(part, iterations=width)
+    shell = ndimage.binary_dilation(part, iterations=width) & ~part
     start = np.array([side.start for side in box])
-    return np.argwhere(part) + start, np.argwhere(shell) + start
+    return np.argwhere(rim) + start, np.argwhere(shell) + start
 
 
 def _placed(voxels: np.ndarray, shape: tuple[int, ...], orientation: np.ndarray) -> np.ndarray:
@@ -141,26 +151,12 @@ def _placed(voxels: np.ndarray, shape: tuple[int, ...], orientation: np.ndarray)
     return placed
 
 
-def _shares(hu: np.ndarray, inside: np.ndarray, shell: np.ndarray) -> tuple[float, float]:
-    """Share of soft tissue inside, and how much larger it is than in the shell."""
-
-    def share(voxels: np.ndarray) -> float:
-        values = hu[tuple(voxels.T)]
-        return float(((values >= SOFT_TISSUE[0]) & (values <= SOFT_TISSUE[1])).mean()) if len(voxels) else 0.0
-
-    soft = share(inside)
-    return soft, soft - share(shell)
-
-
-def _same_grid(
-    label_affine: np.ndarray, shape: tuple[int, ...], orientation: np.ndarray, image_affine: np.ndarray
-) -> bool:
-    """Whether the label's header, turned by an orientation, puts every voxel on that of the image, to half a voxel."""
-    turned = label_affine @ nib.orientations.inv_ornt_aff(orientation, shape)
-    turned_shape = np.array(shape)[np.argsort(orientation[:, 0])]
-    corners = np.array([(*corner, 1) for corner in itertools.product(*((0, n - 1) for n in turned_shape))])
-    apart = np.linalg.norm((turned - image_affine) @ corners.T, axis=0).max()
-    return bool(apart <= nib.affines.voxel_sizes(image_affine).min() / 2)
+def _contrast(hu: np.ndarray, rim: np.ndarray, shell: np.ndarray) -> float:
+    """Largest distance of the distributions of HU in the rim and in the shell; 0 without a shell."""
+    if not len(shell):
+        return 0.0
+    # The statistic alone is of use: its p-value takes voxels for independent.
+    return float(stats.ks_2samp(hu[tuple(rim.T)], hu[tuple(shell.T)], method="asymp").statistic)
 
 
 def _change(orientation: np.ndarray, header: np.ndarray, image_affine: np.ndarray) -> str:

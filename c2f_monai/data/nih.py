@@ -3,8 +3,10 @@
 """NIH Pancreas-CT: from the download of The Cancer Imaging Archive to NIfTI files in HU and a ``dataset.json``.
 
 The download holds ``PANCREAS_0001/<study>/<series>/*.dcm`` for each case and, apart, ``label0001.nii.gz``. Numbers are
-not contiguous: cases were withdrawn from the collection. The labels' headers cannot be trusted: their orientation is
-decided from the voxels, see :mod:`c2f_monai.data.label_orientation`.
+not contiguous: cases were withdrawn from the collection, which had the numbers 1 to 82. Folds go by these numbers, so
+that a case is tested with the same others whatever is withdrawn, missing or skipped: 1 to 20, 21 to 40, 41 to 61 and 62
+to 82, as in the original code. The labels' headers cannot be trusted: their orientation is decided from the voxels, see
+:mod:`c2f_monai.data.label_orientation`.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,17 +23,22 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
-from c2f_monai.data.decathlon import describe_dataset, write_description
-from c2f_monai.data.dicom import read_series, series_files
-from c2f_monai.data.label_orientation import place_label
-from c2f_monai.data.writers import write_nifti
-from c2f_monai.utils import written_whole
+from ..utils import written_whole
+from .decathlon import describe_dataset, write_description
+from .dicom import read_series, series_files
+from .folds import assign_folds
+from .label_orientation import UnclearOrientationError, place_label
+from .writers import write_nifti
 
-__all__ = ["NihCase", "NihReport", "find_nih_cases", "prepare_nih"]
+__all__ = ["CASES", "NihCase", "NihReport", "find_nih_cases", "prepare_nih"]
 
 _CASE = re.compile(r"PANCREAS_(\d+)", re.IGNORECASE)
 _LABEL = re.compile(r"label(\d+)\.nii(\.gz)?", re.IGNORECASE)
-_RECORD_VERSION = 1
+_RECORD_VERSION = 2
+#: Cases of the collection as it was first published, numbered from 1: what the folds are counted over.
+CASES = 82
+#: Labels that must have decided, all alike, before one that does not tell alone is placed like them.
+MIN_DECIDED = 3
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,10 @@ class NihCase:
         """The folder of the series and the label.
 
         Raises:
-            ValueError: when there is not one of each.
+            ValueError: when there is not one of each, or the collection never had such a case.
         """
+        if not 1 <= self.number <= CASES:
+            raise ValueError(f"the collection has the cases 1 to {CASES}.")
         for kind, found in (("image series", self.folders), ("label", self.labels)):
             if not found:
                 raise ValueError(f"there is no {kind}.")
@@ -69,18 +78,18 @@ class NihCase:
 
 @dataclass
 class NihReport:
-    """What was done: records of the cases written now, names of those kept from an earlier run, reasons for the rest.
+    """What was done: records of the cases written now and of those kept from an earlier run, reasons for the rest.
 
     Attributes:
         dataset: path of ``dataset.json``.
         written: record of each case by its name.
-        kept: names of cases that an earlier run wrote from the same files.
+        kept: record of each case that an earlier run wrote from the same files.
         skipped: reason by name.
     """
 
     dataset: Path
     written: dict[str, dict[str, Any]] = field(default_factory=dict)
-    kept: list[str] = field(default_factory=list)
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
 
@@ -122,13 +131,13 @@ def prepare_nih(
     """Convert the download; a run that was killed continues, and two runs give the same files.
 
     Writes ``imagesTr/`` (int16 HU) and ``labelsTr/`` (uint8) on the grid of the series, ``cases/`` with a record of
-    each case (how its label lies on the image and how clearly), and ``dataset.json``, whose folds are counted over
-    the cases that could be used and which lists the others with the reason.
+    each case (how its label lies on the image and how clearly), and ``dataset.json``, which lists the cases with their
+    folds, and those that cannot be used with the reason.
 
     Args:
         source: folder of the download, images and labels in it.
         output: folder to write to.
-        folds: number of folds. Defaults to 4.
+        folds: number of folds, counted over the numbers 1 to 82. Defaults to 4.
         seed: see :func:`c2f_monai.data.folds.assign_folds`; None counts in the order of the cases.
         progress: show a bar.
 
@@ -139,38 +148,58 @@ def prepare_nih(
     """
     place, target = Path(source).absolute(), Path(output).absolute()
     cases = find_nih_cases(place)
+    fold_of = assign_folds(CASES, folds, seed)
     report = NihReport(target / "dataset.json")
-    for case in _bar(cases, progress):
-        try:
-            folder, label = case.parts()
-            stamp = _stamp(place, folder, label)
-            if _is_written(target, case.name, stamp):
-                report.kept.append(case.name)
-                continue
-            volume, mask, found = _read_case(folder, label)
-        except ValueError as error:
-            report.skipped[case.name] = str(error).replace(f"{place}{os.sep}", "")
-            continue
-        report.written[case.name] = record = {"version": _RECORD_VERSION, "source": stamp, **found}
-        files = _files(case.name)
-        write_nifti(target / files["image"], volume.hu, volume.affine)
-        write_nifti(target / files["label"], mask, volume.affine)
-        with written_whole(_record(target, case.name)) as part:  # last: it says that the case is whole
-            part.write_text(json.dumps(record, indent=1) + "\n")
-    usable = sorted([*report.written, *report.kept])
-    if not usable:
+    unclear = [case for case in _bar(cases, progress, "Pancreas-CT") if not _convert(case, place, target, report)]
+    # Only now it is known what the other labels say.
+    collection = _shared_orientation([*report.written.values(), *report.kept.values()])
+    if unclear and collection is not None:
+        for case in _bar(unclear, progress, "unclear labels"):
+            _convert(case, place, target, report, collection)
+    used = [case for case in cases if case.name in report.written or case.name in report.kept]
+    report.skipped = dict(sorted(report.skipped.items()))
+    if not used:
         raise ValueError("no case can be used: " + "; ".join(f"{k}: {v}" for k, v in report.skipped.items()))
     further = {
         "description": "NIH Pancreas-CT of The Cancer Imaging Archive, converted to NIfTI in HU.",
         "skipped": [{"case": name, "reason": reason} for name, reason in report.skipped.items()],
     }
-    training = [_files(name) for name in usable]
-    content = describe_dataset("NIH Pancreas-CT", {1: "pancreas"}, training, folds=folds, seed=seed, further=further)
+    training = [{**_files(case.name), "fold": fold_of[case.number - 1]} for case in used]
+    content = describe_dataset("NIH Pancreas-CT", {1: "pancreas"}, training, folds=None, further=further)
     write_description(target, content)
     return report
 
 
-def _read_case(folder: Path, label: Path) -> tuple[Any, np.ndarray, dict[str, Any]]:
+def _convert(case: NihCase, place: Path, target: Path, report: NihReport, collection: np.ndarray | None = None) -> bool:
+    """Write a case, keep it or list it as skipped; False where its label does not tell alone how it lies."""
+    try:
+        folder, label = case.parts()
+        stamp = _stamp(place, folder, label)
+        if record := _earlier_record(target, case.name, stamp):
+            report.kept[case.name] = record
+            return True
+        volume, mask, found = _read_case(folder, label, collection)
+    except ValueError as error:
+        report.skipped[case.name] = str(error).replace(f"{place}{os.sep}", "")
+        return not isinstance(error.__cause__, UnclearOrientationError)
+    report.skipped.pop(case.name, None)
+    report.written[case.name] = record = {"version": _RECORD_VERSION, "source": stamp, **found}
+    files = _files(case.name)
+    write_nifti(target / files["image"], volume.hu, volume.affine)
+    write_nifti(target / files["label"], mask, volume.affine)
+    with written_whole(_record(target, case.name)) as part:  # last: it says that the case is whole
+        part.write_text(json.dumps(record, indent=1) + "\n")
+    return True
+
+
+def _shared_orientation(records: Iterable[dict[str, Any]]) -> np.ndarray | None:
+    """The orientation of all labels that told it alone, where they are some and agree."""
+    decided = [record["orientation"] for record in records if record["evidence"] == "voxels"]
+    agree = len(decided) >= MIN_DECIDED and all(orientation == decided[0] for orientation in decided)
+    return np.array(decided[0], dtype=float) if agree else None
+
+
+def _read_case(folder: Path, label: Path, collection: np.ndarray | None) -> tuple[Any, np.ndarray, dict[str, Any]]:
     """Volume, mask on the volume's grid, and what was found; a ValueError says why the case cannot be used."""
     volume = read_series(folder)
     try:
@@ -179,7 +208,7 @@ def _read_case(folder: Path, label: Path) -> tuple[Any, np.ndarray, dict[str, An
     except Exception as error:  # nibabel and zlib raise many kinds for a damaged file
         raise ValueError(f"{label} cannot be read: {error}") from error
     try:
-        placement = place_label(mask.reshape(mask.shape[:3]), stored.affine, volume.hu, volume.affine)
+        placement = place_label(mask.reshape(mask.shape[:3]), stored.affine, volume.hu, volume.affine, collection)
     except ValueError as error:
         raise ValueError(f"{label}: {error}") from error
     placed = nib.orientations.apply_orientation(mask.reshape(mask.shape[:3]), placement.orientation)
@@ -188,6 +217,7 @@ def _read_case(folder: Path, label: Path) -> tuple[Any, np.ndarray, dict[str, An
     found |= {
         "shape": list(volume.hu.shape),
         "spacing": [round(float(length), 6) for length in nib.affines.voxel_sizes(volume.affine)],
+        "instance_axcodes": volume.instance_axcodes,
         "foreground": int(mask.sum()),
     }
     return volume, np.ascontiguousarray(placed).astype(np.uint8), found
@@ -213,16 +243,16 @@ def _stamp(place: Path, folder: Path, label: Path) -> dict[str, Any]:
     }
 
 
-def _is_written(target: Path, name: str, stamp: dict[str, Any]) -> bool:
-    """Whether an earlier run wrote this case, whole and from the same files."""
+def _earlier_record(target: Path, name: str, stamp: dict[str, Any]) -> dict[str, Any] | None:
+    """Record of a case that an earlier run wrote, whole and from the same files."""
     if not all((target / path).is_file() for path in _files(name).values()):
-        return False
+        return None
     try:
         record = json.loads(_record(target, name).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    return (record.get("version"), record.get("source")) == (_RECORD_VERSION, stamp)
+        return None
+    return record if (record.get("version"), record.get("source")) == (_RECORD_VERSION, stamp) else None
 
 
-def _bar(cases: Iterable[NihCase], progress: bool) -> Iterable[NihCase]:
-    return tqdm(cases, desc="Pancreas-CT", unit="case", disable=not progress)
+def _bar(cases: Sequence[NihCase], progress: bool, what: str) -> Iterable[NihCase]:
+    return tqdm(cases, desc=what, unit="case", disable=not progress)

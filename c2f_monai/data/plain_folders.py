@@ -15,9 +15,9 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
-from c2f_monai.data.inputs import volume_shape
-from c2f_monai.data.writers import write_nifti
-from c2f_monai.utils import IMAGE_SUFFIXES, case_name, written_whole
+from ..utils import IMAGE_SUFFIXES, case_name, written_whole
+from .inputs import volume_shape
+from .writers import write_nifti
 
 __all__ = ["LAYOUTS", "FolderCases", "find_folder_cases", "join_masks", "list_folder_cases", "parse_names"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from c2f_monai.data.inputs import read_volume, volume_header
-from c2f_monai.transforms import working_shape
-from c2f_monai.utils import case_name
+from ..transforms import working_shape
+from ..utils import case_name
+from .inputs import read_volume, volume_header
 
 __all__ = ["CaseHeader", "count_labels", "read_headers"]
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from c2f_monai.data.disk_cache import DiskCache, DiskVolume, count_target
-from c2f_monai.utils import View
+from ..utils import View
+from .disk_cache import DiskCache, DiskVolume, count_target
 
 __all__ = ["CachedVolume", "load_volumes"]
 

@@ -15,7 +15,7 @@ from monai.data.image_writer import NibabelWriter
 from monai.transforms import Transform
 from monai.utils import convert_to_numpy
 
-from c2f_monai.utils import case_name, written_whole
+from ..utils import case_name, written_whole
 
 __all__ = ["AtomicNiftiWriter", "name_after_case", "write_nifti"]
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 from monai.networks.utils import copy_model_state
 
-from ..utils import read_weights_file, unwrap, written_whole
+from ..utils import check_weights_file, read_weights_file, unwrap, written_whole
 
 __all__ = ["AverageBuffers", "BestWeights", "InitialWeights", "TrainingCheckpoint", "save_weights"]
 
@@ -46,8 +45,7 @@ class InitialWeights:
     """
 
     def __init__(self, network: nn.Module, path: str) -> None:
-        if not os.path.isfile(path):
-            raise FileNotFoundError(f"init_weights: no such file: {path}")
+        check_weights_file(path)
         self.network = network
         self.path = path
 
@@ -64,7 +62,7 @@ class InitialWeights:
         if turned:
             raise ValueError(
                 f"init_weights: {self.path} was trained on slices of another orientation ({turned[0]}): "
-                "give network and training data its slice_axcodes."
+                "set slice_axcodes to theirs, as configs/imported_rstn.json does."
             )
         _, copied, left = copy_model_state(network, source)
         if not copied:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 
 import torch
@@ -31,8 +30,6 @@ def load_weights(network: nn.Module, path: str, map_location: torch.device | str
         FileNotFoundError: When there is no such file.
         ValueError: When it is not a flat state_dict, or does not fit the network key by key and shape by shape.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there are no weights at {path}: train a model or set ckpt_path.")
     state = read_weights_file(path, map_location)
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path} is not a flat state_dict of tensors: a checkpoint of training holds more than that.")

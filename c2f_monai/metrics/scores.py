@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.metrics import compute_hausdorff_distance
 from monai.transforms import LoadImage
 
-from c2f_monai.utils import dice_coefficient
+from ..utils import dice_coefficient
 
 __all__ = ["CaseScore", "hausdorff95", "read_mask", "score_files", "score_masks"]
 

@@ -43,7 +43,7 @@ from .slabs import (
     sum_windows,
     window_count,
 )
-from .state_dicts import describe_mismatch, read_weights_file
+from .state_dicts import check_weights_file, describe_mismatch, read_weights_file
 from .wrapping import unwrap
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "case_name",
     "check_amp_dtype",
     "check_depth",
+    "check_weights_file",
     "check_window",
     "crop_boxes",
     "default_slice_axes",

@@ -5,13 +5,25 @@
 from __future__ import annotations
 
 import os
+import pickle
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
-__all__ = ["describe_mismatch", "read_weights_file"]
+__all__ = ["check_weights_file", "describe_mismatch", "read_weights_file"]
+
+
+def check_weights_file(path: str | os.PathLike[str]) -> None:
+    """Ask for a file of weights before any long work starts.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there are no weights at {path}: check the path, or train a model first.")
 
 
 def read_weights_file(path: str | os.PathLike[str], map_location: torch.device | str | None = "cpu") -> Any:
@@ -28,12 +40,25 @@ def read_weights_file(path: str | os.PathLike[str], map_location: torch.device |
         FileNotFoundError: When there is no such file.
         ValueError: When it holds anything else.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"no such file: {path}")
+    check_weights_file(path)
     try:
-        return torch.load(os.fspath(path), map_location, weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():  # about the pickle's version, of files that are refused anyway
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(os.fspath(path), map_location, weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises many kinds for files that are not its own
-        raise ValueError(f"{path} cannot be read as weights: {(str(error).splitlines() or ['?'])[0]}") from error
+        raise ValueError(f"{path} cannot be read as weights: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """One line; not torch's advice to load the file without ``weights_only``, which runs the code in it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not isinstance(error, pickle.UnpicklingError):
+        return lines[0] if lines else type(error).__name__
+    detail = next((line for line in lines if "unsupported" in line.lower()), "").split(". ")[0].rstrip(".")
+    return (
+        "it was not written by torch.save, or holds more than tensors in plain containers, such as a whole model "
+        f"instead of its state_dict(), which is not loaded because it could run code ({detail})."
+    )
 
 
 def describe_mismatch(

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from monai.bundle import ConfigParser
 
-from c2f_monai.apps.check import Settings, room_lines, time_line
+from c2f_monai.apps.check import Settings, network_line, room_lines, time_line
 from c2f_monai.apps.cli import main
 from c2f_monai.data.survey import CaseHeader
 from tests.bundle.volumes import write_nifti
@@ -45,20 +46,22 @@ def settings(**change: Any) -> Settings:
 
 def test_the_report_of_a_good_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--option", "fold=1", "--option", "pixdim=[4.0, 4.0, 4.0]", "--option", "items_per_epoch=30"]
-    folder = write_set(tmp_path)
+    names = {"0": "background", "1": "organ", "2": "tumour", "3": "vessel"}
+    folder = write_set(tmp_path, labels=names)
     assert (
         main(["check", "--dataset_dir", str(folder), *BASE, *options, "--voxels", "--seconds-per-iteration", "9"]) == 0
     )
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:8] == [
+    assert lines[:9] == [
         "cases: training 2, validation 1, test 1",
         "voxels R, A, S:       20..20, 24..24, 16..16",
         "spacing R, A, S [mm]: 2..2, 2..2, 2..2",
         "working grid:         11..11, 13..13, 9..9 at [4.0, 4.0, 4.0] mm",
         "orientations: RAS 2, LPS 2",
         "without a label: 0; other problems: 0",
+        "target: 1 organ, 2 tumour; other labels: 3 vessel",
         "label values: 0 in 3 cases, 1 in 3 cases, 2 in 3 cases",
-        "target [1, 2]: 5 / 5 / 5 % of the volume (least / median / most), none in 0 cases",
+        "foreground: 5 / 5 / 5 % of the volume (least / median / most), none in 0 cases",
     ]
     # 33 epochs of 30 items in batches of 8.
     assert lines[-1] == "training: 33 epochs, 132 iterations of 8 slabs of each view; 0.33 hours at 9 s (given), " + (
@@ -76,8 +79,37 @@ def test_problems_are_listed_and_end_the_check(tmp_path: Path, capsys: pytest.Ca
     assert f"  training c0: image {folder / 'l0.nii.gz'} does not exist." in out
     assert "  validation c3: " in out and "has the shape (20, 24, 15), its image (20, 24, 16)" in out
     assert "  test c0: it has no label" in out
-    assert "not read (--voxels reads the labels)" in out and "give --seconds-per-iteration, or --measure 30" in out
+    assert (
+        "foreground: not known from headers, add --voxels" in out
+        and "give --seconds-per-iteration, or --measure 30" in out
+    )
     assert error == "error: training would stop at 2 cases: c0, c3.\n"
+
+
+@pytest.mark.parametrize(
+    ("label_value", "target"),
+    [("[10]", "10 spleen"), ("[[4], [10, 11]]", "4 without a name, 10 spleen, 11 without a name")],
+)
+def test_a_target_that_no_label_holds_ends_the_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], label_value: str, target: str
+) -> None:
+    folder = write_set(tmp_path, labels={"0": "background", "10": "spleen"})
+    assert (
+        main(["check", "--dataset_dir", str(folder), *BASE, "--voxels", "--option", f"label_value={label_value}"]) == 1
+    )
+    out, error = capsys.readouterr()
+    assert f"target: {target}\n" in out and "foreground: 0 / 0 / 0 %" in out and "none in 4 cases" in out
+    assert error.startswith("error: no label holds the target [") and error.endswith("]: set label_value.\n")
+
+
+def test_the_memory_of_the_network_is_counted() -> None:
+    """One convolution of 3x3 with bias, from 3 to 100,000 channels: 2.8 million weights of 4 bytes."""
+    parser = ConfigParser({"network_def": {"_target_": "torch.nn.Conv2d", "in_channels": 3, "kernel_size": 3}})
+    parser["network_def#out_channels"] = 100_000
+    assert network_line(parser) == (
+        "network: 2.8 million weights; with gradients and the optimiser 0.0336 GB (SGD) or 0.0448 GB (Adam) of the "
+        "device's memory, activations aside"
+    )
 
 
 def test_the_time_is_measured_by_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

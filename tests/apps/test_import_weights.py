@@ -87,7 +87,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: py
         (["rstn"], "give at least one snapshot: --x, --y and --z"),
         (["rstn", "--x", str(fcn)], "the snapshot of plane X is not a snapshot of RSTN's port: 82 missing"),
         (["rstn", "--x", str(rstn), "--axcodes", "up"], "axis codes must be letters"),
-        (["rstn", "--x", str(tmp_path / "none.pkl")], "no such file"),
+        (["rstn", "--x", str(tmp_path / "none.pkl")], "there are no weights at"),
         (["fcn8s", str(rstn)], f"error: {rstn}: the file is not FCN-8s of 21 classes: 39 missing"),
         (["fcn8s", str(text)], f"error: {text} cannot be read as weights"),
         (["fcn8s", str(tmp_path / "checkpoint.pth")], "not a flat state_dict of tensors: epoch, state are none"),

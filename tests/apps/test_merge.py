@@ -47,7 +47,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: py
         ([axial, wide], "the networks of axial"),
         ([str(tmp_path / "checkpoint.pt")], "holds 'network', which is no weight of a view"),
         ([str(tmp_path / "text.pt")], "cannot be read as weights"),
-        ([str(tmp_path / "none.pt")], "no such file"),
+        ([str(tmp_path / "none.pt")], "there are no weights at"),
     ):
         assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 1
         error = capsys.readouterr().err

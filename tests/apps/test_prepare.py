@@ -18,22 +18,23 @@ from tests.data.test_decathlon import write_task
 
 
 def test_nih(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for number in (1, 2, 4, 5):
+    for number in (1, 28, 4, 82):
         write_case(tmp_path / "in", number)
     broken = sorted((tmp_path / "in" / "PANCREAS_0004").rglob("*.dcm"))[3]
     broken.unlink()
     options = ["--input", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--folds", "3"]
     assert main(["prepare", "nih", *options]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == [
+    assert lines[:3] == [
         "3 cases written, 0 kept, 1 skipped",
-        "3 labels: difference from their header mirrored front-back, decided by the voxels",
+        "labels mirrored front-back against their header, by their voxels: 3",
+        "axis codes of (row, column, slice by instance number), what import-weights rstn --axcodes asks for: PLS 3",
     ]
-    assert lines[2].startswith("skipped pancreas_0004: a slice is missing between PANCREAS_0004/")
-    assert lines[3] == str(tmp_path / "out" / "dataset.json")
+    assert lines[3].startswith("skipped pancreas_0004: a slice is missing between PANCREAS_0004/")
+    assert lines[4] == str(tmp_path / "out" / "dataset.json")
     assert [len(load_datalist(tmp_path / "out", "test", fold=fold)) for fold in range(3)] == [1, 1, 1]
     assert main(["prepare", "nih", *options]) == 0
-    assert capsys.readouterr().out.startswith("0 cases written, 3 kept, 1 skipped\n")
+    assert capsys.readouterr().out.splitlines() == ["0 cases written, 3 kept, 1 skipped", *lines[1:]]
 
 
 def test_nih_tells_labels_that_are_not_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,6 +49,7 @@ def test_msd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prepare", "msd", "--input", str(tmp_path), "--task", "7", "--output", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "5 labelled cases (folds: 1, 1, 1, 2), 1 without a label",
+        "labels: 1 pancreas, 2 cancer; train on one of them, or several together, with --label_value",
         str(tmp_path / "out" / "dataset.json"),
     ]
     before = (folder / "dataset.json").read_text()
@@ -72,9 +74,10 @@ def test_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--images", str(tmp_path / "data"), "--labels", str(tmp_path / "data"), "--output", str(tmp_path / "o")]
     assert main(["prepare", "folders", *options, "--names", "pancreas", "duodenum=5", "--fold-seed", "1"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "1 images without a label left out: s0",
-        "256 voxels lie in several masks; they belong to the organ that is named last",
+        "left out, images without a label: 1 (s0)",
+        "voxels in several masks, given to the organ that is named last: 256",
         "4 labelled cases (folds: 1, 1, 1, 1), 0 without a label",
+        "labels: 1 pancreas, 5 duodenum; train on one of them, or several together, with --label_value",
         str(tmp_path / "o" / "dataset.json"),
     ]
     content = json.loads((tmp_path / "o" / "dataset.json").read_text())

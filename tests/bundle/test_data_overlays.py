@@ -16,7 +16,7 @@ from c2f_monai.data.disk_cache import DiskVolume
 from tests.bundle.volumes import make_volume, write_nifti
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {"train": "bundle/configs", "evaluate": "bundle/configs"}
+FOLDERS = dict.fromkeys(("train", "evaluate", "inference"), "bundle/configs")
 # The published network has 130 million weights for each part and view.
 SMALL: dict[str, Any] = {"coarse_def#width": 2, "coarse_def#fc_channels": 4, "min_pixels": 1, "items_per_epoch": 3}
 
@@ -86,6 +86,18 @@ def test_evaluation_tests_the_fold_with_its_own_weights(name: str, dataset: Path
     assert parser_of("train", name, dataset_dir=str(dataset)).get_parsed_content("cache_dir") == str(
         dataset / "slab_cache"
     )
+
+
+@pytest.mark.parametrize("names", [("nih",), ("msd_pancreas",), ("msd_pancreas", "pancreas_only")], ids="+".join)
+def test_the_trained_fold_segments_with_the_same_overlays(names: tuple[str, ...], dataset: Path) -> None:
+    options = {"dataset_dir": str(dataset), "fold": 3}
+    trained, used = (parser_of(base, "published", *names, **options) for base in ("train", "inference"))
+    for key in "coarse_def label_value margin crop_multiple min_size fusion prior stop max_rounds".split():
+        assert used[key] == trained[key], key
+    assert used.get_parsed_content("ckpt_path") == trained.get_parsed_content("ckpt_path")
+    shapes = [parser.get_parsed_content("network_def").state_dict() for parser in (trained, used)]
+    assert {key: value.shape for key, value in shapes[0].items()} == {k: v.shape for k, v in shapes[1].items()}
+    assert cases(used.get_parsed_content("dataset").data) == ["i3", "i4"]
 
 
 def test_nothing_else_changes_without_a_fold(dataset: Path) -> None:

@@ -176,7 +176,7 @@ def test_the_overlay_is_the_network_of_the_port(project_root: Path) -> None:
 def test_training_continues_from_imported_weights(
     project_root: Path, imported: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    """The overlay of training hands the same axis codes to the network and to its data, and the weights keep theirs."""
+    """The overlay's axis codes reach the network and its training data, and the weights keep theirs."""
     start = {key: value for key, value in imported.items() if key.startswith("views.axial.")}
     save_weights(start, tmp_path / "model.pt")
     lists: dict[str, list[dict[str, str]]] = {"training": [], "validation": []}
@@ -186,8 +186,7 @@ def test_training_continues_from_imported_weights(
         write_nifti(tmp_path / f"{split}_label.nii.gz", (volume > 100).astype(np.uint8), LPS)
         lists[split].append({"image": f"{split}.nii.gz", "label": f"{split}_label.nii.gz"})
     (tmp_path / "dataset.json").write_text(json.dumps(lists))
-    names = ["bundle/configs/train.json", "configs/published.json"]
-    names += ["configs/imported_rstn.json", "configs/imported_rstn_training.json"]
+    names = ["bundle/configs/train.json", "configs/published.json", "configs/imported_rstn.json"]
     options: dict[str, Any] = {"epochs": 1, "val_interval": 1, "items_per_epoch": 2, "min_pixels": 1}
     flow = ConfigWorkflow(
         config_file=[str(project_root / name) for name in names],
@@ -196,7 +195,7 @@ def test_training_continues_from_imported_weights(
         bundle_root=str(project_root / "bundle"),
         dataset_dir=str(tmp_path),
         output_dir=str(tmp_path / "run"),
-        ckpt_path=str(tmp_path / "model.pt"),
+        init_weights=str(tmp_path / "model.pt"),
         views=["axial"],
         **{key: value for key, value in SMALL.items() if key != "progress"} | options,
     )

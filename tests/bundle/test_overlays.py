@@ -19,7 +19,6 @@ OVERLAYS = sorted(path.stem for path in (ROOT / "configs").glob("*.json"))
 # Overlays that train nothing or need weights, and the test module that runs them.
 ELSEWHERE = {
     "imported_rstn": "test_imported_weights.py",
-    "imported_rstn_training": "test_imported_weights.py",
     "organ_then_cyst": "test_organs_bundle.py",
     "organs_alone": "test_organs_bundle.py",
     "several_organs_inference": "test_organs_bundle.py",

@@ -233,7 +233,7 @@ def test_fine_tuning_starts_from_other_weights(dataset: Path, trained: Path, tmp
         (None, {"label_value": 7}, "has any foreground: check label_value"),
         (None, {"min_pixels": 10000}, "lower min_pixels"),
         (None, {"dataset_dir": "/nowhere"}, "/nowhere does not exist"),
-        (None, {"init_weights": "/nowhere.pt"}, "init_weights: no such file: /nowhere.pt"),
+        (None, {"init_weights": "/nowhere.pt"}, "there are no weights at /nowhere.pt"),
         (None, {"resume": True}, "resume: no checkpoint in"),
     ],
 )

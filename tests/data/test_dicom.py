@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from c2f_monai.data import dicom
 from c2f_monai.data.dicom import read_series
 from tests.bundle.volumes import make_volume, write_dicom_series
 
@@ -38,6 +39,27 @@ def test_slices_are_ordered_by_position_not_by_name(tmp_path: Path) -> None:
     found = read_series(folder)
     np.testing.assert_array_equal(found.hu, hu)
     np.testing.assert_allclose(found.affine, LPS, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("affine", "expected"),
+    [
+        (LPS, "PLS"),  # numbers ascend with the positions: to the head
+        (LPS @ np.diag([1, 1, -1, 1]), "PLI"),  # the first slice is the uppermost
+        (LPS @ np.diag([-1, 1, 1, 1]), "PRS"),
+    ],
+)
+def test_the_array_by_instance_numbers_is_told(tmp_path: Path, affine: np.ndarray, expected: str) -> None:
+    found = read_series(write_dicom_series(tmp_path / "s", make_volume(SHAPE), affine))
+    assert found.instance_axcodes == expected
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [("1 2 3", "PLS"), ("9 5 2", "PLI"), ("1 3 2", ""), ("1 1 2", ""), ("1 x 3", ""), ("1  3", "")],
+)
+def test_instance_numbers_that_do_not_follow_the_positions_tell_nothing(numbers: str, expected: str) -> None:
+    assert dicom._instance_axcodes(numbers.split(" "), LPS) == expected
 
 
 def remove_one(folder: Path) -> None:

@@ -56,6 +56,15 @@ def test_a_decathlon_folder_gives_its_test_split_with_labels_and_groups(tmp_path
         assert cases[1]["label"] == str(folder / "labelsTs" / "case_1.nii.gz")
 
 
+def test_the_tested_fold_of_a_data_set_takes_the_place_of_its_test_split(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "set", shape=SHAPE)
+    content = json.loads((folder / "dataset.json").read_text())
+    cases = [{**case, "fold": fold} for fold, case in enumerate(content["test"])]
+    (folder / "dataset.json").write_text(json.dumps({"training": cases, "test": cases}))
+    assert [Path(case["image"]).name for case in list_inputs(None, folder, fold=1)] == ["case_1.nii.gz"]
+    assert len(list_inputs(None, folder)) == 2
+
+
 @pytest.mark.parametrize("name", ["v.nii.gz", "v.nii", "v.nrrd", "v.mha", "series"])
 def test_every_format_gives_the_same_voxels_in_the_world(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

@@ -34,7 +34,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def test_images_are_hu_on_the_scanners_grid_and_labels_lie_on_them(download: Path, tmp_path: Path) -> None:
     report = prepare_nih(download, tmp_path, progress=False)
-    assert (len(report.written), report.kept, report.skipped) == (5, [], {})
+    assert (len(report.written), report.kept, report.skipped) == (5, {}, {})
     for number in NUMBERS:
         hu, mask = make_patient(number)
         image, label = (nib.load(tmp_path / f / f"pancreas_{number:04d}.nii.gz") for f in ("imagesTr", "labelsTr"))
@@ -45,15 +45,16 @@ def test_images_are_hu_on_the_scanners_grid_and_labels_lie_on_them(download: Pat
             np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-4)
     record = json.loads((tmp_path / "cases" / "pancreas_0024.json").read_text())
     assert (record["change"], record["evidence"]) == ("mirrored front-back", "voxels")
+    assert record["instance_axcodes"] == "PLS"
     assert record["spacing"] == [0.8, 0.8, 1.5] and record["foreground"] == make_patient(24)[1].sum()
 
 
-def test_the_dataset_lists_folds_in_the_order_of_the_cases(download: Path, tmp_path: Path) -> None:
+def test_folds_go_by_the_cases_numbers(download: Path, tmp_path: Path) -> None:
     content = json.loads(prepare_nih(download, tmp_path, progress=False).dataset.read_text())
     names = [f"pancreas_{number:04d}.nii.gz" for number in NUMBERS]
     assert content["training"] == [
         {"image": f"imagesTr/{name}", "label": f"labelsTr/{name}", "fold": fold}
-        for name, fold in zip(names, (0, 1, 2, 3, 3), strict=True)
+        for name, fold in zip(names, (0, 0, 0, 1, 1), strict=True)
     ]
     assert (content["labels"], content["numTraining"], content["skipped"]) == (
         {"0": "background", "1": "pancreas"},
@@ -85,7 +86,7 @@ def test_two_runs_write_the_same_bytes_and_a_killed_one_continues(
     assert not (tmp_path / "two" / "dataset.json").exists()
     monkeypatch.setattr(nih, "write_nifti", write)
     report = prepare_nih(download, tmp_path / "two", progress=False)
-    assert (report.kept, sorted(report.written)) == (
+    assert (list(report.kept), sorted(report.written)) == (
         ["pancreas_0001", "pancreas_0002"],
         ["pancreas_0003", "pancreas_0024", "pancreas_0026"],
     )
@@ -142,8 +143,8 @@ def empty_label(root: Path) -> None:
     write_label(root, 2, np.zeros(SHAPE), AFFINE)
 
 
-def misplaced_label(root: Path) -> None:
-    write_label(root, 2, np.roll(make_patient(2)[1], 15, axis=2), np.eye(4))
+def flat_image(root: Path) -> None:
+    shutil.rmtree(root / "PANCREAS_0002")
     write_series(root, 2, np.full(SHAPE, 40, np.int16))
 
 
@@ -158,7 +159,7 @@ def misplaced_label(root: Path) -> None:
         (two_series, "there are 2 image series folders or files: PANCREAS_0002/"),
         (damaged_label, "label0002.nii.gz cannot be read: "),
         (empty_label, "label0002.nii.gz: the label is empty"),
-        (misplaced_label, "label0002.nii.gz: the label's orientation is not clear: "),
+        (flat_image, "label0002.nii.gz: the label's orientation is not clear: "),
     ],
 )
 def test_broken_cases_are_skipped_and_listed(
@@ -170,8 +171,55 @@ def test_broken_cases_are_skipped_and_listed(
     assert list(report.skipped) == ["pancreas_0002"] and reason in report.skipped["pancreas_0002"]
     content = json.loads(report.dataset.read_text())
     assert content["skipped"] == [{"case": "pancreas_0002", "reason": report.skipped["pancreas_0002"]}]
-    assert [case["fold"] for case in content["training"]] == [0, 1, 2, 3]
+    # The others stay in the folds of their numbers.
+    assert [case["fold"] for case in content["training"]] == [0, 0, 1, 1]
     assert not list((tmp_path / "out").rglob("pancreas_0002*"))
+
+
+@pytest.mark.parametrize(("folds", "expected"), [(4, [0, 0, 1, 1, 2, 2, 3, 3]), (2, [0, 0, 0, 0, 1, 1, 1, 1])])
+def test_a_fold_is_that_of_the_whole_collection(tmp_path: Path, folds: int, expected: list[int]) -> None:
+    """20, 20, 21 and 21 cases: 1 to 20, 21 to 40, 41 to 61, 62 to 82; halves of 41."""
+    numbers = (1, 20, 21, 40, 42, 61, 62, 82)
+    for number in numbers:
+        write_case(tmp_path / "in", number)
+    content = json.loads(prepare_nih(tmp_path / "in", tmp_path / "out", folds, progress=False).dataset.read_text())
+    assert [case["fold"] for case in content["training"]] == expected
+
+
+def test_a_case_that_the_collection_never_had_is_skipped(download: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(download, tmp_path / "in")
+    write_case(source, 83)
+    report = prepare_nih(source, tmp_path / "out", progress=False)
+    assert report.skipped == {"pancreas_0083": "the collection has the cases 1 to 82."}
+
+
+def write_unclear(root: Path, number: int) -> np.ndarray:
+    """A case whose other side looks nearly like the organ; the label is flipped as all are."""
+    hu, mask = make_patient(number)
+    hu[mask[::-1]] = np.where(np.random.default_rng(0).random(mask.sum()) < 0.75, 90, -100)
+    write_series(root, number, hu)
+    write_label(root, number, np.flip(mask, 1), np.diag([-0.8, -0.8, 1.5, 1.0]))
+    return mask
+
+
+def test_a_label_that_does_not_tell_alone_lies_as_the_others(download: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(download, tmp_path / "in")
+    mask = write_unclear(source, 6)
+    report = prepare_nih(source, tmp_path / "out", progress=False)
+    assert report.skipped == {} and report.written["pancreas_0006"]["evidence"] == "collection"
+    label = nib.load(tmp_path / "out" / "labelsTr" / "pancreas_0006.nii.gz")
+    np.testing.assert_array_equal(np.asarray(label.dataobj), mask)
+    names = [Path(case["image"]).name for case in json.loads(report.dataset.read_text())["training"]]
+    assert names == sorted(names) and len(names) == 6
+    assert len(prepare_nih(source, tmp_path / "out", progress=False).kept) == 6
+
+
+def test_two_labels_are_too_few_to_say_how_all_lie(tmp_path: Path) -> None:
+    for number in (1, 2):
+        write_case(tmp_path / "in", number)
+    write_unclear(tmp_path / "in", 6)
+    report = prepare_nih(tmp_path / "in", tmp_path / "out", progress=False)
+    assert "orientation is not clear" in report.skipped["pancreas_0006"]
 
 
 def test_no_usable_case_is_an_error(tmp_path: Path) -> None:

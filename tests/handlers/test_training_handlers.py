@@ -192,7 +192,7 @@ def test_initial_weights_copy_what_fits(tmp_path: Path, caplog: pytest.LogCaptur
     save_weights({"else": torch.zeros(1)}, tmp_path / "else.pt")
     with pytest.raises(ValueError, match="nothing in .*else.pt fits this network"):
         InitialWeights(target, str(tmp_path / "else.pt"))(make_engine())
-    with pytest.raises(FileNotFoundError, match="init_weights: no such file"):
+    with pytest.raises(FileNotFoundError, match="there are no weights at"):
         InitialWeights(target, str(tmp_path / "none.pt"))
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import pickle
 from collections import OrderedDict
 
 import pytest
@@ -32,11 +33,22 @@ def test_code_in_a_file_is_not_run(tmp_path, capsys, zipped):
 
 
 def test_missing_and_foreign_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no such file: .*none\.pt"):
+    with pytest.raises(FileNotFoundError, match=r"there are no weights at .*none\.pt: check the path"):
         read_weights_file(tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("no weights")
     with pytest.raises(ValueError, match=r"text\.pt cannot be read as weights"):
         read_weights_file(tmp_path / "text.pt")
+
+
+def test_a_refused_file_comes_without_the_advice_to_load_it_all_the_same(tmp_path):
+    torch.save({"weight": Unsafe()}, tmp_path / "code.pt")
+    (tmp_path / "code.pkl").write_bytes(pickle.dumps(Unsafe(), protocol=4))
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "model.pt")
+    for name, detail in (("code.pt", "GLOBAL print"), ("code.pkl", "Unsupported operand"), ("model.pt", "Linear")):
+        message = rf"{name} cannot be read as weights: it was not written by torch.save, or holds more .*{detail}"
+        with pytest.raises(ValueError, match=message) as raised:
+            read_weights_file(tmp_path / name)
+        assert "\n" not in str(raised.value) and "weights_only" not in str(raised.value)
 
 
 def test_a_file_may_be_replaced_by_what_was_read_from_it(tmp_path):

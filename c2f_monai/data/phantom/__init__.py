@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from c2f_monai.data.phantom.case import PhantomCase, generate_case
-from c2f_monai.data.phantom.settings import GROUPS, PHANTOM_VERSION
-from c2f_monai.data.phantom.writer import DEFAULT_NAME, SPLITS, PhantomEntry, select_entries, write_phantom
+from .case import PhantomCase, generate_case
+from .settings import GROUPS, PHANTOM_VERSION
+from .writer import DEFAULT_NAME, SPLITS, PhantomEntry, select_entries, write_phantom
 
 __all__ = [
     "DEFAULT_NAME",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from c2f_monai.data.phantom.fields import SmoothField
+from .fields import SmoothField
 
 __all__ = ["Canvas", "Pose", "Region"]
 

@@ -11,12 +11,12 @@ import nibabel as nib
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from c2f_monai.data.phantom.canvas import Canvas
-from c2f_monai.data.phantom.fields import random_stream, rotation_matrix
-from c2f_monai.data.phantom.organs import paint_kidneys, paint_loops, paint_upper_organs, paint_vessels
-from c2f_monai.data.phantom.settings import PHANTOM_VERSION, Settings, draw_build, draw_settings
-from c2f_monai.data.phantom.target import draw_gland, paint_gland, paint_neighbours
-from c2f_monai.data.phantom.trunk import cavity_distance, paint_spine, paint_trunk
+from .canvas import Canvas
+from .fields import random_stream, rotation_matrix
+from .organs import paint_kidneys, paint_loops, paint_upper_organs, paint_vessels
+from .settings import PHANTOM_VERSION, Settings, draw_build, draw_settings
+from .target import draw_gland, paint_gland, paint_neighbours
+from .trunk import cavity_distance, paint_spine, paint_trunk
 
 __all__ = ["PhantomCase", "generate_case"]
 

@@ -15,8 +15,8 @@ import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 from tqdm import tqdm
 
-from c2f_monai.data.datalist import load_datalist
-from c2f_monai.utils import dice_coefficient
+from ...utils import dice_coefficient
+from ..datalist import load_datalist
 
 __all__ = ["Difficulty", "HistogramClassifier", "hu_overlap", "measure_difficulty"]
 

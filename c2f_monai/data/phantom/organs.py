@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from c2f_monai.data.phantom.canvas import Canvas
-from c2f_monai.data.phantom.fields import SmoothField, rotation_matrix
-from c2f_monai.data.phantom.settings import Build
-from c2f_monai.data.phantom.shapes import Shape, ellipsoid, smooth_curve, taper, tube
+from .canvas import Canvas
+from .fields import SmoothField, rotation_matrix
+from .settings import Build
+from .shapes import Shape, ellipsoid, smooth_curve, taper, tube
 
 __all__ = ["paint_bowel_tube", "paint_kidneys", "paint_loops", "paint_upper_organs", "paint_vessels"]
 

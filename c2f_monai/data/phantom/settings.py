@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from c2f_monai.data.phantom.canvas import Pose
-from c2f_monai.data.phantom.fields import SmoothField, random_stream, rotation_matrix
+from .canvas import Pose
+from .fields import SmoothField, random_stream, rotation_matrix
 
 __all__ = ["GROUPS", "PHANTOM_VERSION", "Build", "Settings", "draw_build", "draw_settings"]
 

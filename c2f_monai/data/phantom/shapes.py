@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from c2f_monai.data.phantom.canvas import Canvas, Region
+from .canvas import Canvas, Region
 
 __all__ = ["Shape", "ellipsoid", "smooth_curve", "taper", "tube"]
 

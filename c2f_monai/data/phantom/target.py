@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from c2f_monai.data.phantom.canvas import Canvas
-from c2f_monai.data.phantom.fields import SmoothField
-from c2f_monai.data.phantom.organs import paint_bowel_tube
-from c2f_monai.data.phantom.settings import Build
-from c2f_monai.data.phantom.shapes import ellipsoid, smooth_curve, taper, tube
+from .canvas import Canvas
+from .fields import SmoothField
+from .organs import paint_bowel_tube
+from .settings import Build
+from .shapes import ellipsoid, smooth_curve, taper, tube
 
 __all__ = ["FAMILIES", "Gland", "draw_gland", "paint_gland", "paint_neighbours"]
 

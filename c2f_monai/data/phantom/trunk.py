@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from c2f_monai.data.phantom.canvas import Canvas
-from c2f_monai.data.phantom.fields import SmoothField
-from c2f_monai.data.phantom.settings import Build
-from c2f_monai.data.phantom.shapes import ellipsoid
+from .canvas import Canvas
+from .fields import SmoothField
+from .settings import Build
+from .shapes import ellipsoid
 
 __all__ = ["cavity_distance", "paint_spine", "paint_trunk"]
 

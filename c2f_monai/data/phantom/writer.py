@@ -21,8 +21,8 @@ import ignite.distributed as idist
 import nibabel as nib
 from tqdm import tqdm
 
-from c2f_monai.data.phantom.case import generate_case
-from c2f_monai.data.phantom.settings import PHANTOM_VERSION
+from .case import generate_case
+from .settings import PHANTOM_VERSION
 
 __all__ = ["DEFAULT_NAME", "SPLITS", "PhantomEntry", "select_entries", "write_phantom"]
 

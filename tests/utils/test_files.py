@@ -1,0 +1,46 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from c2f_monai.utils import written_whole
+
+KILLED = """
+import os, signal, sys
+from c2f_monai.utils import written_whole
+with written_whole(sys.argv[1]) as part:
+    part.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.nii.gz"
+    with written_whole(path) as part:
+        part.write_text("whole")
+        assert part.name.endswith(".a.nii.gz") and not path.exists()
+    with pytest.raises(KeyError), written_whole(path) as part:
+        part.write_text("half")
+        raise KeyError
+    assert path.read_text() == "whole" and os.listdir(path.parent) == ["a.nii.gz"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_what_a_killed_process_left_is_removed_when_the_file_is_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert len(os.listdir(tmp_path)) == 1
+    (tmp_path / f".{platform.node()}-{os.getppid()}.a.txt").write_text("of a process that runs")
+    (tmp_path / ".another-1.a.txt").write_text("of another machine")
+    with written_whole(path) as part:
+        part.write_text("whole")
+    assert sorted(os.listdir(tmp_path)) == sorted(
+        ["a.txt", ".another-1.a.txt", f".{platform.node()}-{os.getppid()}.a.txt"]
+    )
