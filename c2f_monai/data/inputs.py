@@ -25,7 +25,10 @@ READERS = ("ITKReader", "NibabelReader")
 
 
 def list_inputs(
-    path: str | os.PathLike[str] | None, dataset_dir: str | os.PathLike[str] | None = None, split: str = "test"
+    path: str | os.PathLike[str] | None,
+    dataset_dir: str | os.PathLike[str] | None = None,
+    split: str = "test",
+    fold: int | None = None,
 ) -> list[dict[str, Any]]:
     """List the cases to segment; their headers are read, so that a bad file is an error before any long work.
 
@@ -34,6 +37,7 @@ def list_inputs(
             Decathlon-style data set. None: the data set ``dataset_dir``.
         dataset_dir: Decathlon-style data set, used when there is no ``path``.
         split: split of a data set. Defaults to "test".
+        fold: fold of a data set that the split "test" is; None: no cross-validation. Defaults to None.
 
     Returns:
         One dict for each case, with absolute paths: "image", and "label" and other keys where a data set has them.
@@ -49,7 +53,7 @@ def list_inputs(
     if not place.exists():
         raise FileNotFoundError(f"input {place} does not exist.")
     if path is None or (place / "dataset.json").is_file():
-        cases = load_datalist(place, split)
+        cases = load_datalist(place, split, fold=fold)
     else:
         cases = [{"image": str(image)} for image in (_images_of(place) if place.is_dir() else [place])]
     _check_names([case["image"] for case in cases])

@@ -109,7 +109,7 @@ Pick = Callable[[RoundCurve], Picked]
 
 def after_rounds(rounds: int) -> Pick:
     """The rule that stops after so many rounds, 0 for the coarse result."""
-    return lambda curve: Picked(curve.after(rounds), rounds)
+    return lambda curve: Picked(curve.after(rounds), min(rounds, len(curve.changes)))
 
 
 def stopped_at(threshold: float) -> Pick:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from c2f_monai.apps.experiment_tables import DEFAULT_ORGANS, build_tables
 from c2f_monai.metrics.tables import read_cases
 from tests.bundle.overlays import ROOT, config_files, run_bundle, write_organs
 
@@ -92,3 +93,27 @@ def test_a_part_of_a_training_ends_in_time_and_the_next_one_continues(dataset: P
     assert engine.ended
     flow = run_bundle(("train", "time_limit"), dataset, tmp_path, epochs=3, resume=True)
     assert sorted(path.name for path in tmp_path.glob("checkpoint_*")) == ["checkpoint_2.pt", "checkpoint_3.pt"]
+
+
+TRAININGS = {training.name: training for table in build_tables(DEFAULT_ORGANS).values() for training in table.trainings}
+# Plain or run elsewhere: the bundle's own, the comparator of test_yardsticks.py, the box of the test above.
+ELSEWHERE = {"rstn", "stepwise", "unet3d", "rstn_whole_image"}
+
+
+@pytest.mark.parametrize("name", sorted(TRAININGS.keys() - ELSEWHERE))
+def test_every_training_of_an_experiment_runs_one_step(name: str, dataset: Path, tmp_path: Path) -> None:
+    training = TRAININGS[name]
+    files = [Path(file).stem for file in training.overlays]
+    flow = run_bundle(("train", *files, "time_limit"), dataset, tmp_path, **training.options)
+    assert flow.parser.get_parsed_content("train#trainer").state.iteration == 1
+    for key, value in training.options.items():
+        assert flow.parser.get(key) == value
+
+
+def test_every_evaluation_of_an_experiment_sets_ids_that_are_there() -> None:
+    for table in build_tables(DEFAULT_ORGANS).values():
+        for evaluation in table.evaluations:
+            base = ("inference",) if evaluation.base == "inference" else ("train", "evaluate")
+            parser = parser_of(*base, *(Path(file).stem for file in evaluation.overlays))
+            for key in (*evaluation.options, *evaluation.further, "ckpt_path", "fold"):
+                assert parser.get(key, "missing") != "missing", f"{evaluation.name}: {key}"
