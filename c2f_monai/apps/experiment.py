@@ -53,7 +53,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold-seed", type=int, help="random folds (default: consecutive cases)")
     parser.add_argument("--only-folds", type=int, nargs="+", help="folds to run, from 0 (default: all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds (default: 0)")
-    parser.add_argument("--overlay", nargs="*", default=[], help="configs of every run, such as configs/published.json")
+    parser.add_argument("--published", action="store_true", help="with the constants of the publication")
+    parser.add_argument(
+        "--overlay", nargs="*", default=[], help="configs of trainings and evaluations, such as a data set's"
+    )
     parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="an id of every run")
     parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help="organs, such as liver=6 pancreas=1,2")
     parser.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
@@ -124,7 +127,7 @@ def _settings(args: argparse.Namespace, name: str = "experiments") -> Settings:
         raise ValueError(f"--only-folds must be of the {len(known)} folds from 0, with --folds, got {unknown}.")
     options = dict(parse_option(text) for text in args.option)
     cases = len(load_datalist(dataset, "test", fold=folds[0], check_files=False))
-    return Settings(dataset, output, folds, args.seeds, args.overlay, options, args.small, cases)
+    return Settings(dataset, output, folds, args.seeds, args.overlay, args.published, options, args.small, cases)
 
 
 def parse_option(text: str) -> tuple[str, Any]:

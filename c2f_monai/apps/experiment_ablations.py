@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from c2f_monai.utils import Fusion, View
@@ -34,8 +35,8 @@ def training_table() -> Table:
     found["single slice (depth 1)"] = _trained(rstn_variant("depth_1", depth=1))
     found["whole image for the box"] = _trained(Training("rstn_whole_image", ("configs/ablation_whole_image.json",)))
     for pixels, coarser in ((1, 1), (40, 10)):
-        options, small = {"min_pixels": pixels}, {"min_pixels": coarser}
-        found[f"min_pixels {pixels}"] = _trained(Training(f"rstn_min_pixels_{pixels}", (), options, small))
+        variant = rstn_variant(f"min_pixels_{pixels}", min_pixels=pixels)
+        found[f"min_pixels {pixels}"] = _trained(replace(variant, small={"min_pixels": coarser}))
     return _against(_DEFAULT, found, "training", "Ablations of the training of RSTN")
 
 

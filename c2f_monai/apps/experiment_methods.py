@@ -23,7 +23,7 @@ __all__ = [
 TARGET = (1, 2)
 
 RSTN = Training("rstn")
-STEPWISE = Training("stepwise", ("bundle/configs/stepwise.json",))
+STEPWISE = Training("stepwise", ("bundle/configs/stepwise.json",), published=("configs/published_stepwise.json",))
 UNET3D = Training("unet3d", ("benchmarks/unet3d.json",), small={"patch": [48, 48, 48], "frame": 8})
 
 
@@ -54,4 +54,4 @@ def organ_training(base: Training, organ: str, values: Sequence[int]) -> Trainin
     if tuple(values) == TARGET:
         return base
     name = f"{base.name}_{organ.replace(' ', '_').rstrip('.')}"
-    return Training(name, base.overlays, {**base.options, "label_value": list(values)})
+    return Training(name, base.overlays, {**base.options, "label_value": list(values)}, base.published)

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _TRAIN = "bundle/configs/train.json"
 # A coarser grid and a few iterations; an overlay, so that the methods' own overlays come after it.
 _SMALL = "configs/small.json"
+_PUBLISHED = "configs/published.json"
 # Seconds on 2 cores with the embedded data set, before any part has shown the time it takes.
 _START, _ITERATION, _ROUND, _SMALLER = 25.0, 0.5, 1.0, 4.0
 
@@ -33,7 +34,9 @@ class Settings:
         output: folder of parts and tables.
         folds: folds that are tested; None alone for the data set's own splits.
         seeds: training seeds.
-        overlays: files after ``train.json``, before those of the methods.
+        overlays: files after ``train.json``, before those of the methods; in training and evaluation, not in runs of
+            the inference configuration.
+        published: with the constants of the publication.
         options: ids that are set in every run, in place of the methods' own.
         small: the small version.
         cases: number of cases that are tested, for the estimate of the time.
@@ -44,6 +47,7 @@ class Settings:
     folds: Sequence[int | None] = (None,)
     seeds: Sequence[int] = (0,)
     overlays: Sequence[str] = ()
+    published: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     small: bool = False
     cases: int = 40
@@ -102,7 +106,7 @@ def cases_file(evaluation: Evaluation, settings: Settings, fold: int | None, see
 
 def _training_part(training: Training, settings: Settings, fold: int | None, seed: int) -> Part:
     name, folder = _folder("training", training.name, settings, fold, seed)
-    files = [_TRAIN, *_common(settings), *training.overlays, "configs/time_limit.json"]
+    files = [_TRAIN, *_method_files(training, settings), "configs/time_limit.json"]
     options = _options(training, settings, fold) | {"seed": seed, "output_dir": str(folder)}
     epochs, iterations = _length(files, options)
     seconds = _START + iterations * _ITERATION / (_SMALLER if settings.small else 1)
@@ -123,10 +127,12 @@ def _evaluation_part(evaluation: Evaluation, settings: Settings, fold: int | Non
     options = _options(evaluation.weights, settings, fold) | dict(evaluation.options) | {"output_dir": str(folder)}
     options["ckpt_path"] = str(_weights_file(evaluation.weights, settings, fold, seed))
     options |= {key: str(_weights_file(w, settings, fold, seed)) for key, w in evaluation.further.items()}
-    files = [f"bundle/configs/{evaluation.base}.json", *_common(settings), *evaluation.overlays]
     if evaluation.base == "evaluate":
-        first = [_TRAIN, *_common(settings), *evaluation.weights.overlays]
+        first = [_TRAIN, *_method_files(evaluation.weights, settings)]
         files = [*first, "bundle/configs/evaluate.json", *evaluation.overlays]
+    else:
+        last = evaluation.weights.published if settings.published else ()
+        files = ["bundle/configs/inference.json", *_constants(settings), *evaluation.overlays, *last]
     passes = int(options.get("max_rounds", 10)) + 1
     seconds = _START + settings.cases * passes * _ROUND / (_SMALLER if settings.small else 1)
     return Part(name, folder, _bundle_command(files, options), folder / evaluation.cases, seconds)
@@ -144,9 +150,15 @@ def _weights_file(weights: Weights, settings: Settings, fold: int | None, seed: 
     return _folder(kind, weights.name, settings, fold, seed)[1] / "model.pt"
 
 
-def _common(settings: Settings) -> list[str]:
-    """Overlays of every run."""
-    return [*settings.overlays, *([_SMALL] if settings.small else [])]
+def _constants(settings: Settings) -> list[str]:
+    """Overlays of every run, also of the inference configuration."""
+    return [*([_PUBLISHED] if settings.published else []), *([_SMALL] if settings.small else [])]
+
+
+def _method_files(weights: Weights, settings: Settings) -> list[str]:
+    """Overlays of training and evaluation of a method."""
+    last = weights.published if settings.published else ()
+    return [*_constants(settings), *settings.overlays, *weights.overlays, *last]
 
 
 def _options(weights: Weights, settings: Settings, fold: int | None) -> dict[str, Any]:

@@ -36,11 +36,13 @@ class Weights:
         name: unique among all tables: tables that name the same weights share them.
         overlays: files after ``bundle/configs/train.json``, from the project's folder, in training and evaluation.
         options: ids that are set, in training and evaluation.
+        published: files after those, where the published constants are asked for.
     """
 
     name: str
     overlays: tuple[str, ...] = ()
     options: Options = field(default_factory=dict)
+    published: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,8 @@ def _cyst_table() -> Table:
     rows: list[Row] = []
     for method, organ in (("step-wise", STEPWISE), ("RSTN", RSTN)):
         alone = organ_training(organ, "cyst", (2,))
-        near = Training(f"{organ.name}_near_organ", (*organ.overlays, "configs/cyst.json"))
+        overlays = (*organ.overlays, "configs/cyst.json")
+        near = Training(f"{organ.name}_near_organ", overlays, published=organ.published)
         four = Evaluation(
             f"{near.name}_four_stages",
             near,

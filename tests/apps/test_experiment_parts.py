@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigParser
 
 from c2f_monai.apps.experiment_data import derive_dataset, derived_lists
 from c2f_monai.apps.experiment_parts import ROOT, Part, Settings, parts_of
@@ -56,7 +57,7 @@ def test_the_commands_of_a_method(tmp_path: Path) -> None:
         settings(tmp_path, folds=[2], seeds=[1], options={"epochs": 4}, overlays=["configs/nih.json"], small=True),
     )
     options = words_of(training)
-    assert options.pop("config_file") == "train nih small stepwise time_limit"
+    assert options.pop("config_file") == "train small nih stepwise time_limit"
     folder = str(tmp_path / "training" / "x" / "fold2_seed1")
     assert {key: options[key] for key in ("fold", "seed", "epochs", "margin", "pixdim", "output_dir")} == {
         "fold": "2",
@@ -69,7 +70,7 @@ def test_the_commands_of_a_method(tmp_path: Path) -> None:
     assert training.product == Path(folder) / "checkpoint_4.pt" and training.resumes
     assert merge.command[:5] == ("-m", "c2f_monai", "merge", f"{folder}/model.pt", "--coarse")
     options = words_of(evaluation)
-    assert options["config_file"] == "train nih small evaluate diagnostics"
+    assert options["config_file"] == "train small nih evaluate diagnostics"
     assert options["ckpt_path"] == str(merge.product)
 
 
@@ -85,6 +86,25 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
     assert options["ckpt_path"] == str(tmp_path / "training" / "stepwise_near_organ" / "seed0" / "model.pt")
     assert part.product.name == "cases_cyst.csv"
     assert words_of(parts["training/rstn_cyst/seed0"])["label_value"] == "[2]"
+
+
+def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> None:
+    found = settings(tmp_path, published=True, overlays=["configs/msd_pancreas.json"])
+    parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
+    files = {name: words_of(part)["config_file"] for name, part in parts.items()}
+    assert files["training/stepwise_near_organ/seed0"] == (
+        "train published msd_pancreas stepwise cyst published_stepwise time_limit"
+    )
+    assert files["evaluation/rstn_near_organ_final/seed0"] == "train published msd_pancreas cyst evaluate"
+    # The inference configuration has no place for what an overlay of a data set says about training.
+    assert files["evaluation/stepwise_near_organ_four_stages/seed0"] == (
+        "inference published stepwise organ_then_cyst published_stepwise"
+    )
+    parser = ConfigParser()
+    parser.read_config(ast.literal_eval(parts["evaluation/stepwise_near_organ_four_stages/seed0"].command[4]))
+    parser["bundle_root"] = str(ROOT / "bundle")
+    inferer = parser.get_parsed_content("two_stage_inferer").neoplasm
+    assert (inferer.rule.margin, inferer.stop, inferer.fine_fusion) == (30, 0.95, "vote")
 
 
 @pytest.mark.parametrize(
