@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from ..utils import View, default_slice_axes, extract_slabs, from_slices, pad_to
 from .overlay import show_slice
 
 __all__ = ["saliency_figure", "saliency_maps"]
+
+# Pixels: more than half of any kernel, or of two layers of 3x3.
+_FRAME = 4
 
 
 @torch.no_grad()
@@ -62,12 +66,11 @@ def saliency_figure(maps: Mapping[str, torch.Tensor], view: View, spacing: Seque
     probability = np.resize(maps["probability"][:channels].numpy(), image.shape)
     figure = Figure(figsize=(14, 3.4 * channels), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    scale = {"vmin": float(weights.min()), "vmax": float(weights.max()), "cmap": "viridis"}
     for channel, row in enumerate(figure.subplots(channels, 4)):
         grey = {"vmin": 0.0, "vmax": 1.0, "cmap": "gray"}
         show_slice(row[0], image[channel], view, spacing, **grey)
         show_slice(row[1], probability[channel], view, spacing, **grey)
-        shown = show_slice(row[2], weights[channel], view, spacing, **scale)
+        shown = show_slice(row[2], weights[channel], view, spacing, **_scale(weights[channel]))
         show_slice(row[3], image[channel] * weights[channel], view, spacing, cmap="gray")
         figure.colorbar(shown, ax=row[2])
         names = ("image", "coarse probability", "weights g(P)", "weighted image")
@@ -75,3 +78,10 @@ def saliency_figure(maps: Mapping[str, torch.Tensor], view: View, spacing: Seque
             axes.set_title(f"channel {channel + 1}: {name}")
     figure.suptitle(title)
     return figure
+
+
+def _scale(weights: np.ndarray) -> dict[str, Any]:
+    """Colours between the least and most weight (h, w), without the frame where zero padding acts."""
+    frame = slice(_FRAME, -_FRAME)
+    inner = weights[frame, frame] if min(weights.shape) > 2 * _FRAME else weights
+    return {"vmin": float(inner.min()), "vmax": float(inner.max()), "cmap": "viridis"}
