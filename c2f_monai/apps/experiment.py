@@ -58,6 +58,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "--overlay", nargs="*", default=[], help="configs of trainings and evaluations, such as a data set's"
     )
     parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="an id of every run")
+    own = "an id of one training and its evaluations, such as unet3d epochs=40"
+    parser.add_argument("--option-of", action="append", nargs=2, default=[], metavar=("NAME", "ID=VALUE"), help=own)
     parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help="organs, such as liver=6 pancreas=1,2")
     parser.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
 
@@ -126,8 +128,11 @@ def _settings(args: argparse.Namespace, name: str = "experiments") -> Settings:
     if unknown := [fold for fold in folds if fold not in known]:
         raise ValueError(f"--only-folds must be of the {len(known)} folds from 0, with --folds, got {unknown}.")
     options = dict(parse_option(text) for text in args.option)
+    own: dict[str, dict[str, Any]] = {}
+    for name, text in args.option_of:
+        own.setdefault(name, {}).update([parse_option(text)])
     cases = len(load_datalist(dataset, "test", fold=folds[0], check_files=False))
-    return Settings(dataset, output, folds, args.seeds, args.overlay, args.published, options, args.small, cases)
+    return Settings(dataset, output, folds, args.seeds, args.overlay, args.published, options, own, args.small, cases)
 
 
 def parse_option(text: str) -> tuple[str, Any]:

@@ -24,7 +24,7 @@ TARGET = (1, 2)
 
 RSTN = Training("rstn")
 STEPWISE = Training("stepwise", ("bundle/configs/stepwise.json",), published=("configs/published_stepwise.json",))
-UNET3D = Training("unet3d", ("benchmarks/unet3d.json",), small={"patch": [48, 48, 48], "frame": 8})
+UNET3D = Training("unet3d", ("benchmarks/unet3d.json",), small={"patch": [48, 48, 48], "frame": 8}, effort=0.25)
 
 
 def rstn_variant(name: str, **options: Any) -> Training:

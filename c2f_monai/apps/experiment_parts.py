@@ -22,7 +22,7 @@ _TRAIN = "bundle/configs/train.json"
 _SMALL = "configs/small.json"
 _PUBLISHED = "configs/published.json"
 # Seconds on 2 cores with the embedded data set, before any part has shown the time it takes.
-_START, _ITERATION, _ROUND, _SMALLER = 25.0, 0.5, 1.0, 4.0
+_START, _ITERATION, _ROUND, _SMALLER = 25.0, 0.4, 1.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Settings:
             the inference configuration.
         published: with the constants of the publication.
         options: ids that are set in every run, in place of the methods' own.
+        own_options: by the name of weights, ids that are set in its training and evaluations alone, after all others.
         small: the small version.
         cases: number of cases that are tested, for the estimate of the time.
     """
@@ -49,6 +50,7 @@ class Settings:
     overlays: Sequence[str] = ()
     published: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    own_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     small: bool = False
     cases: int = 40
 
@@ -85,7 +87,11 @@ class Part:
 
 
 def parts_of(tables: Iterable[Table], settings: Settings) -> list[Part]:
-    """All parts of some tables, each once, in an order in which they can run."""
+    """All parts of some tables, each once, in an order in which they can run.
+
+    Raises:
+        ValueError: for a configuration that is not there.
+    """
     listed = list(tables)
     parts: dict[str, Part] = {}
     for fold in settings.folds:
@@ -109,7 +115,7 @@ def _training_part(training: Training, settings: Settings, fold: int | None, see
     files = [_TRAIN, *_method_files(training, settings), "configs/time_limit.json"]
     options = _options(training, settings, fold) | {"seed": seed, "output_dir": str(folder)}
     epochs, iterations = _length(files, options)
-    seconds = _START + iterations * _ITERATION / (_SMALLER if settings.small else 1)
+    seconds = _START + training.effort * iterations * _ITERATION / (_SMALLER if settings.small else 1)
     product = folder / f"checkpoint_{epochs}.pt"
     return Part(name, folder, _bundle_command(files, options), product, seconds, resumes=True)
 
@@ -167,7 +173,7 @@ def _options(weights: Weights, settings: Settings, fold: int | None) -> dict[str
     options |= dict(weights.options)
     if settings.small and isinstance(weights, Training):
         options |= dict(weights.small)
-    return options | dict(settings.options)
+    return options | dict(settings.options) | dict(settings.own_options.get(weights.name, {}))
 
 
 def _bundle_command(files: Sequence[str], options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -51,9 +51,11 @@ class Training(Weights):
 
     Attributes:
         small: further ids of the small version, in training and evaluation.
+        effort: time of an epoch as a share of what items and batch size suggest, for the estimate.
     """
 
     small: Options = field(default_factory=dict)
+    effort: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,15 @@ def test_the_commands_of_a_method(tmp_path: Path) -> None:
                 (Row("a", rounds_of(Merged("both", joint=TRAINING, coarse=TRAINING))),),
             )
         ],
-        settings(tmp_path, folds=[2], seeds=[1], options={"epochs": 4}, overlays=["configs/nih.json"], small=True),
+        settings(
+            tmp_path,
+            folds=[2],
+            seeds=[1],
+            options={"epochs": 3},
+            own_options={"x": {"epochs": 4}, "rstn": {"epochs": 5}},
+            overlays=["configs/nih.json"],
+            small=True,
+        ),
     )
     options = words_of(training)
     assert options.pop("config_file") == "train small nih stepwise time_limit"
@@ -62,7 +70,7 @@ def test_the_commands_of_a_method(tmp_path: Path) -> None:
     assert {key: options[key] for key in ("fold", "seed", "epochs", "margin", "pixdim", "output_dir")} == {
         "fold": "2",
         "seed": "1",
-        "epochs": "4",  # the command line's comes after the method's
+        "epochs": "4",  # the command line's come after the method's, those of one training last
         "margin": "5",
         "pixdim": "$None",  # monai.bundle leaves the configuration's value where it is given None
         "output_dir": folder,
