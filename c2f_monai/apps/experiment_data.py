@@ -16,7 +16,7 @@ from c2f_monai.utils import written_whole
 __all__ = ["SMALL_CASES", "derive_dataset", "derived_lists"]
 
 #: Cases of each split in the small version of a table.
-SMALL_CASES = {"training": 8, "validation": 2, "test": 4}
+SMALL_CASES = {"training": 8, "validation": 4, "test": 4}
 
 
 def derive_dataset(dataset: Path, output: Path, folds: int | None, seed: int | None, small: bool) -> Path:

@@ -14,7 +14,8 @@ from c2f_monai.apps.cli import main
 from c2f_monai.apps.experiment import parse_option, parse_organ
 from c2f_monai.apps.experiment_parts import Settings, cases_file, parts_of
 from c2f_monai.apps.experiment_plan import Comparison, Row, Table, Training, rounds_of
-from c2f_monai.apps.experiment_report import case_scores, gather, write_report
+from c2f_monai.apps.experiment_report import write_report
+from c2f_monai.apps.experiment_scores import case_scores, gather
 from c2f_monai.metrics.rounds import Picked, after_rounds, stopped_at
 from tests.bundle.overlays import write_organs
 
@@ -55,8 +56,9 @@ def settings(tmp_path: Path) -> Settings:
         # The other rounds of the ten change nothing in the DSC and half of the mask.
         columns = [*(f"dsc_round_{t}" for t in range(11)), *(f"d_{t}" for t in range(1, 11))]
         rows = {case: [*n[:3], *n[2:3] * 8, *n[3:], *[0.5] * 8] for case, n in cases.items()}
-        lines = [",".join(["case", *columns, "stop_reason"])]
-        lines += [",".join([case, *map(str, numbers), "fixed rounds"]) for case, numbers in rows.items()]
+        lines = [",".join(["case", *columns, "stop_reason", "label_voxels"])]
+        lines += [",".join([case, *map(str, numbers), "fixed rounds", "9"]) for case, numbers in rows.items()]
+        lines += [f"without {fold}," + "1.0," * 21 + "empty,0"]
         path.write_text("\n".join(lines) + "\n")
         (path.parent / f"{next(iter(cases))}_rounds.png").write_bytes(b"png")
     for part in parts_of([TABLE], found):
@@ -72,7 +74,8 @@ def write_organs_dataset(folder: Path) -> Path:
 
 
 def test_cases_of_all_folds_are_averaged_over_the_seeds(settings: Settings) -> None:
-    curves = gather(A, settings)
+    curves, left_out = gather(A, settings)
+    assert left_out == {"without 0", "without 1"}
     assert {seed: [curve.case for curve in found] for seed, found in curves.items()} == {0: ["x", "y"], 1: ["x", "y"]}
     assert case_scores(curves, after_rounds(0)) == {
         "x": Picked(pytest.approx(0.6), 0.0),
@@ -98,6 +101,7 @@ def test_the_report_by_hand(settings: Settings) -> None:
     # Differences of the cases: 60 - 50 and 30 - 50.
     (comparison,) = [line for line in lines if line.startswith("| a, coarse - b, coarse | 2 | -5.00±15.00 |")]
     assert "| -20.00 .. +10.00 | 1/1/0 |" in comparison and comparison.endswith("| +2.13±2.67 |")
+    assert "Without the target and left out: 2 cases (without 0, without 1)." in lines
     assert "| 1 | 4 | 0.7150 | 0.7000 | 0.5000 | 0.9037 |" in lines
     assert any('{"commit": "c"}' in line and "8.0 minutes" in line for line in lines)
     names = {found.name for found in path.parent.iterdir()}
@@ -111,7 +115,15 @@ def test_the_report_by_hand(settings: Settings) -> None:
 def test_a_case_that_two_folds_test_is_refused(settings: Settings) -> None:
     source, target = (cases_file(A, settings, fold, 0) for fold in (0, 1))
     target.write_text(source.read_text())
-    with pytest.raises(ValueError, match="a_rounds: the case x is tested in two folds"):
+    with pytest.raises(ValueError, match="a_rounds: the case without 0 is tested in two folds"):
+        gather(A, settings)
+
+
+def test_a_target_that_no_case_has_is_refused(settings: Settings) -> None:
+    for fold in settings.folds:
+        path = cases_file(A, settings, fold, 0)
+        path.write_text(path.read_text().replace("fixed rounds,9", "fixed rounds,0"))
+    with pytest.raises(ValueError, match="a_rounds: none of the 4 cases has the target"):
         gather(A, settings)
 
 
