@@ -12,7 +12,18 @@ from collections.abc import Sequence
 __all__ = ["COMMAND_MODULES", "build_parser", "main"]
 
 # Modules with `add_parser(subparsers)`, in the order of the help text.
-COMMAND_MODULES = ("demo", "phantom", "prepare", "check", "import_weights", "score", "compare", "release", "merge")
+COMMAND_MODULES = (
+    "demo",
+    "phantom",
+    "prepare",
+    "check",
+    "import_weights",
+    "score",
+    "compare",
+    "release",
+    "merge",
+    "experiment",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Merge the weights of views that were trained apart into one file for the bundle."""
+"""Merge weights that were trained apart, views or the coarse networks, into one file for the bundle."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ import torch
 from ..handlers import save_weights
 from ..utils import View, read_weights_file
 
-__all__ = ["add_parser", "merge_weights", "run"]
+__all__ = ["add_parser", "merge_weights", "replace_coarse", "run"]
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the command to the command line."""
-    parser = subparsers.add_parser("merge", help="merge the weights of views trained apart", description=__doc__)
+    summary = "merge the weights of views, or of coarse networks, trained apart"
+    parser = subparsers.add_parser("merge", help=summary, description=__doc__)
     parser.add_argument("weights", nargs="+", type=Path, help="model.pt of each run, such as one for each view")
+    parser.add_argument("--coarse", type=Path, help="model.pt whose coarse networks replace those of the others")
     parser.add_argument("--output", required=True, type=Path, help="file to write, such as bundle/models/model.pt")
     parser.set_defaults(run=run)
 
@@ -28,10 +30,12 @@ def run(args: argparse.Namespace) -> None:
     """Merge, write the file and print its views.
 
     Raises:
-        ValueError: When a file is no flat state_dict, a view comes twice, or the views' networks differ. Nothing is
-            written then.
+        ValueError: When a file is no flat state_dict, a view comes twice, or the networks differ. Nothing is written
+            then.
     """
     merged = merge_weights(args.weights)
+    if args.coarse is not None:
+        merged = replace_coarse(merged, args.coarse)
     save_weights(merged, args.output)
     views = [view for view in View if any(key.startswith(f"views.{view}.") for key in merged)]
     print(f"{args.output}: {len(merged)} tensors of the views {', '.join(views)}")
@@ -66,6 +70,29 @@ def merge_weights(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
             )
     ordered = [view.value for view in View if view.value in parts]
     return {f"views.{view}.{key}": value for view in ordered for key, value in parts[view].items()}
+
+
+def replace_coarse(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:
+    """Weights with the coarse networks f_C of another file: a joint fine stage on a separate coarse stage [3.5].
+
+    Args:
+        weights: flat state_dict with keys ``views.<view>.<part>.*``.
+        path: file of a flat state_dict with the same views and coarse networks; its other parts are not used.
+
+    Raises:
+        FileNotFoundError: When the file does not exist.
+        ValueError: When the coarse networks differ.
+    """
+    own = {key: value for key, value in weights.items() if _is_coarse(key)}
+    state = {f"views.{view}.{key}": value for view, part in _read(path).items() for key, value in part.items()}
+    coarse = {key: value for key, value in state.items() if _is_coarse(key)}
+    if _layout(own) != _layout(coarse):
+        raise ValueError(f"{path} has other views or coarse networks than the merged weights: train both alike.")
+    return {**weights, **coarse}
+
+
+def _is_coarse(key: str) -> bool:
+    return key.split(".")[2] == "coarse"
 
 
 def _read(path: Path) -> dict[str, dict[str, torch.Tensor]]:

@@ -33,13 +33,14 @@ class VolumeInferer(Inferer):
         component_fraction: 6-connected components smaller than this fraction of the largest leave the mask; 0 keeps
             all. Defaults to 0.
         keep_rounds: keep the mask in the record. Defaults to False.
+        margin: frame in voxels around the true box, where the truth is given. Defaults to 20.
 
     Attributes:
         records: one :py:class:`CaseRecord` for each case of the latest call.
 
     Raises:
         TypeError: When ``inferer`` is not a MONAI inferer.
-        ValueError: When ``threshold`` or ``component_fraction`` is out of range.
+        ValueError: When ``threshold``, ``component_fraction`` or ``margin`` is out of range.
     """
 
     def __init__(
@@ -49,11 +50,15 @@ class VolumeInferer(Inferer):
         threshold: float = 0.5,
         component_fraction: float = 0.0,
         keep_rounds: bool = False,
+        margin: int = 20,
     ) -> None:
         super().__init__()
         if not isinstance(inferer, Inferer):
             raise TypeError(f"inferer must be a monai.inferers.Inferer, got {type(inferer).__name__}.")
         check_mask_arguments(threshold, component_fraction)
+        if margin < 0:
+            raise ValueError(f"margin must be at least 0, got {margin}.")
+        self.margin = margin
         self.inferer = inferer
         self.window = None if window is None else check_window(tuple(window))  # type: ignore[arg-type]
         self.threshold = threshold
@@ -63,30 +68,52 @@ class VolumeInferer(Inferer):
 
     @torch.no_grad()
     def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., torch.Tensor],
+        *args: Any,
+        truth: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> torch.Tensor:
         """Segment (B, 1, H, W, D) volumes.
 
         Args:
             inputs: volumes in HU where ``window`` is set, else in [0, 1].
             network: gives logits (B, K, ...) of the windows or volumes that the wrapped inferer hands it.
+            truth: (B, K, H, W, D) true mask for the oracle box, a diagnostic [3.5.3.2]: the volume is cropped to the
+                true 3D box and ``margin``, and what lies outside is background. None is the method.
 
         Returns:
             (B, K, H, W, D) float32 probabilities; voxels that the filter removed are 0. A MetaTensor where the input
             is one.
         """
+
+        def run(x: torch.Tensor) -> torch.Tensor:
+            return torch.sigmoid(self.inferer(x[None], network, *args, **kwargs)[0].float())
+
         volumes = plain(inputs)
         self.records = []
         results = []
         for i, volume in enumerate(volumes.unbind(0)):
             clock = time.perf_counter()
             scaled = volume if self.window is None else scale_to_unit(volume, self.window)
-            probability = torch.sigmoid(self.inferer(scaled[None], network, *args, **kwargs)[0].float())
+            probability = run(scaled) if truth is None else self._in_box(scaled, plain(truth)[i], run)
             mask = self._filter(probability)
             results.append(probability)
             self.records.append(self._record(inputs, i, mask, time.perf_counter() - clock))
         result = stack_cases(results)
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
+
+    def _in_box(
+        self, volume: torch.Tensor, truth: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """(K, H, W, D) probability of what lies in the box of the truth (K, H, W, D) and the margin, 0 outside."""
+        probability = torch.zeros(truth.shape, device=volume.device)
+        box = box_of(truth > 0.5)
+        if box is not None:
+            place = (slice(None), *(slice(max(start - self.margin, 0), end + self.margin) for start, end in box))
+            probability[place] = run(volume[place])
+        return probability
 
     def _filter(self, probability: torch.Tensor) -> torch.Tensor:
         """The mask of a case, (K, H, W, D); what leaves it is set to 0 in ``probability``."""

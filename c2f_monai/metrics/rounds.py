@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,35 @@ import numpy as np
 from .statistics import summarise
 from .tables import CaseRow
 
-__all__ = ["RoundCurve", "best_round", "curves_of", "inter_round_rows", "round_rows", "stop_round"]
+__all__ = [
+    "Pick",
+    "Picked",
+    "RoundCurve",
+    "after_rounds",
+    "best_of_all",
+    "curves_of",
+    "inter_round_rows",
+    "last_round",
+    "mean_picked",
+    "round_picks",
+    "score_row",
+    "stopped_at",
+]
 
 FIXED_ROUNDS = (1, 2, 3, 5, 10)
 STOP_THRESHOLDS = (0.90, 0.95, 0.98, 0.99)
+
+
+@dataclass(frozen=True)
+class Picked:
+    """What a rule of stopping makes of one case: DSC, rounds used, and whether d(t) reached the threshold (None: none).
+
+    Means over the training seeds of a case are fractions, ``rounds`` and ``converged`` too.
+    """
+
+    dsc: float
+    rounds: float
+    converged: float | None = None
 
 
 @dataclass(frozen=True)
@@ -27,11 +52,15 @@ class RoundCurve:
         case: its name.
         dsc: (T + 1,) DSC with the truth of Z(0), the coarse result, to Z(T).
         changes: (T,) inter-round d(1) .. d(T). Fewer than the run's T where the mask became empty: nothing follows.
+        empty: the last mask is empty.
+        stopped: a threshold ended the loop: what would have come after is not known.
     """
 
     case: str
     dsc: tuple[float, ...]
     changes: tuple[float, ...]
+    empty: bool = False
+    stopped: bool = False
 
     def __post_init__(self) -> None:
         if len(self.dsc) != len(self.changes) + 1:
@@ -41,24 +70,28 @@ class RoundCurve:
             )
 
     def after(self, rounds: int) -> float:
-        """DSC after so many rounds; an empty mask stays as it is."""
+        """DSC after so many rounds; an empty mask stays as it is.
+
+        Raises:
+            ValueError: When the run had fewer rounds and did not end with an empty mask.
+        """
+        if rounds > len(self.changes) and not self.empty:
+            raise ValueError(f"{self.case}: the run had {len(self.changes)} rounds, there is no round {rounds}.")
         return self.dsc[min(rounds, len(self.changes))]
 
 
 def curves_of(cases: Mapping[str, CaseRow]) -> list[RoundCurve]:
-    """Curves from the table of cases of an evaluation with ``stop`` None and rounds kept.
+    """Curves from the table of cases of an evaluation with rounds kept.
 
     Args:
         cases: rows with the columns ``dsc_round_0`` .., ``d_1`` .. and ``stop_reason``.
 
     Raises:
-        ValueError: When a case has no DSC of a round, or its loop was stopped by a threshold: what would have come
-            after is not known.
+        ValueError: When a case has no DSC of a round.
     """
     curves = []
     for name, row in cases.items():
-        if row.values.get("stop_reason") == "converged":
-            raise ValueError(f"the case {name} was stopped when it converged: evaluate with stop None.")
+        reason = row.values.get("stop_reason")
         changes: list[float] = []
         while (change := row.number(f"d_{len(changes) + 1}")) is not None:
             changes.append(change)
@@ -66,93 +99,74 @@ def curves_of(cases: Mapping[str, CaseRow]) -> list[RoundCurve]:
         known = tuple(score for score in scores if score is not None)
         if len(known) < len(scores):
             raise ValueError(f"the case {name} has no dsc_round_{scores.index(None)}: evaluate with keep_rounds true.")
-        curves.append(RoundCurve(name, known, tuple(changes)))
+        curves.append(RoundCurve(name, known, tuple(changes), reason == "empty", reason == "converged"))
     return curves
 
 
-def stop_round(curve: RoundCurve, threshold: float) -> tuple[int, bool]:
-    """Rounds that are run when d(t) >= threshold ends the loop, and whether it did so."""
-    for t, change in enumerate(curve.changes, start=1):
-        if change >= threshold:
-            return t, True
-    return len(curve.changes), False
+#: A rule of stopping.
+Pick = Callable[[RoundCurve], Picked]
 
 
-def best_round(curve: RoundCurve) -> int:
-    """Round t = 1 .. T, without the coarse result, of the highest DSC; the first of equals, 0 without rounds."""
-    return 1 + int(np.argmax(curve.dsc[1:])) if curve.changes else 0
+def after_rounds(rounds: int) -> Pick:
+    """The rule that stops after so many rounds, 0 for the coarse result."""
+    return lambda curve: Picked(curve.after(rounds), min(rounds, len(curve.changes)))
 
 
-def round_rows(
-    curves: Sequence[RoundCurve],
-    fixed: Sequence[int] = FIXED_ROUNDS,
-    thresholds: Sequence[float] = STOP_THRESHOLDS,
-) -> list[dict[str, Any]]:
-    """Rows of the table of rounds: coarse, fixed rounds, stop thresholds, best of all rounds.
+def stopped_at(threshold: float) -> Pick:
+    """The rule that stops when d(t) >= threshold, or when the run ended; it needs a run with stopping off."""
+
+    def pick(curve: RoundCurve) -> Picked:
+        _refuse_stopped(curve)
+        reached = [t for t, change in enumerate(curve.changes, start=1) if change >= threshold]
+        rounds = reached[0] if reached else len(curve.changes)
+        return Picked(curve.dsc[rounds], rounds, bool(reached))
+
+    return pick
+
+
+def best_of_all(curve: RoundCurve) -> Picked:
+    """Highest DSC of the rounds 1 .. T, the first of equals; the coarse result only where there is no round."""
+    _refuse_stopped(curve)
+    rounds = 1 + int(np.argmax(curve.dsc[1:])) if curve.changes else 0
+    return Picked(curve.dsc[rounds], rounds)
+
+
+def last_round(curve: RoundCurve) -> Picked:
+    """What the run itself ended with."""
+    return Picked(curve.dsc[-1], len(curve.changes))
+
+
+def round_picks(fixed: Sequence[int] = FIXED_ROUNDS, thresholds: Sequence[float] = STOP_THRESHOLDS) -> dict[str, Pick]:
+    """Rules of the table of rounds by name: coarse, fixed rounds, thresholds, best of all rounds."""
+    named: dict[str, Pick] = {"coarse": after_rounds(0)}
+    named |= {f"{rounds} round{'s' if rounds > 1 else ''}": after_rounds(rounds) for rounds in fixed}
+    named |= {f"d >= {threshold:.2f}": stopped_at(threshold) for threshold in thresholds}
+    return named | {"best of all rounds": best_of_all}
+
+
+def mean_picked(picked: Sequence[Picked]) -> Picked:
+    """Mean of one case over several training seeds."""
+    converged = [float(one.converged) for one in picked if one.converged is not None]
+    dsc, rounds = (float(np.mean([getattr(one, name) for one in picked])) for name in ("dsc", "rounds"))
+    return Picked(dsc, rounds, float(np.mean(converged)) if converged else None)
+
+
+def score_row(name: str, picked: Sequence[Picked]) -> dict[str, Any]:
+    """One row of a table.
 
     Args:
-        curves: all cases of one run.
-        fixed: numbers of rounds.
-        thresholds: d(t) at and above which the loop stops.
+        name: the row's.
+        picked: of all cases, each once.
 
     Returns:
-        one dict for each row: ``row``, its name; ``cases``; ``mean``, ``std``, ``max``, ``min`` of the DSC;
-        ``rounds_mean`` and ``rounds_std`` of the rounds used; ``converged``, the cases that reached the threshold, None
-        where there is none.
+        ``row``; ``cases``; ``mean``, ``std``, ``max``, ``min`` of the DSC; ``rounds_mean``, ``rounds_std``;
+        ``converged``, the cases that reached the threshold, None where there is none.
 
     Raises:
-        ValueError: for no cases, or more fixed rounds than the run had.
+        ValueError: for no cases.
     """
-    longest = _longest(curves)
-    if fixed and not 1 <= min(fixed) <= max(fixed) <= longest:
-        raise ValueError(f"fixed rounds must lie between 1 and the run's {longest}, got {list(fixed)}.")
-    rows = [_row("coarse", curves, [0] * len(curves))]
-    for rounds in fixed:
-        rows.append(_row(f"{rounds} round{'s' if rounds > 1 else ''}", curves, [rounds] * len(curves)))
-    for threshold in thresholds:
-        used = [stop_round(curve, threshold) for curve in curves]
-        converged = sum(reached for _, reached in used)
-        rows.append(_row(f"d >= {threshold:.2f}", curves, [rounds for rounds, _ in used], converged))
-    rows.append(_row("best of all rounds", curves, [best_round(curve) for curve in curves]))
-    return rows
-
-
-def inter_round_rows(curves: Sequence[RoundCurve], rounds: Sequence[int] = FIXED_ROUNDS) -> list[dict[str, Any]]:
-    """Inter-round DSC d(t) after t rounds, over the cases that ran so many.
-
-    Args:
-        curves: all cases of one run.
-        rounds: t, each from 1 to the run's T.
-
-    Returns:
-        one dict for each t: ``round``, ``cases``, ``mean``, ``median``, ``min``.
-
-    Raises:
-        ValueError: for no cases, or more rounds than the run had.
-    """
-    longest = _longest(curves)
-    if rounds and not 1 <= min(rounds) <= max(rounds) <= longest:
-        raise ValueError(f"rounds must lie between 1 and the run's {longest}, got {list(rounds)}.")
-    rows = []
-    for t in rounds:
-        values = [curve.changes[t - 1] for curve in curves if len(curve.changes) >= t]
-        summary = summarise(values)
-        median = float(np.median(values))
-        rows.append({"round": t, "cases": summary.count, "mean": summary.mean, "median": median, "min": summary.min})
-    return rows
-
-
-def _longest(curves: Sequence[RoundCurve]) -> int:
-    if not curves:
-        raise ValueError("there are no cases.")
-    return max(len(curve.changes) for curve in curves)
-
-
-def _row(
-    name: str, curves: Sequence[RoundCurve], rounds: Sequence[int], converged: int | None = None
-) -> dict[str, Any]:
-    scores = summarise([curve.after(t) for curve, t in zip(curves, rounds, strict=True)])
-    used = summarise(rounds)
+    scores, used = summarise([one.dsc for one in picked]), summarise([one.rounds for one in picked])
+    converged = [one.converged for one in picked if one.converged is not None]
     return {
         "row": name,
         "cases": scores.count,
@@ -162,5 +176,35 @@ def _row(
         "min": scores.min,
         "rounds_mean": used.mean,
         "rounds_std": used.std,
-        "converged": converged,
+        "converged": sum(converged) if converged else None,
     }
+
+
+def inter_round_rows(curves: Sequence[RoundCurve], rounds: Sequence[int] = FIXED_ROUNDS) -> list[dict[str, Any]]:
+    """Inter-round DSC d(t) after t rounds, over the cases that ran so many.
+
+    Args:
+        curves: of one run with stopping off, or of several.
+        rounds: t, each at least 1.
+
+    Returns:
+        one dict for each t that a case ran: ``round``, ``cases``, ``mean``, ``median``, ``min``.
+
+    Raises:
+        ValueError: for a run with another number of rounds, or one that a threshold stopped.
+    """
+    rows = []
+    for curve in curves:
+        _refuse_stopped(curve)
+        curve.after(max(rounds, default=0))
+    for t in rounds:
+        values = [curve.changes[t - 1] for curve in curves if len(curve.changes) >= t]
+        if values:
+            found, median = summarise(values), float(np.median(values))
+            rows.append({"round": t, "cases": found.count, "mean": found.mean, "median": median, "min": found.min})
+    return rows
+
+
+def _refuse_stopped(curve: RoundCurve) -> None:
+    if curve.stopped:
+        raise ValueError(f"the case {curve.case} was stopped when it converged: evaluate with stop None.")

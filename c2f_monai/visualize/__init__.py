@@ -4,12 +4,24 @@
 
 from __future__ import annotations
 
+from .charts import box_figure, convergence_figure, scatter_figure
 from .overlay import COLOURS, OverlaySaver, overlay_figure, paint, target_region
+from .rounds import rounds_figure
+from .saliency import saliency_figure, saliency_maps
+from .savers import RoundsSaver, SaliencySaver
 
 __all__ = [
     "COLOURS",
     "OverlaySaver",
+    "RoundsSaver",
+    "SaliencySaver",
+    "box_figure",
+    "convergence_figure",
     "overlay_figure",
     "paint",
+    "rounds_figure",
+    "saliency_figure",
+    "saliency_maps",
+    "scatter_figure",
     "target_region",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -20,7 +21,7 @@ from ..data.inputs import read_volume
 from ..transforms.volumes import class_values, select_label
 from ..utils import DEFAULT_WINDOW, View, case_name, written_whole
 
-__all__ = ["COLOURS", "OverlaySaver", "overlay_figure", "paint", "target_region"]
+__all__ = ["COLOURS", "OverlaySaver", "add_legend", "overlay_figure", "paint", "show_slice", "target_region"]
 
 COLOURS = {"prediction": (1.0, 0.15, 0.15), "truth": (0.1, 0.85, 0.2), "overlap": (1.0, 0.9, 0.1)}
 
@@ -96,20 +97,43 @@ def overlay_figure(
         index = int(counts.argmax()) if counts.any() else centre.shape[view.axis] // 2
         place = tuple(index if axis == view.axis else region[axis] for axis in range(3))
         rgb = paint(image[place], pred[place], None if truth is None else truth[place], window)
-        # Superior (anterior in axial slices) is at the top; the patient's right, or anterior, at the left.
-        rgb = rgb.swapaxes(0, 1)[::-1, ::-1]
-        axes.imshow(rgb, aspect=spacing[others[1]] / spacing[others[0]], interpolation="bilinear")
+        show_slice(axes, rgb, view, spacing)
         axes.set_title(view.value)
-        axes.set_axis_off()
-    names = COLOURS if truth is not None else {"prediction": COLOURS["prediction"]}
     figure.suptitle(title)
+    add_legend(figure, truth is not None)
+    return figure
+
+
+def show_slice(axes: Axes, pixels: np.ndarray, view: View, spacing: Sequence[float], **options: Any) -> Any:
+    """Show a slice of a RAS volume as radiologists look at it.
+
+    Superior (anterior in axial slices) is at the top; the patient's right, or anterior, at the left.
+
+    Args:
+        axes: of matplotlib.
+        pixels: (h, w) or (h, w, 3) slice of the view, rows and columns along its two axes.
+        view: the view.
+        spacing: voxel size in mm for each axis of the volume.
+        options: of ``imshow``.
+
+    Returns:
+        matplotlib's image.
+    """
+    rows, columns = (axis for axis in range(3) if axis != view.axis)
+    axes.set_axis_off()
+    turned = pixels.swapaxes(0, 1)[::-1, ::-1]
+    return axes.imshow(turned, **{"aspect": spacing[columns] / spacing[rows], "interpolation": "bilinear", **options})
+
+
+def add_legend(figure: Figure, with_truth: bool = True) -> None:
+    """The colours of prediction, truth and overlap, below the figure."""
+    names = COLOURS if with_truth else {"prediction": COLOURS["prediction"]}
     figure.legend(
         handles=[Patch(color=colour) for colour in names.values()],
         labels=list(names),
         loc="outside lower center",
         ncols=3,
     )
-    return figure
 
 
 class OverlaySaver:

@@ -53,3 +53,14 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: py
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
     assert not (tmp_path / "model.pt").exists()
+
+
+def test_the_coarse_networks_of_another_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    joint, apart, other = (write(tmp_path, ["axial"], seed, width) for seed, width in ((1, 1), (2, 1), (3, 2)))
+    output = str(tmp_path / "model.pt")
+    assert main(["merge", joint, "--coarse", apart, "--output", output]) == 0
+    merged, first, second = (torch.load(path, weights_only=True) for path in (output, joint, apart))
+    for key, value in merged.items():
+        assert torch.equal(value, (second if key.startswith("views.axial.coarse.") else first)[key])
+    assert main(["merge", joint, "--coarse", other, "--output", output]) == 1
+    assert "has other views or coarse networks" in capsys.readouterr().err

@@ -110,6 +110,14 @@ def test_the_3d_unet_learns_and_is_evaluated_like_the_others(dataset: Path, tmp_
         rows = list(csv.DictReader(file))
     assert [(row["case"], row["rounds"]) for row in rows] == [("test0", "0"), ("test1", "0")]
     assert min(float(row["dsc"]) for row in rows) > 0.8
+    oracle = ("train", "unet3d", "evaluate", "oracle_box")
+    flow = _run(dataset, tmp_path / "oracle", *oracle, **options | {"margin": 1})
+    (last,) = flow.parser.get_parsed_content("validate#inferer").records
+    truth = np.asarray(nib.load(dataset / "test1_label.nii.gz").dataobj)
+    extent = [(int(i.min()) - 1, int(i.max()) + 2) for i in np.nonzero(truth)]
+    assert all(
+        low <= start and end <= high for (start, end), (low, high) in zip(last.rounds[0].box, extent, strict=True)
+    )
 
 
 def test_the_coarse_network_alone_is_that_of_the_end_to_end_approach() -> None:

@@ -50,11 +50,29 @@ def test_cases_of_a_batch_are_independent():
     assert [record.flags for record in inferer.records] == [[], ["nothing found"]]
 
 
+@pytest.mark.parametrize(("margin", "voxels", "seen"), [(0, 6, (6, 1, 1)), (2, 6, (10, 5, 5)), (3, 8, (11, 6, 6))])
+def test_the_oracle_box_is_the_truths_and_a_margin(margin, voxels, seen):
+    shapes = []
+
+    def logits(x: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(x.shape[2:]))
+        return _logits(x)
+
+    truth = torch.zeros(2, 1, 16, 8, 8)
+    truth[0, 0, 2:8, 2, 2] = 1  # the second case has no truth: it is not run
+    inferer = VolumeInferer(SimpleInferer(), window=(-100, 240), margin=margin)
+    out = inferer(_volume().repeat(2, 1, 1, 1, 1), logits, truth=truth)
+    # The run of 2 voxels lies three voxels from the other in the plane; in the box the margin is cut at the border.
+    assert shapes == [seen]
+    assert [int((case >= 0.5).sum()) for case in out] == [voxels, 0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"inferer": len}, TypeError, "got builtin_function_or_method"),
         ({"threshold": 1.0}, ValueError, "threshold .* got 1.0"),
+        ({"margin": -1}, ValueError, "margin must be at least 0, got -1"),
         ({"component_fraction": 2.0}, ValueError, "component_fraction .* got 2.0"),
     ],
 )

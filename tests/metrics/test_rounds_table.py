@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from c2f_monai.metrics.rounds import RoundCurve, best_round, curves_of, inter_round_rows, round_rows, stop_round
+from c2f_monai.metrics.rounds import (
+    Picked,
+    RoundCurve,
+    best_of_all,
+    curves_of,
+    inter_round_rows,
+    last_round,
+    mean_picked,
+    round_picks,
+    score_row,
+    stopped_at,
+)
 from c2f_monai.metrics.tables import CaseRow
 
 # T = 4. The first converges at once, the second late and gets worse on the way, the third is empty after round 2.
 EASY = RoundCurve("easy", (0.70, 0.80, 0.90, 0.90, 0.88), (0.95, 0.96, 0.99, 1.00))
 HARD = RoundCurve("hard", (0.80, 0.60, 0.40, 0.50, 0.60), (0.50, 0.85, 0.90, 0.94))
-LOST = RoundCurve("lost", (0.30, 0.10, 0.00), (0.20, 0.00))
+LOST = RoundCurve("lost", (0.30, 0.10, 0.00), (0.20, 0.00), empty=True)
 CURVES = [EASY, HARD, LOST]
 
 
@@ -26,16 +37,23 @@ CURVES = [EASY, HARD, LOST]
     ],
 )
 def test_rounds_used_and_whether_the_case_converged(curve, threshold, expected) -> None:
-    assert stop_round(curve, threshold) == expected
+    picked = stopped_at(threshold)(curve)
+    assert (picked.rounds, picked.converged) == expected
+    assert picked.dsc == curve.dsc[expected[0]]
 
 
 def test_best_round_leaves_the_coarse_result_out_and_takes_the_first_of_equals() -> None:
-    assert [best_round(curve) for curve in CURVES] == [2, 1, 1]
-    assert best_round(RoundCurve("coarse alone", (0.5,), ())) == 0
+    assert [best_of_all(curve) for curve in CURVES] == [Picked(0.90, 2), Picked(0.60, 1), Picked(0.10, 1)]
+    assert best_of_all(RoundCurve("coarse alone", (0.5,), ())) == Picked(0.5, 0)
+
+
+def test_what_the_run_itself_ended_with() -> None:
+    assert last_round(RoundCurve("stopped", (0.5, 0.6), (0.96,), stopped=True)) == Picked(0.6, 1)
 
 
 def test_the_rows_by_hand() -> None:
-    rows = {row["row"]: row for row in round_rows(CURVES, fixed=(1, 2, 4), thresholds=(0.90, 0.98))}
+    picks = round_picks(fixed=(1, 2, 4), thresholds=(0.90, 0.98))
+    rows = {name: score_row(name, [pick(curve) for curve in CURVES]) for name, pick in picks.items()}
     assert list(rows) == ["coarse", "1 round", "2 rounds", "4 rounds", "d >= 0.90", "d >= 0.98", "best of all rounds"]
     means = {
         "coarse": (0.70 + 0.80 + 0.30) / 3,
@@ -59,6 +77,11 @@ def test_the_rows_by_hand() -> None:
     assert rows["best of all rounds"]["rounds_mean"] == pytest.approx(4 / 3)
 
 
+def test_seeds_of_a_case_are_averaged() -> None:
+    assert mean_picked([Picked(0.5, 2, True), Picked(0.7, 5, False)]) == Picked(pytest.approx(0.6), 3.5, 0.5)
+    assert mean_picked([Picked(0.5, 2)]) == Picked(0.5, 2.0)
+
+
 def test_inter_round_dsc_is_over_the_cases_that_ran_the_round() -> None:
     first, fourth = inter_round_rows(CURVES, rounds=(1, 4))
     assert first == {"round": 1, "cases": 3, "mean": pytest.approx(0.55), "median": 0.50, "min": 0.20}
@@ -74,27 +97,32 @@ def test_curves_come_from_the_table_of_cases() -> None:
         "a": row("a", dsc_round_0=0.5, dsc_round_1=0.6, dsc_round_2=0.7, d_1=0.8, d_2=0.9, stop_reason="max rounds"),
         "b": row("b", dsc_round_0=0.5, dsc_round_1=0.0, dsc_round_2="", d_1=0.0, d_2="", stop_reason="empty"),
     }
-    assert curves_of(cases) == [RoundCurve("a", (0.5, 0.6, 0.7), (0.8, 0.9)), RoundCurve("b", (0.5, 0.0), (0.0,))]
+    cases["c"] = row("c", dsc_round_0=0.5, dsc_round_1=0.6, d_1=0.97, stop_reason="converged")
+    assert curves_of(cases) == [
+        RoundCurve("a", (0.5, 0.6, 0.7), (0.8, 0.9)),
+        RoundCurve("b", (0.5, 0.0), (0.0,), empty=True),
+        RoundCurve("c", (0.5, 0.6), (0.97,), stopped=True),
+    ]
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"dsc_round_0": 0.5, "stop_reason": "converged"}, "the case a was stopped when it converged"),
-        ({"dsc_round_0": 0.5, "d_1": 0.9}, "the case a has no dsc_round_1: evaluate with keep_rounds true"),
-    ],
-)
-def test_a_run_that_does_not_tell_is_refused(values, message) -> None:
-    with pytest.raises(ValueError, match=message):
-        curves_of({"a": row("a", **values)})
+def test_a_run_without_kept_rounds_is_refused() -> None:
+    with pytest.raises(ValueError, match="the case a has no dsc_round_1: evaluate with keep_rounds true"):
+        curves_of({"a": row("a", dsc_round_0=0.5, d_1=0.9)})
+
+
+@pytest.mark.parametrize("rule", [stopped_at(0.9), best_of_all, lambda curve: inter_round_rows([curve], (1,))])
+def test_what_a_stopped_run_does_not_tell_is_refused(rule) -> None:
+    with pytest.raises(ValueError, match="the case a was stopped when it converged"):
+        rule(RoundCurve("a", (0.5, 0.6), (0.96,), stopped=True))
 
 
 def test_more_rounds_than_were_run_and_no_cases_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"between 1 and the run's 4, got \[1, 2, 3, 5, 10\]"):
-        round_rows(CURVES)
-    with pytest.raises(ValueError, match=r"between 1 and the run's 4, got \[0\]"):
-        inter_round_rows(CURVES, rounds=(0,))
-    with pytest.raises(ValueError, match="there are no cases"):
-        round_rows([])
+    with pytest.raises(ValueError, match="easy: the run had 4 rounds, there is no round 5"):
+        round_picks()["5 rounds"](EASY)
+    with pytest.raises(ValueError, match="easy: the run had 4 rounds, there is no round 10"):
+        inter_round_rows(CURVES)
+    assert inter_round_rows([LOST], (1, 10)) == [{"round": 1, "cases": 1, "mean": 0.2, "median": 0.2, "min": 0.2}]
+    with pytest.raises(ValueError, match="non-empty"):
+        score_row("none", [])
     with pytest.raises(ValueError, match="x: 2 rounds need 3 DSC with the coarse result, got 2"):
         RoundCurve("x", (0.1, 0.2), (0.3, 0.4))

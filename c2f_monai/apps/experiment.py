@@ -1,0 +1,182 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``experiment``: the chapter's tables and figures on a data set, in parts that are each run once."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from c2f_monai.data.datalist import load_datalist, resolve_dataset
+
+from .experiment_data import derive_dataset
+from .experiment_parts import ROOT, Part, Settings, parts_of
+from .experiment_plan import Given, Table
+from .experiment_report import write_report
+from .experiment_run import estimates, is_done, run_parts
+from .experiment_tables import DEFAULT_ORGANS, build_tables, diagnostic_rows
+
+__all__ = ["add_parser", "parse_option", "parse_organ"]
+
+DESCRIPTION = """Trains and evaluates what a table needs with monai.bundle run, in parts of at most 45 minutes. A part
+whose result is there is not run again, so that a command that was killed or that ended at --minutes goes on when it is
+given again."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the commands to the command line."""
+    parser = subparsers.add_parser("experiment", help="reproduce the chapter's tables", description=DESCRIPTION)
+    kinds = parser.add_subparsers(required=True, metavar="what")
+    listing = kinds.add_parser("list", help="tables, their parts and the estimated time")
+    listing.add_argument("tables", nargs="*", metavar="TABLE", help="also list the parts of these tables")
+    listing.set_defaults(run=run_list)
+    running = kinds.add_parser("run", help="run the parts of tables and write the tables", description=DESCRIPTION)
+    running.add_argument("tables", nargs="+", metavar="TABLE", help="names of tables, or all")
+    running.set_defaults(run=run_tables)
+    diagnosis = kinds.add_parser("diagnose", help="views, rounds, stopping and oracle box of given weights")
+    diagnosis.add_argument("--weights", required=True, type=Path, help="model.pt of a training")
+    diagnosis.set_defaults(run=run_diagnosis)
+    for kind in (listing, running, diagnosis):
+        _add_settings(kind)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset_dir", type=Path, help="data set (default: the embedded phantom)")
+    parser.add_argument("--output", type=Path, help="folder of parts and tables (default: runs/experiments[-small])")
+    parser.add_argument("--small", action="store_true", help="a few cases and iterations, within 10 minutes a table")
+    parser.add_argument("--folds", type=int, help="k-fold cross-validation over the training cases (default: none)")
+    parser.add_argument("--fold-seed", type=int, help="random folds (default: consecutive cases)")
+    parser.add_argument("--only-folds", type=int, nargs="+", help="folds to run, from 0 (default: all)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds (default: 0)")
+    parser.add_argument("--published", action="store_true", help="with the constants of the publication")
+    parser.add_argument(
+        "--overlay", nargs="*", default=[], help="configs of trainings and evaluations, such as a data set's"
+    )
+    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="an id of every run")
+    own = "an id of one training and its evaluations, such as unet3d epochs=40"
+    parser.add_argument("--option-of", action="append", nargs=2, default=[], metavar=("NAME", "ID=VALUE"), help=own)
+    parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help="organs, such as liver=6 pancreas=1,2")
+    parser.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
+
+
+def run_list(args: argparse.Namespace) -> None:
+    """Print tables, parts and estimated minutes.
+
+    Raises:
+        ValueError: for unknown tables or settings that do not fit.
+    """
+    settings, tables = _settings(args), build_tables(_organs(args))
+    for table in tables.values():
+        print(_time_line(table.name, parts_of([table], settings), table.title))
+    print(_time_line("all", parts_of(tables.values(), settings), "each part once"))
+    for table in _chosen(args.tables, tables):
+        parts = parts_of([table], settings)
+        minutes = estimates(parts)
+        for part in parts:
+            print(f"  {'done' if is_done(part) else 'to do':5} {minutes[part.name] / 60:6.1f} min  {part.name}")
+
+
+def run_tables(args: argparse.Namespace) -> None:
+    """Run what is missing, write and print the tables.
+
+    Raises:
+        ValueError: for unknown tables or settings that do not fit, or when a part fails.
+    """
+    settings = _settings(args)
+    chosen = _chosen(args.tables, build_tables(_organs(args)))
+    _run_and_report(chosen, settings, args.minutes)
+
+
+def run_diagnosis(args: argparse.Namespace) -> None:
+    """Evaluate given weights: each view, fixed rounds, thresholds, best of all rounds, oracle box, inter-round DSC.
+
+    Raises:
+        ValueError: for weights or settings that do not fit, or when a part fails.
+    """
+    if not args.weights.is_file():
+        raise ValueError(f"there is no file {args.weights}.")
+    weights = Given("given", path=str(args.weights))
+    rows = diagnostic_rows(weights, {})
+    rounds = next(row.evaluation for row in rows if row.label == "coarse" and row.evaluation is not None)
+    table = Table("diagnosis", f"Diagnosis of {args.weights}", rows, convergence={"all cases": rounds})
+    _run_and_report([table], _settings(args, "diagnosis"), args.minutes)
+
+
+def _run_and_report(tables: Sequence[Table], settings: Settings, minutes: float | None) -> None:
+    if not run_parts(parts_of(tables, settings), minutes):
+        print(f"{minutes:g} minutes are over: give the same command again to go on.")
+        return
+    # As it was typed, so that it can be typed again.
+    command = shlex.join(["python", "-m", "c2f_monai", *sys.argv[1:]])
+    for table in tables:
+        path = write_report(table, settings, parts_of([table], settings), command)
+        print(f"\n{path.read_text(encoding='utf-8')}\n{path.parent}: table, cases, commands and figures")
+
+
+def _settings(args: argparse.Namespace, name: str = "experiments") -> Settings:
+    default = ROOT / "bundle" / "data" / "phantom-v1"
+    dataset = Path(resolve_dataset(args.dataset_dir or default, default))
+    output = (args.output or Path("runs") / (f"{name}-small" if args.small else name)).absolute()
+    dataset = derive_dataset(dataset, output, args.folds, args.fold_seed, args.small).absolute()
+    known: Sequence[int | None] = [None] if args.folds is None else range(args.folds)
+    folds = known if args.only_folds is None else args.only_folds
+    if unknown := [fold for fold in folds if fold not in known]:
+        raise ValueError(f"--only-folds must be of the {len(known)} folds from 0, with --folds, got {unknown}.")
+    options = dict(parse_option(text) for text in args.option)
+    own: dict[str, dict[str, Any]] = {}
+    for name, text in args.option_of:
+        own.setdefault(name, {}).update([parse_option(text)])
+    cases = len(load_datalist(dataset, "test", fold=folds[0], check_files=False))
+    return Settings(dataset, output, folds, args.seeds, args.overlay, args.published, options, own, args.small, cases)
+
+
+def parse_option(text: str) -> tuple[str, Any]:
+    """Id and value of ``ID=VALUE``; what is no Python literal is a text.
+
+    Raises:
+        ValueError: for a text without an id or an equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise ValueError(f"--option takes ID=VALUE, got {text!r}.")
+    try:
+        return key, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return key, value
+
+
+def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
+    """Name and label values of ``NAME=VALUE,VALUE``.
+
+    Raises:
+        ValueError: for another form.
+    """
+    name, _, values = text.partition("=")
+    try:
+        return name, tuple(int(value) for value in values.split(","))
+    except ValueError as error:
+        raise ValueError(f"--organs takes NAME=VALUE or NAME=VALUE,VALUE, got {text!r}.") from error
+
+
+def _organs(args: argparse.Namespace) -> Mapping[str, Sequence[int]]:
+    return dict(parse_organ(text) for text in args.organs) if args.organs else DEFAULT_ORGANS
+
+
+def _chosen(names: Sequence[str], tables: Mapping[str, Table]) -> list[Table]:
+    if list(names) == ["all"]:
+        return list(tables.values())
+    if unknown := [name for name in names if name not in tables]:
+        raise ValueError(f"there is no table {unknown[0]}: the tables are {', '.join(tables)}, or all.")
+    return [tables[name] for name in names]
+
+
+def _time_line(name: str, parts: Sequence[Part], title: str) -> str:
+    seconds = estimates(parts)
+    left = sum(seconds[part.name] for part in parts if not is_done(part))
+    total = sum(seconds.values())
+    return f"{name:12} {len(parts):3} parts, {left / 60:6.0f} min left of {total / 60:6.0f}  {title}"

@@ -1,0 +1,200 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The parts that tables need: commands with a folder, a product, and a result that says how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from c2f_monai.apps.training_config import read_training_config
+
+from .experiment_plan import Evaluation, Given, Merged, Table, Training, Weights
+
+__all__ = ["ROOT", "Part", "Settings", "cases_file", "parts_of"]
+
+#: The project's folder, which overlays are named from.
+ROOT = Path(__file__).resolve().parents[2]
+_TRAIN = "bundle/configs/train.json"
+# A coarser grid and a few iterations; an overlay, so that the methods' own overlays come after it.
+_SMALL = "configs/small.json"
+_PUBLISHED = "configs/published.json"
+# Seconds on 2 cores with the embedded data set, before any part has shown the time it takes.
+_START, _ITERATION, _ROUND, _SMALLER = 25.0, 0.4, 1.0, 4.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an experiment runs with.
+
+    Attributes:
+        dataset: folder of the data, see :func:`c2f_monai.apps.experiment_data.derive_dataset`.
+        output: folder of parts and tables.
+        folds: folds that are tested; None alone for the data set's own splits.
+        seeds: training seeds.
+        overlays: files after ``train.json``, before those of the methods; in training and evaluation, not in runs of
+            the inference configuration.
+        published: with the constants of the publication.
+        options: ids that are set in every run, in place of the methods' own.
+        own_options: by the name of weights, ids that are set in its training and evaluations alone, after all others.
+        small: the small version.
+        cases: number of cases that are tested, for the estimate of the time.
+    """
+
+    dataset: Path
+    output: Path
+    folds: Sequence[int | None] = (None,)
+    seeds: Sequence[int] = (0,)
+    overlays: Sequence[str] = ()
+    published: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    own_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    small: bool = False
+    cases: int = 40
+
+
+@dataclass(frozen=True)
+class Part:
+    """One command.
+
+    Attributes:
+        name: kind, method, fold and seed.
+        folder: where it writes.
+        command: words after the interpreter.
+        product: file that is there when the part is complete.
+        seconds: rough estimate.
+        resumes: an incomplete part goes on when it is started again.
+    """
+
+    name: str
+    folder: Path
+    command: tuple[str, ...]
+    product: Path
+    seconds: float
+    resumes: bool = False
+
+    @property
+    def result(self) -> Path:
+        """What is written when the part is complete."""
+        return self.folder / "result.json"
+
+    @property
+    def kind(self) -> str:
+        """The kind of part, for estimates."""
+        return self.name.split("/")[0]
+
+
+def parts_of(tables: Iterable[Table], settings: Settings) -> list[Part]:
+    """All parts of some tables, each once, in an order in which they can run.
+
+    Raises:
+        ValueError: for a configuration that is not there.
+    """
+    listed = list(tables)
+    parts: dict[str, Part] = {}
+    for fold in settings.folds:
+        for seed in settings.seeds:
+            for table in listed:
+                found = [_training_part(training, settings, fold, seed) for training in table.trainings]
+                found += [_merge_part(merged, settings, fold, seed) for merged in table.merges]
+                found += [_evaluation_part(evaluation, settings, fold, seed) for evaluation in table.evaluations]
+                for part in found:
+                    parts.setdefault(part.name, part)
+    return list(parts.values())
+
+
+def cases_file(evaluation: Evaluation, settings: Settings, fold: int | None, seed: int) -> Path:
+    """The table of cases of an evaluation."""
+    return _folder("evaluation", evaluation.name, settings, fold, seed)[1] / evaluation.cases
+
+
+def _training_part(training: Training, settings: Settings, fold: int | None, seed: int) -> Part:
+    name, folder = _folder("training", training.name, settings, fold, seed)
+    files = [_TRAIN, *_method_files(training, settings), "configs/time_limit.json"]
+    options = _options(training, settings, fold) | {"seed": seed, "output_dir": str(folder)}
+    epochs, iterations = _length(files, options)
+    seconds = _START + training.effort * iterations * _ITERATION / (_SMALLER if settings.small else 1)
+    product = folder / f"checkpoint_{epochs}.pt"
+    return Part(name, folder, _bundle_command(files, options), product, seconds, resumes=True)
+
+
+def _merge_part(merged: Merged, settings: Settings, fold: int | None, seed: int) -> Part:
+    name, folder = _folder("merge", merged.name, settings, fold, seed)
+    joint, coarse = (_weights_file(weights, settings, fold, seed) for weights in (merged.joint, merged.coarse))
+    product = folder / "model.pt"
+    words = ("merge", str(joint), "--coarse", str(coarse), "--output", str(product))
+    return Part(name, folder, ("-m", "c2f_monai", *words), product, 5.0)
+
+
+def _evaluation_part(evaluation: Evaluation, settings: Settings, fold: int | None, seed: int) -> Part:
+    name, folder = _folder("evaluation", evaluation.name, settings, fold, seed)
+    options = _options(evaluation.weights, settings, fold) | dict(evaluation.options) | {"output_dir": str(folder)}
+    options["ckpt_path"] = str(_weights_file(evaluation.weights, settings, fold, seed))
+    options |= {key: str(_weights_file(w, settings, fold, seed)) for key, w in evaluation.further.items()}
+    if evaluation.base == "evaluate":
+        first = [_TRAIN, *_method_files(evaluation.weights, settings)]
+        files = [*first, "bundle/configs/evaluate.json", *evaluation.overlays]
+    else:
+        last = evaluation.weights.published if settings.published else ()
+        files = ["bundle/configs/inference.json", *_constants(settings), *evaluation.overlays, *last]
+    passes = int(options.get("max_rounds", 10)) + 1
+    seconds = _START + settings.cases * passes * _ROUND / (_SMALLER if settings.small else 1)
+    return Part(name, folder, _bundle_command(files, options), folder / evaluation.cases, seconds)
+
+
+def _folder(kind: str, name: str, settings: Settings, fold: int | None, seed: int) -> tuple[str, Path]:
+    run = f"seed{seed}" if fold is None else f"fold{fold}_seed{seed}"
+    return f"{kind}/{name}/{run}", settings.output / kind / name / run
+
+
+def _weights_file(weights: Weights, settings: Settings, fold: int | None, seed: int) -> Path:
+    if isinstance(weights, Given):
+        return Path(weights.path).absolute()
+    kind = "merge" if isinstance(weights, Merged) else "training"
+    return _folder(kind, weights.name, settings, fold, seed)[1] / "model.pt"
+
+
+def _constants(settings: Settings) -> list[str]:
+    """Overlays of every run, also of the inference configuration."""
+    return [*([_PUBLISHED] if settings.published else []), *([_SMALL] if settings.small else [])]
+
+
+def _method_files(weights: Weights, settings: Settings) -> list[str]:
+    """Overlays of training and evaluation of a method."""
+    last = weights.published if settings.published else ()
+    return [*_constants(settings), *settings.overlays, *weights.overlays, *last]
+
+
+def _options(weights: Weights, settings: Settings, fold: int | None) -> dict[str, Any]:
+    """Ids of all runs of some weights, later ones in place of earlier ones."""
+    options: dict[str, Any] = {"bundle_root": str(ROOT / "bundle"), "dataset_dir": str(settings.dataset), "fold": fold}
+    options |= dict(weights.options)
+    if settings.small and isinstance(weights, Training):
+        options |= dict(weights.small)
+    return options | dict(settings.options) | dict(settings.own_options.get(weights.name, {}))
+
+
+def _bundle_command(files: Sequence[str], options: Mapping[str, Any]) -> tuple[str, ...]:
+    paths = [ROOT / file for file in files]
+    for path in paths:
+        if not path.is_file():
+            raise ValueError(f"there is no configuration {path}: experiments need the project's source tree.")
+    words = [word for key, value in options.items() for word in (f"--{key}", _text(value))]
+    return ("-m", "monai.bundle", "run", "--config_file", str([str(path) for path in paths]), *words)
+
+
+def _text(value: Any) -> str:
+    """A value as ``monai.bundle`` reads it; a bare None would leave the configuration's value."""
+    return "$None" if value is None else str(value)
+
+
+def _length(files: Sequence[str], options: Mapping[str, Any]) -> tuple[int, int]:
+    """Epochs and iterations of a training."""
+    parser = read_training_config([str(ROOT / file) for file in files], options["bundle_root"])
+    for key, value in options.items():
+        parser[key] = value
+    epochs, items, batch = (parser.get_parsed_content(name) for name in ("epochs", "items_per_epoch", "batch_size"))
+    # One pass over the slices with target, where the number of items is not given, is not known without the data.
+    return int(epochs), int(epochs) * -(-int(items or 1000) // int(batch))

@@ -1,0 +1,133 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Running parts: each once, in a process of its own, so that a killed experiment goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from c2f_monai.utils import written_whole
+from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
+
+from .experiment_parts import ROOT, Part
+
+__all__ = ["estimates", "is_done", "run_part", "run_parts"]
+
+# What the folder was made for, and the time of each run: a part that is killed and goes on took all of them.
+_ARGUMENTS, _SECONDS = "arguments.json", "seconds.txt"
+
+
+def is_done(part: Part) -> bool:
+    """Whether a part's result is there.
+
+    Raises:
+        ValueError: When the folder is that of another command.
+    """
+    known = part.folder / _ARGUMENTS
+    if known.is_file() and json.loads(known.read_text(encoding="utf-8")) != list(part.command):
+        raise ValueError(f"{part.folder} was made with other settings: choose another --output, or remove the folder.")
+    return part.result.is_file()
+
+
+def estimates(parts: Sequence[Part]) -> dict[str, float]:
+    """Seconds of each part by name: measured where it is done, else scaled by what parts of its kind took."""
+    taken = {part.name: json.loads(part.result.read_text())["seconds"] for part in parts if is_done(part)}
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for part in parts:
+        if part.name in taken:
+            ratios[part.kind].append(taken[part.name] / part.seconds)
+    scale = {kind: sum(found) / len(found) for kind, found in ratios.items()}
+    return {part.name: taken.get(part.name, part.seconds * scale.get(part.kind, 1.0)) for part in parts}
+
+
+def run_parts(parts: Sequence[Part], minutes: float | None = None) -> bool:
+    """Run the parts that have no result, with a progress bar.
+
+    Args:
+        parts: in an order in which they can run.
+        minutes: no part is started after so long; None for no limit. Defaults to None.
+
+    Returns:
+        Whether all are done.
+
+    Raises:
+        ValueError: When a part fails.
+    """
+    began = time.monotonic()
+    with tqdm(total=len(parts), desc="parts", unit="part") as bar:
+        for part in parts:
+            bar.set_postfix_str(part.name)
+            while not is_done(part):
+                if minutes is not None and time.monotonic() - began > 60 * minutes:
+                    return False
+                run_part(part)
+            bar.update()
+    return True
+
+
+def run_part(part: Part) -> None:
+    """Run a part once; a training that the time limit ended before its last epoch is not done afterwards.
+
+    Raises:
+        ValueError: When the command fails, leaves no product, or a training came to the end of no epoch.
+    """
+    _write(part.folder / _ARGUMENTS, list(part.command))
+    if part.resumes and part.product.is_file():  # killed after its last epoch
+        return _write_result(part)
+    before = _checkpoints(part)
+    command = [sys.executable, *part.command, *(["--resume", "True"] if part.resumes and before else [])]
+    log = part.folder / "log.txt"
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    began = time.monotonic()
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"$ {shlex.join(command)}\n")
+        file.flush()
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
+    seconds = time.monotonic() - began
+    with (part.folder / _SECONDS).open("a", encoding="utf-8") as file:
+        file.write(f"{seconds:.1f}\n")
+    if done.returncode != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise ValueError(f"{part.name} failed (exit code {done.returncode}): {lines[-1]} (all of it: {log})")
+    if part.product.is_file():
+        _write_result(part)
+    elif not part.resumes or _checkpoints(part) == before:
+        what = "ended no epoch within its time: lower items_per_epoch" if part.resumes else f"left no {part.product}"
+        raise ValueError(f"{part.name} {what} (see {log}).")
+
+
+def _checkpoints(part: Part) -> list[str]:
+    return sorted(path.name for path in part.folder.glob("checkpoint_*.pt"))
+
+
+def _write_result(part: Part) -> None:
+    runs = part.folder / _SECONDS
+    seconds = sum(map(float, runs.read_text(encoding="utf-8").split())) if runs.is_file() else 0.0
+    result = {
+        "part": part.name,
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "command": shlex.join(["python", *part.command]),
+        "source": describe_source(ROOT),
+        "versions": describe_versions(),
+        "machine": describe_machine(),
+    }
+    _write(part.result, result)
+
+
+def _write(path: Path, content: Any) -> None:
+    with written_whole(path) as file:
+        file.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -1,0 +1,87 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the saliency transformation makes of a slab [3.4, Fig. 3.9]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ..inferers.views import axes_of
+from ..utils import View, default_slice_axes, extract_slabs, from_slices, pad_to_multiple, to_slices, unwrap
+from .overlay import show_slice
+
+__all__ = ["saliency_figure", "saliency_maps"]
+
+# Pixels: more than half of any kernel, or of two layers of 3x3.
+_FRAME = 4
+
+
+@torch.no_grad()
+def saliency_maps(network: torch.nn.Module, image: torch.Tensor, view: View, index: int) -> dict[str, torch.Tensor]:
+    """What g makes of the coarse probability of one slab [3.4].
+
+    Args:
+        network: :py:class:`c2f_monai.networks.CoarseToFineNet` with saliency, in evaluation mode.
+        image: (H, W, D) RAS volume in [0, 1].
+        view: the view.
+        index: the slab's central slice.
+
+    Returns:
+        ``image`` (3, h, w); ``probability`` (K * depth, h, w), the view's own P(0) of this slab; ``weights``
+        (3, h, w), g(P(0)). Rows and columns are those of the RAS volume.
+    """
+    module = unwrap(network)
+    device = next(module.parameters()).device
+    axes = axes_of(network, view)
+    slices = to_slices(image, axes)
+    center = index if axes[0] > 0 else len(slices) - 1 - index
+    slab = extract_slabs(slices, torch.tensor([center]), int(module.depth)).to(device)  # type: ignore[arg-type]
+    height, width = slab.shape[-2:]
+    logits = network(pad_to_multiple(slab, int(module.size_divisor)), "coarse", view.value)  # type: ignore[arg-type]
+    probability = torch.sigmoid(logits.float())[..., :height, :width]
+    weights = network(probability, "saliency", view.value)
+    found = {"image": slab, "probability": probability, "weights": weights.float()}
+    default = default_slice_axes(view)
+    return {name: to_slices(from_slices(maps[0].cpu(), axes), default) for name, maps in found.items()}
+
+
+def saliency_figure(maps: Mapping[str, torch.Tensor], view: View, spacing: Sequence[float], title: str = "") -> Figure:
+    """Image, probability, weights and weighted image of each of the slab's channels, a row for each [Fig. 3.9].
+
+    Args:
+        maps: see :func:`saliency_maps`; of several classes the probability of the first is shown.
+        view: the view.
+        spacing: voxel size in mm for each axis.
+        title: text above.
+    """
+    image, weights = maps["image"].numpy(), maps["weights"].numpy()
+    channels = len(image)
+    # A network of single slices (depth 1) has one probability for the three channels.
+    probability = np.resize(maps["probability"][:channels].numpy(), image.shape)
+    figure = Figure(figsize=(14, 3.4 * channels), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    for channel, row in enumerate(figure.subplots(channels, 4)):
+        grey = {"vmin": 0.0, "vmax": 1.0, "cmap": "gray"}
+        show_slice(row[0], image[channel], view, spacing, **grey)
+        show_slice(row[1], probability[channel], view, spacing, **grey)
+        shown = show_slice(row[2], weights[channel], view, spacing, **_scale(weights[channel]))
+        show_slice(row[3], image[channel] * weights[channel], view, spacing, cmap="gray")
+        figure.colorbar(shown, ax=row[2])
+        names = ("image", "coarse probability", "weights g(P)", "weighted image")
+        for axes, name in zip(row, names, strict=True):
+            axes.set_title(f"channel {channel + 1}: {name}")
+    figure.suptitle(title)
+    return figure
+
+
+def _scale(weights: np.ndarray) -> dict[str, Any]:
+    """Colours between the least and most weight (h, w), without the frame where zero padding acts."""
+    frame = slice(_FRAME, -_FRAME)
+    inner = weights[frame, frame] if min(weights.shape) > 2 * _FRAME else weights
+    return {"vmin": float(inner.min()), "vmax": float(inner.max()), "cmap": "viridis"}

@@ -1,0 +1,234 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Plans, data and parts of experiments, and how parts are run."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from c2f_monai.apps.experiment_data import derive_dataset, derived_lists
+from c2f_monai.apps.experiment_parts import ROOT, Part, Settings, parts_of
+from c2f_monai.apps.experiment_plan import Comparison, Evaluation, Merged, Row, Table, Training, oracle_of, rounds_of
+from c2f_monai.apps.experiment_run import estimates, is_done, run_parts
+from c2f_monai.apps.experiment_tables import DEFAULT_ORGANS, build_tables
+
+TABLES = build_tables(DEFAULT_ORGANS)
+
+
+def settings(output: Path, **more) -> Settings:
+    return Settings(ROOT / "bundle" / "data" / "phantom-v1", output, **more)
+
+
+def words_of(part: Part) -> dict[str, str]:
+    """Options of a part's command by id, and its configurations by name."""
+    words = list(part.command[3:])
+    options = dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2], strict=True))
+    options["config_file"] = " ".join(Path(file).stem for file in ast.literal_eval(options["config_file"]))
+    return options
+
+
+def test_all_tables_have_their_parts_once_in_an_order_that_can_run(tmp_path: Path) -> None:
+    parts = parts_of(TABLES.values(), settings(tmp_path, folds=[0, 1], seeds=[3]))
+    assert len({part.name for part in parts}) == len(parts)
+    assert len({part.folder for part in parts}) == len(parts)
+    made: set[str] = set()
+    for part in parts:
+        needed = [word for word in part.command if word.endswith("model.pt") and word != str(part.product)]
+        assert set(needed) <= made, part.name
+        made.add(str(part.folder / "model.pt"))
+    names = [part.name for part in parts]
+    assert "training/rstn/fold1_seed3" in names and "evaluation/unet3d_oracle/fold0_seed3" in names
+
+
+def test_the_commands_of_a_method(tmp_path: Path) -> None:
+    training, merge, evaluation = parts_of(
+        [
+            Table(
+                "t",
+                "",
+                (Row("a", rounds_of(Merged("both", joint=TRAINING, coarse=TRAINING))),),
+            )
+        ],
+        settings(
+            tmp_path,
+            folds=[2],
+            seeds=[1],
+            options={"epochs": 3},
+            own_options={"x": {"epochs": 4}, "rstn": {"epochs": 5}},
+            overlays=["configs/nih.json"],
+            small=True,
+        ),
+    )
+    options = words_of(training)
+    assert options.pop("config_file") == "train small nih stepwise time_limit"
+    folder = str(tmp_path / "training" / "x" / "fold2_seed1")
+    assert {key: options[key] for key in ("fold", "seed", "epochs", "margin", "pixdim", "output_dir")} == {
+        "fold": "2",
+        "seed": "1",
+        "epochs": "4",  # the command line's come after the method's, those of one training last
+        "margin": "5",
+        "pixdim": "$None",  # monai.bundle leaves the configuration's value where it is given None
+        "output_dir": folder,
+    }
+    assert training.product == Path(folder) / "checkpoint_4.pt" and training.resumes
+    assert merge.command[:5] == ("-m", "c2f_monai", "merge", f"{folder}/model.pt", "--coarse")
+    options = words_of(evaluation)
+    assert options["config_file"] == "train small nih evaluate diagnostics"
+    assert options["ckpt_path"] == str(merge.product)
+
+
+TRAINING = Training("x", ("bundle/configs/stepwise.json",), {"margin": 5, "epochs": 9, "pixdim": None})
+
+
+def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
+    parts = {part.name: part for part in parts_of([TABLES["cyst"]], settings(tmp_path))}
+    part = parts["evaluation/stepwise_near_organ_four_stages/seed0"]
+    options = words_of(part)
+    assert options["config_file"] == "inference stepwise organ_then_cyst"
+    assert options["organ_ckpt_path"] == str(tmp_path / "training" / "stepwise" / "seed0" / "model.pt")
+    assert options["ckpt_path"] == str(tmp_path / "training" / "stepwise_near_organ" / "seed0" / "model.pt")
+    assert part.product.name == "cases_cyst.csv"
+    assert words_of(parts["training/rstn_cyst/seed0"])["label_value"] == "[2]"
+
+
+def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> None:
+    found = settings(tmp_path, published=True, overlays=["configs/msd_pancreas.json"])
+    parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
+    files = {name: words_of(part)["config_file"] for name, part in parts.items()}
+    assert files["training/stepwise_near_organ/seed0"] == (
+        "train published msd_pancreas stepwise cyst published_stepwise time_limit"
+    )
+    assert files["evaluation/rstn_near_organ_final/seed0"] == "train published msd_pancreas cyst evaluate"
+    # The inference configuration has no place for what an overlay of a data set says about training.
+    assert files["evaluation/stepwise_near_organ_four_stages/seed0"] == (
+        "inference published stepwise organ_then_cyst published_stepwise"
+    )
+    parser = ConfigParser()
+    parser.read_config(ast.literal_eval(parts["evaluation/stepwise_near_organ_four_stages/seed0"].command[4]))
+    parser["bundle_root"] = str(ROOT / "bundle")
+    inferer = parser.get_parsed_content("two_stage_inferer").neoplasm
+    assert (inferer.rule.margin, inferer.stop, inferer.fine_fusion) == (30, 0.95, "vote")
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "printed"),
+    [
+        ("stepwise", "d >= 0.95", "82.37±5.68 (90.85, 62.43), 2.89±1.75 rounds"),
+        ("stepwise", "d >= 0.98", ""),  # not in the chapter
+        ("saliency", "7x7", ""),
+        ("saliency", "two-layer 3x3", "83.93±5.43 (90.52, 64.78)"),
+        ("methods", "3D UNet, oracle 3D box", "83.18 (V-Net)"),
+        ("organs", "pancreas, RSTN, fine", "87.60"),
+        ("organs", "cyst, RSTN, fine", ""),
+        ("cyst", "cyst with organ, RSTN", "67.19±27.91 (96.05, 0)"),
+        ("joint", "joint fine on separate coarse", "83.80"),
+        ("overfitting", "not fine-tuned, oracle box", "86.26"),
+    ],
+)
+def test_the_chapters_numbers_stand_beside_their_rows(table: str, row: str, printed: str) -> None:
+    assert [found.chapter for found in TABLES[table].rows if found.label == row] == [printed]
+
+
+def test_a_plan_that_contradicts_itself_is_refused() -> None:
+    row = Row("a", oracle_of(TRAINING))
+    with pytest.raises(ValueError, match=r"compares rows that it has not: \['b'\]"):
+        Table("t", "", (row,), (Comparison("a", "b"),))
+    with pytest.raises(ValueError, match="has a row twice"):
+        Table("t", "", (row, row))
+    other = Training("x", options={"margin": 6})
+    with pytest.raises(ValueError, match="two different things are called x"):
+        _ = Table("t", "", (row, Row("b", Evaluation("e", other)))).trainings
+
+
+CONTENT = {
+    "training": [{"image": f"images/{i}.nii.gz", "label": f"/labels/{i}.nii.gz", "group": "g"} for i in range(10)],
+    "test": ["not used with folds"],
+}
+
+
+def test_folds_take_consecutive_cases_and_absolute_paths() -> None:
+    lists = derived_lists(CONTENT | {"test": []}, Path("/data"), folds=4, seed=None, small=False)
+    assert list(lists) == ["training"]
+    assert [case["fold"] for case in lists["training"]] == [0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert lists["training"][9] == {
+        "image": "/data/images/9.nii.gz",
+        "label": "/labels/9.nii.gz",
+        "group": "g",
+        "fold": 3,
+    }
+    small = derived_lists(CONTENT | {"test": []}, Path("/data"), folds=None, seed=None, small=True)
+    assert [len(cases) for cases in small.values()] == [8, 0]
+
+
+def test_an_experiment_keeps_to_its_data(tmp_path: Path) -> None:
+    dataset = tmp_path / "set"
+    dataset.mkdir()
+    (dataset / "dataset.json").write_text(json.dumps({"training": CONTENT["training"]}))
+    assert derive_dataset(dataset, tmp_path / "out", None, None, small=False) == dataset
+    folder = derive_dataset(dataset, tmp_path / "out", 4, None, small=False)
+    assert derive_dataset(dataset, tmp_path / "out", 4, None, small=False) == folder == tmp_path / "out" / "data"
+    with pytest.raises(ValueError, match="holds an experiment with other data or folds: choose another --output"):
+        derive_dataset(dataset, tmp_path / "out", 4, 0, small=False)
+
+
+def code_part(folder: Path, name: str, code: str, resumes: bool = False, product: str = "product") -> Part:
+    """A part that runs Python code in its folder, which it is given as an argument."""
+    text = f"import pathlib, sys; folder = pathlib.Path({str(folder / name)!r}); {code}"
+    return Part(f"kind/{name}", folder / name, ("-c", text), folder / name / product, 10.0, resumes)
+
+
+def test_a_part_runs_once_and_says_how(tmp_path: Path) -> None:
+    count = "(folder / 'runs').open('a').write('x'); (folder / 'product').touch()"
+    part, other = code_part(tmp_path, "a", count), code_part(tmp_path, "b", count)
+    assert run_parts([part], None) and run_parts([part], None)
+    assert (part.folder / "runs").read_text() == "x"
+    result = json.loads(part.result.read_text())
+    assert {"command", "source", "versions", "machine", "seconds", "finished"} <= set(result)
+    assert result["command"].startswith("python -c ")
+    seconds = estimates([part, other])
+    assert seconds["kind/a"] == result["seconds"] == pytest.approx(seconds["kind/b"])
+    changed = code_part(tmp_path, "a", count + "; print('changed')")
+    with pytest.raises(ValueError, match="was made with other settings: choose another --output"):
+        is_done(changed)
+
+
+def test_a_training_goes_on_until_its_last_epoch(tmp_path: Path) -> None:
+    # Each run ends one epoch, the first without and the others with --resume True.
+    code = (
+        "done = len(list(folder.glob('checkpoint_*.pt'))); "
+        "assert sys.argv[1:] == (['--resume', 'True'] if done else []), sys.argv; "
+        "(folder / f'checkpoint_{done + 1}.pt').touch()"
+    )
+    part = code_part(tmp_path, "training", code, resumes=True, product="checkpoint_3.pt")
+    assert not run_parts([part], minutes=0)
+    assert not part.folder.exists()
+    assert run_parts([part])
+    assert len((part.folder / "seconds.txt").read_text().split()) == 3
+    assert json.loads(part.result.read_text())["seconds"] > 0
+
+
+def test_a_training_that_was_killed_after_its_last_epoch_is_done(tmp_path: Path) -> None:
+    part = code_part(tmp_path, "training", "raise SystemExit('not again')", resumes=True)
+    part.folder.mkdir()
+    part.product.touch()
+    assert run_parts([part])
+
+
+@pytest.mark.parametrize(
+    ("code", "resumes", "message"),
+    [
+        ("sys.exit('error: no such fold')", False, r"kind/a failed \(exit code 1\): error: no such fold .all of it"),
+        ("", False, "kind/a left no .*product"),
+        ("", True, "kind/a ended no epoch within its time: lower items_per_epoch"),
+    ],
+)
+def test_a_part_that_fails_leaves_no_result(code: str, resumes: bool, message: str, tmp_path: Path) -> None:
+    part = code_part(tmp_path, "a", code, resumes)
+    with pytest.raises(ValueError, match=message):
+        run_parts([part])
+    assert not part.result.exists()

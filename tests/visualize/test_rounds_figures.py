@@ -1,0 +1,104 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures over rounds, saliency maps and charts, by their contents."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from c2f_monai.metrics.rounds import RoundCurve
+from c2f_monai.networks import CoarseToFineNet, SaliencyTransform
+from c2f_monai.utils import View
+from c2f_monai.visualize import COLOURS, RoundsSaver, SaliencySaver, rounds_figure, saliency_figure, saliency_maps
+from c2f_monai.visualize.charts import box_figure, convergence_figure, mean_over_rounds, scatter_figure
+
+
+def test_the_slice_with_most_truth_is_shown_after_each_round_and_zoomed() -> None:
+    truth = np.zeros((30, 30, 6), bool)
+    truth[10:14, 12:15, 3] = truth[10, 12, 1] = True
+    coarse, fine = np.zeros_like(truth), truth.copy()
+    coarse[13:17, 12:15, 3] = True
+    black, masks = np.full(truth.shape, -100.0), {"coarse": coarse, "round 1": fine}
+    figure = rounds_figure(black, masks, truth, (1, 1, 1), margin=2)
+    first, second = figure.axes
+    # Of 12 voxels each (and one more of the truth in another slice) three are shared.
+    assert first.get_title() == f"coarse: DSC {2 * 3 / (12 + 13):.3f}"
+    assert second.get_title() == "round 1: DSC 1.000"
+    pixels = first.get_images()[0].get_array()
+    assert pixels.shape == (3 + 4, 7 + 4, 3)  # rows are columns of the volume, with the frame of 2
+    coloured = {name: int((np.abs(pixels - 0.45 * np.array(c)) < 1e-5).all(-1).sum()) for name, c in COLOURS.items()}
+    assert coloured == {"prediction": 9, "truth": 9, "overlap": 3}
+
+
+class FirstChannel(torch.nn.Module):
+    """Logits that are the input: what comes out tells where it came from."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+def network(**options) -> CoarseToFineNet:
+    saliency = lambda: SaliencyTransform(3, 3, kernel_sizes=[1])  # noqa: E731
+    net = CoarseToFineNet(FirstChannel, FirstChannel, saliency, views=["axial"], size_divisor=4, **options).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(torch.eye(3)[..., None, None] * 2 if parameter.dim() == 4 else torch.ones(3))
+    return net
+
+
+@pytest.mark.parametrize("codes", [None, {"axial": "IPL"}], ids=["RAS", "turned weights"])
+def test_saliency_maps_are_g_of_the_coarse_probability(codes) -> None:
+    image = torch.rand(5, 6, 4, generator=torch.Generator().manual_seed(0))
+    maps = saliency_maps(network(slice_axcodes=codes), image, View.AXIAL, 2)
+    slab = image.movedim(2, 0)[1:4]
+    torch.testing.assert_close(maps["image"], slab)
+    torch.testing.assert_close(maps["probability"], torch.sigmoid(slab))
+    torch.testing.assert_close(maps["weights"], 2 * torch.sigmoid(slab) + 1)
+    figure = saliency_figure(maps, View.AXIAL, (1, 1, 1))
+    assert [axes.get_title() for axes in figure.axes if "weights" in axes.get_title()] == [
+        f"channel {i}: weights g(P)" for i in (1, 2, 3)
+    ]
+
+
+def test_the_first_cases_of_each_run_are_drawn(tmp_path) -> None:
+    truth = torch.zeros(1, 8, 8, 8)
+    truth[0, 2:5, 2:5, 2:5] = 1
+    record = SimpleNamespace(name="a", masks=[truth > 0, truth > 0])
+    inferer = SimpleNamespace(records=[record])
+    net = network()
+    savers = [RoundsSaver(inferer, str(tmp_path), cases=1), SaliencySaver(net, inferer, str(tmp_path), cases=1)]
+    engine = SimpleNamespace(state=SimpleNamespace())
+    for name in ("a", "b"):
+        record.name = name
+        engine.state.batch = [{"image": MetaTensor(truth * 100), "label_grid": MetaTensor(truth)}]
+        for saver in savers:
+            saver(engine)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_rounds.png", "a_saliency.png"]
+
+
+CURVES = [
+    RoundCurve("a", (0.5, 0.7, 0.9), (0.8, 0.9)),
+    RoundCurve("b", (0.1, 0.0), (0.2,), empty=True),
+]
+
+
+def test_means_over_rounds_by_hand() -> None:
+    dsc, changes = mean_over_rounds(CURVES)
+    assert dsc == pytest.approx([0.3, 0.35, 0.45])
+    assert changes == pytest.approx([0.5, 0.9])
+    left, right = convergence_figure({"RSTN": CURVES}).axes
+    assert left.get_lines()[0].get_ydata() == pytest.approx([30, 35, 45])
+    assert right.get_lines()[0].get_xdata().tolist() == [1, 2]
+
+
+def test_scatter_counts_wins_and_boxes_keep_their_order() -> None:
+    (axes,) = scatter_figure([0.9, 0.5, 0.7], [0.8, 0.6, 0.7], "RSTN", "step-wise").axes
+    assert axes.get_title() == "1 wins, 1 losses of 3 cases"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step-wise: DSC [%]", "RSTN: DSC [%]")
+    (axes,) = box_figure({"first": [0.5, 0.6], "second": [0.7]}).axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["first", "second"]
