@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from c2f_monai.data.datalist import load_datalist, resolve_dataset
-
+from ..data.datalist import load_datalist, resolve_dataset
 from .experiment_data import derive_dataset
 from .experiment_parts import ROOT, Part, Settings, parts_of
 from .experiment_plan import Given, Table

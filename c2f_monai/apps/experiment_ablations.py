@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from c2f_monai.utils import Fusion, View
-
+from ..utils import Fusion, View
 from .experiment_methods import RSTN, rstn_variant
 from .experiment_plan import Comparison, Evaluation, Row, Table, Training
 

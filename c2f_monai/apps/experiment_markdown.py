@@ -8,9 +8,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from c2f_monai.metrics.rounds import inter_round_rows
-from c2f_monai.metrics.statistics import compare_paired
-
+from ..metrics.rounds import inter_round_rows
+from ..metrics.statistics import compare_paired
 from .experiment_parts import Settings
 from .experiment_plan import Comparison, Table
 from .experiment_scores import Curves, Scores, paired_scores

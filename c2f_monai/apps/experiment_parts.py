@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from c2f_monai.apps.training_config import read_training_config
-
 from .experiment_plan import Evaluation, Given, Merged, Table, Training, Weights
+from .training_config import read_training_config
 
 __all__ = ["ROOT", "Part", "Settings", "cases_file", "parts_of"]
 

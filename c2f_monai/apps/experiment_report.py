@@ -13,9 +13,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from c2f_monai.utils import some_names, written_whole
-from c2f_monai.visualize.charts import box_figure, convergence_figure, scatter_figure
-
+from ..utils import some_names, written_whole
+from ..visualize.charts import box_figure, convergence_figure, scatter_figure
 from .experiment_markdown import comparison_lines, convergence_lines, provenance_lines, table_lines
 from .experiment_parts import Part, Settings, cases_file
 from .experiment_plan import Table

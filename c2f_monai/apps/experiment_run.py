@@ -18,9 +18,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from c2f_monai.utils import written_whole
-from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
-
+from ..utils import written_whole
+from ..utils.environment import describe_machine, describe_source, describe_versions
 from .experiment_parts import ROOT, Part
 
 __all__ = ["estimates", "is_done", "run_part", "run_parts"]

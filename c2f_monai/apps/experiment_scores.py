@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from c2f_monai.metrics.rounds import Pick, Picked, RoundCurve, curves_of, mean_picked, score_row
-from c2f_monai.metrics.statistics import bootstrap_interval
-from c2f_monai.metrics.tables import CaseRow, read_cases
-
+from ..metrics.rounds import Pick, Picked, RoundCurve, curves_of, mean_picked, score_row
+from ..metrics.statistics import bootstrap_interval
+from ..metrics.tables import CaseRow, read_cases
 from .experiment_parts import Settings, cases_file
 from .experiment_plan import Comparison, Evaluation
 

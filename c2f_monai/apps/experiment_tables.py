@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from c2f_monai.metrics.rounds import after_rounds, last_round, round_picks, stopped_at
-from c2f_monai.utils import View
-
+from ..metrics.rounds import after_rounds, last_round, round_picks, stopped_at
+from ..utils import View
 from .experiment_ablations import distance_table, testing_table, training_table
 from .experiment_methods import RSTN, STEPWISE, TRUTH_REFERENCE, UNET3D, saliency_training
 from .experiment_plan import Comparison, Evaluation, Merged, Row, Table, Weights, oracle_of, rounds_of, view_of

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from c2f_monai.metrics.rounds import after_rounds, stopped_at
-
+from ..metrics.rounds import after_rounds, stopped_at
 from .experiment_methods import RSTN, STEPWISE, organ_training
 from .experiment_plan import Comparison, Evaluation, Row, Table, Training, rounds_of
 

@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser
 
 from c2f_monai.apps.experiment_tables import DEFAULT_ORGANS, build_tables
 from c2f_monai.metrics.tables import read_cases
+from c2f_monai.utils import bounding_boxes
 from tests.bundle.overlays import ROOT, config_files, run_bundle, write_organs
 
 VIEWS = ["sagittal", "coronal", "axial"]
@@ -51,7 +52,7 @@ def test_the_whole_image_is_the_box(dataset: Path, tmp_path: Path) -> None:
     inferer = flow.parser.get_parsed_content("train#inferer")
     target, size = item["label"]["axial"][None], torch.tensor([item["image"]["axial"].shape[-2:]])
     draws = {"size": size, "margins": item["margins"]["axial"][None], "fallback": item["fallback"]["axial"][None]}
-    boxes = inferer._ungrown_boxes(target, target, draws, 0)
+    boxes = inferer._ungrown_boxes(bounding_boxes(target > 0.5), target, draws, 0)
     assert boxes.tolist() == [[0, 0, *item["image"]["axial"].shape[-2:]]]
 
 
