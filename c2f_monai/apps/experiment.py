@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset_dir", type=Path, help="data set (default: the embedded phantom)")
     parser.add_argument("--output", type=Path, help="folder of parts and tables (default: runs/experiments[-small])")
-    parser.add_argument("--small", action="store_true", help="a few cases and iterations, within 10 minutes a table")
+    parser.add_argument("--small", action="store_true", help="a few cases and iterations, to try a table")
     parser.add_argument("--folds", type=int, help="k-fold cross-validation over the training cases (default: none)")
     parser.add_argument("--fold-seed", type=int, help="random folds (default: consecutive cases)")
     parser.add_argument("--only-folds", type=int, nargs="+", help="folds to run, from 0 (default: all)")

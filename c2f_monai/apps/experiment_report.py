@@ -51,7 +51,7 @@ def write_report(table: Table, settings: Settings, parts: Sequence[Part], comman
     lines = [f"# {table.title}", "", *table_lines(table, rows), *comparison_lines(table.comparisons, scores)]
     lines += convergence_lines(table, curves)
     if left_out:
-        lines += ["", f"Without the target and left out: {len(left_out)} cases ({some_names(sorted(left_out))})."]
+        lines += ["", f"Cases without the target, left out: {len(left_out)} ({some_names(sorted(left_out))})."]
     lines += ["", *provenance_lines(command, results, settings), ""]
     path = folder / "table.md"
     with written_whole(path) as file:

@@ -101,7 +101,7 @@ def test_the_report_by_hand(settings: Settings) -> None:
     # Differences of the cases: 60 - 50 and 30 - 50.
     (comparison,) = [line for line in lines if line.startswith("| a, coarse - b, coarse | 2 | -5.00±15.00 |")]
     assert "| -20.00 .. +10.00 | 1/1/0 |" in comparison and comparison.endswith("| +2.13±2.67 |")
-    assert "Without the target and left out: 2 cases (without 0, without 1)." in lines
+    assert "Cases without the target, left out: 2 (without 0, without 1)." in lines
     assert "| 1 | 4 | 0.7150 | 0.7000 | 0.5000 | 0.9037 |" in lines
     assert any('{"commit": "c"}' in line and "8.0 minutes" in line for line in lines)
     names = {found.name for found in path.parent.iterdir()}
