@@ -63,8 +63,8 @@ def test_the_report_of_a_good_data_set(tmp_path: Path, capsys: pytest.CaptureFix
         "label values: 0 in 3 cases, 1 in 3 cases, 2 in 3 cases",
         "foreground: 5 / 5 / 5 % of the volume (least / median / most), none in 0 cases",
     ]
-    # 33 epochs of 30 items in batches of 8.
-    assert lines[-1] == "training: 33 epochs, 132 iterations of 8 slabs of each view; 0.33 hours at 9 s (given), " + (
+    # 27 epochs of 30 items in batches of 8.
+    assert lines[-1] == "training: 27 epochs, 108 iterations of 8 slabs of each view; 0.27 hours at 9 s (given), " + (
         "without validation"
     )
 
