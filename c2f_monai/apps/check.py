@@ -25,6 +25,7 @@ from monai.bundle import ConfigParser
 from ..data.datalist import load_datalist, read_description
 from ..data.survey import CaseHeader, count_labels, read_headers
 from ..utils import some_names
+from ..utils.errors import root_cause
 from .training_config import IterationClock, read_training_config, strip_to_iterations
 
 __all__ = [
@@ -229,11 +230,18 @@ def _ranges(values: Sequence[Sequence[float]], form: str) -> str:
 
 
 def _measure(parser: ConfigParser, cases: list[dict[str, Any]], seconds: float) -> float:
-    """Mean seconds of an iteration of the first stage, from training on some cases; nothing is written."""
+    """Mean seconds of an iteration of the first stage, from training on some cases; nothing is written.
+
+    Raises:
+        ValueError: when training cannot begin, with the reason.
+    """
     strip_to_iterations(parser)
     parser["train#dataset#data"] = cases
     parser["cache_dir"] = None
-    trainer = parser.get_parsed_content("train#trainer")
+    try:
+        trainer = parser.get_parsed_content("train#trainer")
+    except RuntimeError as error:  # names the component that failed, not why
+        raise ValueError(f"training cannot be measured: {root_cause(error)}") from error
     clock = IterationClock(seconds, warmup=seconds * _WARMUP)
     clock.attach(trainer)
     trainer.run()

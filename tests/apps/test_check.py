@@ -120,6 +120,20 @@ def test_the_time_is_measured_by_training(tmp_path: Path, capsys: pytest.Capture
     options = [part for key, value in tiny.items() for part in ("--option", f"{key}={value}")]
     assert main(["check", "--dataset_dir", str(folder), *BASE, *options, "--measure", "0.5"]) == 0
     assert "s (measured), without validation" in capsys.readouterr().out
+
+
+def test_why_training_cannot_be_measured_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """8 x 8 pixels of target in the largest slice, of which the configuration asks for 100."""
+    options = ["--option", "pixdim=None", "--option", "min_pixels=100", "--measure", "0.5"]
+    assert main(["check", "--dataset_dir", str(write_set(tmp_path)), *BASE, *options]) == 1
+    assert (
+        capsys.readouterr()
+        .err.strip()
+        .splitlines()[-1]
+        .startswith(
+            "error: training cannot be measured: no sagittal slice of the 1 training cases has 100 target pixels"
+        )
+    )
     assert not (tmp_path / "out").exists()
 
 
