@@ -87,7 +87,7 @@ def move_to_mask(probability: torch.Tensor, mask: torch.Tensor, threshold: float
     """
     edge = torch.tensor(threshold, dtype=probability.dtype)
     below = torch.nextafter(edge, torch.tensor(-math.inf, dtype=probability.dtype)).item()
-    # Slice by slice: volumes of clinical size are not copied.
-    for values, inside in zip(probability.flatten(0, -3), mask.flatten(0, -3), strict=True):
+    # Slice by slice: volumes of clinical size are not copied. A view, as a copy of them would take the change.
+    for values, inside in zip(probability.view(-1, *mask.shape[-2:]), mask.flatten(0, -3), strict=True):
         torch.where(inside, values.clamp_min(threshold), values.clamp_max(below), out=values)
     return probability

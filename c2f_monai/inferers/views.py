@@ -21,6 +21,7 @@ from ..utils import (
     from_slices,
     group_by_shape,
     grow_boxes,
+    padded_side,
     slab_indices,
     sum_windows,
     to_slices,
@@ -77,8 +78,7 @@ class CropRule:
 
     def side(self, length: int) -> int:
         """Padded side of a whole slice."""
-        longest = max(length, self.min_size)
-        return longest + -longest % self.multiple
+        return padded_side(length, self.multiple, self.min_size)
 
 
 def _slices_of(volume: torch.Tensor, axes: list[int], low: int, high: int) -> torch.Tensor:

@@ -14,6 +14,7 @@ from .boxes import (
     inside_boxes,
     pad_end,
     pad_to_multiple,
+    padded_side,
     paste_boxes,
 )
 from .enums import Fusion, Part, Prior, Reference, StopReason, View
@@ -80,6 +81,7 @@ __all__ = [
     "name_root_cause",
     "pad_end",
     "pad_to_multiple",
+    "padded_side",
     "paste_boxes",
     "read_weights_file",
     "scale_to_unit",

@@ -30,6 +30,7 @@ __all__ = [
     "inside_boxes",
     "pad_end",
     "pad_to_multiple",
+    "padded_side",
     "paste_boxes",
 ]
 
@@ -203,13 +204,23 @@ def paste_boxes(
     return pasted
 
 
-def pad_to_multiple(x: torch.Tensor, multiple: int, min_size: int = 0) -> torch.Tensor:
+def padded_side(length: int, multiple: int, min_size: int = 0) -> int:
+    """Side of a whole slice by the divisor rule: a multiple, and at least ``min_size`` raised to a multiple.
+
+    Args:
+        length: the slice's own side, pixels.
+        multiple: positive.
+        min_size: smallest side in pixels.
+    """
+    longest = max(length, min_size)
+    return longest + -longest % multiple
+
+
+def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     """Zero-pad the last two axes at their end to multiples: the divisor rule of whole slices.
 
     Args:
         x: (..., h, w).
         multiple: positive.
-        min_size: smallest side in pixels (raised to a multiple).
     """
-    height, width = max(x.shape[-2], min_size), max(x.shape[-1], min_size)
-    return pad_end(x, (height + -height % multiple, width + -width % multiple))
+    return pad_end(x, (padded_side(x.shape[-2], multiple), padded_side(x.shape[-1], multiple)))
