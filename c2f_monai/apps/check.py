@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
 from ..data.datalist import load_datalist, read_description
 from ..data.survey import CaseHeader, count_labels, read_headers
+from ..transforms.volumes import class_values, label_values
 from ..utils import some_names
 from ..utils.errors import root_cause
 from .training_config import IterationClock, read_training_config, strip_to_iterations
@@ -61,7 +61,8 @@ class Settings:
         """Settings of a training configuration."""
         found = {name: parser.get_parsed_content(name) for name in cls.__dataclass_fields__}
         # One value, several of one target, or a list for each of several targets.
-        return cls(**{**found, "label_value": np.hstack(found["label_value"]).tolist()})
+        groups = class_values(found["label_value"]) or (label_values(found["label_value"]),)
+        return cls(**{**found, "label_value": [value for group in groups for value in group]})
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

@@ -122,6 +122,15 @@ def test_the_time_is_measured_by_training(tmp_path: Path, capsys: pytest.Capture
     assert "s (measured), without validation" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("value", "expected"), [("2", [2]), ("[1,2]", [1, 2]), ("[[1],[2]]", [1, 2])])
+def test_the_target_is_one_value_or_several_or_one_list_for_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str, expected: list[int]
+) -> None:
+    options = ["--option", f"label_value={value}", "--option", "pixdim=None"]
+    assert main(["check", "--dataset_dir", str(write_set(tmp_path)), *BASE, *options]) == 0
+    assert f"target: {', '.join(f'{one} without a name' for one in expected)}\n" in capsys.readouterr().out
+
+
 def test_why_training_cannot_be_measured_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """8 x 8 pixels of target in the largest slice, of which the configuration asks for 100."""
     options = ["--option", "pixdim=None", "--option", "min_pixels=100", "--measure", "0.5"]
