@@ -97,7 +97,7 @@ def run_part(part: Part) -> None:
         done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
     seconds = time.monotonic() - began
     with (part.folder / _SECONDS).open("a", encoding="utf-8") as file:
-        file.write(f"{seconds:.1f}\n")
+        file.write(f"{seconds:.3f}\n")
     if done.returncode != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise ValueError(f"{part.name} failed (exit code {done.returncode}): {lines[-1]} (all of it: {log})")
@@ -118,7 +118,7 @@ def _write_result(part: Part) -> None:
     result = {
         "part": part.name,
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
         "command": shlex.join(["python", *part.command]),
         "source": describe_source(ROOT),
         "versions": describe_versions(),
