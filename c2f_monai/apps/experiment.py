@@ -60,6 +60,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     own = "an id of one training and its evaluations, such as unet3d epochs=40"
     parser.add_argument("--option-of", action="append", nargs=2, default=[], metavar=("NAME", "ID=VALUE"), help=own)
     parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help="organs, such as liver=6 pancreas=1,2")
+    parser.add_argument("--jobs", type=int, default=1, help="parts that run at once, sharing the cores (default: 1)")
     parser.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
 
 
@@ -88,7 +89,7 @@ def run_tables(args: argparse.Namespace) -> None:
     """
     settings = _settings(args)
     chosen = _chosen(args.tables, build_tables(_organs(args)))
-    _run_and_report(chosen, settings, args.minutes)
+    _run_and_report(chosen, settings, args.minutes, args.jobs)
 
 
 def run_diagnosis(args: argparse.Namespace) -> None:
@@ -103,11 +104,11 @@ def run_diagnosis(args: argparse.Namespace) -> None:
     rows = diagnostic_rows(weights, {})
     rounds = next(row.evaluation for row in rows if row.label == "coarse" and row.evaluation is not None)
     table = Table("diagnosis", f"Diagnosis of {args.weights}", rows, convergence={"all cases": rounds})
-    _run_and_report([table], _settings(args, "diagnosis"), args.minutes)
+    _run_and_report([table], _settings(args, "diagnosis"), args.minutes, args.jobs)
 
 
-def _run_and_report(tables: Sequence[Table], settings: Settings, minutes: float | None) -> None:
-    if not run_parts(parts_of(tables, settings), minutes):
+def _run_and_report(tables: Sequence[Table], settings: Settings, minutes: float | None, jobs: int) -> None:
+    if not run_parts(parts_of(tables, settings), minutes, jobs):
         print(f"{minutes:g} minutes are over: give the same command again to go on.")
         return
     # As it was typed, so that it can be typed again.

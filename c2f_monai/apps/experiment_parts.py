@@ -65,6 +65,7 @@ class Part:
         product: file that is there when the part is complete.
         seconds: rough estimate.
         resumes: an incomplete part goes on when it is started again.
+        needs: names of the parts whose product this one reads.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Part:
     product: Path
     seconds: float
     resumes: bool = False
+    needs: tuple[str, ...] = ()
 
     @property
     def result(self) -> Path:
@@ -124,7 +126,8 @@ def _merge_part(merged: Merged, settings: Settings, fold: int | None, seed: int)
     joint, coarse = (_weights_file(weights, settings, fold, seed) for weights in (merged.joint, merged.coarse))
     product = folder / "model.pt"
     words = ("merge", str(joint), "--coarse", str(coarse), "--output", str(product))
-    return Part(name, folder, ("-m", "c2f_monai", *words), product, 5.0)
+    needs = _sources((merged.joint, merged.coarse), settings, fold, seed)
+    return Part(name, folder, ("-m", "c2f_monai", *words), product, 5.0, needs=needs)
 
 
 def _evaluation_part(evaluation: Evaluation, settings: Settings, fold: int | None, seed: int) -> Part:
@@ -140,7 +143,8 @@ def _evaluation_part(evaluation: Evaluation, settings: Settings, fold: int | Non
         files = ["bundle/configs/inference.json", *_constants(settings), *evaluation.overlays, *last]
     passes = int(options.get("max_rounds", 10)) + 1
     seconds = _START + settings.cases * passes * _ROUND / (_SMALLER if settings.small else 1)
-    return Part(name, folder, _bundle_command(files, options), folder / evaluation.cases, seconds)
+    needs = _sources(evaluation.needs, settings, fold, seed)
+    return Part(name, folder, _bundle_command(files, options), folder / evaluation.cases, seconds, needs=needs)
 
 
 def _folder(kind: str, name: str, settings: Settings, fold: int | None, seed: int) -> tuple[str, Path]:
@@ -148,11 +152,20 @@ def _folder(kind: str, name: str, settings: Settings, fold: int | None, seed: in
     return f"{kind}/{name}/{run}", settings.output / kind / name / run
 
 
+def _sources(needed: Iterable[Weights], settings: Settings, fold: int | None, seed: int) -> tuple[str, ...]:
+    """Names of the parts that make some weights."""
+    made = [weights for weights in needed if not isinstance(weights, Given)]
+    return tuple(_folder(_kind(weights), weights.name, settings, fold, seed)[0] for weights in made)
+
+
+def _kind(weights: Weights) -> str:
+    return "merge" if isinstance(weights, Merged) else "training"
+
+
 def _weights_file(weights: Weights, settings: Settings, fold: int | None, seed: int) -> Path:
     if isinstance(weights, Given):
         return Path(weights.path).absolute()
-    kind = "merge" if isinstance(weights, Merged) else "training"
-    return _folder(kind, weights.name, settings, fold, seed)[1] / "model.pt"
+    return _folder(_kind(weights), weights.name, settings, fold, seed)[1] / "model.pt"
 
 
 def _constants(settings: Settings) -> list[str]:

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -51,33 +52,59 @@ def estimates(parts: Sequence[Part]) -> dict[str, float]:
     return {part.name: taken.get(part.name, part.seconds * scale.get(part.kind, 1.0)) for part in parts}
 
 
-def run_parts(parts: Sequence[Part], minutes: float | None = None) -> bool:
+def run_parts(parts: Sequence[Part], minutes: float | None = None, jobs: int = 1) -> bool:
     """Run the parts that have no result, with a progress bar.
 
     Args:
         parts: in an order in which they can run.
         minutes: no part is started after so long; None for no limit. Defaults to None.
+        jobs: parts that run at once; with several, each gets its share of the cores (unless OMP_NUM_THREADS is set),
+            which small networks use better than many threads for one. Defaults to 1.
 
     Returns:
         Whether all are done.
 
     Raises:
-        ValueError: When a part fails.
+        ValueError: For less than one job, or when a part fails; those that run beside it end first.
     """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}.")
     began = time.monotonic()
-    with tqdm(total=len(parts), desc="parts", unit="part") as bar:
-        for part in parts:
-            bar.set_postfix_str(part.name)
-            while not is_done(part):
-                if minutes is not None and time.monotonic() - began > 60 * minutes:
-                    return False
-                run_part(part)
-            bar.update()
+    threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
+    left = {part.name: part for part in parts if not is_done(part)}
+    running: dict[Future[None], str] = {}
+    with (
+        tqdm(total=len(parts), initial=len(parts) - len(left), desc="parts", unit="part") as bar,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        while left:
+            if minutes is None or time.monotonic() - began <= 60 * minutes:
+                for part in _ready(left, running.values())[: jobs - len(running)]:
+                    running[pool.submit(run_part, part, threads)] = part.name
+            if not running:
+                return False
+            bar.set_postfix_str(", ".join(running.values()))
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                name = running.pop(future)
+                future.result()
+                if is_done(left[name]):
+                    del left[name]
+                    bar.update()
     return True
 
 
-def run_part(part: Part) -> None:
+def _ready(left: Mapping[str, Part], running: Iterable[str]) -> list[Part]:
+    """Parts that do not run and wait for no other."""
+    busy = set(running)
+    return [part for name, part in left.items() if name not in busy and left.keys().isdisjoint(part.needs)]
+
+
+def run_part(part: Part, threads: int | None = None) -> None:
     """Run a part once; a training that the time limit ended before its last epoch is not done afterwards.
+
+    Args:
+        part: what is run.
+        threads: of the part's process, where OMP_NUM_THREADS is not set; None leaves it to torch. Defaults to None.
 
     Raises:
         ValueError: When the command fails, leaves no product, or a training came to the end of no epoch.
@@ -94,6 +121,8 @@ def run_part(part: Part) -> None:
         file.write(f"$ {shlex.join(command)}\n")
         file.flush()
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        if threads is not None:
+            environment.setdefault("OMP_NUM_THREADS", str(threads))
         done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
     seconds = time.monotonic() - began
     with (part.folder / _SECONDS).open("a", encoding="utf-8") as file:

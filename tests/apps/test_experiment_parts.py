@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,12 @@ def test_all_tables_have_their_parts_once_in_an_order_that_can_run(tmp_path: Pat
     parts = parts_of(TABLES.values(), settings(tmp_path, folds=[0, 1], seeds=[3]))
     assert len({part.name for part in parts}) == len(parts)
     assert len({part.folder for part in parts}) == len(parts)
+    folders = {part.name: part.folder for part in parts}
     made: set[str] = set()
     for part in parts:
         needed = [word for word in part.command if word.endswith("model.pt") and word != str(part.product)]
         assert set(needed) <= made, part.name
+        assert {folders[name] / "model.pt" for name in part.needs} == set(map(Path, needed)), part.name
         made.add(str(part.folder / "model.pt"))
     names = [part.name for part in parts]
     assert "training/rstn/fold1_seed3" in names and "evaluation/unet3d_oracle/fold0_seed3" in names
@@ -210,6 +213,29 @@ def test_a_training_goes_on_until_its_last_epoch(tmp_path: Path) -> None:
     assert run_parts([part])
     assert len((part.folder / "seconds.txt").read_text().split()) == 3
     assert json.loads(part.result.read_text())["seconds"] > 0
+
+
+def test_parts_run_at_once_and_wait_for_what_they_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    # Each of two ends only when the other one has begun; the third finds the products of both.
+    meet = """
+import os, time
+(folder / "begun").touch()
+end = time.monotonic() + 60
+while not all((folder.parent / name / "begun").exists() for name in "ab"):
+    assert time.monotonic() < end, "the other one did not begin"
+    time.sleep(0.01)
+time.sleep(0.1)
+(folder / "product").write_text(os.environ["OMP_NUM_THREADS"])
+"""
+    last = "(folder / 'product').write_text(' '.join((folder.parent / n / 'product').read_text() for n in 'ab'))"
+    pair = [code_part(tmp_path, name, "\n" + meet) for name in "ab"]
+    third = replace(code_part(tmp_path, "c", last), needs=("kind/a", "kind/b"))
+    assert run_parts([*pair, third], jobs=3)
+    assert third.product.read_text() == "2 2"  # threads: 6 cores for 3 parts
+    with pytest.raises(ValueError, match="jobs must be at least 1, got 0"):
+        run_parts([third], jobs=0)
 
 
 def test_a_training_that_was_killed_after_its_last_epoch_is_done(tmp_path: Path) -> None:
