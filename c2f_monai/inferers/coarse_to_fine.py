@@ -13,7 +13,7 @@ from monai.inferers import Inferer
 
 from ..transforms.components import filter_components
 from ..transforms.conflicts import resolve_conflicts
-from ..utils import Fusion, Prior, StopReason, View, check_amp_dtype, check_window, fold_batch_norm, unwrap
+from ..utils import Fusion, Prior, StopReason, View, check_amp_dtype, check_window, prepare_for_inference, unwrap
 from .arguments import check_mask_arguments
 from .fusion import ViewFusion, check_fusion, move_to_mask
 from .network_caller import NetworkCaller, network_kind
@@ -185,9 +185,8 @@ class CoarseToFineInferer(Inferer):
         volumes = plain(inputs).to(self.volume_device or inputs.device)
         dtype, device = network_kind(module, volumes)
         device = device if self.device is None else torch.device(self.device)
-        caller = NetworkCaller(
-            fold_batch_norm(module), dtype, device, self.amp_dtype, self.pixels_per_batch, self.window
-        )
+        prepared = prepare_for_inference(module, self.amp_dtype)
+        caller = NetworkCaller(prepared, dtype, device, self.amp_dtype, self.pixels_per_batch, self.window)
         self.records = [CaseRecord(name=name_of(inputs, i)) for i in range(len(volumes))]
         oracles = [None] * len(volumes) if truth is None else (plain(truth) > 0.5).to(volumes.device).unbind(0)
         # An outer autocast keeps the 16-bit copies of the weights from one call to the next.

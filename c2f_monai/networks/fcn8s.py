@@ -10,6 +10,8 @@ import torch
 import torch.nn as nn
 from monai.networks.layers.utils import get_norm_layer
 
+from ..utils import MatrixConv2d
+
 __all__ = ["FCN8s", "bilinear_kernel"]
 
 #: (channels as a multiple of the width, number of 3x3 convolutions) of VGG-16's five blocks.
@@ -108,10 +110,10 @@ class FCN8s(nn.Module):
         fc_padding = 0 if self.original_padding else fc_kernel_size // 2
         self.fc = nn.Sequential(
             OrderedDict(
-                fc6=nn.Conv2d(channels, fc_channels, fc_kernel_size, padding=fc_padding),
+                fc6=MatrixConv2d(channels, fc_channels, fc_kernel_size, padding=fc_padding),
                 relu6=nn.ReLU(inplace=True),
                 drop6=drop(float(dropout)),
-                fc7=nn.Conv2d(fc_channels, fc_channels, 1),
+                fc7=MatrixConv2d(fc_channels, fc_channels, 1),
                 relu7=nn.ReLU(inplace=True),
                 drop7=drop(float(dropout)),
             )

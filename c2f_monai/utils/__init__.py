@@ -20,8 +20,8 @@ from .boxes import (
 from .enums import Fusion, Part, Prior, Reference, StopReason, View
 from .errors import name_root_cause
 from .files import written_whole
-from .folding import fold_batch_norm
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
+from .matrix_conv import MatrixConv2d
 from .memory import keep_freed_memory
 from .naming import IMAGE_SUFFIXES, case_name, some_names
 from .orientation import (
@@ -34,6 +34,7 @@ from .orientation import (
 )
 from .overlap import dice_coefficient
 from .precision import check_amp_dtype
+from .prepared import prepare_for_inference
 from .slabs import (
     add_crops,
     add_slabs,
@@ -51,6 +52,7 @@ __all__ = [
     "DEFAULT_WINDOW",
     "Fusion",
     "IMAGE_SUFFIXES",
+    "MatrixConv2d",
     "Part",
     "Prior",
     "Reference",
@@ -72,7 +74,6 @@ __all__ = [
     "dice_coefficient",
     "extract_label_slabs",
     "extract_slabs",
-    "fold_batch_norm",
     "from_slices",
     "group_by_shape",
     "grow_boxes",
@@ -83,6 +84,7 @@ __all__ = [
     "pad_to_multiple",
     "padded_side",
     "paste_boxes",
+    "prepare_for_inference",
     "read_weights_file",
     "scale_to_unit",
     "slab_indices",

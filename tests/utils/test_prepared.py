@@ -7,7 +7,7 @@ import torch
 import torch.nn as nn
 
 from c2f_monai.networks import FCN8s
-from c2f_monai.utils import fold_batch_norm
+from c2f_monai.utils import MatrixConv2d, prepare_for_inference
 
 
 def with_statistics(network: nn.Module) -> nn.Module:
@@ -27,7 +27,7 @@ def test_by_hand():
         nn.init.constant_(tensor, value)
     network[1].running_mean.fill_(4)
     network[1].running_var.fill_(0.25)
-    folded = fold_batch_norm(network)
+    folded = prepare_for_inference(network)
     assert isinstance(folded[1], nn.Identity) and isinstance(network[1], nn.BatchNorm2d)
     assert (folded[0].weight.item(), folded[0].bias.item()) == pytest.approx((12, -7))
 
@@ -37,7 +37,7 @@ def test_the_network_computes_the_same(dtype):
     torch.manual_seed(0)
     network = with_statistics(FCN8s(width=4, fc_channels=8, fc_kernel_size=3, norm="batch", score_init="xavier"))
     network = network.to(dtype)
-    folded = fold_batch_norm(network)
+    folded = prepare_for_inference(network)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     x = torch.rand(2, 3, 33, 40, dtype=dtype)
     with torch.no_grad():
@@ -46,8 +46,27 @@ def test_the_network_computes_the_same(dtype):
 
 def test_what_cannot_be_folded_stays_as_it_is():
     without = FCN8s(width=4, fc_channels=8, fc_kernel_size=3).eval()
-    assert fold_batch_norm(without) is without
+    assert prepare_for_inference(without) is without
     training = FCN8s(width=4, fc_channels=8, fc_kernel_size=3, norm="batch")
-    assert fold_batch_norm(training) is training
+    assert prepare_for_inference(training) is training
     scripted = torch.jit.script(training.eval())
-    assert fold_batch_norm(scripted) is scripted
+    assert prepare_for_inference(scripted) is scripted
+
+
+def test_what_stays_is_shared():
+    network = with_statistics(FCN8s(width=4, fc_channels=64, fc_kernel_size=3, norm="batch"))
+    own = {id(tensor) for tensor in network.parameters()}
+    prepared = prepare_for_inference(network)
+    assert id(prepared.fc.fc6.weight) in own and id(prepared.block1.conv1_1.weight) not in own
+
+
+def test_matrices_are_brought_to_the_dtype_of_autocast():
+    torch.manual_seed(0)
+    network = FCN8s(width=4, fc_channels=64, fc_kernel_size=3, score_init="xavier").eval()
+    prepared = prepare_for_inference(network, torch.bfloat16)
+    assert {p.dtype for p in prepared.fc.fc6.parameters()} == {torch.bfloat16}
+    assert prepared.block1.conv1_1.weight is network.block1.conv1_1.weight
+    x = torch.rand(2, 3, 33, 40)
+    assert isinstance(network.fc.fc6, MatrixConv2d) and network.fc.fc6.weight.dtype == torch.float32
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(prepared(x), network(x))

@@ -1,0 +1,66 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The convolution that is a matrix product on small maps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from c2f_monai.utils import MatrixConv2d
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    side=st.integers(1, 7),
+    padding=st.integers(0, 4),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    scripted=st.booleans(),
+    channels_last=st.booleans(),
+)
+def test_it_is_a_convolution(side, padding, size, scripted, channels_last):
+    torch.manual_seed(0)
+    layer = MatrixConv2d(3, 400, side, padding).double()
+    if channels_last:
+        layer = layer.to(memory_format=torch.channels_last)
+    run = torch.jit.script(layer) if scripted else layer
+    x = torch.rand(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    if min(size) + 2 * padding < side:
+        with pytest.raises(RuntimeError, match="Kernel size can't be greater"):
+            run(x)
+        return
+    y, expected = run(x), F.conv2d(x, layer.weight, layer.bias, padding=padding)
+    torch.testing.assert_close(y, expected)
+    found = torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])
+    wanted = torch.autograd.grad(expected.square().sum(), [x, *layer.parameters()])
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("size", "positions", "taps"),
+    [
+        ((9, 9), 81, 49),  # every row and column of the kernel meets the map
+        ((3, 2), 6, 5 * 3),  # offsets of -2..2 rows and -1..1 columns
+        ((1, 1), 1, 1),
+    ],
+)
+def test_padding_is_not_multiplied(size, positions, taps):
+    layer = MatrixConv2d(2, 100, 7, padding=3)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(torch.rand(1, 2, *size))
+    assert counter.get_total_flops() == 2 * positions * taps * 2 * 100
+
+
+def test_large_maps_are_convolved():
+    layer = MatrixConv2d(2, 16, 3, padding=1)
+    names = []
+    for size in (3, 4):
+        with torch.profiler.profile() as profile, torch.no_grad():
+            layer(torch.rand(1, 2, size, size))
+        names.append({event.key for event in profile.key_averages()})
+    assert "aten::linear" in names[0] and "aten::conv2d" not in names[0] and "aten::convolution" not in names[0]
+    assert "aten::convolution" in names[1] or "aten::conv2d" in names[1]
