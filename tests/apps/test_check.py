@@ -46,6 +46,7 @@ def settings(**change: Any) -> Settings:
 
 def test_the_report_of_a_good_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--option", "fold=1", "--option", "pixdim=[4.0, 4.0, 4.0]", "--option", "items_per_epoch=30"]
+    options += ["--option", "epochs=27"]
     names = {"0": "background", "1": "organ", "2": "tumour", "3": "vessel"}
     folder = write_set(tmp_path, labels=names)
     assert (
