@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,12 +62,9 @@ class UnrolledInferer(Inferer):
         threshold: probability from which a pixel belongs to the prediction's box.
         amp_dtype: "bfloat16" or "float16" autocast of the coarse and fine networks; None is float32. Sigmoid, saliency
             and loss are float32 always.
-        fine_share: share of a batch's slabs, the first ones and at least one, that go through the rounds; the coarse
-            network sees all of them. Crops of many shapes run in small groups, so a round costs a batch nearly what
-            the whole slabs do, while the fine network has the easier task and needs fewer. Default: 1.0.
 
     Raises:
-        ValueError: when ``rounds`` or a multiple is below 1, or ``fine_share`` not in (0, 1].
+        ValueError: when ``rounds`` or a multiple is below 1.
     """
 
     def __init__(
@@ -80,7 +76,6 @@ class UnrolledInferer(Inferer):
         slab_multiple: int | None = None,
         threshold: float = 0.5,
         amp_dtype: str | torch.dtype | None = None,
-        fine_share: float = 1.0,
     ) -> None:
         super().__init__()
         self.slab_multiple = crop_multiple if slab_multiple is None else slab_multiple
@@ -91,9 +86,6 @@ class UnrolledInferer(Inferer):
         ):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
-        if not 0 < fine_share <= 1:
-            raise ValueError(f"fine_share must be above 0 and at most 1, got {fine_share}.")
-        self.fine_share = fine_share
         self.rounds = rounds
         self.stage = TrainingStage(stage)
         self.crop_multiple = crop_multiple
@@ -107,7 +99,7 @@ class UnrolledInferer(Inferer):
         network: Any,
         targets: Mapping[str, torch.Tensor],
         draws: Mapping[str, Mapping[str, torch.Tensor]],
-    ) -> dict[str, list[torch.Tensor]]:
+    ) -> dict[str, torch.Tensor]:
         """
         Args:
             inputs: for each view (B, 3, h, w) slabs in [0, 1], zero beyond a slab's own size.
@@ -118,8 +110,7 @@ class UnrolledInferer(Inferer):
                 nor prediction.
 
         Returns:
-            for each view T + 1 float32 probabilities: P(0) (B, K * depth, h, w), then each round's
-            (ceil(fine_share * B), K * depth, h, w), of the first slabs, zero outside the round's ungrown boxes.
+            for each view (B, T + 1, K * depth, h, w) float32 probabilities, zero outside a round's ungrown boxes.
         """
         # An outer autocast keeps the 16-bit copies of the weights until the end of the step: each part is called often.
         with torch.autocast(next(iter(inputs.values())).device.type, enabled=False):
@@ -127,17 +118,14 @@ class UnrolledInferer(Inferer):
 
     def _unroll(
         self, image: torch.Tensor, network: Any, target: torch.Tensor, draws: Mapping[str, torch.Tensor], view: str
-    ) -> list[torch.Tensor]:
+    ) -> torch.Tensor:
         parts = unwrap(network)
         size = draws["size"]
         whole = torch.cat([torch.zeros_like(size), size], dim=1)
         valid = inside_boxes(whole, (image.shape[-2], image.shape[-1]))
         probability = self._coarse(image, whole, network, view) * valid
         unrolled = [probability]
-        refined = math.ceil(self.fine_share * len(image))
-        image, size, probability = image[:refined], size[:refined], probability[:refined]
-        draws = {name: drawn[:refined] for name, drawn in draws.items()}
-        truth = bounding_boxes(target[:refined] > 0.5)
+        truth = bounding_boxes(target > 0.5)
         for t in range(self.rounds if parts.has_fine else 0):
             inner = self._ungrown_boxes(truth, probability, draws, t)
             weighted = image
@@ -147,7 +135,7 @@ class UnrolledInferer(Inferer):
                 weighted = image * (1.0 + 0.0 * (weights - 1.0) if self.stage == TrainingStage.SEPARATE else weights)
             probability = self._fine(weighted, inner, size, network, view)
             unrolled.append(probability)
-        return unrolled
+        return torch.stack(unrolled, dim=1)
 
     def _run(self, x: torch.Tensor, network: Any, part: Part, view: str) -> torch.Tensor:
         """Probabilities of one batch of equal shape."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -71,11 +71,10 @@ class RoundsLoss(_Loss):
         #: Unweighted loss of each round, (T + 1,), of the latest call, by view; for logs.
         self.rounds: dict[str, torch.Tensor] = {}
 
-    def forward(self, pred: Mapping[str, Sequence[torch.Tensor]], target: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def forward(self, pred: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """
         Args:
-            pred: for each view T + 1 probabilities (b, K * depth, h, w), class-major, of the first b <= B slabs: each
-                round's loss is that of the slabs it has.
+            pred: for each view (B, T + 1, K * depth, h, w) probabilities, class-major.
             target: for each view (B, K * depth, h, w) in {0, 1}.
 
         Returns:
@@ -95,21 +94,17 @@ class RoundsLoss(_Loss):
             total.append((losses * weights).sum())
         return torch.stack(total).sum()
 
-    def _view_losses(self, probabilities: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+    def _view_losses(self, probabilities: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """(T + 1,) losses of one view."""
-        return torch.stack([self._round_loss(probability, target) for probability in probabilities])
-
-    def _round_loss(self, probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        target = target[: len(probability)]
-        if probability.dim() != 4 or probability.shape != target.shape:
+        if probabilities.dim() != 5 or probabilities[:, 0].shape != target.shape:
             raise ValueError(
-                f"each of pred must have shape (b, channels, h, w) and target (B, channels, h, w) with b <= B, "
-                f"got {tuple(probability.shape)} and {tuple(target.shape)}."
+                f"pred must have shape (B, T + 1, channels, h, w) and target (B, channels, h, w), "
+                f"got {tuple(probabilities.shape)} and {tuple(target.shape)}."
             )
         # (B, K * depth, h, w) -> (B, K, depth, h, w): DiceLoss sums over all axes behind the class.
         truth = target.float().unflatten(1, (-1, self.depth))
-        found = probability.float().unflatten(1, (-1, self.depth))
-        loss: torch.Tensor = self.dice(found, truth)
-        if self.cross_entropy:
-            loss = loss + self.cross_entropy * F.binary_cross_entropy(found, truth)
-        return loss
+        found = probabilities.float().unflatten(2, (-1, self.depth))
+        losses = torch.stack([self.dice(p, truth) for p in found.unbind(1)])
+        if not self.cross_entropy:
+            return losses
+        return losses + self.cross_entropy * torch.stack([F.binary_cross_entropy(p, truth) for p in found.unbind(1)])

@@ -62,7 +62,7 @@ def run(stage: str, image: torch.Tensor, target: torch.Tensor, net: nn.Module, *
     margin = kwargs.pop("margin", 1)
     inferer = UnrolledInferer(rounds=rounds, stage=stage, crop_multiple=kwargs.pop("crop_multiple", 1), **kwargs)
     size = [tuple(image.shape[-2:])] * len(image)
-    return torch.stack(inferer({"axial": image}, net, {"axial": target}, draws(size, rounds, margin))["axial"], dim=1)
+    return inferer({"axial": image}, net, {"axial": target}, draws(size, rounds, margin))["axial"]
 
 
 def sigmoid(x: float) -> float:
@@ -109,7 +109,7 @@ def test_every_parameter_gets_a_gradient_in_every_stage(stage: str) -> None:
     for target in (torch.zeros(2, 3, 16, 16), (image > 0.7).float()):
         net.zero_grad(set_to_none=True)
         pred = run(stage, image, target, net, rounds=2, crop_multiple=8)
-        RoundsLoss()({"axial": pred.unbind(1)}, {"axial": target}).backward()
+        RoundsLoss()({"axial": pred}, {"axial": target}).backward()
         assert [name for name, p in net.named_parameters() if p.grad is None] == []
     gradient = net.views["axial"].saliency
     total = sum(p.grad.abs().sum().item() for p in gradient.parameters())
@@ -145,8 +145,7 @@ def test_slabs_of_different_size_do_not_touch_each_other() -> None:
     canvas[0, :, :9, :10], canvas[1, :, :14, :16] = small, large
     target = canvas > 0.8
     inferer = UnrolledInferer(rounds=2, stage="joint", crop_multiple=4)
-    both = inferer({"axial": canvas}, net, {"axial": target}, draws([(9, 10), (14, 16)], 2))["axial"]
-    together = torch.stack(both, dim=1)
+    together = inferer({"axial": canvas}, net, {"axial": target}, draws([(9, 10), (14, 16)], 2))["axial"]
     for row, size in enumerate([(9, 10), (14, 16)]):
         h, w = size
         alone = inferer(
@@ -155,7 +154,7 @@ def test_slabs_of_different_size_do_not_touch_each_other() -> None:
             {"axial": target[row : row + 1, :, :h, :w]},
             draws([size], 2),
         )["axial"]
-        assert torch.allclose(together[row : row + 1, :, :, :h, :w], torch.stack(alone, dim=1), atol=1e-6)
+        assert torch.allclose(together[row : row + 1, :, :, :h, :w], alone, atol=1e-6)
         assert together[row, :, :, h:].abs().sum() == 0 and together[row, :, :, :, w:].abs().sum() == 0
 
 
@@ -174,18 +173,6 @@ def test_parts_may_be_left_out(fine: bool, saliency: bool, maps: int) -> None:
     assert pred.shape[1] == maps
 
 
-@pytest.mark.parametrize(("share", "refined"), [(0.25, 1), (0.5, 2), (0.6, 2), (1.0, 3)])
-def test_only_a_share_of_the_slabs_is_refined(share: float, refined: int) -> None:
-    image = torch.cat([square(2, 2, 3), square(5, 4, 4), square(1, 1, 9)])
-    call = [{"axial": image}, make_net(), {"axial": image}, draws([(12, 12)] * 3, 2)]
-    everything = UnrolledInferer(2, "joint", 1)(*call)["axial"]
-    coarse, *rounds = UnrolledInferer(2, "joint", 1, fine_share=share)(*call)["axial"]
-    assert torch.equal(coarse, everything[0])
-    assert len(rounds) == 2
-    for found, expected in zip(rounds, everything[1:], strict=True):
-        assert torch.equal(found, expected[:refined])
-
-
 def test_agrees_with_inference_on_one_slab() -> None:
     """One slab of one slice is a volume: joint training and the inferer give the same maps."""
     from c2f_monai.inferers import CoarseToFineInferer
@@ -200,7 +187,7 @@ def test_agrees_with_inference_on_one_slab() -> None:
     unrolled = UnrolledInferer(rounds=2, stage="joint", crop_multiple=4)
     with torch.no_grad():
         found = unrolled({"axial": slab}, net, {"axial": torch.zeros(1, 1, 20, 24)}, draws([(20, 24)], 2, margin=2))
-    assert torch.allclose(found["axial"][-1][0], expected, atol=1e-5)
+    assert torch.allclose(found["axial"][0, -1], expected, atol=1e-5)
 
 
 def test_bad_arguments_are_refused() -> None:
@@ -210,5 +197,3 @@ def test_bad_arguments_are_refused() -> None:
         UnrolledInferer(crop_multiple=0)
     with pytest.raises(ValueError, match="later"):
         UnrolledInferer(stage="later")
-    with pytest.raises(ValueError, match="fine_share must be above 0 and at most 1, got 0"):
-        UnrolledInferer(fine_share=0)

@@ -25,7 +25,7 @@ def test_weight_of_the_coarse_result_is_an_argument() -> None:
     assert round_weights(2, 2.0) == pytest.approx([0.5, 0.25, 0.25])
     # Coarse result empty (loss 1), round 1 perfect (loss 0): what is left is the coarse result's share.
     pred = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1, 1).expand(1, 2, 3, 1, 1)
-    loss = RoundsLoss(coarse_weight=3.0)({"axial": pred.unbind(1)}, {"axial": torch.ones(1, 3, 1, 1)})
+    loss = RoundsLoss(coarse_weight=3.0)({"axial": pred}, {"axial": torch.ones(1, 3, 1, 1)})
     assert loss.item() == pytest.approx(0.75, abs=1e-5)
     with pytest.raises(ValueError, match="coarse_weight must be positive, got 0"):
         RoundsLoss(coarse_weight=0)
@@ -40,7 +40,7 @@ def test_one_sum_over_the_slices_of_a_slab() -> None:
     pred[0, 0, 0, 0, 0] = 0.5
     pred[0, 0, 2, 1, 1] = 0.25
     loss = RoundsLoss()
-    assert loss({"axial": pred.unbind(1)}, {"axial": target}).item() == pytest.approx(3 / 7, abs=1e-5)
+    assert loss({"axial": pred}, {"axial": target}).item() == pytest.approx(3 / 7, abs=1e-5)
 
 
 def test_rounds_are_weighted_samples_averaged_views_added() -> None:
@@ -50,8 +50,8 @@ def test_rounds_are_weighted_samples_averaged_views_added() -> None:
     loss = RoundsLoss()
     coarse, fine = (1 / 3 + 1) / 2, (0 + 1 / 3) / 2
     one = coarse / 3 + 2 * fine / 3
-    assert loss({"axial": pred.unbind(1)}, {"axial": target}).item() == pytest.approx(one, abs=1e-5)
-    both = loss({"axial": pred.unbind(1), "coronal": pred.unbind(1)}, {"axial": target, "coronal": target})
+    assert loss({"axial": pred}, {"axial": target}).item() == pytest.approx(one, abs=1e-5)
+    both = loss({"axial": pred, "coronal": pred}, {"axial": target, "coronal": target})
     assert both.item() == pytest.approx(2 * one, abs=1e-5)
     assert loss.rounds["coronal"].tolist() == pytest.approx([coarse, fine], abs=1e-5)
 
@@ -59,14 +59,14 @@ def test_rounds_are_weighted_samples_averaged_views_added() -> None:
 def test_classes_are_averaged() -> None:
     target = torch.cat([torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1)], dim=1)
     pred = torch.cat([torch.ones(1, 1, 3, 1, 1), torch.full((1, 1, 3, 1, 1), 0.5)], dim=2)
-    assert RoundsLoss()({"axial": pred.unbind(1)}, {"axial": target}).item() == pytest.approx(0.5, abs=1e-5)
+    assert RoundsLoss()({"axial": pred}, {"axial": target}).item() == pytest.approx(0.5, abs=1e-5)
 
 
 @pytest.mark.parametrize("batch", [False, True])
 def test_empty_slabs_give_numbers_and_gradients(batch: bool) -> None:
     for value in (0.0, 0.3):
         pred = torch.full((2, 2, 3, 4, 4), value, requires_grad=True)
-        loss = RoundsLoss(batch=batch)({"axial": pred.unbind(1)}, {"axial": torch.zeros(2, 3, 4, 4)})
+        loss = RoundsLoss(batch=batch)({"axial": pred}, {"axial": torch.zeros(2, 3, 4, 4)})
         loss.backward()
         assert torch.isfinite(loss)
         assert pred.grad is not None and torch.isfinite(pred.grad).all()
@@ -75,28 +75,19 @@ def test_empty_slabs_give_numbers_and_gradients(batch: bool) -> None:
 def test_gradient_is_the_chapters_formula() -> None:
     y = torch.tensor([1.0, 0.0, 1.0]).view(1, 3, 1, 1)
     z = torch.tensor([0.7, 0.4, 0.2]).view(1, 1, 3, 1, 1).requires_grad_()
-    RoundsLoss()({"axial": z.unbind(1)}, {"axial": y}).backward()
+    RoundsLoss()({"axial": z}, {"axial": y}).backward()
     # dL/dz_j = -2 (y_j (sum z + sum y) - sum zy) / (sum z + sum y)^2 with sums 1.3, 2, 0.9
     expected = [-2 * (v * 3.3 - 0.9) / 3.3**2 for v in (1, 0, 1)]
     assert z.grad is not None
     assert z.grad.flatten().tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_round_of_fewer_slabs_is_compared_with_the_first_ones() -> None:
-    target = torch.cat([torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1)])
-    # P(0) = 0.5 for both slabs: 1 - 2 * 1.5 / (3 + 1.5) = 1/3 and, without target, 1; round 1 has the first: perfect.
-    pred = [torch.full((2, 3, 1, 1), 0.5), torch.ones(1, 3, 1, 1)]
-    loss = RoundsLoss()
-    assert loss({"axial": pred}, {"axial": target}).item() == pytest.approx((1 / 3 + 1) / 2 / 3, abs=1e-5)
-    assert loss.rounds["axial"].tolist() == pytest.approx([2 / 3, 0.0], abs=1e-5)
-
-
 def test_mismatch_is_refused() -> None:
     pred = torch.zeros(1, 2, 3, 4, 4)
     with pytest.raises(ValueError, match="pred has the views"):
-        RoundsLoss()({"axial": pred.unbind(1)}, {"coronal": torch.zeros(1, 3, 4, 4)})
-    with pytest.raises(ValueError, match="each of pred must have shape"):
-        RoundsLoss()({"axial": pred.unbind(1)}, {"axial": torch.zeros(1, 3, 4, 5)})
+        RoundsLoss()({"axial": pred}, {"coronal": torch.zeros(1, 3, 4, 4)})
+    with pytest.raises(ValueError, match="pred must have shape"):
+        RoundsLoss()({"axial": pred}, {"axial": torch.zeros(1, 3, 4, 5)})
 
 
 def test_cross_entropy_is_added_to_each_round() -> None:
@@ -106,7 +97,7 @@ def test_cross_entropy_is_added_to_each_round() -> None:
     pred = 0.5 * target[:, None]
     loss = RoundsLoss(cross_entropy=3.0)
     expected = 1 / 3 + 3.0 * math.log(2.0) / 12
-    assert loss({"axial": pred.unbind(1)}, {"axial": target}).item() == pytest.approx(expected, abs=1e-5)
+    assert loss({"axial": pred}, {"axial": target}).item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(("cross_entropy", "alive"), [(0.0, False), (1.0, True)])
@@ -114,7 +105,7 @@ def test_cross_entropy_brings_back_a_network_that_finds_nothing(cross_entropy: f
     target = torch.zeros(1, 3, 8, 8)
     target[..., 2:4, 2:4] = 1.0
     logits = torch.full((1, 1, 3, 8, 8), -16.0, requires_grad=True)
-    RoundsLoss(cross_entropy=cross_entropy)({"axial": logits.sigmoid().unbind(1)}, {"axial": target}).backward()
+    RoundsLoss(cross_entropy=cross_entropy)({"axial": logits.sigmoid()}, {"axial": target}).backward()
     assert logits.grad is not None
     missed = -logits.grad[0, 0][target[0] == 1]
     assert bool((missed > 1e-3).all()) == alive

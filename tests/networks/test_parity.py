@@ -148,7 +148,7 @@ def test_training_modes_equal_the_port(arrays, network, mode, stage):
         total = float(loss(found, label))
     for t, name in enumerate(("coarse", "fine")):
         expected = arrays[f"train_{mode}_{name}"]
-        assert report(f"train_{mode}_{name}", found["axial"][t].numpy(), expected) < TOLERANCE
+        assert report(f"train_{mode}_{name}", found["axial"][:, t].numpy(), expected) < TOLERANCE
     stored = arrays[f"train_{mode}_loss"]
     assert report(f"train_{mode}_loss", loss.rounds["axial"].numpy(), stored) < 1e-5
     assert total == pytest.approx(stored[0] / 3 + 2 * stored[1] / 3, abs=1e-5)
