@@ -17,7 +17,7 @@ from ..utils import Fusion, Prior, StopReason, View, check_amp_dtype, check_wind
 from .arguments import check_mask_arguments
 from .fusion import ViewFusion, check_fusion, move_to_mask
 from .network_caller import NetworkCaller, network_kind
-from .patches import Patch, foreground_bounds, grow_bounds, patch_dice, whole_bounds
+from .patches import Patch, align_bounds, foreground_bounds, grow_bounds, patch_dice, whole_bounds
 from .records import CaseRecord, name_of, plain, stack_cases, touches_border, voxel_ml
 from .round_notes import RoundNotes
 from .views import CropRule, coarse_view, fine_view
@@ -61,8 +61,9 @@ class CoarseToFineInferer(Inferer):
         progress: show a bar for each case.
         keep_rounds: keep the mask of every round in the records.
         air: where a voxel at or below it is air, such as -500 HU, the coarse stage leaves out the slices and borders of
-            the volume that are all air; in the unit of the inputs. Probabilities change little, since what lies beyond
-            a slice is 0 to the network as air is. None runs the whole volume.
+            the volume that are all air, as far as multiples of ``crop_multiple``; in the unit of the inputs.
+            Probabilities change little, since what lies beyond a slice is 0 to the network as air is. None runs the
+            whole volume.
         exclusive: give a voxel that several classes claim to the one with the largest mean of the views'
             probabilities, under vote too [3.6]; the others come back below ``threshold``. False lets classes overlap,
             such as an organ and the neoplasm in it.
@@ -251,7 +252,9 @@ class CoarseToFineInferer(Inferer):
         self, volume: torch.Tensor, views: list[View], caller: NetworkCaller, classes: int, depth: int
     ) -> tuple[Patch, torch.Tensor]:
         """P(0) where it is not zero and Z(0) on the same bounds."""
-        bounds = whole_bounds(volume.shape) if self.air is None else foreground_bounds(volume > self.air)
+        bounds = whole_bounds(volume.shape)
+        if self.air is not None:
+            bounds = align_bounds(foreground_bounds(volume > self.air), self.rule.multiple, volume.shape)
         part = volume[tuple(slice(*side) for side in bounds)]
         fusion = ViewFusion(
             (classes, *part.shape), len(views), self.coarse_fusion, self.threshold, caller.dtype, volume.device

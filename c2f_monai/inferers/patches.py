@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Bounds", "Patch", "bounds_in_view", "foreground_bounds", "grow_bounds", "patch_dice", "whole_bounds"]
+__all__ = [
+    "Bounds",
+    "Patch",
+    "align_bounds",
+    "bounds_in_view",
+    "foreground_bounds",
+    "grow_bounds",
+    "patch_dice",
+    "whole_bounds",
+]
 
 #: ((start, stop), ...) along H, W, D of a RAS volume, half-open voxels.
 Bounds = tuple[tuple[int, int], ...]
@@ -26,6 +35,14 @@ def grow_bounds(bounds: Bounds, reach: int, shape: Sequence[int]) -> Bounds:
     """Bounds with ``reach`` more voxels on each side, clipped to a volume of shape (H, W, D)."""
     return tuple(
         (max(start - reach, 0), min(stop + reach, int(length)))
+        for (start, stop), length in zip(bounds, shape, strict=True)
+    )
+
+
+def align_bounds(bounds: Bounds, multiple: int, shape: Sequence[int]) -> Bounds:
+    """Bounds grown to multiples, clipped to a volume of shape (H, W, D): poolings meet the same voxels as without."""
+    return tuple(
+        (start // multiple * multiple, min(-(-stop // multiple) * multiple, int(length)))
         for (start, stop), length in zip(bounds, shape, strict=True)
     )
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from c2f_monai.inferers.patches import (
     EMPTY,
     Patch,
+    align_bounds,
     bounds_in_view,
     foreground_bounds,
     grow_bounds,
@@ -40,6 +41,11 @@ def test_bounds_by_hand():
     assert grow_bounds(((1, 3), (2, 6), (3, 4)), 2, SHAPE) == ((0, 5), (0, 6), (1, 6))
     # slices from the head down, rows to the back, columns to the right
     assert bounds_in_view(((1, 3), (2, 6), (3, 4)), [-3, -2, 1], SHAPE) == ((3, 4), (0, 4), (1, 3))
+
+
+def test_bounds_are_grown_to_multiples_inside_the_volume():
+    assert align_bounds(((5, 9), (0, 8), (4, 10)), 4, (16, 8, 11)) == ((4, 12), (0, 8), (4, 11))
+    assert align_bounds(EMPTY, 32, (9, 9, 9)) == EMPTY
 
 
 @quick
