@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from monai.networks.layers.utils import get_norm_layer
 
 from ..utils import MatrixConv2d
@@ -17,6 +18,8 @@ __all__ = ["FCN8s", "bilinear_kernel"]
 #: (channels as a multiple of the width, number of 3x3 convolutions) of VGG-16's five blocks.
 VGG16_BLOCKS = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 ORIGINAL_PADDING = 100
+#: Pixels around its own 8 that a pixel of pool3 depends on: 2 of block 1, 2 * 2 of block 2 and 4 * 3 of block 3.
+POOL3_REACH = 18
 
 
 def bilinear_kernel(size: int) -> torch.Tensor:
@@ -64,8 +67,9 @@ class FCN8s(nn.Module):
     """
 
     # Offsets that align pool4, pool3 and the output when conv1_1 pads by 100 and nothing else pads.
-    __constants__ = ["crop_pool4", "crop_pool3", "crop_output"]
+    __constants__ = ["crop_pool4", "crop_pool3", "crop_output", "original_border", "pool3_reach"]
     crop_pool4, crop_pool3, crop_output = 5, 9, 31
+    original_border, pool3_reach = ORIGINAL_PADDING - 1, POOL3_REACH
 
     def __init__(
         self,
@@ -96,12 +100,9 @@ class FCN8s(nn.Module):
         if score_init not in ("zero", "xavier"):
             raise ValueError(f"score_init must be 'zero' or 'xavier', got {score_init!r}.")
         self.original_padding = padding == ORIGINAL_PADDING
-        first_padding = ORIGINAL_PADDING if self.original_padding else 1
         blocks, channels = [], in_channels
         for number, (multiple, convolutions) in enumerate(VGG16_BLOCKS, start=1):
-            blocks.append(
-                self._block(number, channels, multiple * width, convolutions, norm, first_padding if number == 1 else 1)
-            )
+            blocks.append(self._block(number, channels, multiple * width, convolutions, norm))
             channels = multiple * width
         self.block1, self.block2, self.block3, self.block4, self.block5 = blocks
         # A pooling that rounds up keeps the last row and column of odd sizes.
@@ -129,7 +130,7 @@ class FCN8s(nn.Module):
 
     @staticmethod
     def _block(
-        number: int, in_channels: int, out_channels: int, convolutions: int, norm: str | tuple | None, padding: int
+        number: int, in_channels: int, out_channels: int, convolutions: int, norm: str | tuple | None
     ) -> nn.Sequential:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for i in range(1, convolutions + 1):
@@ -137,7 +138,7 @@ class FCN8s(nn.Module):
                 in_channels if i == 1 else out_channels,
                 out_channels,
                 3,
-                padding=padding if i == 1 else 1,
+                padding=1,
                 bias=norm is None,
             )
             if norm is not None:
@@ -166,6 +167,29 @@ class FCN8s(nn.Module):
             else:
                 nn.init.xavier_uniform_(score.weight)
 
+    def _pool3(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pool(self.block3(self.pool(self.block2(self.pool(self.block1(x))))))
+
+    def _padded_pool3(self, x: torch.Tensor) -> torch.Tensor:
+        """pool3 of an image in 100 zeros on each side, of which conv1_1 adds the last.
+
+        Far from the image it is that of a blank image, which is run once for a batch; the images are run with as many
+        zeros as pool3 sees of them. In training batch norm would see another map, and all of it is run.
+        """
+        border = self.original_border
+        canvas = F.pad(x, [border, border, border, border])
+        if self.training or x.shape[0] == 1:
+            return self._pool3(canvas)
+        # In pixels of pool3, 8 of the image: those that see it, and a rim that those see.
+        rim, reach = 3, self.pool3_reach
+        start = (border - reach) // 8
+        bottom, right = (border + x.shape[2] - 1 + reach) // 8 + 1, (border + x.shape[3] - 1 + reach) // 8 + 1
+        first = 8 * (start - rim)
+        window = canvas[:, :, first : 8 * (bottom + rim), first : 8 * (right + rim)]
+        pool3 = self._pool3(torch.zeros_like(canvas[:1])).repeat(x.shape[0], 1, 1, 1)
+        pool3[:, :, start:bottom, start:right] = self._pool3(window)[:, :, rim:-rim, rim:-rim]
+        return pool3
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """
         Args:
@@ -174,7 +198,7 @@ class FCN8s(nn.Module):
         Returns:
             logits (B, out_channels, h, w).
         """
-        pool3 = self.pool(self.block3(self.pool(self.block2(self.pool(self.block1(x))))))
+        pool3 = self._padded_pool3(x) if self.original_padding else self._pool3(x)
         pool4 = self.pool(self.block4(pool3))
         score = self.score_fr(self.fc(self.pool(self.block5(pool4))))
         if self.original_padding:

@@ -131,3 +131,17 @@ def test_three_views_fit_the_compact_size():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         FCN8s(**{"width": 2, "fc_channels": 4, **arguments})
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 40), (33, 64), (70, 31)])
+def test_far_from_the_image_the_original_padding_is_run_once_for_a_batch(size):
+    torch.manual_seed(0)
+    network = FCN8s(width=2, fc_channels=4, padding=100, score_init="xavier").double().eval()
+    for parameter in network.parameters():
+        if parameter.dim() == 1:  # biases, so that a blank image is not 0
+            torch.nn.init.normal_(parameter)
+    x = torch.rand(3, 3, *size, dtype=torch.float64)
+    with torch.no_grad():
+        expected = torch.cat([network(image[None]) for image in x])
+        torch.testing.assert_close(network(x), expected, atol=1e-12, rtol=0)
+        torch.testing.assert_close(torch.jit.script(network)(x), expected, atol=1e-12, rtol=0)
