@@ -29,10 +29,11 @@ import nibabel as nib
 import numpy as np
 from monai.transforms import Compose, LoadImage, Orientation, Spacing
 
+from c2f_monai.data import resolve_dataset
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 SPACING = 2.0  # mm, of the shipped weights
-CASE = "data/phantom-v1/imagesTr/phantom_training_000.nii.gz"
+CASE = "imagesTr/phantom_training_000.nii.gz"
 
 
 def write_ct(path: Path, size: list[int], case: Path) -> None:
@@ -53,8 +54,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=3, default=[512, 512, 300], help="voxels (default: 512 512 300)")
     parser.add_argument("--bundle_root", default="bundle", help="default: bundle")
     args, options = parser.parse_known_args()
+    embedded = Path(args.bundle_root) / "data" / "phantom-v1"  # made on first use
+    case = Path(resolve_dataset(embedded, embedded)) / CASE
     with tempfile.TemporaryDirectory() as folder:
-        write_ct(Path(folder) / "ct.nii.gz", args.size, Path(args.bundle_root) / CASE)
+        write_ct(Path(folder) / "ct.nii.gz", args.size, case)
         command = [sys.executable, "-m", "monai.bundle", "run", "--config_file"]
         command += [f"{args.bundle_root}/configs/inference.json", "--bundle_root", args.bundle_root]
         command += ["--input", f"{folder}/ct.nii.gz", "--output_dir", f"{folder}/out", *options]
