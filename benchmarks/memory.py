@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import nibabel as nib
 import numpy as np
-from monai.transforms import Compose, LoadImage, Orientation, Spacing
+from monai.transforms import Compose, LoadImage, Orientation, ResizeWithPadOrCrop, Spacing
 
 from c2f_monai.data import resolve_dataset
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
@@ -40,13 +40,8 @@ def write_ct(path: Path, size: list[int], case: Path) -> None:
     """Eight copies of a case, two along each axis, in the middle of air."""
     grid = Compose([LoadImage(ensure_channel_first=True), Orientation("RAS", labels=None), Spacing([SPACING] * 3)])
     copies = np.tile(np.asarray(grid(case))[0].astype(np.int16), (2, 2, 2))
-    volume = np.full(size, -1000, dtype=np.int16)
-    inside = tuple(
-        slice(max(0, (n - m) // 2), max(0, (n - m) // 2) + m) for n, m in zip(size, copies.shape, strict=True)
-    )
-    target = volume[inside]
-    target[...] = copies[tuple(slice(n) for n in target.shape)]
-    nib.save(nib.Nifti1Image(volume, np.diag([-SPACING, -SPACING, SPACING, 1.0])), path)
+    volume = ResizeWithPadOrCrop(size, mode="constant", value=-1000)(copies[None])[0]
+    nib.save(nib.Nifti1Image(np.asarray(volume), np.diag([-SPACING, -SPACING, SPACING, 1.0])), path)
 
 
 def main() -> None:

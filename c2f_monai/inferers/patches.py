@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ..utils import padded_side
+
 __all__ = [
     "Bounds",
     "Patch",
@@ -42,7 +44,7 @@ def grow_bounds(bounds: Bounds, reach: int, shape: Sequence[int]) -> Bounds:
 def align_bounds(bounds: Bounds, multiple: int, shape: Sequence[int]) -> Bounds:
     """Bounds grown to multiples, clipped to a volume of shape (H, W, D): poolings meet the same voxels as without."""
     return tuple(
-        (start // multiple * multiple, min(-(-stop // multiple) * multiple, int(length)))
+        (start // multiple * multiple, min(padded_side(stop, multiple), int(length)))
         for (start, stop), length in zip(bounds, shape, strict=True)
     )
 

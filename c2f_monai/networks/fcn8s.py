@@ -18,8 +18,6 @@ __all__ = ["FCN8s", "bilinear_kernel"]
 #: (channels as a multiple of the width, number of 3x3 convolutions) of VGG-16's five blocks.
 VGG16_BLOCKS = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
 ORIGINAL_PADDING = 100
-#: Pixels around its own 8 that a pixel of pool3 depends on: 2 of block 1, 2 * 2 of block 2 and 4 * 3 of block 3.
-POOL3_REACH = 18
 
 
 def bilinear_kernel(size: int) -> torch.Tensor:
@@ -69,7 +67,9 @@ class FCN8s(nn.Module):
     # Offsets that align pool4, pool3 and the output when conv1_1 pads by 100 and nothing else pads.
     __constants__ = ["crop_pool4", "crop_pool3", "crop_output", "original_border", "pool3_reach"]
     crop_pool4, crop_pool3, crop_output = 5, 9, 31
-    original_border, pool3_reach = ORIGINAL_PADDING - 1, POOL3_REACH
+    original_border = ORIGINAL_PADDING - 1
+    # Pixels around its own 8 that a pixel of pool3 depends on: 2 of block 1, 2 * 2 of block 2 and 4 * 3 of block 3.
+    pool3_reach = 18
 
     def __init__(
         self,
@@ -100,6 +100,7 @@ class FCN8s(nn.Module):
         if score_init not in ("zero", "xavier"):
             raise ValueError(f"score_init must be 'zero' or 'xavier', got {score_init!r}.")
         self.original_padding = padding == ORIGINAL_PADDING
+        self.normalised = norm is not None
         blocks, channels = [], in_channels
         for number, (multiple, convolutions) in enumerate(VGG16_BLOCKS, start=1):
             blocks.append(self._block(number, channels, multiple * width, convolutions, norm))
@@ -174,11 +175,11 @@ class FCN8s(nn.Module):
         """pool3 of an image in 100 zeros on each side, of which conv1_1 adds the last.
 
         Far from the image it is that of a blank image, which is run once for a batch; the images are run with as many
-        zeros as pool3 sees of them. In training batch norm would see another map, and all of it is run.
+        zeros as pool3 sees of them. A normalisation may look at the whole map: then all of it is run.
         """
         border = self.original_border
         canvas = F.pad(x, [border, border, border, border])
-        if self.training or x.shape[0] == 1:
+        if self.normalised or x.shape[0] == 1:
             return self._pool3(canvas)
         # In pixels of pool3, 8 of the image: those that see it, and a rim that those see.
         rim, reach = 3, self.pool3_reach

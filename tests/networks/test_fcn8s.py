@@ -145,3 +145,16 @@ def test_far_from_the_image_the_original_padding_is_run_once_for_a_batch(size):
         expected = torch.cat([network(image[None]) for image in x])
         torch.testing.assert_close(network(x), expected, atol=1e-12, rtol=0)
         torch.testing.assert_close(torch.jit.script(network)(x), expected, atol=1e-12, rtol=0)
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    found = torch.autograd.grad(network(x).square().sum(), parameters)
+    wanted = torch.autograd.grad(sum(network(image[None]).square().sum() for image in x), parameters)
+    torch.testing.assert_close(found, wanted, atol=1e-9, rtol=1e-9)
+
+
+def test_a_normalisation_sees_all_of_the_original_padding():
+    torch.manual_seed(0)
+    network = FCN8s(width=2, fc_channels=4, padding=100, score_init="xavier", norm="instance").double().eval()
+    x = torch.rand(2, 3, 20, 30, dtype=torch.float64)
+    with torch.no_grad():
+        expected = torch.cat([network(image[None]) for image in x])
+        torch.testing.assert_close(network(x), expected, atol=1e-12, rtol=0)
