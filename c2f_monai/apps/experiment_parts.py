@@ -61,7 +61,7 @@ class Part:
     Attributes:
         name: kind, method, fold and seed.
         folder: where it writes.
-        command: words after the interpreter.
+        command: words after the interpreter, which runs in the project's folder.
         product: file that is there when the part is complete.
         seconds: rough estimate.
         resumes: an incomplete part goes on when it is started again.
@@ -114,7 +114,7 @@ def cases_file(evaluation: Evaluation, settings: Settings, fold: int | None, see
 def _training_part(training: Training, settings: Settings, fold: int | None, seed: int) -> Part:
     name, folder = _folder("training", training.name, settings, fold, seed)
     files = [_TRAIN, *_method_files(training, settings), "configs/time_limit.json"]
-    options = _options(training, settings, fold) | {"seed": seed, "output_dir": str(folder)}
+    options = _options(training, settings, fold) | {"seed": seed, "output_dir": _portable(folder)}
     epochs, iterations = _length(files, options)
     seconds = _START + training.effort * iterations * _ITERATION / (_SMALLER if settings.small else 1)
     product = folder / f"checkpoint_{epochs}.pt"
@@ -125,16 +125,18 @@ def _merge_part(merged: Merged, settings: Settings, fold: int | None, seed: int)
     name, folder = _folder("merge", merged.name, settings, fold, seed)
     joint, coarse = (_weights_file(weights, settings, fold, seed) for weights in (merged.joint, merged.coarse))
     product = folder / "model.pt"
-    words = ("merge", str(joint), "--coarse", str(coarse), "--output", str(product))
+    words = ("merge", joint, "--coarse", coarse, "--output", _portable(product))
     needs = _sources((merged.joint, merged.coarse), settings, fold, seed)
     return Part(name, folder, ("-m", "c2f_monai", *words), product, 5.0, needs=needs)
 
 
 def _evaluation_part(evaluation: Evaluation, settings: Settings, fold: int | None, seed: int) -> Part:
     name, folder = _folder("evaluation", evaluation.name, settings, fold, seed)
-    options = _options(evaluation.weights, settings, fold) | dict(evaluation.options) | {"output_dir": str(folder)}
-    options["ckpt_path"] = str(_weights_file(evaluation.weights, settings, fold, seed))
-    options |= {key: str(_weights_file(w, settings, fold, seed)) for key, w in evaluation.further.items()}
+    options = (
+        _options(evaluation.weights, settings, fold) | dict(evaluation.options) | {"output_dir": _portable(folder)}
+    )
+    options["ckpt_path"] = _weights_file(evaluation.weights, settings, fold, seed)
+    options |= {key: _weights_file(w, settings, fold, seed) for key, w in evaluation.further.items()}
     if evaluation.base == "evaluate":
         first = [_TRAIN, *_method_files(evaluation.weights, settings)]
         files = [*first, "bundle/configs/evaluate.json", *evaluation.overlays]
@@ -162,10 +164,15 @@ def _kind(weights: Weights) -> str:
     return "merge" if isinstance(weights, Merged) else "training"
 
 
-def _weights_file(weights: Weights, settings: Settings, fold: int | None, seed: int) -> Path:
+def _weights_file(weights: Weights, settings: Settings, fold: int | None, seed: int) -> str:
     if isinstance(weights, Given):
-        return Path(weights.path).absolute()
-    return _folder(_kind(weights), weights.name, settings, fold, seed)[1] / "model.pt"
+        return _portable(Path(weights.path).absolute())
+    return _portable(_folder(_kind(weights), weights.name, settings, fold, seed)[1] / "model.pt")
+
+
+def _portable(path: Path) -> str:
+    """A path as commands name it: from the project's folder, so that results of one checkout go on in another."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def _constants(settings: Settings) -> list[str]:
@@ -181,7 +188,7 @@ def _method_files(weights: Weights, settings: Settings) -> list[str]:
 
 def _options(weights: Weights, settings: Settings, fold: int | None) -> dict[str, Any]:
     """Ids of all runs of some weights, later ones in place of earlier ones."""
-    options: dict[str, Any] = {"bundle_root": str(ROOT / "bundle"), "dataset_dir": str(settings.dataset), "fold": fold}
+    options: dict[str, Any] = {"bundle_root": "bundle", "dataset_dir": _portable(settings.dataset), "fold": fold}
     options |= dict(weights.options)
     if settings.small and isinstance(weights, Training):
         options |= dict(weights.small)
@@ -189,12 +196,11 @@ def _options(weights: Weights, settings: Settings, fold: int | None) -> dict[str
 
 
 def _bundle_command(files: Sequence[str], options: Mapping[str, Any]) -> tuple[str, ...]:
-    paths = [ROOT / file for file in files]
-    for path in paths:
-        if not path.is_file():
-            raise ValueError(f"there is no configuration {path}: experiments need the project's source tree.")
+    for file in files:
+        if not (ROOT / file).is_file():
+            raise ValueError(f"there is no configuration {ROOT / file}: experiments need the project's source tree.")
     words = [word for key, value in options.items() for word in (f"--{key}", _text(value))]
-    return ("-m", "monai.bundle", "run", "--config_file", str([str(path) for path in paths]), *words)
+    return ("-m", "monai.bundle", "run", "--config_file", str([str(file) for file in files]), *words)
 
 
 def _text(value: Any) -> str:
@@ -204,7 +210,7 @@ def _text(value: Any) -> str:
 
 def _length(files: Sequence[str], options: Mapping[str, Any]) -> tuple[int, int]:
     """Epochs and iterations of a training."""
-    parser = read_training_config([str(ROOT / file) for file in files], options["bundle_root"])
+    parser = read_training_config([str(ROOT / file) for file in files], str(ROOT / "bundle"))
     for key, value in options.items():
         parser[key] = value
     epochs, items, batch = (parser.get_parsed_content(name) for name in ("epochs", "items_per_epoch", "batch_size"))

@@ -123,7 +123,7 @@ def run_part(part: Part, threads: int | None = None) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         if threads is not None:
             environment.setdefault("OMP_NUM_THREADS", str(threads))
-        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, check=False)
     seconds = time.monotonic() - began
     with (part.folder / _SECONDS).open("a", encoding="utf-8") as file:
         file.write(f"{seconds:.3f}\n")
