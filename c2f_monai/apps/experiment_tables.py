@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ..metrics.rounds import after_rounds, last_round, round_picks, stopped_at
 from ..utils import View
-from .experiment_ablations import distance_table, testing_table, training_table
+from .experiment_ablations import distance_table, pixel_table, testing_table, training_table
 from .experiment_methods import RSTN, STEPWISE, TRUTH_REFERENCE, UNET3D, saliency_training
 from .experiment_plan import Comparison, Evaluation, Merged, Row, Table, Weights, oracle_of, rounds_of, view_of
 from .experiment_targets import cyst_table, organ_table
@@ -73,6 +73,7 @@ def build_tables(organs: Mapping[str, Sequence[int]]) -> dict[str, Table]:
         _joint_table(),
         _overfitting_table(),
         training_table(),
+        pixel_table(),
         testing_table(),
         distance_table(),
     )
