@@ -8,6 +8,7 @@ from .charts import box_figure, convergence_figure, scatter_figure
 from .overlay import COLOURS, OverlaySaver, overlay_figure, paint, target_region
 from .rounds import rounds_figure
 from .saliency import saliency_figure, saliency_maps
+from .saliency_table import SaliencyTable
 from .savers import RoundsSaver, SaliencySaver
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "OverlaySaver",
     "RoundsSaver",
     "SaliencySaver",
+    "SaliencyTable",
     "box_figure",
     "convergence_figure",
     "overlay_figure",

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import csv
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,8 +16,17 @@ from monai.data import MetaTensor
 from c2f_monai.metrics.rounds import RoundCurve
 from c2f_monai.networks import CoarseToFineNet, SaliencyTransform
 from c2f_monai.utils import View
-from c2f_monai.visualize import COLOURS, RoundsSaver, SaliencySaver, rounds_figure, saliency_figure, saliency_maps
+from c2f_monai.visualize import (
+    COLOURS,
+    RoundsSaver,
+    SaliencySaver,
+    SaliencyTable,
+    rounds_figure,
+    saliency_figure,
+    saliency_maps,
+)
 from c2f_monai.visualize.charts import box_figure, convergence_figure, mean_over_rounds, scatter_figure
+from c2f_monai.visualize.saliency_table import channel_means
 
 
 def test_the_slice_with_most_truth_is_shown_after_each_round_and_zoomed() -> None:
@@ -79,6 +90,40 @@ def test_the_first_cases_of_each_run_are_drawn(tmp_path) -> None:
         for saver in savers:
             saver(engine)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a_rounds.png", "a_saliency.png"]
+
+
+def test_weights_on_and_around_the_target_by_hand() -> None:
+    truth = torch.zeros(6, 6, dtype=torch.bool)
+    truth[2:4, 2:4] = True
+    near = torch.zeros(6, 6)
+    near[1:5, 1:5] = 6.0  # 12 of 16 pixels around the target in a frame of 1
+    near[2:4, 2:4] = 2.0
+    beyond = near.clone()
+    beyond[0] = 100.0
+    assert channel_means(torch.stack([near, beyond, -near]), truth, 1) == [(2.0, 6.0), (2.0, 6.0), (-2.0, -6.0)]
+
+
+def test_every_case_with_target_has_rows_for_each_view_and_channel(tmp_path) -> None:
+    truth = torch.zeros(1, 8, 8, 8)
+    truth[0, 2:5, 2:5] = 1
+    record = SimpleNamespace(name="a")
+    table = SaliencyTable(network(), SimpleNamespace(records=[record]), str(tmp_path), frame=1)
+    engine = SimpleNamespace(state=SimpleNamespace())
+    for name, label in (("a", truth), ("empty", torch.zeros_like(truth)), ("b", truth)):
+        record.name = name
+        engine.state.batch = [{"image": MetaTensor(truth * 240), "label_grid": MetaTensor(label)}]
+        table(engine)
+    table.write(engine)
+    with (tmp_path / "saliency.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    views = list(network().view_names)
+    assert [(r["case"], r["view"], r["channel"]) for r in rows] == [
+        (case, view, str(channel)) for case in ("a", "b") for view in views for channel in (1, 2, 3)
+    ]
+    # g(P) = 2 P + 1 with P = sigmoid(image): 1 on the target and 100 / 340 beside it.
+    for row in rows:
+        assert float(row["target"]) == pytest.approx(1 + 2 / (1 + math.exp(-1)))
+        assert float(row["around"]) == pytest.approx(1 + 2 / (1 + math.exp(-100 / 340)))
 
 
 CURVES = [
