@@ -19,6 +19,7 @@ from .experiment_plan import Given, Table
 from .experiment_report import write_report
 from .experiment_run import estimates, is_done, run_parts
 from .experiment_tables import DEFAULT_ORGANS, build_tables, diagnostic_rows
+from .experiment_verdicts import write_verdicts
 
 __all__ = ["add_parser", "parse_option", "parse_organ"]
 
@@ -40,7 +41,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     diagnosis = kinds.add_parser("diagnose", help="views, rounds, stopping and oracle box of given weights")
     diagnosis.add_argument("--weights", required=True, type=Path, help="model.pt of a training")
     diagnosis.set_defaults(run=run_diagnosis)
-    for kind in (listing, running, diagnosis):
+    claims = kinds.add_parser("claims", help="say of each claim of the chapter whether the results show it")
+    claims.set_defaults(run=run_claims)
+    for kind in (listing, running, diagnosis, claims):
         _add_settings(kind)
 
 
@@ -107,12 +110,26 @@ def run_diagnosis(args: argparse.Namespace) -> None:
     _run_and_report([table], _settings(args, "diagnosis"), args.minutes, args.jobs)
 
 
+def run_claims(args: argparse.Namespace) -> None:
+    """Write and print the verdict on each claim, from the results that are there.
+
+    Raises:
+        ValueError: for settings that do not fit.
+    """
+    path = write_verdicts(build_tables(_organs(args)), _settings(args), _command())
+    print(path.read_text(encoding="utf-8"))
+
+
+def _command() -> str:
+    """The command as it was typed, so that it can be typed again."""
+    return shlex.join(["python", "-m", "c2f_monai", *sys.argv[1:]])
+
+
 def _run_and_report(tables: Sequence[Table], settings: Settings, minutes: float | None, jobs: int) -> None:
     if not run_parts(parts_of(tables, settings), minutes, jobs):
         print(f"{minutes:g} minutes are over: give the same command again to go on.")
         return
-    # As it was typed, so that it can be typed again.
-    command = shlex.join(["python", "-m", "c2f_monai", *sys.argv[1:]])
+    command = _command()
     for table in tables:
         path = write_report(table, settings, parts_of([table], settings), command)
         print(f"\n{path.read_text(encoding='utf-8')}\n{path.parent}: table, cases, commands and figures")

@@ -1,0 +1,105 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The verdict on each claim of the chapter, from the results that are there."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..utils import written_whole
+from .experiment_claim_list import build_claims
+from .experiment_claims import EQUAL, SEEDS, Claim, Measured, judge, measure
+from .experiment_methods import RSTN
+from .experiment_parts import Settings, cases_file
+from .experiment_plan import Table, rounds_of
+from .experiment_scores import gather
+
+__all__ = ["write_verdicts"]
+
+_RULE = f"""A difference is *found* when the bootstrap 95 % interval of its mean over the test cases lies on the claimed
+side of 0 and every training seed has that sign, *not found* when interval and seeds lie on the other side, and *not
+distinguishable* otherwise. That two things are equal is found when the interval lies within {EQUAL:g} point of 0, and
+not found when it excludes 0 and the mean is larger than that. Comparisons of different trainings need {SEEDS} seeds."""
+
+
+def write_verdicts(tables: Mapping[str, Table], settings: Settings, command: str) -> Path:
+    """Write ``<output>/tables/claims.md``.
+
+    Args:
+        tables: see :func:`c2f_monai.apps.experiment_tables.build_tables`.
+        settings: of the experiment.
+        command: that printed it.
+
+    Returns:
+        The file.
+    """
+    lines = ["# What the chapter claims, on this data set", "", _RULE, ""]
+    lines += ["Differences in points of DSC on the working grid, or in rounds.", ""]
+    lines += ["| claim | compared | difference | 95 % interval | each seed | verdict |", "|---|---|---|---|---|---|"]
+    for claim in build_claims(tables):
+        found = _measured(claim, settings)
+        cells = [claim.text, claim.compared, *(_numbers(claim, found) if found else ["", "", "", "no results"])]
+        lines.append(_line(cells))
+    lines += ["", *_channel_lines(settings), "", f"`{command}`", ""]
+    path = settings.output / "tables" / "claims.md"
+    with written_whole(path) as part:
+        part.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def _measured(claim: Claim, settings: Settings) -> Measured | None:
+    """From the seeds that all evaluations of the claim have; None where there is none."""
+    files = lambda seed: [  # noqa: E731
+        cases_file(term.evaluation, settings, fold, seed) for term in claim.terms for fold in settings.folds
+    ]
+    seeds = [seed for seed in settings.seeds if all(path.is_file() for path in files(seed))]
+    if not seeds:
+        return None
+    own = replace(settings, seeds=seeds)
+    return measure(claim, {term.evaluation.name: gather(term.evaluation, own)[0] for term in claim.terms})
+
+
+def _numbers(claim: Claim, found: Measured) -> list[str]:
+    low, high = found.interval
+    seeds = ", ".join(f"{seed:+.2f}" for seed in found.seeds)
+    return [f"{found.mean:+.2f}", f"{low:+.2f} .. {high:+.2f}", seeds, judge(claim, found)]
+
+
+def _channel_lines(settings: Settings) -> list[str]:
+    """Of g's channels two look at the target and one at the background: mean weights on and around the target."""
+    lines = [
+        "Of g's channels two look at the target and one at the background: mean weight on the target - around it, in",
+        "the slab with most of the target, and the channels with more weight on the target.",
+        "",
+        "| seed | view | channel 1 | channel 2 | channel 3 | on the target |",
+        "|---|---|---|---|---|---|",
+    ]
+    counts = []
+    for seed in settings.seeds:
+        path = cases_file(rounds_of(RSTN), settings, settings.folds[0], seed).parent / "saliency.csv"
+        for view, differences in _channels(path).items():
+            counts.append(sum(d > 0 for d in differences))
+            numbers = [f"{d:+.3f}" for d in differences]
+            lines.append(_line([str(seed), view, *numbers, f"{counts[-1]} of {len(differences)}"]))
+    two = counts.count(2)
+    return [*lines, "", f"Two channels on the target and one beside it in {two} of {len(counts)} networks."]
+
+
+def _channels(path: Path) -> dict[str, list[float]]:
+    """By view, the mean over the cases of each channel; nothing where there is no such file."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                found[row["view"]][row["channel"]].append(float(row["target"]) - float(row["around"]))
+    return {view: [float(np.mean(v)) for v in channels.values()] for view, channels in found.items()}
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,122 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Verdicts on the chapter's claims, by hand-made numbers."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from c2f_monai.apps.experiment_claim_list import build_claims
+from c2f_monai.apps.experiment_claims import Claim, Measured, Term, judge, measure
+from c2f_monai.apps.experiment_methods import RSTN
+from c2f_monai.apps.experiment_parts import Settings, cases_file
+from c2f_monai.apps.experiment_plan import Evaluation, Training, rounds_of
+from c2f_monai.apps.experiment_tables import DEFAULT_ORGANS, build_tables
+from c2f_monai.apps.experiment_verdicts import write_verdicts
+from c2f_monai.metrics.rounds import RoundCurve
+
+A, B = Evaluation("a", Training("one")), Evaluation("b", Training("two"))
+
+
+def last(curve: RoundCurve) -> float:
+    return curve.dsc[-1]
+
+
+def claim(**more: bool) -> Claim:
+    return Claim("a beats b", "a - b", (Term(1.0, A, last), Term(-1.0, B, last)), **more)
+
+
+def curves(*seeds: tuple[float, ...]) -> dict[int, list[RoundCurve]]:
+    return {seed: [RoundCurve(f"case{i}", (dsc,), ()) for i, dsc in enumerate(row)] for seed, row in enumerate(seeds)}
+
+
+def test_a_sum_is_the_mean_over_cases_and_seeds() -> None:
+    found = measure(claim(), {"a": curves((5.0, 7.0), (6.0, 8.0)), "b": curves((4.0, 4.0), (6.0, 6.0))})
+    assert found.seeds == pytest.approx((2.0, 1.0))
+    assert found.mean == pytest.approx(1.5)
+    # Means over the seeds: 0.5 and 2.5; the mean of two resampled cases is one of them at the ends.
+    assert found.interval == pytest.approx((0.5, 2.5))
+
+
+def test_the_worst_case_need_not_be_the_same() -> None:
+    found = measure(claim(worst=True), {"a": curves((5.0, 3.0)), "b": curves((1.0, 4.0))})
+    assert found.mean == pytest.approx(2.0)  # min 3 - min 1
+    assert found.seeds == pytest.approx((2.0,))
+
+
+def test_other_cases_are_refused() -> None:
+    with pytest.raises(ValueError, match="a - b: not about the same cases and training seeds"):
+        measure(claim(), {"a": curves((1.0, 2.0)), "b": curves((1.0,))})
+
+
+@pytest.mark.parametrize(
+    ("mean", "interval", "seeds", "more", "verdict"),
+    [
+        (2.0, (1.0, 3.0), (1.0, 2.0, 3.0), {}, "found"),
+        (2.0, (1.0, 3.0), (-0.1, 2.0, 3.0), {}, "not distinguishable"),
+        (2.0, (-0.1, 3.0), (1.0, 2.0, 3.0), {}, "not distinguishable"),
+        (-2.0, (-3.0, -1.0), (-1.0, -2.0, -3.0), {}, "not found"),
+        (2.0, (1.0, 3.0), (2.0, 2.0), {}, "needs 3 training seeds"),
+        (0.3, (-0.4, 0.9), (1.0, 0.0, -1.0), {"equal": True}, "found"),
+        (0.9, (0.2, 1.4), (1.0, 1.0, 1.0), {"equal": True}, "not distinguishable"),
+        (1.3, (0.2, 2.4), (1.0, 1.0, 1.0), {"equal": True}, "not found"),
+    ],
+)
+def test_verdicts(mean: float, interval: tuple[float, float], seeds: tuple, more: dict, verdict: str) -> None:
+    assert judge(claim(**more), Measured(mean, interval, seeds)) == verdict
+
+
+def test_the_same_weights_tested_in_two_ways_need_no_seeds() -> None:
+    same = Claim("more rounds", "", (Term(1.0, A, last), Term(-1.0, A, lambda curve: curve.dsc[0])))
+    assert judge(same, Measured(2.0, (1.0, 3.0), (2.0,))) == "found"
+
+
+def test_every_evaluation_of_a_claim_is_in_a_table() -> None:
+    tables = build_tables(DEFAULT_ORGANS)
+    known = {evaluation for table in tables.values() for evaluation in map(repr, table.evaluations)}
+    claims = build_claims(tables)
+    assert len({(c.text, c.compared) for c in claims}) == len(claims)
+    assert {repr(term.evaluation) for c in claims for term in c.terms} <= known
+
+
+def write_run(evaluation: Evaluation, settings: Settings, seed: int, gain: float) -> Path:
+    """Three cases of ten rounds that gain so much in the first, and nothing then."""
+    path = cases_file(evaluation, settings, None, seed)
+    path.parent.mkdir(parents=True)
+    columns = ["case", "label_voxels", "stop_reason", *(f"dsc_round_{t}" for t in range(11))]
+    columns += [f"d_{t}" for t in range(1, 11)]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for i in range(3):
+            row = {"case": f"c{i}", "label_voxels": 9, "stop_reason": "fixed rounds", "dsc_round_0": 0.5 + 0.1 * i}
+            row |= {f"dsc_round_{t}": 0.5 + 0.1 * i + gain for t in range(1, 11)} | {
+                f"d_{t}": 1.0 for t in range(1, 11)
+            }
+            writer.writerow(row)
+    return path.parent
+
+
+def test_verdicts_come_from_what_is_there(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, tmp_path, seeds=(0, 1, 2))
+    for seed, gain in ((0, 0.1), (1, 0.2), (2, 0.3)):
+        folder = write_run(rounds_of(RSTN), settings, seed, gain)
+        rows = ["case,view,channel,target,around", "c0,axial,1,3,1", "c0,axial,2,2,1", "c0,axial,3,1,2"]
+        rows += ["c1,axial,1,1,2", "c1,axial,2,2,1", "c1,axial,3,1,2"]
+        (folder / "saliency.csv").write_text("\n".join(rows) + "\n")
+    lines = write_verdicts(build_tables(DEFAULT_ORGANS), settings, "a command").read_text().splitlines()
+    assert (
+        "| fine beats coarse | RSTN, d >= 0.99 - coarse | +20.00 | +20.00 .. +20.00 | +10.00, +20.00, +30.00 | found |"
+        in (lines)
+    )
+    assert (
+        "| one round brings most of it | RSTN, 1 round - midway between coarse and 10 rounds | +10.00 |"
+        in "\n".join(lines)
+    )
+    assert "| fine beats coarse | step-wise, d >= 0.95 - coarse |  |  |  | no results |" in lines
+    assert "| 0 | axial | +0.500 | +1.000 | -1.000 | 2 of 3 |" in lines
+    assert "Two channels on the target and one beside it in 3 of 3 networks." in lines
+    assert "`a command`" in lines
