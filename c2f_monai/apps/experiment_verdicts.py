@@ -55,14 +55,16 @@ def write_verdicts(tables: Mapping[str, Table], settings: Settings, command: str
 
 def _measured(claim: Claim, settings: Settings) -> Measured | None:
     """From the seeds that all evaluations of the claim have; None where there is none."""
-    files = lambda seed: [  # noqa: E731
-        cases_file(term.evaluation, settings, fold, seed) for term in claim.terms for fold in settings.folds
-    ]
-    seeds = [seed for seed in settings.seeds if all(path.is_file() for path in files(seed))]
-    if not seeds:
+    own = replace(settings, seeds=[seed for seed in settings.seeds if _is_there(claim, settings, seed)])
+    if not own.seeds:
         return None
-    own = replace(settings, seeds=seeds)
     return measure(claim, {term.evaluation.name: gather(term.evaluation, own)[0] for term in claim.terms})
+
+
+def _is_there(claim: Claim, settings: Settings, seed: int) -> bool:
+    return all(
+        cases_file(term.evaluation, settings, fold, seed).is_file() for term in claim.terms for fold in settings.folds
+    )
 
 
 def _numbers(claim: Claim, found: Measured) -> list[str]:

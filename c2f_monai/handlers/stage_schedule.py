@@ -9,10 +9,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch.nn as nn
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 
-__all__ = ["StageSchedule", "learning_rate_factor", "stage_ends"]
+from ..utils import describe_mismatch, unwrap
+
+__all__ = ["StageSchedule", "copy_to_fine", "learning_rate_factor", "stage_ends"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,25 @@ def learning_rate_factor(stage: Mapping[str, Any], progress: float, epochs: floa
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+def copy_to_fine(network: nn.Module) -> None:
+    """Copy each view's coarse network into its fine one: the same target at the same scale, with less around it.
+
+    Does nothing where there is no fine network. One of another form keeps its own start, which the log says.
+
+    Args:
+        network: :py:class:`c2f_monai.networks.CoarseToFineNet`.
+    """
+    for view, parts in network.views.items():  # type: ignore[operator, union-attr]
+        if parts.fine is None:
+            continue
+        state = parts.coarse.state_dict()
+        problems = describe_mismatch({key: value.shape for key, value in parts.fine.state_dict().items()}, state)
+        if problems:
+            logger.info(f"{view}: the fine network is not a copy of the coarse one: {problems}")
+        else:
+            parts.fine.load_state_dict(state)
+
+
 class StageSchedule:
     """
     Sets the inferer's stage at each epoch and the learning rates at each iteration.
@@ -57,22 +79,30 @@ class StageSchedule:
     needs no state of its own, and another number of epochs rescales the whole schedule.
 
     Args:
-        stages: dictionaries with ``stage`` ("separate", "individual", "joint"), ``length`` (relative to the sum) and
-            optionally ``lr_factor``, ``lr_end_factor`` or ``halve_every`` (epochs), and ``rounds``: the most rounds of
-            this stage.
+        stages: dictionaries with ``stage`` ("coarse", "separate", "individual", "joint"), ``length`` (relative to the
+            sum) and optionally ``lr_factor``, ``lr_end_factor`` or ``halve_every`` (epochs), ``rounds``: the most
+            rounds of this stage, and ``copy_to_fine``, for "coarse" alone: whether each epoch ends with a copy of the
+            coarse networks into the fine ones, which then begin the next stage with what the coarse ones know.
         inferer: :py:class:`c2f_monai.inferers.UnrolledInferer`, whose ``stage`` and ``rounds`` are assigned; its
             rounds at construction are T, which a stage may lower.
         optimizer: its groups' learning rates at construction are the base that the factors multiply.
         warmup: iterations over which the factor rises linearly from 0 at the start of training.
+        network: :py:class:`c2f_monai.networks.CoarseToFineNet`, bare or wrapped; needed for ``copy_to_fine``.
 
     Raises:
-        ValueError: for an empty schedule, unknown keys, lengths that are not positive or rounds out of range.
+        ValueError: for an empty schedule, unknown keys, lengths that are not positive or rounds out of range, and for
+            ``copy_to_fine`` without a network or in a stage that trains the fine one.
     """
 
-    keys = {"stage", "length", "lr_factor", "lr_end_factor", "halve_every", "rounds"}
+    keys = {"stage", "length", "lr_factor", "lr_end_factor", "halve_every", "rounds", "copy_to_fine"}
 
     def __init__(
-        self, stages: Sequence[Mapping[str, Any]], inferer: Any, optimizer: Optimizer, warmup: int = 0
+        self,
+        stages: Sequence[Mapping[str, Any]],
+        inferer: Any,
+        optimizer: Optimizer,
+        warmup: int = 0,
+        network: nn.Module | None = None,
     ) -> None:
         if not stages:
             raise ValueError("stages is empty: give at least one stage.")
@@ -84,16 +114,22 @@ class StageSchedule:
                 raise ValueError(f"length of stage '{stage['stage']}' must be positive, got {stage.get('length')}.")
             if int(stage.get("rounds", 1)) < 1:
                 raise ValueError(f"rounds of stage '{stage['stage']}' must be at least 1, got {stage['rounds']}.")
+            if stage.get("copy_to_fine") and (network is None or stage["stage"] != "coarse"):
+                raise ValueError(
+                    f"copy_to_fine needs the network and is for stage 'coarse', got it in stage '{stage['stage']}'."
+                )
         self.stages = list(stages)
         self.rounds = inferer.rounds
         self.inferer = inferer
         self.optimizer = optimizer
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.warmup = warmup
+        self.network = network
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self.epoch_started)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         engine.add_event_handler(Events.ITERATION_STARTED, self.iteration_started)
 
     def locate(self, engine: Engine, epoch: float) -> tuple[Mapping[str, Any], float, float]:
@@ -113,6 +149,11 @@ class StageSchedule:
         if engine.state.epoch == 1 or (self.inferer.stage, self.inferer.rounds) != (name, rounds):
             logger.info(f"epoch {engine.state.epoch} of {engine.state.max_epochs}: stage {name}, rounds {rounds}")
         self.inferer.stage, self.inferer.rounds = name, rounds
+
+    def epoch_completed(self, engine: Engine) -> None:
+        """Copy the coarse networks where the stage says so; attached before what validates and saves."""
+        if self.network is not None and self.locate(engine, engine.state.epoch - 1)[0].get("copy_to_fine"):
+            copy_to_fine(unwrap(self.network))
 
     def iteration_started(self, engine: Engine) -> None:
         """Assign the learning rates of this iteration."""

@@ -29,12 +29,14 @@ __all__ = ["TrainingStage", "UnrolledInferer"]
 
 
 class TrainingStage(StrEnum):
-    """Stages of training (modes S, I and J of the original code).
+    """Stages of training: modes S, I and J of the original code, and one before them.
 
-    SEPARATE: the image cropped by the truth; INDIVIDUAL: image * g(P) cropped by the truth; JOINT: image * g(P)
-    cropped by the previous prediction, by the truth where no pixel reaches the threshold.
+    COARSE: P(0) alone; the fine and saliency networks wait. SEPARATE: the image cropped by the truth; INDIVIDUAL:
+    image * g(P) cropped by the truth; JOINT: image * g(P) cropped by the previous prediction, by the truth where no
+    pixel reaches the threshold.
     """
 
+    COARSE = "coarse"
     SEPARATE = "separate"
     INDIVIDUAL = "individual"
     JOINT = "joint"
@@ -44,7 +46,7 @@ class UnrolledInferer(Inferer):
     """
     P(0) = f_C(X), then T times I(t) = X * g(P(t-1)) on the whole slab and P(t) = f_F(Crop[I(t)]) [3.4].
 
-    Every call runs every part the network holds, whatever the stage (a stage that ignores g multiplies its effect by
+    Beyond stage "coarse" every call runs every part the network holds (a stage that ignores g multiplies its effect by
     0), so DistributedDataParallel needs no search for unused parameters. P(t-1) is the view's own map, not detached.
     Only crops of equal shape share a forward call. A network without a fine part gives P(0) alone; one without a
     saliency part is the step-wise approach.
@@ -54,7 +56,7 @@ class UnrolledInferer(Inferer):
 
     Args:
         rounds: T >= 1.
-        stage: "separate", "individual" or "joint"; may be assigned between calls.
+        stage: "coarse", "separate", "individual" or "joint"; may be assigned between calls.
         crop_multiple: sides of crops are grown to multiples of it.
         min_size: smallest side of a crop, pixels; a lone small crop leaves batch norm one pixel in the deepest map.
         slab_multiple: whole slabs are padded at their end to multiples of it; those of equal shape share a forward
@@ -62,6 +64,8 @@ class UnrolledInferer(Inferer):
         threshold: probability from which a pixel belongs to the prediction's box.
         amp_dtype: "bfloat16" or "float16" autocast of the coarse and fine networks; None is float32. Sigmoid, saliency
             and loss are float32 always.
+        common_shape: grow all crops of a call to the largest height and width among them, so that they share one
+            forward call: fewer calls, and batch norm sees the whole batch.
 
     Raises:
         ValueError: when ``rounds`` or a multiple is below 1.
@@ -76,6 +80,7 @@ class UnrolledInferer(Inferer):
         slab_multiple: int | None = None,
         threshold: float = 0.5,
         amp_dtype: str | torch.dtype | None = None,
+        common_shape: bool = False,
     ) -> None:
         super().__init__()
         self.slab_multiple = crop_multiple if slab_multiple is None else slab_multiple
@@ -90,6 +95,7 @@ class UnrolledInferer(Inferer):
         self.stage = TrainingStage(stage)
         self.crop_multiple = crop_multiple
         self.min_size = min_size
+        self.common_shape = common_shape
         self.threshold = threshold
         self.amp_dtype = check_amp_dtype(amp_dtype)
 
@@ -124,9 +130,14 @@ class UnrolledInferer(Inferer):
         whole = torch.cat([torch.zeros_like(size), size], dim=1)
         valid = inside_boxes(whole, (image.shape[-2], image.shape[-1]))
         probability = self._coarse(image, whole, network, view) * valid
+        rounds = self.rounds if parts.has_fine else 0
+        if self.stage == TrainingStage.COARSE:
+            rounds = 0
+            if parts is not network:  # DistributedDataParallel waits for a gradient of every parameter
+                probability = probability + 0.0 * sum(p.sum() for p in parts.parameters())
         unrolled = [probability]
         truth = bounding_boxes(target > 0.5)
-        for t in range(self.rounds if parts.has_fine else 0):
+        for t in range(rounds):
             inner = self._ungrown_boxes(truth, probability, draws, t)
             weighted = image
             if parts.has_saliency:
@@ -160,18 +171,25 @@ class UnrolledInferer(Inferer):
     ) -> torch.Tensor:
         """P(t) on the canvas; crops of equal shape run together."""
         canvas = (weighted.shape[-2], weighted.shape[-1])
-        grown = torch.stack(
-            [
-                grow_boxes(box[None], (int(own[0]), int(own[1])), self.crop_multiple, self.min_size)[0]
-                for box, own in zip(inner, size, strict=True)
-            ]
-        )
+        grown = self._grow(inner, size, self.min_size)
+        if self.common_shape:
+            height, width = (grown[:, 2:] - grown[:, :2]).amax(dim=0).tolist()
+            grown = self._grow(inner, size, (height, width))
         slabs: dict[int, torch.Tensor] = {}
         for _, rows in group_by_shape(grown):
             crops = crop_boxes([weighted[row] for row in rows.tolist()], grown[rows])
             probability = self._run(crops, network, Part.FINE, view)
             slabs.update(zip(rows.tolist(), paste_boxes(probability, grown[rows], inner[rows], canvas), strict=True))
         return torch.stack([slabs[row] for row in range(len(weighted))])
+
+    def _grow(self, inner: torch.Tensor, size: torch.Tensor, min_size: int | tuple[int, int]) -> torch.Tensor:
+        """(B, 4) boxes of the networks' crops."""
+        return torch.stack(
+            [
+                grow_boxes(box[None], (int(own[0]), int(own[1])), self.crop_multiple, min_size)[0]
+                for box, own in zip(inner, size, strict=True)
+            ]
+        )
 
     def _ungrown_boxes(
         self,

@@ -88,7 +88,9 @@ def add_margins(boxes: torch.Tensor, margins: int | torch.Tensor, size: tuple[in
     return torch.minimum((boxes + sign * margins).clamp_min(0), limit)
 
 
-def grow_boxes(boxes: torch.Tensor, size: tuple[int, int], multiple: int = 16, min_size: int = 0) -> torch.Tensor:
+def grow_boxes(
+    boxes: torch.Tensor, size: tuple[int, int], multiple: int = 16, min_size: int | tuple[int, int] = 0
+) -> torch.Tensor:
     """Grow boxes evenly to sides that are multiples, shifted inward at the slice's borders.
 
     A side exceeds the slice only where the slice itself is smaller than the required side; the excess lies behind
@@ -98,14 +100,15 @@ def grow_boxes(boxes: torch.Tensor, size: tuple[int, int], multiple: int = 16, m
         boxes: (N, 4) long.
         size: (h, w) of the slice.
         multiple: sides become multiples of it; 1 keeps the boxes.
-        min_size: smallest side in pixels (raised to a multiple).
+        min_size: smallest side in pixels, or (height, width); raised to a multiple.
 
     Returns:
         (N, 4) long.
     """
     start, end = boxes[:, :2], boxes[:, 2:]
     limit = boxes.new_tensor(size)
-    side = (end - start).clamp_min(max(int(min_size), 1))
+    smallest = min_size if isinstance(min_size, tuple) else (min_size, min_size)
+    side = torch.maximum(end - start, boxes.new_tensor(smallest).clamp_min(1))
     side = (side + multiple - 1).div(multiple, rounding_mode="floor") * multiple
     start = start - (side - (end - start)).div(2, rounding_mode="floor")
     start = torch.minimum(start, limit - side).clamp_min(0)

@@ -34,7 +34,7 @@ def parser_of(*names: str) -> ConfigParser:
 
 @pytest.mark.parametrize("base", [(), ("published",)], ids=["bundle", "published"])
 def test_without_predicted_references_every_joint_stage_is_individual(base: tuple[str, ...]) -> None:
-    stages = parser_of("train", *base)["stages"]
+    stages = parser_of("train", *base).get_parsed_content("stages")
     parser = parser_of("train", *base, "ablation_truth_reference")
     assert parser["train#handlers#2"]["_target_"].endswith("StageSchedule")
     found = parser.get_parsed_content("train#handlers#2#stages")

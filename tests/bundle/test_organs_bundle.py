@@ -99,7 +99,7 @@ def test_four_stages_give_one_label_map_and_two_tables(
 
 def test_the_four_stages_learn_and_the_decoy_is_left_out(dataset: Path, tmp_path: Path) -> None:
     small = {"views": ["axial"], "backbone_def#channels": [8, 16], "backbone_def#strides": [2], "crop_multiple": 4}
-    learn = {"epochs": 10, "val_interval": 10, "items_per_epoch": 32, "batch_size": 4, "learning_rate": 0.02}
+    learn = {"epochs": 14, "val_interval": 14, "items_per_epoch": 32, "batch_size": 4, "learning_rate": 0.02}
     # The cyst is a hundredth of the image and the training a few steps: cross-entropy gives the coarse network a start.
     learn |= {"negative_fraction": 0.3, "augmentation": None, "loss#cross_entropy": 5.0, "lr_factors#coarse": 1.0}
     learn |= small

@@ -99,6 +99,17 @@ def test_a_backbone_is_coarse_or_fine_or_both(names: tuple[str, ...], coarse: ty
     assert (type(view.coarse), type(view.fine)) == (coarse, fine)
 
 
+@pytest.mark.parametrize("name", ["backbone_as_coarse", "backbone_as_fine"])
+def test_parts_of_two_forms_are_trained_beside_each_other_from_the_start(name: str) -> None:
+    parser = ConfigParser()
+    parser.read_config(config_files("train", "deeplab", name))
+    stages = parser.get_parsed_content("stages")
+    found = parser.get_parsed_content("train#handlers#2#stages")
+    assert stages[0]["stage"] == "coarse" and stages[0]["copy_to_fine"]
+    assert found[0] == {**stages[0], "stage": "separate", "copy_to_fine": False, "rounds": 1}
+    assert found[1:] == stages[1:]
+
+
 @pytest.mark.parametrize("name", ["fcn8s_full", "fcn8s_compact", "deeplab", "unet"])
 def test_what_a_backbone_was_trained_to_fits_the_inference(name: str) -> None:
     trained, used = (network_of(base, name).state_dict() for base in ("train", "inference"))

@@ -32,12 +32,13 @@ TINY: dict[str, Any] = {
     "min_pixels": 4,
     "batch_size": 2,
     "items_per_epoch": 4,
-    "epochs": 3,
-    "val_interval": 3,
+    "epochs": 4,
+    "val_interval": 4,
     "warmup": 0,
     "max_rounds": 2,
     "train_amp_dtype": None,
     "stages": [
+        {"stage": "coarse", "length": 1, "copy_to_fine": "$@init_weights is None"},
         {"stage": "separate", "length": 1},
         {"stage": "individual", "length": 1},
         {"stage": "joint", "length": 1},
@@ -45,7 +46,7 @@ TINY: dict[str, Any] = {
 }
 UNET = {"_target_": "UNet", "_mode_": "callable", "spatial_dims": 2, "in_channels": 3, "out_channels": 3}
 UNET |= {"channels": [8, 16], "strides": [2], "norm": "batch"}
-FAST = {"epochs": 8, "val_interval": 8, "items_per_epoch": 16, "learning_rate": 0.02, "negative_fraction": 0.0}
+FAST = {"epochs": 12, "val_interval": 12, "items_per_epoch": 16, "learning_rate": 0.02, "negative_fraction": 0.0}
 
 
 def write_case(folder: Path, name: str, seed: int, orientation: str = "RAS", target: int = 2) -> dict[str, str]:
@@ -141,8 +142,8 @@ def test_optional_ids_are_there() -> None:
 def test_training_goes_through_all_stages_and_keeps_its_files(trained: Path) -> None:
     assert {p.name for p in trained.iterdir() if not p.name.startswith("events")} == {
         "model.pt",
-        "checkpoint_2.pt",
         "checkpoint_3.pt",
+        "checkpoint_4.pt",
     }
     assert list(trained.glob("events*"))
     state = weights(trained)

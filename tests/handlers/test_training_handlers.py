@@ -24,6 +24,7 @@ from c2f_monai.handlers import (
     TrainingCheckpoint,
     TrainingLog,
     WaitingTime,
+    copy_to_fine,
     learning_rate_factor,
     overlay_image,
     parameter_groups,
@@ -99,6 +100,7 @@ def test_a_stage_may_unroll_fewer_rounds_than_the_inferer_was_made_with() -> Non
         ([{"stage": "joint", "epochs": 3}], "a stage needs 'stage' and knows"),
         ([{"stage": "joint", "length": 0}], "length of stage 'joint' must be positive, got 0"),
         ([{"stage": "joint", "length": 1, "rounds": 0}], "rounds of stage 'joint' must be at least 1, got 0"),
+        ([{"stage": "coarse", "length": 1, "copy_to_fine": True}], "copy_to_fine needs the network"),
     ],
 )
 def test_bad_stages_are_refused(stages: list, message: str) -> None:
@@ -114,6 +116,33 @@ class Parts(nn.Module):
         super().__init__()
         parts = {name: nn.Linear(1, width) for name in ("coarse", "saliency", "fine")}
         self.views = nn.ModuleDict({"axial": nn.ModuleDict(parts)})
+
+
+def test_the_fine_networks_begin_as_copies_of_the_coarse_ones() -> None:
+    network = Parts()
+    stages = [{"stage": "coarse", "length": 2, "copy_to_fine": True}, {"stage": "separate", "length": 1}]
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    parts = network.views["axial"]
+
+    def step(engine: Engine, batch: int) -> None:
+        parts["coarse"].weight.data.fill_(float(engine.state.iteration))
+
+    engine, seen = make_engine(step), []
+    StageSchedule(stages, SimpleNamespace(stage="", rounds=1), optimizer, network=network).attach(engine)
+    # Behind the schedule, as validation is.
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: seen.append(parts["fine"].weight[0].item()))
+    engine.run([0, 1], max_epochs=3)
+    assert seen == [2.0, 4.0, 4.0]
+
+
+def test_a_fine_network_of_another_form_keeps_its_start(caplog: pytest.LogCaptureFixture) -> None:
+    network = Parts()
+    network.views["axial"]["fine"] = nn.Linear(2, 2)
+    before = network.views["axial"]["fine"].weight.clone()
+    with caplog.at_level(logging.INFO):
+        copy_to_fine(network)
+    assert torch.equal(network.views["axial"]["fine"].weight, before)
+    assert "axial: the fine network is not a copy of the coarse one" in caplog.text
 
 
 def test_parameter_groups() -> None:

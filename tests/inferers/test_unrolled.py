@@ -167,6 +167,34 @@ def test_crops_of_equal_shape_share_a_call() -> None:
     assert net.views["axial"].coarse.shapes == [(3, 3, 12, 12)]
 
 
+def test_with_a_common_shape_all_crops_share_a_call_and_stay_in_their_boxes() -> None:
+    net = make_net(saliency=False)
+    image = torch.cat([square(2, 2, 3), square(5, 4, 4), square(1, 1, 9)])
+    pred = run("separate", image, image, net, crop_multiple=6, common_shape=True)
+    assert net.views["axial"].fine.shapes == [(3, 3, 12, 12)]
+    # A network of single pixels does not see how much more its crop holds.
+    assert torch.equal(pred, run("separate", image, image, make_net(saliency=False), crop_multiple=6))
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_stage_coarse_trains_the_coarse_network_alone(wrapped: bool) -> None:
+    net = make_net()
+    image = square(2, 2, 4)
+    caller: nn.Module = net
+    if wrapped:  # as DistributedDataParallel does
+        caller = nn.Module()
+        caller.module, caller.forward = net, net.forward
+    pred = run("coarse", image, image, caller, rounds=2)
+    assert pred.shape == (1, 1, 3, 12, 12)
+    RoundsLoss()({"axial": pred}, {"axial": image}).backward()
+    parts = net.views["axial"]
+    assert parts.coarse.scale.grad.abs() > 0
+    # None leaves optimizers alone; distributed training waits for a gradient, which is 0.
+    others = [parts.fine.scale.grad, parts.saliency.weight.grad]
+    assert [None if grad is None else grad.item() for grad in others] == [0.0 if wrapped else None] * 2
+    assert parts.fine.shapes == []
+
+
 @pytest.mark.parametrize(("fine", "saliency", "maps"), [(False, False, 1), (True, False, 3)])
 def test_parts_may_be_left_out(fine: bool, saliency: bool, maps: int) -> None:
     pred = run("separate", square(2, 2, 4), square(2, 2, 4), make_net(saliency, fine), rounds=2)
