@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..utils import Fusion, View
-from .experiment_methods import RSTN, rstn_variant
+from .experiment_methods import COARSE, RSTN, near_organ_training, rstn_variant
 from .experiment_plan import Comparison, Evaluation, Row, Table, Training
 
 __all__ = ["distance_table", "pixel_table", "testing_table", "training_table"]
@@ -31,8 +31,9 @@ def training_table() -> Table:
     found = {_DEFAULT: _trained(RSTN)}
     # T = 2 is the bundle's.
     found |= {f"training rounds T = {t}": _trained(rstn_variant(f"rounds_{t}", rounds=t)) for t in (1, 3, 4, 5)}
-    found["single slice (depth 1)"] = _trained(rstn_variant("depth_1", depth=1))
-    found["whole image for the box"] = _trained(Training("rstn_whole_image", ("configs/ablation_whole_image.json",)))
+    found["single slice (depth 1)"] = _trained(rstn_variant("depth_1", own_start=True, depth=1))
+    whole = Training("rstn_whole_image", ("configs/ablation_whole_image.json",), start=COARSE)
+    found["whole image for the box"] = _trained(whole)
     return _against(_DEFAULT, found, "training", "Ablations of the training of RSTN")
 
 
@@ -41,8 +42,10 @@ def pixel_table() -> Table:
     # 10 pixels of 2 mm, 40 mm^2, are the bundle's.
     found = {_DEFAULT: _trained(RSTN)}
     for pixels, coarser in ((1, 1), (40, 10)):
-        variant = rstn_variant(f"min_pixels_{pixels}", min_pixels=pixels)
-        found[f"min_pixels {pixels}"] = _trained(replace(variant, small={"min_pixels": coarser}))
+        variant = rstn_variant(f"min_pixels_{pixels}", own_start=True, min_pixels=pixels)
+        small = {"min_pixels": coarser}
+        start = replace(variant.start, small=small) if variant.start else None
+        found[f"min_pixels {pixels}"] = _trained(replace(variant, small=small, start=start))
     return _against(_DEFAULT, found, "pixels", "RSTN trained on slabs with more or less target")
 
 
@@ -58,10 +61,7 @@ def testing_table() -> Table:
 
 def distance_table() -> Table:
     """The distance t around the organ within which the cyst is looked for, with the true organ [3.3.3]."""
-    near = {
-        t: Training(f"rstn_near_organ_{t}", ("configs/cyst.json",), {"organ_distance_voxels": t}) for t in (5, 10, 30)
-    }
-    near[15] = Training("rstn_near_organ", ("configs/cyst.json",))
+    near = {t: near_organ_training(RSTN, t) for t in (5, 10, 30)} | {15: near_organ_training(RSTN)}
     found = {f"t = {t} voxels": _trained(near[t]) for t in sorted(near)}
     return _against("t = 15 voxels", found, "distance", "Cyst near the true organ: the distance t")
 

@@ -10,10 +10,12 @@ from typing import Any
 from .experiment_plan import Training
 
 __all__ = [
+    "COARSE",
     "RSTN",
     "STEPWISE",
     "TRUTH_REFERENCE",
     "UNET3D",
+    "near_organ_training",
     "organ_training",
     "rstn_variant",
     "saliency_training",
@@ -22,14 +24,31 @@ __all__ = [
 #: Label values that the bundle trains on.
 TARGET = (1, 2)
 
-RSTN = Training("rstn")
-STEPWISE = Training("stepwise", ("bundle/configs/stepwise.json",), published=("configs/published_stepwise.json",))
+_COARSE_ONLY = "configs/coarse_only.json"
+#: Coarse networks alone, which the methods start from: they differ in what comes after.
+COARSE = Training("coarse", (_COARSE_ONLY,))
+RSTN = Training("rstn", start=COARSE)
+STEPWISE = Training(
+    "stepwise", ("bundle/configs/stepwise.json",), published=("configs/published_stepwise.json",), start=COARSE
+)
 UNET3D = Training("unet3d", ("benchmarks/unet3d.json",), small={"patch": [48, 48, 48], "frame": 8}, effort=0.25)
 
 
-def rstn_variant(name: str, **options: Any) -> Training:
-    """RSTN with other values of some ids."""
-    return Training(f"rstn_{name}", options=options)
+def rstn_variant(name: str, own_start: bool = False, **options: Any) -> Training:
+    """RSTN with other values of some ids.
+
+    Args:
+        name: of the variant.
+        own_start: the coarse networks that it starts from have these values too.
+        options: the ids.
+    """
+    start = coarse_variant(name, **options) if own_start else COARSE
+    return Training(f"rstn_{name}", options=options, start=start)
+
+
+def coarse_variant(name: str, overlays: Sequence[str] = (), **options: Any) -> Training:
+    """Coarse networks alone for another target or with other values of some ids."""
+    return Training(f"coarse_{name}", (*overlays, _COARSE_ONLY), options)
 
 
 def saliency_training(kernels: Sequence[int], tuned: bool = True) -> Training:
@@ -42,8 +61,9 @@ def saliency_training(kernels: Sequence[int], tuned: bool = True) -> Training:
     name = "x".join(str(size) for size in kernels)
     options = {} if tuple(kernels) == (3, 3) else {"saliency_def#kernel_sizes": list(kernels)}
     if tuned:
-        return Training(f"rstn_saliency_{name}", options=options) if options else RSTN
-    return Training(f"rstn_saliency_{name}_untuned", ("configs/ablation_truth_reference.json",), options)
+        return Training(f"rstn_saliency_{name}", options=options, start=COARSE) if options else RSTN
+    overlays = ("configs/ablation_truth_reference.json",)
+    return Training(f"rstn_saliency_{name}_untuned", overlays, options, start=COARSE)
 
 
 TRUTH_REFERENCE = saliency_training((3, 3), tuned=False)
@@ -53,5 +73,21 @@ def organ_training(base: Training, organ: str, values: Sequence[int]) -> Trainin
     """The method of ``base`` for another organ, by its name and label values."""
     if tuple(values) == TARGET:
         return base
-    name = f"{base.name}_{organ.replace(' ', '_').rstrip('.')}"
-    return Training(name, base.overlays, {**base.options, "label_value": list(values)}, base.published)
+    name = organ.replace(" ", "_").rstrip(".")
+    options = {**base.options, "label_value": list(values)}
+    start = coarse_variant(name, label_value=list(values))
+    return Training(f"{base.name}_{name}", base.overlays, options, base.published, start=start)
+
+
+def near_organ_training(base: Training, distance: int | None = None) -> Training:
+    """The method of ``base`` for the cyst near the true organ [3.3.3].
+
+    Args:
+        base: the method.
+        distance: t in voxels; None for the default.
+    """
+    overlays = ("configs/cyst.json",)
+    name = "near_organ" if distance is None else f"near_organ_{distance}"
+    options = {} if distance is None else {"organ_distance_voxels": distance}
+    start = coarse_variant(name, overlays, **options)
+    return Training(f"{base.name}_{name}", (*base.overlays, *overlays), options, base.published, start=start)

@@ -20,6 +20,7 @@ _TRAIN = "bundle/configs/train.json"
 # A coarser grid and a few iterations; an overlay, so that the methods' own overlays come after it.
 _SMALL = "configs/small.json"
 _PUBLISHED = "configs/published.json"
+_FROM_COARSE = "configs/from_coarse.json"
 # Seconds on 2 cores with the embedded data set, before any part has shown the time it takes.
 _START, _ITERATION, _ROUND, _SMALLER = 25.0, 0.4, 1.0, 4.0
 
@@ -98,7 +99,7 @@ def parts_of(tables: Iterable[Table], settings: Settings) -> list[Part]:
     for fold in settings.folds:
         for seed in settings.seeds:
             for table in listed:
-                found = [_training_part(training, settings, fold, seed) for training in table.trainings]
+                found = [_training_part(training, settings, fold, seed) for training in _trainings(table, settings)]
                 found += [_merge_part(merged, settings, fold, seed) for merged in table.merges]
                 found += [_evaluation_part(evaluation, settings, fold, seed) for evaluation in table.evaluations]
                 for part in found:
@@ -111,14 +112,24 @@ def cases_file(evaluation: Evaluation, settings: Settings, fold: int | None, see
     return _folder("evaluation", evaluation.name, settings, fold, seed)[1] / evaluation.cases
 
 
+def _trainings(table: Table, settings: Settings) -> list[Training]:
+    """The trainings that are run: with the published constants, none goes on from another one."""
+    starts = {training.start.name for training in table.trainings if training.start} if settings.published else set()
+    return [training for training in table.trainings if training.name not in starts]
+
+
 def _training_part(training: Training, settings: Settings, fold: int | None, seed: int) -> Part:
     name, folder = _folder("training", training.name, settings, fold, seed)
-    files = [_TRAIN, *_method_files(training, settings), "configs/time_limit.json"]
+    start = None if settings.published else training.start
+    files = [_TRAIN, *([_FROM_COARSE] if start else []), *_method_files(training, settings), "configs/time_limit.json"]
     options = _options(training, settings, fold) | {"seed": seed, "output_dir": _portable(folder)}
+    if start:
+        options["init_weights"] = _weights_file(start, settings, fold, seed)
     epochs, iterations = _length(files, options)
     seconds = _START + training.effort * iterations * _ITERATION / (_SMALLER if settings.small else 1)
     product = folder / f"checkpoint_{epochs}.pt"
-    return Part(name, folder, _bundle_command(files, options), product, seconds, resumes=True)
+    needs = _sources([start], settings, fold, seed) if start else ()
+    return Part(name, folder, _bundle_command(files, options), product, seconds, resumes=True, needs=needs)
 
 
 def _merge_part(merged: Merged, settings: Settings, fold: int | None, seed: int) -> Part:

@@ -51,11 +51,14 @@ class Training(Weights):
 
     Attributes:
         small: further ids of the small version, in training and evaluation.
+        start: weights of coarse networks that this training goes on from, but with the published constants, whose
+            stages begin otherwise.
         effort: time of an epoch as a share of what items and batch size suggest, for the estimate.
     """
 
     small: Options = field(default_factory=dict)
     effort: float = 1.0
+    start: Training | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class Table:
 
     @property
     def trainings(self) -> list[Training]:
-        """Each training once, also those whose weights are merged."""
+        """Each training once, also those that others start from and those whose weights are merged."""
         needed = [weights for evaluation in self.evaluations for weights in evaluation.needs]
         parts = [w for weights in needed for w in _sources(weights)]
         return _by_name([weights for weights in parts if isinstance(weights, Training)])
@@ -197,7 +200,12 @@ def view_of(weights: Weights, view: View) -> Evaluation:
 
 
 def _sources(weights: Weights) -> list[Weights]:
-    return [weights.coarse, weights.joint] if isinstance(weights, Merged) else [weights]
+    """What must be trained for some weights, in this order."""
+    if isinstance(weights, Merged):
+        return [*_sources(weights.coarse), *_sources(weights.joint)]
+    if isinstance(weights, Training) and weights.start is not None:
+        return [weights.start, weights]
+    return [weights]
 
 
 Named = TypeVar("Named", Weights, Training, Merged, Evaluation)

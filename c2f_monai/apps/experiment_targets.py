@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..metrics.rounds import after_rounds, stopped_at
-from .experiment_methods import RSTN, STEPWISE, organ_training
-from .experiment_plan import Comparison, Evaluation, Row, Table, Training, rounds_of
+from .experiment_methods import RSTN, STEPWISE, near_organ_training, organ_training
+from .experiment_plan import Comparison, Evaluation, Row, Table, rounds_of
 
 __all__ = ["cyst_table", "organ_table"]
 
@@ -49,8 +49,7 @@ def cyst_table() -> Table:
     rows: list[Row] = []
     for method, organ in (("step-wise", STEPWISE), ("RSTN", RSTN)):
         alone = organ_training(organ, "cyst", (2,))
-        overlays = (*organ.overlays, "configs/cyst.json")
-        near = Training(f"{organ.name}_near_organ", overlays, published=organ.published)
+        near = near_organ_training(organ)
         four = Evaluation(
             f"{near.name}_four_stages",
             near,

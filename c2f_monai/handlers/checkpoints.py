@@ -19,6 +19,7 @@ from ignite.handlers import Checkpoint, DiskSaver
 from monai.networks.utils import copy_model_state
 
 from ..utils import check_weights_file, read_weights_file, unwrap, written_whole
+from .stage_schedule import copy_to_fine
 
 __all__ = ["AverageBuffers", "BestWeights", "InitialWeights", "TrainingCheckpoint", "save_weights"]
 
@@ -33,7 +34,8 @@ def save_weights(state_dict: Mapping[str, torch.Tensor], path: str | Path) -> No
 
 class InitialWeights:
     """
-    Starts training from another model's weights, and names the parts that do not fit.
+    Starts training from another model's weights, and names the parts that do not fit. Where the file has no fine
+    networks, they start as copies of the coarse ones.
 
     Args:
         network: network to fill.
@@ -67,6 +69,8 @@ class InitialWeights:
         _, copied, left = copy_model_state(network, source)
         if not copied:
             raise ValueError(f"init_weights: nothing in {self.path} fits this network: check views and network_def.")
+        if not any(".fine." in key for key in source):
+            copy_to_fine(network)
         unused = sorted(set(source) - set(copied))
         logger.info(f"{self.path}: {len(copied)} tensors copied, {len(left)} keep their start, {len(unused)} not used")
         if left or unused:

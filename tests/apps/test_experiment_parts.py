@@ -99,6 +99,26 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
     assert words_of(parts["training/rstn_cyst/seed0"])["label_value"] == "[2]"
 
 
+def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
+    parts = {part.name: part for part in parts_of([TABLES["joint"], TABLES["pixels"]], settings(tmp_path))}
+    start = str(tmp_path / "training" / "coarse" / "seed0" / "model.pt")
+    assert words_of(parts["training/coarse/seed0"])["config_file"] == "train coarse_only time_limit"
+    for name, files in {"rstn": "train from_coarse", "stepwise": "train from_coarse stepwise"}.items():
+        options = words_of(parts[f"training/{name}/seed0"])
+        assert (options["config_file"], options["init_weights"]) == (f"{files} time_limit", start)
+        assert parts[f"training/{name}/seed0"].needs == ("training/coarse/seed0",)
+    # What the slabs of the training show matters to the coarse networks too.
+    own = words_of(parts["training/rstn_min_pixels_40/seed0"])["init_weights"]
+    assert own == str(tmp_path / "training" / "coarse_min_pixels_40" / "seed0" / "model.pt")
+    assert words_of(parts["training/coarse_min_pixels_40/seed0"])["min_pixels"] == "40"
+    published = parts_of([TABLES["joint"]], settings(tmp_path, published=True))
+    assert [part.name for part in published if part.kind == "training"] == [
+        "training/stepwise/seed0",
+        "training/rstn/seed0",
+    ]
+    assert not any("init_weights" in words_of(part) for part in published if part.kind == "training")
+
+
 def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> None:
     found = settings(tmp_path, published=True, overlays=["configs/msd_pancreas.json"])
     parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}

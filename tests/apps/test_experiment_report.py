@@ -148,7 +148,7 @@ def test_the_list_shows_tables_parts_and_time(tmp_path: Path, capsys: pytest.Cap
     common = ["--dataset_dir", data, "--output", str(tmp_path / "out"), "--folds", "3", "--organs", "liver=6"]
     assert main(["experiment", "list", "organs", *common]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("organs        12 parts,") and line.endswith("each trained alone") for line in lines)
+    assert any(line.startswith("organs        15 parts,") and line.endswith("each trained alone") for line in lines)
     assert sum("min  training/rstn_liver/fold" in line for line in lines) == 3
     assert main(["experiment", "run", "tables", *common]) == 1
     assert "there is no table tables: the tables are stepwise, rounds" in capsys.readouterr().err

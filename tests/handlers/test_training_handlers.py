@@ -225,6 +225,16 @@ def test_initial_weights_copy_what_fits(tmp_path: Path, caplog: pytest.LogCaptur
         InitialWeights(target, str(tmp_path / "none.pt"))
 
 
+def test_weights_of_coarse_networks_are_the_start_of_the_fine_ones_too(tmp_path: Path) -> None:
+    source, target = Parts(), Parts()
+    save_weights({k: v for k, v in source.state_dict().items() if ".coarse." in k}, tmp_path / "coarse.pt")
+    saliency = target.views["axial"]["saliency"].weight.clone()
+    InitialWeights(target, str(tmp_path / "coarse.pt"))(make_engine())
+    for part in ("coarse", "fine"):
+        assert torch.equal(target.views["axial"][part].weight, source.views["axial"]["coarse"].weight)
+    assert torch.equal(target.views["axial"]["saliency"].weight, saliency)
+
+
 def test_best_weights_only_improve(tmp_path: Path) -> None:
     network = nn.Linear(1, 1)
     best = BestWeights(network, str(tmp_path / "runs" / "model.pt"), "dice")
