@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..utils import Fusion, View
@@ -42,10 +41,9 @@ def pixel_table() -> Table:
     # 10 pixels of 2 mm, 40 mm^2, are the bundle's.
     found = {_DEFAULT: _trained(RSTN)}
     for pixels, coarser in ((1, 1), (40, 10)):
-        variant = rstn_variant(f"min_pixels_{pixels}", own_start=True, min_pixels=pixels)
         small = {"min_pixels": coarser}
-        start = replace(variant.start, small=small) if variant.start else None
-        found[f"min_pixels {pixels}"] = _trained(replace(variant, small=small, start=start))
+        variant = rstn_variant(f"min_pixels_{pixels}", own_start=True, small=small, min_pixels=pixels)
+        found[f"min_pixels {pixels}"] = _trained(variant)
     return _against(_DEFAULT, found, "pixels", "RSTN trained on slabs with more or less target")
 
 

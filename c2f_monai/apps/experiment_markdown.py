@@ -14,7 +14,7 @@ from .experiment_parts import Settings
 from .experiment_plan import Comparison, Table
 from .experiment_scores import Curves, Scores, paired_scores
 
-__all__ = ["comparison_lines", "convergence_lines", "provenance_lines", "table_lines"]
+__all__ = ["comparison_lines", "convergence_lines", "provenance_lines", "table_line", "table_lines"]
 
 
 def table_lines(table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -27,7 +27,7 @@ def table_lines(table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[str
     ]
     for row in table.rows:
         cells = _cells(rows[row.label]) if row.evaluation is not None else ["", "", "", ""]
-        lines.append(_line([row.label, *cells, row.chapter]))
+        lines.append(table_line([row.label, *cells, row.chapter]))
     return lines
 
 
@@ -65,7 +65,7 @@ def comparison_lines(pairs: Sequence[Comparison], scores: Mapping[str, Scores]) 
             f"{found.p_value:.2g}",
             pair.chapter,
         ]
-        lines.append(_line(cells))
+        lines.append(table_line(cells))
     return lines
 
 
@@ -79,7 +79,7 @@ def convergence_lines(table: Table, curves: Mapping[str, Curves]) -> list[str]:
         for row in inter_round_rows(every):
             numbers = [f"{row[key]:.4f}" for key in ("mean", "median", "min")]
             chapter = table.changes.get(method, {}).get(row["round"], "")
-            lines.append(_line([str(row["round"]), str(row["cases"]), *numbers, chapter]))
+            lines.append(table_line([str(row["round"]), str(row["cases"]), *numbers, chapter]))
     return lines
 
 
@@ -98,5 +98,6 @@ def provenance_lines(command: str, results: Sequence[Mapping[str, Any]], setting
     ]
 
 
-def _line(cells: Iterable[str]) -> str:
+def table_line(cells: Iterable[str]) -> str:
+    """A row of a table."""
     return "| " + " | ".join(cells) + " |"

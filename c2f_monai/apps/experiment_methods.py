@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .experiment_plan import Training
@@ -34,16 +35,19 @@ STEPWISE = Training(
 UNET3D = Training("unet3d", ("benchmarks/unet3d.json",), small={"patch": [48, 48, 48], "frame": 8}, effort=0.25)
 
 
-def rstn_variant(name: str, own_start: bool = False, **options: Any) -> Training:
+def rstn_variant(
+    name: str, own_start: bool = False, small: Mapping[str, Any] | None = None, **options: Any
+) -> Training:
     """RSTN with other values of some ids.
 
     Args:
         name: of the variant.
         own_start: the coarse networks that it starts from have these values too.
+        small: further ids of the small version.
         options: the ids.
     """
-    start = coarse_variant(name, **options) if own_start else COARSE
-    return Training(f"rstn_{name}", options=options, start=start)
+    start = replace(coarse_variant(name, **options), small=small or {}) if own_start else COARSE
+    return Training(f"rstn_{name}", options=options, small=small or {}, start=start)
 
 
 def coarse_variant(name: str, overlays: Sequence[str] = (), **options: Any) -> Training:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 from ..utils import written_whole
 from .experiment_claim_list import build_claims
 from .experiment_claims import EQUAL, SEEDS, Claim, Measured, judge, measure
+from .experiment_markdown import table_line
 from .experiment_methods import RSTN
 from .experiment_parts import Settings, cases_file
 from .experiment_plan import Table, rounds_of
@@ -45,7 +46,7 @@ def write_verdicts(tables: Mapping[str, Table], settings: Settings, command: str
     for claim in build_claims(tables):
         found = _measured(claim, settings)
         cells = [claim.text, claim.compared, *(_numbers(claim, found) if found else ["", "", "", "no results"])]
-        lines.append(_line(cells))
+        lines.append(table_line(cells))
     lines += ["", *_channel_lines(settings), "", f"`{command}`", ""]
     path = settings.output / "tables" / "claims.md"
     with written_whole(path) as part:
@@ -88,7 +89,7 @@ def _channel_lines(settings: Settings) -> list[str]:
         for view, differences in _channels(path).items():
             counts.append(sum(d > 0 for d in differences))
             numbers = [f"{d:+.3f}" for d in differences]
-            lines.append(_line([str(seed), view, *numbers, f"{counts[-1]} of {len(differences)}"]))
+            lines.append(table_line([str(seed), view, *numbers, f"{counts[-1]} of {len(differences)}"]))
     two = counts.count(2)
     return [*lines, "", f"Two channels on the target and one beside it in {two} of {len(counts)} networks."]
 
@@ -101,7 +102,3 @@ def _channels(path: Path) -> dict[str, list[float]]:
             for row in csv.DictReader(file):
                 found[row["view"]][row["channel"]].append(float(row["target"]) - float(row["around"]))
     return {view: [float(np.mean(v)) for v in channels.values()] for view, channels in found.items()}
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
