@@ -22,7 +22,7 @@ from ..utils import (
     unwrap,
     written_whole,
 )
-from .saliency import saliency_maps
+from .saliency import fullest_slice, saliency_maps
 
 __all__ = ["SaliencyTable", "channel_means"]
 
@@ -86,10 +86,9 @@ class SaliencyTable:
                 self._measure(unit, truth > 0, record.name, View(name))
 
     def _measure(self, image: torch.Tensor, truth: torch.Tensor, case: str, view: View) -> None:
-        slices = truth.movedim(view.axis, 0)
-        index = int(slices.flatten(1).sum(dim=1).argmax())
+        index = fullest_slice(truth, view)
         weights = saliency_maps(self.network, image, view, index)["weights"]
-        means = channel_means(weights, slices[index], self.frame)
+        means = channel_means(weights, truth.select(view.axis, index), self.frame)
         for channel, values in enumerate(means, start=1):
             self.rows.append(dict(zip(self.columns, (case, view.value, channel, *values), strict=True)))
 

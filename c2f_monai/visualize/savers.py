@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ..inferers import CaseRecord
 from ..utils import DEFAULT_WINDOW, View, scale_to_unit, unwrap, written_whole
 from .rounds import rounds_figure
-from .saliency import saliency_figure, saliency_maps
+from .saliency import fullest_slice, saliency_figure, saliency_maps
 
 __all__ = ["RoundsSaver", "SaliencySaver"]
 
@@ -114,6 +114,6 @@ class SaliencySaver(_FirstCases):
         self.view = View(view if view is not None else unwrap(network).view_names[-1])  # type: ignore[index]
 
     def _figure(self, image: torch.Tensor, truth: torch.Tensor, spacing: list[float], record: CaseRecord) -> Figure:
-        index = int(truth.movedim(self.view.axis, 0).flatten(1).sum(dim=1).argmax())
+        index = fullest_slice(truth, self.view)
         maps = saliency_maps(self.network, scale_to_unit(image, self.window), self.view, index)
         return saliency_figure(maps, self.view, spacing, title=record.name)
