@@ -59,7 +59,8 @@ def testing_table() -> Table:
 
 def distance_table() -> Table:
     """The distance t around the organ within which the cyst is looked for, with the true organ [3.3.3]."""
-    near = {t: near_organ_training(RSTN, t) for t in (5, 10, 30)} | {15: near_organ_training(RSTN)}
+    # Half as many coarse networks of their own to train as with a finer ladder: the extremes would show a dependence.
+    near = {t: near_organ_training(RSTN, t) for t in (5, 30)} | {15: near_organ_training(RSTN)}
     found = {f"t = {t} voxels": _trained(near[t]) for t in sorted(near)}
     return _against("t = 15 voxels", found, "distance", "Cyst near the true organ: the distance t")
 
