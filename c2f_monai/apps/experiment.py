@@ -45,6 +45,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     claims.set_defaults(run=run_claims)
     for kind in (listing, running, diagnosis, claims):
         _add_settings(kind)
+    for kind in (running, diagnosis):
+        kind.add_argument("--jobs", type=int, default=1, help="parts at once, sharing the cores (default: 1)")
+        kind.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +66,6 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     own = "an id of one training and its evaluations, such as unet3d epochs=40"
     parser.add_argument("--option-of", action="append", nargs=2, default=[], metavar=("NAME", "ID=VALUE"), help=own)
     parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help="organs, such as liver=6 pancreas=1,2")
-    parser.add_argument("--jobs", type=int, default=1, help="parts that run at once, sharing the cores (default: 1)")
-    parser.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
 
 
 def run_list(args: argparse.Namespace) -> None:

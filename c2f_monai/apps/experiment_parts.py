@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
+
 from .experiment_plan import Evaluation, Given, Merged, Table, Training, Weights
 from .training_config import read_training_config
 
@@ -16,7 +18,7 @@ __all__ = ["ROOT", "Part", "Settings", "cases_file", "parts_of"]
 
 #: The project's folder, which overlays are named from.
 ROOT = Path(__file__).resolve().parents[2]
-_TRAIN = "bundle/configs/train.json"
+_TRAIN, _INFERENCE = "bundle/configs/train.json", "bundle/configs/inference.json"
 # A coarser grid and a few iterations; an overlay, so that the methods' own overlays come after it.
 _SMALL = "configs/small.json"
 _PUBLISHED = "configs/published.json"
@@ -34,8 +36,8 @@ class Settings:
         output: folder of parts and tables.
         folds: folds that are tested; None alone for the data set's own splits.
         seeds: training seeds.
-        overlays: files after ``train.json``, before those of the methods; in training and evaluation, not in runs of
-            the inference configuration.
+        overlays: files after ``train.json``, before those of the methods; of runs of the inference configuration,
+            what it knows of their ids.
         published: with the constants of the publication.
         options: ids that are set in every run, in place of the methods' own.
         own_options: by the name of weights, ids that are set in its training and evaluations alone, after all others.
@@ -153,7 +155,8 @@ def _evaluation_part(evaluation: Evaluation, settings: Settings, fold: int | Non
         files = [*first, "bundle/configs/evaluate.json", *evaluation.overlays]
     else:
         last = evaluation.weights.published if settings.published else ()
-        files = ["bundle/configs/inference.json", *_constants(settings), *evaluation.overlays, *last]
+        files = [_INFERENCE, *_constants(settings), *evaluation.overlays, *last]
+        options = _known_ids(settings.overlays, [*evaluation.overlays, *last]) | options
     passes = int(options.get("max_rounds", 10)) + 1
     seconds = _START + settings.cases * passes * _ROUND / (_SMALLER if settings.small else 1)
     needs = _sources(evaluation.needs, settings, fold, seed)
@@ -195,6 +198,19 @@ def _method_files(weights: Weights, settings: Settings) -> list[str]:
     """Overlays of training and evaluation of a method."""
     last = weights.published if settings.published else ()
     return [*_constants(settings), *settings.overlays, *weights.overlays, *last]
+
+
+def _known_ids(overlays: Sequence[str], later: Sequence[str]) -> dict[str, Any]:
+    """Ids of overlays that the inference configuration has a place for and that no later overlay sets.
+
+    What an overlay says about training would have no place there, and ids on the command line come last.
+    """
+    known, found, own = ({k: v for file in files for k, v in _ids(file)} for files in ([_INFERENCE], overlays, later))
+    return {key: value for key, value in found.items() if key.split("#")[0] in known and key not in own}
+
+
+def _ids(file: str) -> Iterable[tuple[str, Any]]:
+    return ConfigParser.load_config_file(ROOT / file).items()
 
 
 def _options(weights: Weights, settings: Settings, fold: int | None) -> dict[str, Any]:

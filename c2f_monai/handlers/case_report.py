@@ -15,7 +15,6 @@ from typing import Any
 import ignite.distributed as idist
 import numpy as np
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.transforms import ResampleToMatch
@@ -25,7 +24,7 @@ from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarise
 from ..transforms.volumes import class_values, select_label
-from ..utils import case_name, dice_coefficient, written_whole
+from ..utils import case_name, dice_coefficient, gather_rows, written_whole
 
 __all__ = ["CaseReport", "case_row", "describe_row", "summarise_rows"]
 
@@ -215,11 +214,7 @@ class CaseReport:
         return label, ResampleToMatch(mode="nearest", dtype=np.float32)(label, output["image"].cpu())
 
     def _finish(self, engine: Engine) -> None:
-        parts: list[Any] = [self.rows]
-        if idist.get_world_size() > 1:
-            parts = [None] * idist.get_world_size()
-            dist.all_gather_object(parts, self.rows)
-        unique = {row["image"]: row for part in parts for row in part}
+        unique = {row["image"]: row for row in gather_rows(self.rows)}
         self.rows = sorted(unique.values(), key=lambda row: row["case"])
         groups = sorted({row["group"] for row in self.rows if row["group"]})
         self.summary = {"all": summarise_rows(self.rows)}

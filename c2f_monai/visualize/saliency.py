@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from monai.networks import eval_mode
 
 from ..inferers.views import axes_of
 from ..utils import View, default_slice_axes, extract_slabs, from_slices, pad_to_multiple, to_slices, unwrap
@@ -32,7 +33,8 @@ def saliency_maps(network: torch.nn.Module, image: torch.Tensor, view: View, ind
     """What g makes of the coarse probability of one slab [3.4].
 
     Args:
-        network: :py:class:`c2f_monai.networks.CoarseToFineNet` with saliency, in evaluation mode.
+        network: :py:class:`c2f_monai.networks.CoarseToFineNet` with saliency; it runs in evaluation mode and is left in
+            the mode that it was in.
         image: (H, W, D) RAS volume in [0, 1].
         view: the view.
         index: the slab's central slice.
@@ -48,9 +50,11 @@ def saliency_maps(network: torch.nn.Module, image: torch.Tensor, view: View, ind
     center = index if axes[0] > 0 else len(slices) - 1 - index
     slab = extract_slabs(slices, torch.tensor([center]), int(module.depth)).to(device)  # type: ignore[arg-type]
     height, width = slab.shape[-2:]
-    logits = network(pad_to_multiple(slab, int(module.size_divisor)), "coarse", view.value)  # type: ignore[arg-type]
-    probability = torch.sigmoid(logits.float())[..., :height, :width]
-    weights = network(probability, "saliency", view.value)
+    # An evaluator leaves evaluation mode before its handlers run: batch norm would learn from what is shown.
+    with eval_mode(module):
+        logits = network(pad_to_multiple(slab, int(module.size_divisor)), "coarse", view.value)  # type: ignore[arg-type]
+        probability = torch.sigmoid(logits.float())[..., :height, :width]
+        weights = network(probability, "saliency", view.value)
     found = {"image": slab, "probability": probability, "weights": weights.float()}
     default = default_slice_axes(view)
     return {name: to_slices(from_slices(maps[0].cpu(), axes), default) for name, maps in found.items()}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
@@ -17,6 +18,7 @@ from ..utils import (
     View,
     add_margins,
     bounding_boxes,
+    gather_rows,
     inside_boxes,
     scale_to_unit,
     unwrap,
@@ -44,7 +46,7 @@ def channel_means(weights: torch.Tensor, truth: torch.Tensor, frame: int) -> lis
 class SaliencyTable:
     """
     Writes ``saliency.csv``: for each case, view and channel the mean of g(P(0)) on the target and around it, in the
-    slab with most of the truth.
+    slab with most of the truth. Several processes send their rows to the first.
 
     Args:
         network: :py:class:`c2f_monai.networks.CoarseToFineNet` with saliency.
@@ -93,7 +95,12 @@ class SaliencyTable:
             self.rows.append(dict(zip(self.columns, (case, view.value, channel, *values), strict=True)))
 
     def write(self, engine: Engine) -> None:
-        """Write the table."""
+        """Write the table, ordered by case, in the first process."""
+        # A sampler repeats cases where the processes cannot share them evenly.
+        unique = {tuple(row[key] for key in self.columns[:3]): row for row in gather_rows(self.rows)}
+        self.rows = sorted(unique.values(), key=lambda row: row["case"])
+        if idist.get_rank() != 0:
+            return
         with written_whole(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
             writer.writeheader()

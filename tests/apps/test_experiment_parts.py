@@ -99,6 +99,21 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
     assert words_of(parts["training/rstn_cyst/seed0"])["label_value"] == "[2]"
 
 
+def test_four_stages_know_what_an_overlay_says_of_the_images(tmp_path: Path) -> None:
+    overlay = tmp_path / "own.json"
+    overlay.write_text('{"pixdim": [1, 1, 2], "label_value": [4], "val_interval": 3, "margin": 9, "min_size": null}')
+    found = settings(tmp_path, overlays=[str(overlay)], options={"margin": 5})
+    parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
+    options = words_of(parts["evaluation/stepwise_near_organ_four_stages/seed0"])
+    assert {key: options.get(key) for key in ("pixdim", "label_value", "val_interval", "margin", "min_size")} == {
+        "pixdim": "[1, 1, 2]",
+        "label_value": None,  # the overlay of the four stages sets it
+        "val_interval": None,  # of training
+        "margin": "5",
+        "min_size": "$None",
+    }
+
+
 def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
     parts = {part.name: part for part in parts_of([TABLES["joint"], TABLES["pixels"]], settings(tmp_path))}
     start = str(tmp_path / "training" / "coarse" / "seed0" / "model.pt")
@@ -131,6 +146,8 @@ def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> 
     assert files["evaluation/stepwise_near_organ_four_stages/seed0"] == (
         "inference published stepwise organ_then_cyst published_stepwise"
     )
+    options = words_of(parts["evaluation/stepwise_near_organ_four_stages/seed0"])
+    assert "val_interval" not in options and "label_value" not in options
     parser = ConfigParser()
     parser.read_config(ast.literal_eval(parts["evaluation/stepwise_near_organ_four_stages/seed0"].command[4]))
     parser["bundle_root"] = str(ROOT / "bundle")
