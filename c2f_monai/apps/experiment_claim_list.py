@@ -30,7 +30,7 @@ def build_claims(tables: Mapping[str, Table]) -> list[Claim]:
     rows = {name: _rows(table) for name, table in tables.items()}
     found = [*_round_claims(rows), *_joint_claims(rows), *_saliency_claims(rows["saliency"])]
     found += [*_tuning_claims(rows["saliency"], rows["overfitting"]), *_view_claims(rows), *_cyst_claims(rows["cyst"])]
-    return [*found, *_insensitive_claims(tables, rows)]
+    return [*found, *_losing_claims(rows["organs"]), *_insensitive_claims(tables, rows)]
 
 
 def _rows(table: Table) -> Rows:
@@ -110,6 +110,17 @@ def _cyst_claims(rows: Rows) -> list[Claim]:
     claims = [_minus(text, rows, f"cyst with organ, {name}", f"{without}{name}") for name in _METHODS]
     tie = _minus("without the organ the two approaches tie", rows, f"{without}RSTN", f"{without}step-wise", equal=True)
     return [*claims, tie]
+
+
+def _losing_claims(rows: Rows) -> list[Claim]:
+    claims = []
+    for organ in ("gallbladder", "inferior vena cava"):
+        text, coarse, fine = "may lose in the fine stage", f"{organ}, step-wise, coarse", f"{organ}, step-wise, fine"
+        if coarse in rows:
+            claims.append(_minus(f"{organ} {text}", rows, coarse, fine))
+        else:
+            claims.append(Claim(f"{organ} {text}", f"--organs has no {organ}", ()))
+    return claims
 
 
 def _insensitive_claims(tables: Mapping[str, Table], rows: Mapping[str, Rows]) -> list[Claim]:

@@ -14,7 +14,7 @@ from ..metrics.statistics import Interval, bootstrap_interval
 from .experiment_plan import Evaluation
 from .experiment_scores import Curves
 
-__all__ = ["Claim", "Measured", "Term", "Verdict", "judge", "measure"]
+__all__ = ["EQUAL", "OPEN", "SEEDS", "Claim", "Measured", "Term", "Verdict", "judge", "measure"]
 
 #: Training seeds that a comparison of two trainings needs.
 SEEDS = 3
@@ -41,7 +41,7 @@ class Claim:
     Attributes:
         text: the claim.
         compared: the sum, in words.
-        terms: the sum, in points where it is of DSC.
+        terms: the sum, in points where it is of DSC; none where the data set has not what the claim is about.
         equal: the claim is that the sum is 0, within :data:`EQUAL`.
         worst: of the worst case instead of the mean over the cases.
     """

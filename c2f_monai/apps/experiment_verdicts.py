@@ -14,7 +14,7 @@ import numpy as np
 
 from ..utils import written_whole
 from .experiment_claim_list import build_claims
-from .experiment_claims import EQUAL, SEEDS, Claim, Measured, judge, measure
+from .experiment_claims import EQUAL, OPEN, SEEDS, Claim, Measured, judge, measure
 from .experiment_markdown import table_line
 from .experiment_methods import RSTN
 from .experiment_parts import Settings, cases_file
@@ -45,7 +45,8 @@ def write_verdicts(tables: Mapping[str, Table], settings: Settings, command: str
     lines += ["| claim | compared | difference | 95 % interval | each seed | verdict |", "|---|---|---|---|---|---|"]
     for claim in build_claims(tables):
         found = _measured(claim, settings)
-        cells = [claim.text, claim.compared, *(_numbers(claim, found) if found else ["", "", "", "no results"])]
+        missing = "no results" if claim.terms else OPEN
+        cells = [claim.text, claim.compared, *(_numbers(claim, found) if found else ["", "", "", missing])]
         lines.append(table_line(cells))
     lines += ["", *_channel_lines(settings), "", f"`{command}`", ""]
     path = settings.output / "tables" / "claims.md"
@@ -57,7 +58,7 @@ def write_verdicts(tables: Mapping[str, Table], settings: Settings, command: str
 def _measured(claim: Claim, settings: Settings) -> Measured | None:
     """From the seeds that all evaluations of the claim have; None where there is none."""
     own = replace(settings, seeds=[seed for seed in settings.seeds if _is_there(claim, settings, seed)])
-    if not own.seeds:
+    if not (claim.terms and own.seeds):
         return None
     return measure(claim, {term.evaluation.name: gather(term.evaluation, own)[0] for term in claim.terms})
 

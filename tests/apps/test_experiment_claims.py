@@ -117,6 +117,20 @@ def test_verdicts_come_from_what_is_there(tmp_path: Path) -> None:
         in "\n".join(lines)
     )
     assert "| fine beats coarse | step-wise, d >= 0.95 - coarse |  |  |  | no results |" in lines
+    absent = "| gallbladder may lose in the fine stage | --organs has no gallbladder |  |  |  | not distinguishable |"
+    assert absent in lines
     assert "| 0 | axial | +0.500 | +1.000 | -1.000 | 2 of 3 |" in lines
     assert "Two channels on the target and one beside it in 3 of 3 networks." in lines
     assert "`a command`" in lines
+
+
+def test_an_organ_loses_when_its_fine_stage_is_worse(tmp_path: Path) -> None:
+    settings, tables = Settings(tmp_path, tmp_path, seeds=(0,)), build_tables({"gallbladder": (4,)})
+    row = next(row for row in tables["organs"].rows if row.label == "gallbladder, step-wise, coarse")
+    assert row.evaluation is not None
+    write_run(row.evaluation, settings, 0, -0.1)
+    text = write_verdicts(tables, settings, "a command").read_text()
+    assert (
+        "| gallbladder may lose in the fine stage | gallbladder, step-wise, coarse - gallbladder, step-wise, fine | "
+        "+10.00 | +10.00 .. +10.00 | +10.00 | found |"
+    ) in text
