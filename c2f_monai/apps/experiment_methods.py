@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from .experiment_plan import Training
@@ -46,13 +45,20 @@ def rstn_variant(
         small: further ids of the small version.
         options: the ids.
     """
-    start = replace(coarse_variant(name, **options), small=small or {}) if own_start else COARSE
+    start = coarse_variant(name, **options) if own_start else COARSE
     return Training(f"rstn_{name}", options=options, small=small or {}, start=start)
 
 
-def coarse_variant(name: str, overlays: Sequence[str] = (), **options: Any) -> Training:
-    """Coarse networks alone for another target or with other values of some ids."""
-    return Training(f"coarse_{name}", (*overlays, _COARSE_ONLY), options)
+def coarse_variant(name: str, overlays: Sequence[str] = (), start: Training | None = None, **options: Any) -> Training:
+    """Coarse networks alone for another target or with other values of some ids.
+
+    Args:
+        name: of the variant.
+        overlays: files of the variant.
+        start: networks that it goes on from; None for random ones.
+        options: the ids.
+    """
+    return Training(f"coarse_{name}", (*overlays, _COARSE_ONLY), options, start=start)
 
 
 def saliency_training(kernels: Sequence[int], tuned: bool = True) -> Training:
@@ -79,7 +85,8 @@ def organ_training(base: Training, organ: str, values: Sequence[int]) -> Trainin
         return base
     name = organ.replace(" ", "_").rstrip(".")
     options = {**base.options, "label_value": list(values)}
-    start = coarse_variant(name, label_value=list(values))
+    # Networks that know the whole know something of its part.
+    start = coarse_variant(name, label_value=list(values), start=COARSE if set(values) < set(TARGET) else None)
     return Training(f"{base.name}_{name}", base.overlays, options, base.published, start=start)
 
 
@@ -93,5 +100,5 @@ def near_organ_training(base: Training, distance: int | None = None) -> Training
     overlays = ("configs/cyst.json",)
     name = "near_organ" if distance is None else f"near_organ_{distance}"
     options = {} if distance is None else {"organ_distance_voxels": distance}
-    start = coarse_variant(name, overlays, **options)
+    start = coarse_variant(name, overlays, start=COARSE, **options)
     return Training(f"{base.name}_{name}", (*base.overlays, *overlays), options, base.published, start=start)

@@ -204,7 +204,7 @@ def _sources(weights: Weights) -> list[Weights]:
     if isinstance(weights, Merged):
         return [*_sources(weights.coarse), *_sources(weights.joint)]
     if isinstance(weights, Training) and weights.start is not None:
-        return [weights.start, weights]
+        return [*_sources(weights.start), weights]
     return [weights]
 
 

@@ -115,17 +115,24 @@ def test_four_stages_know_what_an_overlay_says_of_the_images(tmp_path: Path) -> 
 
 
 def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
-    parts = {part.name: part for part in parts_of([TABLES["joint"], TABLES["pixels"]], settings(tmp_path))}
+    names = ("joint", "training", "distance")
+    parts = {part.name: part for part in parts_of([TABLES[name] for name in names], settings(tmp_path))}
     start = str(tmp_path / "training" / "coarse" / "seed0" / "model.pt")
     assert words_of(parts["training/coarse/seed0"])["config_file"] == "train coarse_only time_limit"
     for name, files in {"rstn": "train from_coarse", "stepwise": "train from_coarse stepwise"}.items():
         options = words_of(parts[f"training/{name}/seed0"])
         assert (options["config_file"], options["init_weights"]) == (f"{files} time_limit", start)
         assert parts[f"training/{name}/seed0"].needs == ("training/coarse/seed0",)
-    # What the slabs of the training show matters to the coarse networks too.
-    own = words_of(parts["training/rstn_min_pixels_40/seed0"])["init_weights"]
-    assert own == str(tmp_path / "training" / "coarse_min_pixels_40" / "seed0" / "model.pt")
-    assert words_of(parts["training/coarse_min_pixels_40/seed0"])["min_pixels"] == "40"
+    # A slab of another depth has other coarse networks; those of the cyst go on from the pancreas's.
+    own = words_of(parts["training/rstn_depth_1/seed0"])["init_weights"]
+    assert own == str(tmp_path / "training" / "coarse_depth_1" / "seed0" / "model.pt")
+    assert words_of(parts["training/coarse_depth_1/seed0"])["depth"] == "1"
+    options = words_of(parts["training/coarse_near_organ_5/seed0"])
+    assert (options["config_file"], options["init_weights"]) == (
+        "train from_coarse cyst coarse_only time_limit",
+        start,
+    )
+    assert parts["training/coarse_near_organ_5/seed0"].needs == ("training/coarse/seed0",)
     published = parts_of([TABLES["joint"]], settings(tmp_path, published=True))
     assert [part.name for part in published if part.kind == "training"] == [
         "training/stepwise/seed0",
