@@ -78,6 +78,20 @@ def test_training_is_built_on_the_folds_with_the_published_constants(
     assert parser.get_parsed_content("output_dir") == str(ROOT / "bundle" / "runs" / names[-1] / "fold3")
 
 
+def test_fewer_validation_cases_are_no_fewer_tested_ones(dataset: Path) -> None:
+    options = {"dataset_dir": str(dataset), "holdout": 0.5, "validation_cases": 1}
+    assert (
+        len(parser_of("train", dataset_dir=str(dataset), holdout=0.5).get_parsed_content("validate#dataset").data) > 1
+    )
+    assert len(parser_of("train", **options).get_parsed_content("validate#dataset").data) == 1
+    few, all_cases = (
+        parser_of("train", "evaluate", **o, split="training") for o in (options, options | {"validation_cases": None})
+    )
+    assert cases(few.get_parsed_content("validate#dataset").data) == cases(
+        all_cases.get_parsed_content("validate#dataset").data
+    )
+
+
 @pytest.mark.parametrize("name", ["nih", "msd_pancreas"])
 def test_evaluation_tests_the_fold_with_its_own_weights(name: str, dataset: Path) -> None:
     parser = parser_of("train", "published", name, "evaluate", dataset_dir=str(dataset))
