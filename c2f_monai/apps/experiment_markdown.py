@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..metrics.rounds import inter_round_rows
@@ -14,7 +16,7 @@ from .experiment_parts import Settings
 from .experiment_plan import Comparison, Table
 from .experiment_scores import Curves, Scores, paired_scores
 
-__all__ = ["comparison_lines", "convergence_lines", "provenance_lines", "table_line", "table_lines"]
+__all__ = ["comparison_lines", "convergence_lines", "figure_lines", "provenance_lines", "table_line", "table_lines"]
 
 
 def table_lines(table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -81,6 +83,11 @@ def convergence_lines(table: Table, curves: Mapping[str, Curves]) -> list[str]:
             chapter = table.changes.get(method, {}).get(row["round"], "")
             lines.append(table_line([str(row["round"]), str(row["cases"]), *numbers, chapter]))
     return lines
+
+
+def figure_lines(figures: Mapping[str, Path], folder: Path) -> list[str]:
+    """Links to figures by their names, from a file in ``folder``."""
+    return ["Figures:", "", *(f"- [{name}]({os.path.relpath(path, folder)})" for name, path in figures.items())]
 
 
 def provenance_lines(command: str, results: Sequence[Mapping[str, Any]], settings: Settings) -> list[str]:

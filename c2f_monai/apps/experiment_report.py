@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ..utils import some_names, written_whole
 from ..visualize.charts import box_figure, convergence_figure, scatter_figure
-from .experiment_markdown import comparison_lines, convergence_lines, provenance_lines, table_lines
+from .experiment_markdown import comparison_lines, convergence_lines, figure_lines, provenance_lines, table_lines
 from .experiment_parts import Part, Settings, cases_file
 from .experiment_plan import Table
 from .experiment_scores import Curves, Scores, case_scores, gather, paired_scores, scored_row
@@ -47,12 +46,12 @@ def write_report(table: Table, settings: Settings, parts: Sequence[Part], comman
     _write_csv(folder / "cases.csv", _case_rows(scores))
     with written_whole(folder / "results.json") as file:
         file.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    _write_figures(folder, table, settings, scores, curves)
+    figures = _write_figures(folder, table, scores, curves) | _case_figures(table, settings)
     lines = [f"# {table.title}", "", *table_lines(table, rows), *comparison_lines(table.comparisons, scores)]
     lines += convergence_lines(table, curves)
     if left_out:
         lines += ["", f"Cases without the target, left out: {len(left_out)} ({some_names(sorted(left_out))})."]
-    lines += ["", *provenance_lines(command, results, settings), ""]
+    lines += ["", *figure_lines(figures, folder), "", *provenance_lines(command, results, settings), ""]
     path = folder / "table.md"
     with written_whole(path) as file:
         file.write_text("\n".join(lines), encoding="utf-8")
@@ -70,28 +69,33 @@ def _case_rows(scores: Mapping[str, Scores]) -> list[dict[str, Any]]:
 
 
 def _write_figures(
-    folder: Path,
-    table: Table,
-    settings: Settings,
-    scores: Mapping[str, Scores],
-    curves: Mapping[str, Curves],
-) -> None:
-    _save(box_figure({label: [p.dsc for p in found.values()] for label, found in scores.items()}), folder / "box.png")
+    folder: Path, table: Table, scores: Mapping[str, Scores], curves: Mapping[str, Curves]
+) -> dict[str, Path]:
+    """Charts of the table, by their names."""
+    found = {"DSC of the cases": folder / "box.png"}
+    _save(box_figure({label: [p.dsc for p in each.values()] for label, each in scores.items()}), folder / "box.png")
     for number, pair in enumerate(table.comparisons, start=1):
         a, b = paired_scores(pair, scores)
-        _save(scatter_figure(a.tolist(), b.tolist(), pair.first, pair.second), folder / f"scatter_{number}.png")
+        path = found[f"{pair.first} against {pair.second}"] = folder / f"scatter_{number}.png"
+        _save(scatter_figure(a.tolist(), b.tolist(), pair.first, pair.second), path)
     if table.convergence:
         every = {
             method: [curve for cases in curves[evaluation.name].values() for curve in cases]
             for method, evaluation in table.convergence.items()
         }
-        _save(convergence_figure(every), folder / "convergence.png")
+        path = found["convergence"] = folder / "convergence.png"
+        _save(convergence_figure(every), path)
+    return found
+
+
+def _case_figures(table: Table, settings: Settings) -> dict[str, Path]:
+    """Of the first fold and seed: through the rounds (Fig. 3.8) and of the saliency maps (Fig. 3.9), where they are."""
+    found = {}
     for evaluation in table.evaluations:
-        # Of the first fold and seed: through the rounds (Fig. 3.8) and of the saliency maps (Fig. 3.9).
-        source = cases_file(evaluation, settings, settings.folds[0], settings.seeds[0]).parent
-        for path in sorted([*source.glob("*_rounds.png"), *source.glob("*_saliency.png")]):
-            with written_whole(folder / f"{evaluation.name}_{path.name}") as part:
-                shutil.copyfile(path, part)
+        folder = cases_file(evaluation, settings, settings.folds[0], settings.seeds[0]).parent
+        for path in sorted([*folder.glob("*_rounds.png"), *folder.glob("*_saliency.png")]):
+            found[f"{evaluation.name}: {path.stem}"] = path
+    return found
 
 
 def _save(figure: Figure, path: Path) -> None:

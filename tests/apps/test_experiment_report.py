@@ -106,7 +106,8 @@ def test_the_report_by_hand(settings: Settings) -> None:
     assert any('{"commit": "c"}' in line and "8.0 minutes" in line for line in lines)
     names = {found.name for found in path.parent.iterdir()}
     assert {"rows.csv", "cases.csv", "results.json", "box.png", "scatter_1.png", "convergence.png"} <= names
-    assert "a_rounds_x_rounds.png" in names
+    assert "- [a_rounds: x_rounds](../../evaluation/a_rounds/fold0_seed0/x_rounds.png)" in lines
+    assert "- [DSC of the cases](box.png)" in lines
     with (path.parent / "cases.csv").open(newline="") as file:
         first = next(csv.DictReader(file))
     assert first == {"case": "x", "a, coarse": "0.600000", "a, d >= 0.95": "0.750000", "b, coarse": "0.500000"}
