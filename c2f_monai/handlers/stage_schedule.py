@@ -147,7 +147,8 @@ class StageSchedule:
         stage = self.locate(engine, engine.state.epoch - 1)[0]
         name, rounds = stage["stage"], min(int(stage.get("rounds", self.rounds)), self.rounds)
         if engine.state.epoch == 1 or (self.inferer.stage, self.inferer.rounds) != (name, rounds):
-            logger.info(f"epoch {engine.state.epoch} of {engine.state.max_epochs}: stage {name}, rounds {rounds}")
+            about = name if name == "coarse" else f"{name}, rounds {rounds}"
+            logger.info(f"epoch {engine.state.epoch} of {engine.state.max_epochs}: stage {about}")
         self.inferer.stage, self.inferer.rounds = name, rounds
 
     def epoch_completed(self, engine: Engine) -> None:
