@@ -34,13 +34,15 @@ class VolumeInferer(Inferer):
             all. Defaults to 0.
         keep_rounds: keep the mask in the record. Defaults to False.
         margin: frame in voxels around the true box, where the truth is given. Defaults to 20.
+        context: (H, W, D) voxels that the network sees around a true box that is smaller, in the volume as far as it
+            reaches: the size of its training patches, as it knows no smaller ones. Defaults to (1, 1, 1).
 
     Attributes:
         records: one :py:class:`CaseRecord` for each case of the latest call.
 
     Raises:
         TypeError: When ``inferer`` is not a MONAI inferer.
-        ValueError: When ``threshold``, ``component_fraction`` or ``margin`` is out of range.
+        ValueError: When ``threshold``, ``component_fraction``, ``margin`` or ``context`` is out of range.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class VolumeInferer(Inferer):
         component_fraction: float = 0.0,
         keep_rounds: bool = False,
         margin: int = 20,
+        context: Sequence[int] = (1, 1, 1),
     ) -> None:
         super().__init__()
         if not isinstance(inferer, Inferer):
@@ -58,7 +61,10 @@ class VolumeInferer(Inferer):
         check_mask_arguments(threshold, component_fraction)
         if margin < 0:
             raise ValueError(f"margin must be at least 0, got {margin}.")
+        if len(context) != 3 or min(context) < 1:
+            raise ValueError(f"context must be three numbers of at least 1, got {context}.")
         self.margin = margin
+        self.context = tuple(context)
         self.inferer = inferer
         self.window = None if window is None else check_window(tuple(window))  # type: ignore[arg-type]
         self.threshold = threshold
@@ -80,8 +86,9 @@ class VolumeInferer(Inferer):
         Args:
             inputs: volumes in HU where ``window`` is set, else in [0, 1].
             network: gives logits (B, K, ...) of the windows or volumes that the wrapped inferer hands it.
-            truth: (B, K, H, W, D) true mask for the oracle box, a diagnostic [3.5.3.2]: the volume is cropped to the
-                true 3D box and ``margin``, and what lies outside is background. None is the method.
+            truth: (B, K, H, W, D) true mask for the oracle box, a diagnostic [3.5.3.2]: the network sees the true 3D
+                box with ``margin``, or ``context`` where that is larger, and what lies outside the box with
+                ``margin`` is background. None is the method.
 
         Returns:
             (B, K, H, W, D) float32 probabilities; voxels that the filter removed are 0. A MetaTensor where the input
@@ -111,8 +118,12 @@ class VolumeInferer(Inferer):
         probability = torch.zeros(truth.shape, device=volume.device)
         box = box_of(truth > 0.5)
         if box is not None:
-            place = (slice(None), *(slice(max(start - self.margin, 0), end + self.margin) for start, end in box))
-            probability[place] = run(volume[place])
+            spans = [
+                _spans(lo - self.margin, hi + self.margin, least, size)
+                for (lo, hi), least, size in zip(box, self.context, truth.shape[1:], strict=True)
+            ]
+            kept, seen, inside = ((slice(None), *axes) for axes in zip(*spans, strict=True))
+            probability[kept] = run(volume[seen])[inside]
         return probability
 
     def _filter(self, probability: torch.Tensor) -> torch.Tensor:
@@ -129,3 +140,14 @@ class VolumeInferer(Inferer):
         only = RoundRecord(0, None, voxels, ml, box, seconds)
         masks = [mask.cpu()] if self.keep_rounds else []
         return CaseRecord(name_of(inputs, index), [only], None, touches_border(box, mask.shape[1:]), masks)
+
+
+def _spans(start: int, end: int, least: int, size: int) -> tuple[slice, slice, slice]:
+    """Of an axis: what is kept, what the network sees of it, and where in this the first lies.
+
+    It sees at least ``least`` indices with what is kept in their middle, or as near to it as the volume allows.
+    """
+    start, end = max(start, 0), min(end, size)
+    length = min(max(end - start, least), size)
+    first = min(max((start + end - length) // 2, 0), size - length)
+    return slice(start, end), slice(first, first + length), slice(start - first, end - first)

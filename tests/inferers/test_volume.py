@@ -50,8 +50,17 @@ def test_cases_of_a_batch_are_independent():
     assert [record.flags for record in inferer.records] == [[], ["nothing found"]]
 
 
-@pytest.mark.parametrize(("margin", "voxels", "seen"), [(0, 6, (6, 1, 1)), (2, 6, (10, 5, 5)), (3, 8, (11, 6, 6))])
-def test_the_oracle_box_is_the_truths_and_a_margin(margin, voxels, seen):
+@pytest.mark.parametrize(
+    ("margin", "context", "voxels", "seen"),
+    [
+        (0, (1, 1, 1), 6, (6, 1, 1)),
+        (2, (1, 1, 1), 6, (10, 5, 5)),
+        (3, (1, 1, 1), 8, (11, 6, 6)),
+        (0, (12, 4, 1), 6, (12, 4, 1)),
+        (2, (20, 8, 6), 6, (16, 8, 6)),  # the second run is seen, but lies outside the box
+    ],
+)
+def test_the_oracle_box_is_the_truths_and_a_margin(margin, context, voxels, seen):
     shapes = []
 
     def logits(x: torch.Tensor) -> torch.Tensor:
@@ -60,11 +69,12 @@ def test_the_oracle_box_is_the_truths_and_a_margin(margin, voxels, seen):
 
     truth = torch.zeros(2, 1, 16, 8, 8)
     truth[0, 0, 2:8, 2, 2] = 1  # the second case has no truth: it is not run
-    inferer = VolumeInferer(SimpleInferer(), window=(-100, 240), margin=margin)
+    inferer = VolumeInferer(SimpleInferer(), window=(-100, 240), margin=margin, context=context)
     out = inferer(_volume().repeat(2, 1, 1, 1, 1), logits, truth=truth)
     # The run of 2 voxels lies three voxels from the other in the plane; in the box the margin is cut at the border.
     assert shapes == [seen]
     assert [int((case >= 0.5).sum()) for case in out] == [voxels, 0]
+    assert out[0, 0, 2, 2, 2] == out[0, 0, 7, 2, 2] == pytest.approx(torch.sigmoid(torch.tensor(10.0)).item())
 
 
 @pytest.mark.parametrize(
@@ -73,6 +83,7 @@ def test_the_oracle_box_is_the_truths_and_a_margin(margin, voxels, seen):
         ({"inferer": len}, TypeError, "got builtin_function_or_method"),
         ({"threshold": 1.0}, ValueError, "threshold .* got 1.0"),
         ({"margin": -1}, ValueError, "margin must be at least 0, got -1"),
+        ({"context": (96, 0, 96)}, ValueError, r"context .* got \(96, 0, 96\)"),
         ({"component_fraction": 2.0}, ValueError, "component_fraction .* got 2.0"),
     ],
 )
