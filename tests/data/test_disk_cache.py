@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import traceback
 from collections import namedtuple
 from multiprocessing import get_context
 from pathlib import Path
@@ -134,17 +135,17 @@ def make_all(cases: list[dict[str, str]], folder: Path, errors: Any) -> None:
         load_volumes(cases, preprocessing(), progress=False, cache_dir=folder)
         errors.put(None)
     except Exception as error:
-        errors.put(repr(error))
+        errors.put("".join(traceback.format_exception(error)))
 
 
 def test_processes_share_a_cache(tmp_path: Path) -> None:
     cases = write_cases(tmp_path, 3)
-    context = get_context("fork")
+    context = get_context("spawn")  # as torchrun starts them; a fork of a process with threads may fail by itself
     errors = context.Queue()
     processes = [context.Process(target=make_all, args=(cases, tmp_path / "cache", errors)) for _ in range(3)]
     for process in processes:
         process.start()
-    assert [errors.get(timeout=60) for _ in processes] == [None] * 3
+    assert [errors.get(timeout=120) for _ in processes] == [None] * 3
     for process in processes:
         process.join()
     disk = load_volumes(cases, preprocessing(), progress=False, cache_dir=tmp_path / "cache2")
