@@ -24,7 +24,7 @@ from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarise
 from ..transforms.volumes import class_values, select_label
-from ..utils import case_name, dice_coefficient, gather_rows, written_whole
+from ..utils import case_name, dice_coefficient, written_whole
 
 __all__ = ["CaseReport", "case_row", "describe_row", "summarise_rows"]
 
@@ -214,7 +214,8 @@ class CaseReport:
         return label, ResampleToMatch(mode="nearest", dtype=np.float32)(label, output["image"].cpu())
 
     def _finish(self, engine: Engine) -> None:
-        unique = {row["image"]: row for row in gather_rows(self.rows)}
+        parts: Any = idist.all_gather(self.rows)
+        unique = {row["image"]: row for part in parts for row in part}
         self.rows = sorted(unique.values(), key=lambda row: row["case"])
         groups = sorted({row["group"] for row in self.rows if row["group"]})
         self.summary = {"all": summarise_rows(self.rows)}

@@ -46,7 +46,7 @@ from .slabs import (
     window_count,
 )
 from .state_dicts import check_weights_file, describe_mismatch, read_weights_file
-from .wrapping import gather_rows, unwrap
+from .wrapping import unwrap
 
 __all__ = [
     "DEFAULT_WINDOW",
@@ -75,7 +75,6 @@ __all__ = [
     "extract_label_slabs",
     "extract_slabs",
     "from_slices",
-    "gather_rows",
     "group_by_shape",
     "grow_boxes",
     "inside_boxes",

@@ -28,7 +28,6 @@ def fullest_slice(truth: torch.Tensor, view: View) -> int:
     return int(truth.movedim(view.axis, 0).flatten(1).sum(dim=1).argmax())
 
 
-@torch.no_grad()
 def saliency_maps(network: torch.nn.Module, image: torch.Tensor, view: View, index: int) -> dict[str, torch.Tensor]:
     """What g makes of the coarse probability of one slab [3.4].
 

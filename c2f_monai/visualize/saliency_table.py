@@ -18,7 +18,6 @@ from ..utils import (
     View,
     add_margins,
     bounding_boxes,
-    gather_rows,
     inside_boxes,
     scale_to_unit,
     unwrap,
@@ -97,7 +96,8 @@ class SaliencyTable:
     def write(self, engine: Engine) -> None:
         """Write the table, ordered by case, in the first process."""
         # A sampler repeats cases where the processes cannot share them evenly.
-        unique = {tuple(row[key] for key in self.columns[:3]): row for row in gather_rows(self.rows)}
+        parts: Any = idist.all_gather(self.rows)
+        unique = {tuple(row[key] for key in self.columns[:3]): row for part in parts for row in part}
         self.rows = sorted(unique.values(), key=lambda row: row["case"])
         if idist.get_rank() != 0:
             return

@@ -13,7 +13,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine
 from monai.data import MetaTensor
 
@@ -127,13 +126,11 @@ def test_a_label_file_is_read_and_brought_to_the_working_grid(tmp_path: Path) ->
 
 def test_rows_of_several_processes_are_joined_and_repeated_cases_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     report = CaseReport(SimpleNamespace(records=[]))
-    monkeypatch.setattr(idist, "get_world_size", lambda: 2)
 
-    def gather(parts: list, own: list) -> None:
-        parts[0] = own
-        parts[1] = [own[0], own[0] | {"case": "0", "image": "0.nii"}]
+    def gather(own: list) -> list:
+        return [own, [own[0], own[0] | {"case": "0", "image": "0.nii"}]]
 
-    monkeypatch.setattr(dist, "all_gather_object", gather)
+    monkeypatch.setattr(idist, "all_gather", gather)
     run(report, [({}, {"pred": mask(0)}, record(mask(0)))])
     assert [row["case"] for row in report.rows] == ["0", "a"]
     assert report.summary["all"]["cases"] == 2
