@@ -42,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     diagnosis.add_argument("--weights", required=True, type=Path, help="model.pt of a training")
     diagnosis.set_defaults(run=run_diagnosis)
     claims = kinds.add_parser("claims", help="say of each claim of the chapter whether the results show it")
+    claims.add_argument("tables", nargs="*", metavar="TABLE", help="only of the rows of these tables (default: all)")
     claims.set_defaults(run=run_claims)
     for kind in (listing, running, diagnosis, claims):
         _add_settings(kind)
@@ -115,9 +116,10 @@ def run_claims(args: argparse.Namespace) -> None:
     """Write and print the verdict on each claim, from the results that are there.
 
     Raises:
-        ValueError: for settings that do not fit.
+        ValueError: for unknown tables or settings that do not fit.
     """
-    path = write_verdicts(build_tables(_organs(args)), _settings(args), _command())
+    tables = build_tables(_organs(args))
+    path = write_verdicts(tables, _settings(args), _command(), _chosen(args.tables, tables))
     print(path.read_text(encoding="utf-8"))
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,13 +29,16 @@ distinguishable* otherwise. That two things are equal is found when the interval
 not found when it excludes 0 and the mean is larger than that. Comparisons of different trainings need {SEEDS} seeds."""
 
 
-def write_verdicts(tables: Mapping[str, Table], settings: Settings, command: str) -> Path:
+def write_verdicts(
+    tables: Mapping[str, Table], settings: Settings, command: str, chosen: Sequence[Table] | None = None
+) -> Path:
     """Write ``<output>/tables/claims.md``.
 
     Args:
         tables: see :func:`c2f_monai.apps.experiment_tables.build_tables`.
         settings: of the experiment.
         command: that printed it.
+        chosen: only the claims that rows of these tables answer; None: all of them.
 
     Returns:
         The file.
@@ -43,12 +46,17 @@ def write_verdicts(tables: Mapping[str, Table], settings: Settings, command: str
     lines = ["# What the chapter claims, on this data set", "", _RULE, ""]
     lines += ["Differences in points of DSC on the working grid, or in rounds.", ""]
     lines += ["| claim | compared | difference | 95 % interval | each seed | verdict |", "|---|---|---|---|---|---|"]
+    rows = {e.name for table in chosen or tables.values() for e in table.evaluations}
     for claim in build_claims(tables):
+        if chosen and not (claim.terms and {term.evaluation.name for term in claim.terms} <= rows):
+            continue
         found = _measured(claim, settings)
         missing = "no results" if claim.terms else OPEN
         cells = [claim.text, claim.compared, *(_numbers(claim, found) if found else ["", "", "", missing])]
         lines.append(table_line(cells))
-    lines += ["", *_channel_lines(settings), "", f"`{command}`", ""]
+    if rounds_of(RSTN).name in rows:
+        lines += ["", *_channel_lines(settings)]
+    lines += ["", f"`{command}`", ""]
     path = settings.output / "tables" / "claims.md"
     with written_whole(path) as part:
         part.write_text("\n".join(lines), encoding="utf-8")

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from ..data.phantom.difficulty import Difficulty, measure_difficulty
-from ..data.phantom.writer import SPLITS, write_phantom
+from ..data.phantom.writer import COHORTS, SPLITS, write_phantom
 
 __all__ = ["add_parser", "difficulty_lines", "parse_size", "parse_splits"]
 
@@ -19,6 +19,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     actions = parser.add_subparsers(required=True, metavar="action")
     make = actions.add_parser("make", help="write the data set, or some of its cases, to a new folder")
     make.add_argument("--output", type=Path, required=True, help="folder to make; must not exist")
+    make.add_argument("--cohort", choices=COHORTS, default="pancreas", help="cysts: a large cyst in every case")
     whole = ",".join(f"{split}:{count}" for split, count in SPLITS.items())
     make.add_argument("--splits", type=parse_splits, help=f"first cases of each split (default {whole})")
     make.add_argument("--size", type=parse_size, help="voxels along R,A,S, e.g. 64,64,40 for coarse test cases")
@@ -58,7 +59,7 @@ def parse_size(text: str) -> tuple[int, ...]:
 
 
 def _make(args: argparse.Namespace) -> None:
-    print(write_phantom(args.output, args.splits, args.size, args.processes))
+    print(write_phantom(args.output, args.splits, args.size, args.processes, cohort=args.cohort))
 
 
 def _difficulty(args: argparse.Namespace) -> None:

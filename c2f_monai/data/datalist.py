@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .phantom.writer import write_phantom
+from .phantom.writer import COHORTS, write_phantom
 
 __all__ = ["load_datalist", "read_description", "resolve_dataset"]
 
@@ -18,17 +18,17 @@ _FILE_KEYS = ("image", "label")
 
 
 def resolve_dataset(dataset_dir: str | os.PathLike[str], default_dir: str | os.PathLike[str]) -> str:
-    """Return the data set's folder, generating the phantom when it is the untouched default and absent.
+    """Return the data set's folder, generating it when it is the phantom's default or a cohort beside it, and absent.
 
     Args:
         dataset_dir: the folder asked for.
-        default_dir: the folder where the embedded phantom belongs.
+        default_dir: the folder where the embedded phantom belongs; its other cohorts belong beside it, by their names.
 
     Returns:
         The absolute path of an existing folder.
 
     Raises:
-        FileNotFoundError: when another folder than the default does not exist.
+        FileNotFoundError: when another folder does not exist.
         NotADirectoryError: when it is no folder.
     """
     folder = Path(dataset_dir).absolute()
@@ -36,9 +36,12 @@ def resolve_dataset(dataset_dir: str | os.PathLike[str], default_dir: str | os.P
         return str(folder)
     if folder.exists():
         raise NotADirectoryError(f"dataset_dir must be a folder, but {folder} is a file.")
-    if os.path.normpath(folder) != os.path.normpath(Path(default_dir).absolute()):
-        raise FileNotFoundError(f"dataset_dir {folder} does not exist; only the default {default_dir} is generated.")
-    return str(write_phantom(folder))
+    wanted, default = (Path(os.path.normpath(Path(path).absolute())) for path in (folder, default_dir))
+    beside = {default.with_name(cohort.name): name for name, cohort in COHORTS.items()} | {default: "pancreas"}
+    if wanted not in beside:
+        embedded = ", ".join(sorted(map(str, beside)))
+        raise FileNotFoundError(f"dataset_dir {folder} does not exist; only {embedded} are generated.")
+    return str(write_phantom(folder, cohort=beside[wanted]))
 
 
 def load_datalist(

@@ -124,6 +124,16 @@ def test_verdicts_come_from_what_is_there(tmp_path: Path) -> None:
     assert "`a command`" in lines
 
 
+def test_claims_of_single_tables_leave_the_others_out(tmp_path: Path) -> None:
+    tables = build_tables(DEFAULT_ORGANS)
+    text = write_verdicts(tables, Settings(tmp_path, tmp_path), "", [tables["cyst"], tables["distance"]]).read_text()
+    claims = [line.split(" | ")[0] for line in text.splitlines() if line.endswith(" |") and "---" not in line][1:]
+    of_both = [*["the cyst gains from the organ"] * 2, "without the organ the two approaches tie"]
+    of_both += ["insensitive to t"] * 2
+    assert claims == [f"| {claim}" for claim in of_both]
+    assert "channels" not in text
+
+
 def test_an_organ_loses_when_its_fine_stage_is_worse(tmp_path: Path) -> None:
     settings, tables = Settings(tmp_path, tmp_path, seeds=(0,)), build_tables({"gallbladder": (4,)})
     row = next(row for row in tables["organs"].rows if row.label == "gallbladder, step-wise, coarse")

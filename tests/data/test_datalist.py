@@ -105,11 +105,13 @@ def test_unreadable_json_is_named(tmp_path: Path) -> None:
         load_datalist(tmp_path, "training")
 
 
-def test_only_the_default_folder_is_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Path] = []
-    monkeypatch.setattr(datalist, "write_phantom", lambda folder: made.append(folder) or folder)
+def test_only_the_embedded_folders_are_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[Path, str]] = []
+    monkeypatch.setattr(datalist, "write_phantom", lambda folder, cohort: made.append((folder, cohort)) or folder)
     default = tmp_path / "data" / "phantom-v1"
-    with pytest.raises(FileNotFoundError, match="typo does not exist; only the default"):
+    with pytest.raises(
+        FileNotFoundError, match="typo does not exist; only .*/phantom-v1, .*/phantom-v1-cysts are generated"
+    ):
         resolve_dataset(tmp_path / "typo", default)
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="must be a folder"):
@@ -117,7 +119,8 @@ def test_only_the_default_folder_is_generated(tmp_path: Path, monkeypatch: pytes
     assert resolve_dataset(tmp_path, default) == str(tmp_path)
     assert made == []
     assert resolve_dataset(f"{tmp_path}/data/./phantom-v1", default) == str(default)
-    assert made == [default]
+    assert resolve_dataset(default.with_name("phantom-v1-cysts"), default) == str(default) + "-cysts"
+    assert made == [(default, "pancreas"), (default.with_name("phantom-v1-cysts"), "cysts")]
 
 
 def folded(count: int, folds: int) -> list[dict[str, Any]]:

@@ -47,7 +47,9 @@ def test_version_1_is_frozen() -> None:
     assert float(case.image.mean()) == pytest.approx(-576.7, abs=0.5)
 
 
-@pytest.mark.parametrize(("group", "seeds"), [("plain", (1000, 1001, 2000, 3000)), ("shifted", (3001, 3019, 3023))])
+@pytest.mark.parametrize(
+    ("group", "seeds"), [("plain", (1000, 1001, 2000, 3000)), ("shifted", (3001, 3019, 3023)), ("cysts", (4000, 6001))]
+)
 def test_the_target_is_one_small_connected_organ_inside_the_volume(group: str, seeds: tuple[int, ...]) -> None:
     for seed in seeds:
         case = generate_case(seed, group, size=(80, 80, 48))
@@ -56,6 +58,16 @@ def test_the_target_is_one_small_connected_organ_inside_the_volume(group: str, s
         parts = np.bincount(connected_components(organ)[0].ravel())[1:]
         assert parts.max() >= 0.9 * organ.sum()
         assert not any(organ.take(end, axis).any() for axis in range(3) for end in (0, -1))
+
+
+def test_each_case_with_cysts_has_a_large_one() -> None:
+    for seed in (4000, 4001, 5000, 6000):
+        case = generate_case(seed, "cysts", size=(80, 80, 48))
+        parts = np.bincount(connected_components(case.label == 2)[0].ravel())[1:]
+        volume = parts.max() * abs(np.linalg.det(case.affine[:3, :3]))
+        assert 4 / 3 * np.pi * 9**3 < volume < 4 / 3 * np.pi * 19**3  # 12 to 17 mm, veins and bowel may cover a part
+        image = case.image.astype(float)
+        assert image[case.label == 2].mean() < image[case.label == 1].mean() - 5
 
 
 def test_types_and_values() -> None:
@@ -112,7 +124,7 @@ def test_a_smooth_field_has_unit_variance_and_agrees_at_points() -> None:
     ("arguments", "message"),
     [
         ({"seed": -1}, "seed must be at least 0, got -1"),
-        ({"seed": 1, "group": "odd"}, "group must be one of plain, shifted, got 'odd'"),
+        ({"seed": 1, "group": "odd"}, "group must be one of plain, shifted, cysts, got 'odd'"),
         ({"seed": 1, "size": (8, 64, 64)}, r"size must be three numbers of at least 16 voxels, got \(8, 64, 64\)"),
         ({"seed": 1, "size": (64, 64)}, r"size must be three numbers of at least 16 voxels, got \(64, 64\)"),
     ],

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from c2f_monai.data.datalist import load_datalist
-from c2f_monai.data.phantom import SPLITS, generate_case, select_entries, write_phantom
+from c2f_monai.data.phantom import COHORTS, SPLITS, generate_case, select_entries, write_phantom
 from c2f_monai.data.phantom import writer as writer_module
 
 SIZE = (32, 32, 24)
@@ -25,6 +25,15 @@ def test_splits_have_disjoint_seeds_and_half_of_the_test_cases_are_shifted() -> 
     groups = [entry.group for entry in entries if entry.split == "test"]
     assert (groups.count("plain"), groups.count("shifted")) == (20, 20)
     assert {entry.group for entry in entries if entry.split != "test"} == {"plain"}
+
+
+def test_cohorts_share_no_anatomy() -> None:
+    entries = {name: select_entries(cohort=name) for name in COHORTS}
+    assert {entry.group for entry in entries["cysts"]} == {"cysts"}
+    assert [sum(e.split == split for e in entries["cysts"]) for split in SPLITS] == list(SPLITS.values())
+    assert len({entry.seed for cohort in entries.values() for entry in cohort}) == 2 * 112
+    with pytest.raises(ValueError, match="cohort must be one of pancreas, cysts, got 'cyst'"):
+        select_entries(cohort="cyst")
 
 
 def test_a_selection_holds_the_first_cases_of_the_whole() -> None:
@@ -67,6 +76,15 @@ def test_files_hold_the_generated_voxels_and_dataset_json_lists_them(tmp_path: P
             assert np.allclose(stored.affine, case.affine, atol=1e-4)
             assert np.allclose(stored.get_qform(), case.affine, atol=1e-3)
     assert [path.name for path in folder.parent.iterdir()] == ["p"]
+
+
+def test_a_cohort_is_written_under_its_name(tmp_path: Path) -> None:
+    folder = write_phantom(tmp_path / "p", {"test": 1}, SIZE, processes=1, progress=False, cohort="cysts")
+    content = json.loads((folder / "dataset.json").read_text())
+    assert content["name"] == "phantom-v1-cysts"
+    assert (content["test"][0]["group"], content["test"][0]["seed"]) == ("cysts", 6000)
+    stored = nib.load(load_datalist(folder, "test")[0]["label"])
+    assert np.array_equal(np.asarray(stored.dataobj), generate_case(6000, "cysts", SIZE).label)
 
 
 def test_workers_write_the_same_voxels_as_one_process(tmp_path: Path) -> None:

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from .case import PhantomCase, generate_case
 from .settings import GROUPS, PHANTOM_VERSION
-from .writer import DEFAULT_NAME, SPLITS, PhantomEntry, select_entries, write_phantom
+from .writer import COHORTS, DEFAULT_NAME, SPLITS, Cohort, PhantomEntry, select_entries, write_phantom
 
 __all__ = [
+    "COHORTS",
     "DEFAULT_NAME",
     "GROUPS",
     "PHANTOM_VERSION",
     "SPLITS",
+    "Cohort",
     "PhantomCase",
     "PhantomEntry",
     "generate_case",

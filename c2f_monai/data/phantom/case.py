@@ -30,7 +30,7 @@ class PhantomCase:
         label: uint8 (H, W, D), 0 background, 1 target tissue, 2 cyst; the organ is 1 and 2.
         affine: (4, 4) from voxel index to world mm (RAS+).
         seed: the case's seed.
-        group: "plain" or "shifted".
+        group: one of `GROUPS`.
         family: shape family of the target.
         settings: how it was scanned.
     """
@@ -49,7 +49,8 @@ def generate_case(seed: int, group: str = "plain", size: Sequence[int] | None = 
 
     Args:
         seed: the anatomy and everything else; >= 0.
-        group: "plain", or "shifted" for other noise, kernel, phase, spacing and anatomy variants.
+        group: "plain", "shifted" for other noise, kernel, phase, spacing and anatomy variants, or "cysts", which are
+            plain with a cyst of 12 to 17 mm radius.
         size: voxels along R, A and S; the field of view stays, so that fewer voxels are coarser ones. None: the
             group's own size (160, 160, 96) or (208, 208, 96).
 

@@ -14,7 +14,7 @@ from .fields import SmoothField, random_stream, rotation_matrix
 __all__ = ["GROUPS", "PHANTOM_VERSION", "Build", "Settings", "draw_build", "draw_settings"]
 
 PHANTOM_VERSION = "1"
-GROUPS = ("plain", "shifted")
+GROUPS = ("plain", "shifted", "cysts")
 
 # Mean HU by contrast phase; each case adds its own jitter.
 _TISSUES = ("liver", "spleen", "kidney", "vein", "artery", "pancreas", "bowel", "muscle")
@@ -44,7 +44,7 @@ class Settings:
         blur: kernel, sigma in voxels in the plane; negative sharpens.
         orientation: axis codes of the stored file.
         oblique: rotation of the file's grid in the world, degrees about the three axes.
-        variants: names of anatomy variants (shifted cases).
+        variants: names of anatomy variants (shifted cases and those with a large cyst).
     """
 
     size: tuple[int, int, int]
@@ -82,7 +82,7 @@ def draw_settings(seed: int, group: str) -> Settings:
     turn = rng.uniform(-15, 15, 3) * (rng.random() < 0.25)
     oblique = (float(turn[0]), float(turn[1]), float(turn[2]))
     orientation = str(rng.choice(_ORIENTATIONS))
-    if group == "plain":
+    if group != "shifted":  # each case of "cysts" has a large one, and is scanned like the plain ones
         step = float(rng.uniform(1.85, 2.15))
         return Settings(
             size=(160, 160, 96),
@@ -93,7 +93,7 @@ def draw_settings(seed: int, group: str) -> Settings:
             blur=float(rng.uniform(0.4, 0.65)),
             orientation=orientation,
             oblique=oblique,
-            variants=(),
+            variants=("large cyst",) if group == "cysts" else (),
         )
     step, fine = float(rng.uniform(1.45, 1.6)), rng.random() < 0.5
     wide = float(rng.uniform(1.9, 2.2))

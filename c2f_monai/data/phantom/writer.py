@@ -24,12 +24,45 @@ from tqdm import tqdm
 from .case import generate_case
 from .settings import PHANTOM_VERSION
 
-__all__ = ["DEFAULT_NAME", "SPLITS", "PhantomEntry", "select_entries", "write_phantom"]
+__all__ = ["COHORTS", "DEFAULT_NAME", "SPLITS", "Cohort", "PhantomEntry", "select_entries", "write_phantom"]
 
 DEFAULT_NAME = f"phantom-v{PHANTOM_VERSION}"
 SPLITS: dict[str, int] = {"training": 60, "validation": 12, "test": 40}
-_FIRST_SEED = {"training": 1000, "validation": 2000, "test": 3000}
 _GZIP_LEVEL = 1
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A data set of the phantom.
+
+    Attributes:
+        name: of the data set and its folder.
+        description: what is in it.
+        first_seeds: seed of the first case of each split.
+        test_groups: groups of the test cases, in turn; the first one is that of all other cases.
+    """
+
+    name: str
+    description: str
+    first_seeds: Mapping[str, int]
+    test_groups: tuple[str, ...]
+
+
+#: The data sets by name on the command line; "pancreas" is the default one.
+COHORTS: dict[str, Cohort] = {
+    "pancreas": Cohort(
+        DEFAULT_NAME,
+        "Synthetic abdomen-like CT with a pancreas-like target; made by c2f_monai, no patient data.",
+        {"training": 1000, "validation": 2000, "test": 3000},
+        ("plain", "shifted"),
+    ),
+    "cysts": Cohort(
+        f"{DEFAULT_NAME}-cysts",
+        "Synthetic abdomen-like CT with a large cyst in each pancreas; made by c2f_monai, no patient data.",
+        {"training": 4000, "validation": 5000, "test": 6000},
+        ("cysts",),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -49,15 +82,19 @@ class PhantomEntry:
         return {"image": f"images{end}/{name}", "label": f"labels{end}/{name}"}
 
 
-def select_entries(splits: Mapping[str, int] | None = None) -> list[PhantomEntry]:
-    """List the first cases of each split. Test cases are plain and shifted in turn; all others are plain.
+def select_entries(splits: Mapping[str, int] | None = None, cohort: str = "pancreas") -> list[PhantomEntry]:
+    """List the first cases of each split of a cohort.
 
     Args:
         splits: number of cases by split; a split left out has none. None: the whole data set, `SPLITS`.
+        cohort: one of `COHORTS`.
 
     Raises:
-        ValueError: for an unknown split, a number outside 0 .. the split's size, or no case at all.
+        ValueError: for an unknown cohort or split, a number outside 0 .. the split's size, or no case at all.
     """
+    if cohort not in COHORTS:
+        raise ValueError(f"cohort must be one of {', '.join(COHORTS)}, got {cohort!r}.")
+    groups, seeds = COHORTS[cohort].test_groups, COHORTS[cohort].first_seeds
     chosen = SPLITS if splits is None else splits
     for split, count in chosen.items():
         if split not in SPLITS:
@@ -65,7 +102,7 @@ def select_entries(splits: Mapping[str, int] | None = None) -> list[PhantomEntry
         if not 0 <= count <= SPLITS[split]:
             raise ValueError(f"the {split} split has 0 to {SPLITS[split]} cases, got {count}.")
     entries = [
-        PhantomEntry(split, index, "shifted" if split == "test" and index % 2 else "plain", _FIRST_SEED[split] + index)
+        PhantomEntry(split, index, groups[index % len(groups)] if split == "test" else groups[0], seeds[split] + index)
         for split in SPLITS
         for index in range(chosen.get(split, 0))
     ]
@@ -80,6 +117,7 @@ def write_phantom(
     size: Sequence[int] | None = None,
     processes: int = 2,
     progress: bool = True,
+    cohort: str = "pancreas",
 ) -> Path:
     """Write the phantom to a folder that does not exist yet.
 
@@ -93,35 +131,41 @@ def write_phantom(
         size: voxels along R, A and S for every case (coarser, for tests); None: full size.
         processes: worker processes; 1 works in this one.
         progress: whether to show a progress bar.
+        cohort: one of `COHORTS`.
 
     Returns:
         The folder's absolute path.
 
     Raises:
-        ValueError: for a bad selection, size or number of processes.
+        ValueError: for a bad selection, cohort, size or number of processes.
         FileExistsError: when the folder exists.
     """
     target = Path(folder).absolute()
-    entries = select_entries(splits)
+    entries = select_entries(splits, cohort)
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}.")
     if idist.get_rank() == 0:
         if target.exists():
             raise FileExistsError(f"{target} exists already; remove it or choose another folder.")
-        _write_beside(target, entries, size, processes, progress)
+        _write_beside(target, entries, COHORTS[cohort], size, processes, progress)
     idist.barrier()
     return target
 
 
 def _write_beside(
-    target: Path, entries: list[PhantomEntry], size: Sequence[int] | None, processes: int, progress: bool
+    target: Path,
+    entries: list[PhantomEntry],
+    cohort: Cohort,
+    size: Sequence[int] | None,
+    processes: int,
+    progress: bool,
 ) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         beside.chmod(0o755)  # mkdtemp's 0700 would stay after the rename
         _write_cases(beside, entries, size, processes, progress)
-        (beside / "dataset.json").write_text(json.dumps(_description(entries), indent=1) + "\n")
+        (beside / "dataset.json").write_text(json.dumps(_description(entries, cohort), indent=1) + "\n")
         try:
             os.rename(beside, target)
         except OSError:  # another process was first: its folder is whole, since it was renamed too
@@ -160,14 +204,14 @@ def _write_case(folder: Path, entry: PhantomEntry, size: tuple[int, ...] | None)
         (folder / entry.files[key]).write_bytes(packed)
 
 
-def _description(entries: list[PhantomEntry]) -> dict[str, Any]:
+def _description(entries: list[PhantomEntry], cohort: Cohort) -> dict[str, Any]:
     lists = {
         split: [{**e.files, "group": e.group, "seed": e.seed} for e in entries if e.split == split] for split in SPLITS
     }
     return {
-        "name": DEFAULT_NAME,
+        "name": cohort.name,
         "version": PHANTOM_VERSION,
-        "description": "Synthetic abdomen-like CT with a pancreas-like target; made by c2f_monai, no patient data.",
+        "description": cohort.description,
         "licence": "Apache-2.0",
         "tensorImageSize": "3D",
         "modality": {"0": "CT"},
