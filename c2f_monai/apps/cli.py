@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The command family ``python -m c2f_monai <command>``; each command lives in its own module of this room."""
+"""The command family ``python -m c2f_monai <command>``; each command lives in a module or package of this room."""
 
 from __future__ import annotations
 

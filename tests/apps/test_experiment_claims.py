@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from c2f_monai.apps.experiment_claim_list import build_claims
-from c2f_monai.apps.experiment_claims import Claim, Measured, Term, judge, measure
-from c2f_monai.apps.experiment_methods import RSTN
-from c2f_monai.apps.experiment_parts import Settings, cases_file
-from c2f_monai.apps.experiment_plan import Evaluation, Training, rounds_of
-from c2f_monai.apps.experiment_tables import DEFAULT_ORGANS, build_tables
-from c2f_monai.apps.experiment_verdicts import write_verdicts
+from c2f_monai.apps.experiment.claim_list import build_claims
+from c2f_monai.apps.experiment.claims import Claim, Measured, Term, judge, measure
+from c2f_monai.apps.experiment.methods import RSTN
+from c2f_monai.apps.experiment.parts import Settings, cases_file
+from c2f_monai.apps.experiment.plan import Evaluation, Training, rounds_of
+from c2f_monai.apps.experiment.tables import DEFAULT_ORGANS, build_tables
+from c2f_monai.apps.experiment.verdicts import write_verdicts
 from c2f_monai.metrics.rounds import RoundCurve
 
 A, B = Evaluation("a", Training("one")), Evaluation("b", Training("two"))

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from c2f_monai.apps.experiment_data import derive_dataset, derived_lists
-from c2f_monai.apps.experiment_parts import ROOT, Part, Settings, parts_of
-from c2f_monai.apps.experiment_plan import Comparison, Evaluation, Merged, Row, Table, Training, oracle_of, rounds_of
-from c2f_monai.apps.experiment_run import estimates, is_done, run_parts
-from c2f_monai.apps.experiment_tables import DEFAULT_ORGANS, build_tables
+from c2f_monai.apps.experiment.data import derive_dataset, derived_lists
+from c2f_monai.apps.experiment.parts import ROOT, Part, Settings, parts_of
+from c2f_monai.apps.experiment.plan import Comparison, Evaluation, Merged, Row, Table, Training, oracle_of, rounds_of
+from c2f_monai.apps.experiment.run import estimates, is_done, run_parts
+from c2f_monai.apps.experiment.tables import DEFAULT_ORGANS, build_tables
 
 TABLES = build_tables(DEFAULT_ORGANS)
 

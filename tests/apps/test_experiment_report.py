@@ -12,10 +12,10 @@ import pytest
 
 from c2f_monai.apps.cli import main
 from c2f_monai.apps.experiment import parse_option, parse_organ
-from c2f_monai.apps.experiment_parts import Settings, cases_file, parts_of
-from c2f_monai.apps.experiment_plan import Comparison, Row, Table, Training, rounds_of
-from c2f_monai.apps.experiment_report import write_report
-from c2f_monai.apps.experiment_scores import case_scores, gather
+from c2f_monai.apps.experiment.parts import Settings, cases_file, parts_of
+from c2f_monai.apps.experiment.plan import Comparison, Row, Table, Training, rounds_of
+from c2f_monai.apps.experiment.report import write_report
+from c2f_monai.apps.experiment.scores import case_scores, gather
 from c2f_monai.metrics.rounds import Picked, after_rounds, stopped_at
 from tests.bundle.overlays import write_organs
 

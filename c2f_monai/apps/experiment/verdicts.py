@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ..utils import written_whole
-from .experiment_claim_list import build_claims
-from .experiment_claims import EQUAL, OPEN, SEEDS, Claim, Measured, judge, measure
-from .experiment_markdown import table_line
-from .experiment_methods import RSTN
-from .experiment_parts import Settings, cases_file
-from .experiment_plan import Table, rounds_of
-from .experiment_scores import gather
+from ...utils import written_whole
+from .claim_list import build_claims
+from .claims import EQUAL, OPEN, SEEDS, Claim, Measured, judge, measure
+from .markdown import table_line
+from .methods import RSTN
+from .parts import Settings, cases_file
+from .plan import Table, rounds_of
+from .scores import gather
 
 __all__ = ["write_verdicts"]
 
@@ -35,7 +35,7 @@ def write_verdicts(
     """Write ``<output>/tables/claims.md``.
 
     Args:
-        tables: see :func:`c2f_monai.apps.experiment_tables.build_tables`.
+        tables: see :func:`c2f_monai.apps.experiment.tables.build_tables`.
         settings: of the experiment.
         command: that printed it.
         chosen: only the claims that rows of these tables answer; None: all of them.

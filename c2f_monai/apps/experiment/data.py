@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data.folds import assign_folds
-from ..utils import written_whole
+from ...data.folds import assign_folds
+from ...utils import written_whole
 
 __all__ = ["SMALL_CASES", "derive_dataset", "derived_lists"]
 

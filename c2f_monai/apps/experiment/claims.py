@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..metrics.rounds import RoundCurve
-from ..metrics.statistics import Interval, bootstrap_interval
-from .experiment_plan import Evaluation
-from .experiment_scores import Curves
+from ...metrics.rounds import RoundCurve
+from ...metrics.statistics import Interval, bootstrap_interval
+from .plan import Evaluation
+from .scores import Curves
 
 __all__ = ["EQUAL", "OPEN", "SEEDS", "Claim", "Measured", "Term", "Verdict", "judge", "measure"]
 

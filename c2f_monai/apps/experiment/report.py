@@ -12,12 +12,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..utils import some_names, written_whole
-from ..visualize.charts import box_figure, convergence_figure, scatter_figure
-from .experiment_markdown import comparison_lines, convergence_lines, figure_lines, provenance_lines, table_lines
-from .experiment_parts import Part, Settings, cases_file
-from .experiment_plan import Table
-from .experiment_scores import Curves, Scores, case_scores, gather, paired_scores, scored_row
+from ...utils import some_names, written_whole
+from ...visualize.charts import box_figure, convergence_figure, scatter_figure
+from .markdown import comparison_lines, convergence_lines, figure_lines, provenance_lines, table_lines
+from .parts import Part, Settings, cases_file
+from .plan import Table
+from .scores import Curves, Scores, case_scores, gather, paired_scores, scored_row
 
 __all__ = ["write_report"]
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..metrics.rounds import after_rounds, stopped_at
-from .experiment_methods import RSTN, STEPWISE, near_organ_training, organ_training
-from .experiment_plan import Comparison, Evaluation, Row, Table, rounds_of
+from ...metrics.rounds import after_rounds, stopped_at
+from .methods import RSTN, STEPWISE, near_organ_training, organ_training
+from .plan import Comparison, Evaluation, Row, Table, rounds_of
 
 __all__ = ["cyst_table", "organ_table"]
 

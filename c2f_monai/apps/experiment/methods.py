@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .experiment_plan import Training
+from .plan import Training
 
 __all__ = [
     "COARSE",

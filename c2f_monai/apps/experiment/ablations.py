@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..utils import Fusion, View
-from .experiment_methods import COARSE, RSTN, near_organ_training, rstn_variant
-from .experiment_plan import Comparison, Evaluation, Row, Table, Training
+from ...utils import Fusion, View
+from .methods import COARSE, RSTN, near_organ_training, rstn_variant
+from .plan import Comparison, Evaluation, Row, Table, Training
 
 __all__ = ["distance_table", "pixel_table", "testing_table", "training_table"]
 

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data.datalist import load_datalist, resolve_dataset
-from .experiment_data import derive_dataset
-from .experiment_parts import ROOT, Part, Settings, parts_of
-from .experiment_plan import Given, Table
-from .experiment_report import write_report
-from .experiment_run import estimates, is_done, run_parts
-from .experiment_tables import DEFAULT_ORGANS, build_tables, diagnostic_rows
-from .experiment_verdicts import write_verdicts
+from ...data.datalist import load_datalist, resolve_dataset
+from .data import derive_dataset
+from .parts import ROOT, Part, Settings, parts_of
+from .plan import Given, Table
+from .report import write_report
+from .run import estimates, is_done, run_parts
+from .tables import DEFAULT_ORGANS, build_tables, diagnostic_rows
+from .verdicts import write_verdicts
 
 __all__ = ["add_parser", "parse_option", "parse_organ"]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ..metrics.rounds import Pick, last_round
-from ..utils import View
+from ...metrics.rounds import Pick, last_round
+from ...utils import View
 
 __all__ = [
     "Comparison",

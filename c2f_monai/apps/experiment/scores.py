@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics.rounds import Pick, Picked, RoundCurve, curves_of, mean_picked, score_row
-from ..metrics.statistics import bootstrap_interval
-from ..metrics.tables import CaseRow, read_cases
-from .experiment_parts import Settings, cases_file
-from .experiment_plan import Comparison, Evaluation
+from ...metrics.rounds import Pick, Picked, RoundCurve, curves_of, mean_picked, score_row
+from ...metrics.statistics import bootstrap_interval
+from ...metrics.tables import CaseRow, read_cases
+from .parts import Settings, cases_file
+from .plan import Comparison, Evaluation
 
 __all__ = ["Curves", "Scores", "case_scores", "gather", "paired_scores", "scored_row"]
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..metrics.rounds import after_rounds, last_round, round_picks, stopped_at
-from ..utils import View
-from .experiment_ablations import distance_table, pixel_table, testing_table, training_table
-from .experiment_methods import RSTN, STEPWISE, TRUTH_REFERENCE, UNET3D, saliency_training
-from .experiment_plan import Comparison, Evaluation, Merged, Row, Table, Weights, oracle_of, rounds_of, view_of
-from .experiment_targets import cyst_table, organ_table
+from ...metrics.rounds import after_rounds, last_round, round_picks, stopped_at
+from ...utils import View
+from .ablations import distance_table, pixel_table, testing_table, training_table
+from .methods import RSTN, STEPWISE, TRUTH_REFERENCE, UNET3D, saliency_training
+from .plan import Comparison, Evaluation, Merged, Row, Table, Weights, oracle_of, rounds_of, view_of
+from .targets import cyst_table, organ_table
 
 __all__ = ["DEFAULT_ORGANS", "build_tables", "diagnostic_rows"]
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..utils import written_whole
-from ..utils.environment import describe_machine, describe_source, describe_versions
-from .experiment_parts import ROOT, Part
+from ...utils import written_whole
+from ...utils.environment import describe_machine, describe_source, describe_versions
+from .parts import ROOT, Part
 
 __all__ = ["estimates", "is_done", "run_part", "run_parts"]
 

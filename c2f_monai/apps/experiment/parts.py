@@ -11,13 +11,13 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from .experiment_plan import Evaluation, Given, Merged, Table, Training, Weights
-from .training_config import read_training_config
+from ..training_config import read_training_config
+from .plan import Evaluation, Given, Merged, Table, Training, Weights
 
 __all__ = ["ROOT", "Part", "Settings", "cases_file", "parts_of"]
 
 #: The project's folder, which overlays are named from.
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 _TRAIN, _INFERENCE = "bundle/configs/train.json", "bundle/configs/inference.json"
 # A coarser grid and a few iterations; an overlay, so that the methods' own overlays come after it.
 _SMALL = "configs/small.json"
@@ -32,7 +32,7 @@ class Settings:
     """What an experiment runs with.
 
     Attributes:
-        dataset: folder of the data, see :func:`c2f_monai.apps.experiment_data.derive_dataset`.
+        dataset: folder of the data, see :func:`c2f_monai.apps.experiment.data.derive_dataset`.
         output: folder of parts and tables.
         folds: folds that are tested; None alone for the data set's own splits.
         seeds: training seeds.

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ..metrics.rounds import Pick, RoundCurve, stopped_at
-from ..utils import View
-from .experiment_claims import Claim, Term
-from .experiment_plan import Table
+from ...metrics.rounds import Pick, RoundCurve, stopped_at
+from ...utils import View
+from .claims import Claim, Term
+from .plan import Table
 
 __all__ = ["build_claims"]
 
@@ -25,7 +25,7 @@ def build_claims(tables: Mapping[str, Table]) -> list[Claim]:
     """All claims of the chapter that differences of DSC or rounds answer, in its order.
 
     Args:
-        tables: see :func:`c2f_monai.apps.experiment_tables.build_tables`.
+        tables: see :func:`c2f_monai.apps.experiment.tables.build_tables`.
     """
     rows = {name: _rows(table) for name, table in tables.items()}
     found = [*_round_claims(rows), *_joint_claims(rows), *_saliency_claims(rows["saliency"])]

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..metrics.rounds import inter_round_rows
-from ..metrics.statistics import compare_paired
-from .experiment_parts import Settings
-from .experiment_plan import Comparison, Table
-from .experiment_scores import Curves, Scores, paired_scores
+from ...metrics.rounds import inter_round_rows
+from ...metrics.statistics import compare_paired
+from .parts import Settings
+from .plan import Comparison, Table
+from .scores import Curves, Scores, paired_scores
 
 __all__ = ["comparison_lines", "convergence_lines", "figure_lines", "provenance_lines", "table_line", "table_lines"]
 
 
 def table_lines(table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Rows of numbers, see :func:`c2f_monai.apps.experiment_scores.scored_row`, and what the chapter prints."""
+    """Rows of numbers, see :func:`c2f_monai.apps.experiment.scores.scored_row`, and what the chapter prints."""
     lines = [
         "DSC in % on the working grid, mean ± std (max, min) over the cases; last, what the chapter prints.",
         "",
