@@ -78,18 +78,21 @@ def test_training_is_built_on_the_folds_with_the_published_constants(
     assert parser.get_parsed_content("output_dir") == str(ROOT / "bundle" / "runs" / names[-1] / "fold3")
 
 
-def test_fewer_validation_cases_are_no_fewer_tested_ones(dataset: Path) -> None:
-    options = {"dataset_dir": str(dataset), "holdout": 0.5, "validation_cases": 1}
-    assert (
-        len(parser_of("train", dataset_dir=str(dataset), holdout=0.5).get_parsed_content("validate#dataset").data) > 1
+@pytest.mark.parametrize(
+    ("names", "split", "limit", "expected"),
+    [
+        (("train",), None, None, ["i1", "i3"]),
+        (("train",), None, 1, ["i1"]),
+        (("train", "evaluate"), "training", 1, ["i0", "i2", "i4"]),
+    ],
+)
+def test_fewer_validation_cases_are_no_fewer_tested_ones(
+    names: tuple[str, ...], split: str | None, limit: int | None, expected: list[str], dataset: Path
+) -> None:
+    options = {"dataset_dir": str(dataset), "holdout": 0.5, "validation_cases": limit} | (
+        {"split": split} if split else {}
     )
-    assert len(parser_of("train", **options).get_parsed_content("validate#dataset").data) == 1
-    few, all_cases = (
-        parser_of("train", "evaluate", **o, split="training") for o in (options, options | {"validation_cases": None})
-    )
-    assert cases(few.get_parsed_content("validate#dataset").data) == cases(
-        all_cases.get_parsed_content("validate#dataset").data
-    )
+    assert cases(parser_of(*names, **options).get_parsed_content("validate#dataset").data) == expected
 
 
 @pytest.mark.parametrize("name", ["nih", "msd_pancreas"])
