@@ -155,3 +155,16 @@ def test_the_list_shows_tables_parts_and_time(tmp_path: Path, capsys: pytest.Cap
     assert "there is no table tables: the tables are stepwise, rounds" in capsys.readouterr().err
     assert main(["experiment", "list", *common, "--only-folds", "3"]) == 1
     assert "--only-folds must be of the 3 folds from 0" in capsys.readouterr().err
+
+
+def test_all_claims_are_those_of_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["--dataset_dir", str(write_organs_dataset(tmp_path)), "--output", str(tmp_path / "out")]
+    printed = []
+    for names in ([], ["all"], ["pixels"]):
+        assert main(["experiment", "claims", *names, *common]) == 0
+        printed.append(capsys.readouterr().out.splitlines())
+    unnamed, everything, pixels = ([line for line in lines if line.startswith("| ")] for lines in printed)
+    assert unnamed == everything
+    absent = "| gallbladder may lose in the fine stage | --organs has no gallbladder |  |  |  | not distinguishable |"
+    assert absent in everything
+    assert pixels == [line for line in everything if line.startswith(("| claim ", "| insensitive to the pixel"))]

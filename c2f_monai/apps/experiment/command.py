@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.datalist import load_datalist, resolve_dataset
+from ...data.phantom import DEFAULT_NAME
 from .data import derive_dataset
 from .parts import ROOT, Part, Settings, parts_of
 from .plan import Given, Table
@@ -119,7 +120,8 @@ def run_claims(args: argparse.Namespace) -> None:
         ValueError: for unknown tables or settings that do not fit.
     """
     tables = build_tables(_organs(args))
-    path = write_verdicts(tables, _settings(args), _command(), _chosen(args.tables, tables))
+    chosen = None if args.tables in ([], ["all"]) else _chosen(args.tables, tables)
+    path = write_verdicts(tables, _settings(args), _command(), chosen)
     print(path.read_text(encoding="utf-8"))
 
 
@@ -139,7 +141,7 @@ def _run_and_report(tables: Sequence[Table], settings: Settings, minutes: float 
 
 
 def _settings(args: argparse.Namespace, name: str = "experiments") -> Settings:
-    default = ROOT / "bundle" / "data" / "phantom-v1"
+    default = ROOT / "bundle" / "data" / DEFAULT_NAME
     dataset = Path(resolve_dataset(args.dataset_dir or default, default))
     output = (args.output or Path("runs") / (f"{name}-small" if args.small else name)).absolute()
     dataset = derive_dataset(dataset, output, args.folds, args.fold_seed, args.small).absolute()

@@ -46,9 +46,9 @@ def write_verdicts(
     lines = ["# What the chapter claims, on this data set", "", _RULE, ""]
     lines += ["Differences in points of DSC on the working grid, or in rounds.", ""]
     lines += ["| claim | compared | difference | 95 % interval | each seed | verdict |", "|---|---|---|---|---|---|"]
-    rows = {e.name for table in chosen or tables.values() for e in table.evaluations}
+    rows = {e.name for table in (tables.values() if chosen is None else chosen) for e in table.evaluations}
     for claim in build_claims(tables):
-        if chosen and not (claim.terms and {term.evaluation.name for term in claim.terms} <= rows):
+        if chosen is not None and not (claim.terms and {term.evaluation.name for term in claim.terms} <= rows):
             continue
         found = _measured(claim, settings)
         missing = "no results" if claim.terms else OPEN
