@@ -12,6 +12,7 @@ import pytest
 
 from c2f_monai.apps.cli import main
 from c2f_monai.apps.experiment import parse_option, parse_organ
+from c2f_monai.apps.experiment.markdown import table_lines
 from c2f_monai.apps.experiment.parts import Settings, cases_file, parts_of
 from c2f_monai.apps.experiment.plan import Comparison, Row, Table, Training, rounds_of
 from c2f_monai.apps.experiment.report import write_report
@@ -111,6 +112,14 @@ def test_the_report_by_hand(settings: Settings) -> None:
     with (path.parent / "cases.csv").open(newline="") as file:
         first = next(csv.DictReader(file))
     assert first == {"case": "x", "a, coarse": "0.600000", "a, d >= 0.95": "0.750000", "b, coarse": "0.500000"}
+
+
+def test_shares_of_converged_seeds_are_told_to_a_tenth() -> None:
+    """Of three seeds a case may converge in one or two."""
+    numbers = dict.fromkeys(("mean", "std", "max", "min", "low", "high", "seed_std", "rounds_mean", "rounds_std"), 0.5)
+    rows = {row.label: {**numbers, "seeds": 3, "cases": 40, "converged": 86 / 3} for row in TABLE.rows}
+    (line,) = [line for line in table_lines(TABLE, rows) if line.startswith("| a, d >= 0.95")]
+    assert "| 28.7 of 40 |" in line
 
 
 def test_a_case_that_two_folds_test_is_refused(settings: Settings) -> None:

@@ -36,7 +36,7 @@ def table_lines(table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[str
 def _cells(row: Mapping[str, Any]) -> list[str]:
     mean, std, high, low = (f"{100 * row[key]:.2f}" for key in ("mean", "std", "max", "min"))
     seeds = f"; {row['seeds']} seeds, std of their means {100 * row['seed_std']:.2f}" if row["seeds"] > 1 else ""
-    converged = "" if row["converged"] is None else f"{row['converged']:g} of {row['cases']}"
+    converged = "" if row["converged"] is None else f"{round(row['converged'], 1):g} of {row['cases']}"
     interval = f"{100 * row['low']:.2f} .. {100 * row['high']:.2f}"
     rounds = f"{row['rounds_mean']:.2f}±{row['rounds_std']:.2f}"
     return [f"{mean}±{std} ({high}, {low}){seeds}", interval, rounds, converged]
