@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from c2f_monai.apps.experiment.claim_list import build_claims
 from c2f_monai.apps.experiment.claims import Claim, Measured, Term, judge, measure
 from c2f_monai.apps.experiment.methods import RSTN
-from c2f_monai.apps.experiment.parts import Settings, cases_file
+from c2f_monai.apps.experiment.parts import Settings, cases_file, evaluation_part
 from c2f_monai.apps.experiment.plan import Evaluation, Training, rounds_of
 from c2f_monai.apps.experiment.tables import DEFAULT_ORGANS, build_tables
 from c2f_monai.apps.experiment.verdicts import write_verdicts
@@ -39,6 +41,14 @@ def test_a_sum_is_the_mean_over_cases_and_seeds() -> None:
     assert found.mean == pytest.approx(1.5)
     # Means over the seeds: 0.5 and 2.5; the mean of two resampled cases is one of them at the ends.
     assert found.interval == pytest.approx((0.5, 2.5))
+
+
+def test_the_worst_cases_are_the_lowest_tenth_of_each_row() -> None:
+    first, second = (5.0, 3.0, 4.0, *[9.0] * 17), (2.0, 8.0, 1.0, *[9.0] * 17)  # 20 cases: 3 and 4, 1 and 2
+    found = measure(claim(worst=True), {"a": curves(first), "b": curves(second)})
+    assert found.mean == pytest.approx(2.0) and found.seeds == pytest.approx((2.0,))
+    low, high = found.interval
+    assert low < found.mean < high
 
 
 def test_the_worst_case_need_not_be_the_same() -> None:
@@ -86,6 +96,9 @@ def write_run(evaluation: Evaluation, settings: Settings, seed: int, gain: float
     """Three cases of ten rounds that gain so much in the first, and nothing then."""
     path = cases_file(evaluation, settings, None, seed)
     path.parent.mkdir(parents=True)
+    (path.parent / "result.json").write_text("{}")
+    command = evaluation_part(evaluation, settings, None, seed).command
+    (path.parent / "arguments.json").write_text(json.dumps(command))
     columns = ["case", "label_voxels", "stop_reason", *(f"dsc_round_{t}" for t in range(11))]
     columns += [f"d_{t}" for t in range(1, 11)]
     with path.open("w", newline="") as file:
@@ -122,6 +135,16 @@ def test_verdicts_come_from_what_is_there(tmp_path: Path) -> None:
     assert "| 0 | axial | +0.500 | +1.000 | -1.000 | 2 of 3 |" in lines
     assert "Two channels on the target and one beside it in 3 of 3 networks." in lines
     assert "`a command`" in lines
+
+
+def test_results_that_are_not_whole_or_of_other_settings_say_nothing(tmp_path: Path) -> None:
+    settings, tables = Settings(tmp_path, tmp_path, seeds=(0,)), build_tables(DEFAULT_ORGANS)
+    folder = write_run(rounds_of(RSTN), settings, 0, 0.1)
+    with pytest.raises(ValueError, match=r"rstn_rounds.seed0 was made with other settings"):
+        write_verdicts(tables, replace(settings, options={"margin": 99}), "")
+    (folder / "result.json").unlink()
+    text = write_verdicts(tables, settings, "").read_text()
+    assert "| fine beats coarse | RSTN, d >= 0.99 - coarse |  |  |  | no results |" in text
 
 
 def test_claims_of_single_tables_leave_the_others_out(tmp_path: Path) -> None:

@@ -6,6 +6,11 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +19,18 @@ from monai.bundle import ConfigParser
 
 from c2f_monai.apps.experiment.data import derive_dataset, derived_lists
 from c2f_monai.apps.experiment.parts import ROOT, Part, Settings, parts_of
-from c2f_monai.apps.experiment.plan import Comparison, Evaluation, Merged, Row, Table, Training, oracle_of, rounds_of
-from c2f_monai.apps.experiment.run import estimates, is_done, run_parts
+from c2f_monai.apps.experiment.plan import (
+    Comparison,
+    Evaluation,
+    Given,
+    Merged,
+    Row,
+    Table,
+    Training,
+    oracle_of,
+    rounds_of,
+)
+from c2f_monai.apps.experiment.run import estimates, is_done, run_part, run_parts
 from c2f_monai.apps.experiment.tables import DEFAULT_ORGANS, build_tables
 
 TABLES = build_tables(DEFAULT_ORGANS)
@@ -192,14 +207,56 @@ def test_a_plan_that_contradicts_itself_is_refused() -> None:
         _ = Table("t", "", (row, Row("b", Evaluation("e", other)))).trainings
 
 
+def test_the_3d_comparator_keeps_its_recipe_beside_the_published_constants(tmp_path: Path) -> None:
+    parts = {part.name: part for part in parts_of(TABLES.values(), settings(tmp_path, published=True))}
+    options = words_of(parts["training/unet3d/seed0"])
+    assert options["config_file"] == "train unet3d unet3d_published time_limit"
+    assert words_of(parts["evaluation/unet3d_oracle/seed0"])["config_file"] == (
+        "train unet3d unet3d_published evaluate oracle_box"
+    )
+    own, all_constants = (
+        json.loads((ROOT / name).read_text()) for name in ("benchmarks/unet3d_published.json", "configs/published.json")
+    )
+    assert own == {key: all_constants[key] for key in own}
+
+
+def test_the_small_version_is_small_with_the_published_constants_too(tmp_path: Path) -> None:
+    parts = parts_of(TABLES.values(), settings(tmp_path, published=True, small=True))
+    epochs = {part.product.name for part in parts if part.kind == "training"}
+    assert epochs == {"checkpoint_3.pt"}
+
+
+def test_the_four_stages_leave_out_what_is_of_training(tmp_path: Path) -> None:
+    found = settings(tmp_path, options={"loss#coarse_weight": 4.0, "margin": 5})
+    parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
+    options = words_of(parts["evaluation/rstn_near_organ_four_stages/seed0"])
+    assert "loss#coarse_weight" not in options
+    assert options["margin"] == "5"
+    assert words_of(parts["training/rstn_cyst/seed0"])["loss#coarse_weight"] == "4.0"
+
+
+def test_organs_do_not_take_the_names_of_other_trainings(tmp_path: Path) -> None:
+    organs = {"cyst": (3,), "depth_1": (5,), "spleen": (1,), "kidney l.": (2,)}
+    parts = {part.name: part for part in parts_of(build_tables(organs).values(), settings(tmp_path))}
+    values = {name: words_of(part).get("label_value") for name, part in parts.items() if part.kind == "training"}
+    assert values["training/rstn_cyst/seed0"] == "[2]" and values["training/rstn_organ_cyst/seed0"] == "[3]"
+    assert values["training/rstn_depth_1/seed0"] is None and values["training/rstn_organ_depth_1/seed0"] == "[5]"
+    # Every organ's coarse networks learn as long as the others', and from the same start.
+    for organ in ("spleen", "kidney_l"):
+        assert "init_weights" not in words_of(parts[f"training/coarse_organ_{organ}/seed0"])
+    same = [Table("t", "", (Row("a", rounds_of(Training("x", options={"margin": n}))),)) for n in (4, 5)]
+    with pytest.raises(ValueError, match="two different parts are called training/x/seed0"):
+        parts_of(same, settings(tmp_path))
+
+
 CONTENT = {
     "training": [{"image": f"images/{i}.nii.gz", "label": f"/labels/{i}.nii.gz", "group": "g"} for i in range(10)],
-    "test": ["not used with folds"],
+    "test": ["images/of a test.nii.gz"],
 }
 
 
 def test_folds_take_consecutive_cases_and_absolute_paths() -> None:
-    lists = derived_lists(CONTENT | {"test": []}, Path("/data"), folds=4, seed=None, small=False)
+    lists = derived_lists(CONTENT, Path("/data"), folds=4, seed=None, small=False)
     assert list(lists) == ["training"]
     assert [case["fold"] for case in lists["training"]] == [0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
     assert lists["training"][9] == {
@@ -208,8 +265,9 @@ def test_folds_take_consecutive_cases_and_absolute_paths() -> None:
         "group": "g",
         "fold": 3,
     }
-    small = derived_lists(CONTENT | {"test": []}, Path("/data"), folds=None, seed=None, small=True)
-    assert [len(cases) for cases in small.values()] == [8, 0]
+    small = derived_lists(CONTENT, Path("/data"), folds=None, seed=None, small=True)
+    assert [len(cases) for cases in small.values()] == [8, 1]
+    assert small["test"] == [{"image": "/data/images/of a test.nii.gz"}]
 
 
 def test_an_experiment_keeps_to_its_data(tmp_path: Path) -> None:
@@ -242,6 +300,57 @@ def test_a_part_runs_once_and_says_how(tmp_path: Path) -> None:
     changed = code_part(tmp_path, "a", count + "; print('changed')")
     with pytest.raises(ValueError, match="was made with other settings: choose another --output"):
         is_done(changed)
+
+
+def test_a_part_whose_input_changed_is_not_done(tmp_path: Path) -> None:
+    weights = tmp_path / "w.pt"
+    table = Table("t", "", (Row("a", rounds_of(Given("given", path=str(weights)))),))
+    weights.write_bytes(b"one")
+    (part,) = parts_of([table], settings(tmp_path))
+    part.folder.mkdir(parents=True)
+    (part.folder / "arguments.json").write_text(json.dumps([*part.command, *part.inputs]))
+    part.result.write_text("{}")
+    assert is_done(part)
+    weights.write_bytes(b"two")
+    with pytest.raises(ValueError, match="was made with other settings"):
+        is_done(*parts_of([table], settings(tmp_path)))
+
+
+def test_a_part_that_outlives_a_killed_command_is_not_run_beside_itself(tmp_path: Path) -> None:
+    wait = "import time; (folder / 'begun').touch()\nwhile not (folder / 'end').exists(): time.sleep(0.01)"
+    part = code_part(tmp_path, "a", f"{wait}\n(folder / 'product').touch()")
+    path = tmp_path / "command.py"
+    path.write_text(
+        "import pathlib\nfrom c2f_monai.apps.experiment.parts import Part\n"
+        "from c2f_monai.apps.experiment.run import run_part\n"
+        f"folder = pathlib.Path({str(part.folder)!r})\n"
+        f"run_part(Part('kind/a', folder, {part.command!r}, folder / 'product', 1.0))"
+    )
+    with subprocess.Popen([sys.executable, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)}) as command:
+        wait_for((part.folder / "begun").exists)
+        command.kill()
+    with pytest.raises(ValueError, match=r"another process runs the part in .*a: wait"):
+        run_part(part)
+    (part.folder / "end").touch()
+    wait_for(part.product.exists)
+    wait_for(lambda: not_refused(part))
+    assert part.result.is_file()
+
+
+def not_refused(part: Part) -> bool:
+    """Whether the part could be run: its process has ended."""
+    try:
+        run_part(part)
+    except ValueError:
+        return False
+    return True
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_training_goes_on_until_its_last_epoch(tmp_path: Path) -> None:

@@ -159,11 +159,17 @@ def test_the_list_shows_tables_parts_and_time(tmp_path: Path, capsys: pytest.Cap
     assert main(["experiment", "list", "organs", *common]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("organs        15 parts,") and line.endswith("each trained alone") for line in lines)
-    assert sum("min  training/rstn_liver/fold" in line for line in lines) == 3
+    assert sum("min  training/rstn_organ_liver/fold" in line for line in lines) == 3
     assert main(["experiment", "run", "tables", *common]) == 1
     assert "there is no table tables: the tables are stepwise, rounds" in capsys.readouterr().err
     assert main(["experiment", "list", *common, "--only-folds", "3"]) == 1
     assert "--only-folds must be of the 3 folds from 0" in capsys.readouterr().err
+    assert main(["experiment", "list", *common, "--option-of", "unet3", "epochs=4"]) == 1
+    assert "rstn_organ_liver, " in (said := capsys.readouterr().err) and "got 'unet3'" in said
+    assert main(["experiment", "list", *common, "--only-folds", "1", "1"]) == 1
+    assert "--only-folds names a fold twice: [1, 1]" in capsys.readouterr().err
+    assert main(["experiment", "list", *common, "--seeds", "0", "0"]) == 1
+    assert "--seeds names a seed twice: [0, 0]" in capsys.readouterr().err
 
 
 def test_all_claims_are_those_of_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.inferers import SlidingWindowInferer
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {"unet3d": "benchmarks", "coarse_only": "configs", "oracle_box": "configs"}
+FOLDERS = {"unet3d": "benchmarks", "unet3d_published": "benchmarks", "coarse_only": "configs", "oracle_box": "configs"}
 TINY: dict[str, Any] = {
     "bundle_root": str(ROOT / "bundle"),
     "pixdim": None,
@@ -118,6 +118,13 @@ def test_the_3d_unet_learns_and_is_evaluated_like_the_others(dataset: Path, tmp_
     assert all(
         low <= start and end <= high for (start, end), (low, high) in zip(last.rounds[0].box, extent, strict=True)
     )
+
+
+def test_the_3d_unet_runs_beside_the_published_constants(dataset: Path, tmp_path: Path) -> None:
+    small = {"patch": [16, 16, 16], "frame": 4, "network_def#channels": [8, 16], "network_def#strides": [2]}
+    flow = _run(dataset, tmp_path, "train", "unet3d", "unet3d_published", **small)
+    assert (tmp_path / "model.pt").is_file()
+    assert (flow.parser["margin"], flow.parser["pixdim"]) == (20, None)
 
 
 def test_the_coarse_network_alone_is_that_of_the_end_to_end_approach() -> None:

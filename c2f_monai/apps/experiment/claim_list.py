@@ -59,7 +59,7 @@ def _round_claims(tables: Mapping[str, Rows]) -> list[Claim]:
         claims += [
             _minus("fine beats coarse", rows, stop, "coarse", of),
             Claim("one round brings most of it", compared, most),
-            _minus("more rounds help the worst case", rows, "10 rounds", "1 round", f"{of}worst case, ", worst=True),
+            _minus("more rounds help the worst case", rows, "10 rounds", "1 round", f"{of}lowest tenth, ", worst=True),
         ]
     return claims
 

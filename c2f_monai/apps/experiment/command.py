@@ -24,9 +24,12 @@ from .verdicts import write_verdicts
 
 __all__ = ["add_parser", "parse_option", "parse_organ"]
 
-DESCRIPTION = """Trains and evaluates what a table needs with monai.bundle run, in parts of at most 45 minutes. A part
-whose result is there is not run again, so that a command that was killed or that ended at --minutes goes on when it is
-given again."""
+DESCRIPTION = """Trains and evaluates what a table needs with monai.bundle run, in parts: trainings of at most 45
+minutes each, and evaluations. A part whose result is there is not run again, so that a command that was killed or that
+ended at --minutes goes on when it is given again."""
+
+#: Name of the weights that ``diagnose`` is given.
+DIAGNOSED = "given"
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -106,7 +109,7 @@ def run_diagnosis(args: argparse.Namespace) -> None:
     """
     if not args.weights.is_file():
         raise ValueError(f"there is no file {args.weights}.")
-    weights = Given("given", path=str(args.weights))
+    weights = Given(DIAGNOSED, path=str(args.weights))
     rows = diagnostic_rows(weights, {})
     rounds = next(row.evaluation for row in rows if row.label == "coarse" and row.evaluation is not None)
     table = Table("diagnosis", f"Diagnosis of {args.weights}", rows, convergence={"all cases": rounds})
@@ -149,12 +152,25 @@ def _settings(args: argparse.Namespace, name: str = "experiments") -> Settings:
     folds = known if args.only_folds is None else args.only_folds
     if unknown := [fold for fold in folds if fold not in known]:
         raise ValueError(f"--only-folds must be of the {len(known)} folds from 0, with --folds, got {unknown}.")
+    for option, what, given in (("--only-folds", "fold", folds), ("--seeds", "seed", args.seeds)):
+        if len(set(given)) < len(given):
+            raise ValueError(f"{option} names a {what} twice: {given}.")
     options = dict(parse_option(text) for text in args.option)
-    own: dict[str, dict[str, Any]] = {}
-    for name, text in args.option_of:
-        own.setdefault(name, {}).update([parse_option(text)])
+    own = _own_options(args)
     cases = len(load_datalist(dataset, "test", fold=folds[0], check_files=False))
     return Settings(dataset, output, folds, args.seeds, args.overlay, args.published, options, own, args.small, cases)
+
+
+def _own_options(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Options of single weights by their names, which must be those of some table or of the diagnosis."""
+    needed = [w for table in build_tables(_organs(args)).values() for w in (*table.trainings, *table.merges)]
+    known = {weights.name for weights in needed} | {DIAGNOSED}
+    own: dict[str, dict[str, Any]] = {}
+    for name, text in args.option_of:
+        if name not in known:
+            raise ValueError(f"--option-of takes one of {', '.join(sorted(known))}, got {name!r}.")
+        own.setdefault(name, {}).update([parse_option(text)])
+    return own
 
 
 def parse_option(text: str) -> tuple[str, Any]:

@@ -49,7 +49,8 @@ def derived_lists(
     content: Mapping[str, Any], folder: Path, folds: int | None, seed: int | None, small: bool
 ) -> dict[str, list[dict[str, Any]]]:
     """Lists of cases by split with absolute paths; with folds all cases are ``training``, each with its ``fold``."""
-    lists = {split: [_absolute(entry, folder) for entry in content[split]] for split in SMALL_CASES if split in content}
+    used = [split for split in SMALL_CASES if split in content and (folds is None or split == "training")]
+    lists = {split: [_absolute(entry, folder) for entry in content[split]] for split in used}
     if small:
         lists = {split: entries[: SMALL_CASES[split]] for split, entries in lists.items()}
     if folds is None:
@@ -59,6 +60,8 @@ def derived_lists(
     return {"training": [{**case, "fold": fold} for case, fold in zip(cases, assigned, strict=True)]}
 
 
-def _absolute(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def _absolute(entry: Mapping[str, Any] | str, folder: Path) -> dict[str, Any]:
+    if isinstance(entry, str):  # cases without a label, as the Medical Segmentation Decathlon lists them
+        entry = {"image": entry}
     files = {key: os.path.normpath(folder / entry[key]) for key in ("image", "label") if key in entry}
     return {**entry, **files}

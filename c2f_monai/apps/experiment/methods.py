@@ -11,6 +11,7 @@ from .plan import Training
 
 __all__ = [
     "COARSE",
+    "CYST",
     "RSTN",
     "STEPWISE",
     "TRUTH_REFERENCE",
@@ -21,8 +22,8 @@ __all__ = [
     "saliency_training",
 ]
 
-#: Label values that the bundle trains on.
-TARGET = (1, 2)
+#: Label values that the bundle trains on, and that of the cyst among them.
+TARGET, CYST = (1, 2), (2,)
 
 _COARSE_ONLY = "configs/coarse_only.json"
 #: Coarse networks alone, which the methods start from: they differ in what comes after.
@@ -31,7 +32,14 @@ RSTN = Training("rstn", start=COARSE)
 STEPWISE = Training(
     "stepwise", ("bundle/configs/stepwise.json",), published=("configs/published_stepwise.json",), start=COARSE
 )
-UNET3D = Training("unet3d", ("benchmarks/unet3d.json",), small={"patch": [48, 48, 48], "frame": 8}, effort=0.25)
+UNET3D = Training(
+    "unet3d",
+    ("benchmarks/unet3d.json",),
+    published=("benchmarks/unet3d_published.json",),
+    own_recipe=True,
+    small={"patch": [48, 48, 48], "frame": 8},
+    effort=0.25,
+)
 
 
 def rstn_variant(
@@ -80,13 +88,16 @@ TRUTH_REFERENCE = saliency_training((3, 3), tuned=False)
 
 
 def organ_training(base: Training, organ: str, values: Sequence[int]) -> Training:
-    """The method of ``base`` for another organ, by its name and label values."""
+    """The method of ``base`` for another organ, by its name and label values.
+
+    The cyst is a part of what the bundle trains on, so its coarse networks go on from those of the whole.
+    """
     if tuple(values) == TARGET:
         return base
-    name = organ.replace(" ", "_").rstrip(".")
+    cyst = (organ, tuple(values)) == ("cyst", CYST)
+    name = "cyst" if cyst else "organ_" + organ.replace(" ", "_").rstrip(".")
     options = {**base.options, "label_value": list(values)}
-    # Networks that know the whole know something of its part.
-    start = coarse_variant(name, label_value=list(values), start=COARSE if set(values) < set(TARGET) else None)
+    start = coarse_variant(name, label_value=list(values), start=COARSE if cyst else None)
     return Training(f"{base.name}_{name}", base.overlays, options, base.published, start=start)
 
 

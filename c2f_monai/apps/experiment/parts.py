@@ -11,10 +11,11 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from ..release import sha256_of
 from ..training_config import read_training_config
 from .plan import Evaluation, Given, Merged, Table, Training, Weights
 
-__all__ = ["ROOT", "Part", "Settings", "cases_file", "parts_of"]
+__all__ = ["ROOT", "Part", "Settings", "cases_file", "evaluation_part", "parts_of"]
 
 #: The project's folder, which overlays are named from.
 ROOT = Path(__file__).resolve().parents[3]
@@ -69,6 +70,7 @@ class Part:
         seconds: rough estimate.
         resumes: an incomplete part goes on when it is started again.
         needs: names of the parts whose product this one reads.
+        inputs: what it reads beside the data and those products, so that it shows when that changes.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Part:
     seconds: float
     resumes: bool = False
     needs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
     @property
     def result(self) -> Path:
@@ -94,7 +97,7 @@ def parts_of(tables: Iterable[Table], settings: Settings) -> list[Part]:
     """All parts of some tables, each once, in an order in which they can run.
 
     Raises:
-        ValueError: for a configuration that is not there.
+        ValueError: for a configuration that is not there, or two parts of one name that differ.
     """
     listed = list(tables)
     parts: dict[str, Part] = {}
@@ -103,9 +106,10 @@ def parts_of(tables: Iterable[Table], settings: Settings) -> list[Part]:
             for table in listed:
                 found = [_training_part(training, settings, fold, seed) for training in _trainings(table, settings)]
                 found += [_merge_part(merged, settings, fold, seed) for merged in table.merges]
-                found += [_evaluation_part(evaluation, settings, fold, seed) for evaluation in table.evaluations]
+                found += [evaluation_part(evaluation, settings, fold, seed) for evaluation in table.evaluations]
                 for part in found:
-                    parts.setdefault(part.name, part)
+                    if parts.setdefault(part.name, part) != part:
+                        raise ValueError(f"two different parts are called {part.name}: give the organ another name.")
     return list(parts.values())
 
 
@@ -143,7 +147,12 @@ def _merge_part(merged: Merged, settings: Settings, fold: int | None, seed: int)
     return Part(name, folder, ("-m", "c2f_monai", *words), product, 5.0, needs=needs)
 
 
-def _evaluation_part(evaluation: Evaluation, settings: Settings, fold: int | None, seed: int) -> Part:
+def evaluation_part(evaluation: Evaluation, settings: Settings, fold: int | None, seed: int) -> Part:
+    """The part that evaluates some weights.
+
+    Raises:
+        ValueError: for a configuration that is not there.
+    """
     name, folder = _folder("evaluation", evaluation.name, settings, fold, seed)
     options = (
         _options(evaluation.weights, settings, fold) | dict(evaluation.options) | {"output_dir": _portable(folder)}
@@ -154,13 +163,15 @@ def _evaluation_part(evaluation: Evaluation, settings: Settings, fold: int | Non
         first = [_TRAIN, *_method_files(evaluation.weights, settings)]
         files = [*first, "bundle/configs/evaluate.json", *evaluation.overlays]
     else:
-        last = evaluation.weights.published if settings.published else ()
-        files = [_INFERENCE, *_constants(settings), *evaluation.overlays, *last]
-        options = _known_ids(settings.overlays, [*evaluation.overlays, *last]) | options
+        last = _last_files(evaluation.weights, settings)
+        files = [_INFERENCE, *_constants(evaluation.weights, settings), *evaluation.overlays, *last]
+        options = _known_ids(settings.overlays, [*evaluation.overlays, *last]) | _with_place(options, files)
     passes = int(options.get("max_rounds", 10)) + 1
     seconds = _START + settings.cases * passes * _ROUND / (_SMALLER if settings.small else 1)
+    command, product = _bundle_command(files, options), folder / evaluation.cases
     needs = _sources(evaluation.needs, settings, fold, seed)
-    return Part(name, folder, _bundle_command(files, options), folder / evaluation.cases, seconds, needs=needs)
+    inputs = tuple(sha256_of(Path(weights.path)) for weights in evaluation.needs if isinstance(weights, Given))
+    return Part(name, folder, command, product, seconds, needs=needs, inputs=inputs)
 
 
 def _folder(kind: str, name: str, settings: Settings, fold: int | None, seed: int) -> tuple[str, Path]:
@@ -189,15 +200,27 @@ def _portable(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-def _constants(settings: Settings) -> list[str]:
-    """Overlays of every run, also of the inference configuration."""
-    return [*([_PUBLISHED] if settings.published else []), *([_SMALL] if settings.small else [])]
+def _constants(weights: Weights, settings: Settings) -> list[str]:
+    """Overlays that come before those of a method, also of the inference configuration."""
+    published = settings.published and not weights.own_recipe
+    return [*([_PUBLISHED] if published else []), *([_SMALL] if settings.small else [])]
 
 
 def _method_files(weights: Weights, settings: Settings) -> list[str]:
     """Overlays of training and evaluation of a method."""
-    last = weights.published if settings.published else ()
-    return [*_constants(settings), *settings.overlays, *weights.overlays, *last]
+    return [
+        *_constants(weights, settings),
+        *settings.overlays,
+        *weights.overlays,
+        *_last_files(weights, settings),
+    ]
+
+
+def _last_files(weights: Weights, settings: Settings) -> list[str]:
+    """Overlays after those of a method: its published constants, which are of full resolution and whole trainings."""
+    if not (settings.published and weights.published):
+        return []
+    return [*weights.published, *([_SMALL] if settings.small else [])]
 
 
 def _known_ids(overlays: Sequence[str], later: Sequence[str]) -> dict[str, Any]:
@@ -207,6 +230,12 @@ def _known_ids(overlays: Sequence[str], later: Sequence[str]) -> dict[str, Any]:
     """
     known, found, own = ({k: v for file in files for k, v in _ids(file)} for files in ([_INFERENCE], overlays, later))
     return {key: value for key, value in found.items() if key.split("#")[0] in known and key not in own}
+
+
+def _with_place(options: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
+    """Options without those of parts that no file has, such as an optimizer's, which could not be set."""
+    known = {key.split("#")[0] for file in files for key, _ in _ids(file)}
+    return {key: value for key, value in options.items() if "#" not in key or key.split("#")[0] in known}
 
 
 def _ids(file: str) -> Iterable[tuple[str, Any]]:

@@ -37,12 +37,15 @@ class Weights:
         overlays: files after ``bundle/configs/train.json``, from the project's folder, in training and evaluation.
         options: ids that are set, in training and evaluation.
         published: files after those, where the published constants are asked for.
+        own_recipe: the published constants, which are those of the 2D networks, are no constants of this training: of
+            them it has what ``published`` says.
     """
 
     name: str
     overlays: tuple[str, ...] = ()
     options: Options = field(default_factory=dict)
     published: tuple[str, ...] = ()
+    own_recipe: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from monai.utils import optional_import
 from tqdm.auto import tqdm
 
 from ...utils import written_whole
@@ -25,7 +27,9 @@ from .parts import ROOT, Part
 
 __all__ = ["estimates", "is_done", "run_part", "run_parts"]
 
-# What the folder was made for, and the time of each run: a part that is killed and goes on took all of them.
+fcntl, HAS_FCNTL = optional_import("fcntl")  # not on Windows
+
+# What the folder was made for, and the time of each run that came to its end: a part may go on several times.
 _ARGUMENTS, _SECONDS = "arguments.json", "seconds.txt"
 
 
@@ -36,9 +40,16 @@ def is_done(part: Part) -> bool:
         ValueError: When the folder is that of another command.
     """
     known = part.folder / _ARGUMENTS
-    if known.is_file() and json.loads(known.read_text(encoding="utf-8")) != list(part.command):
-        raise ValueError(f"{part.folder} was made with other settings: choose another --output, or remove the folder.")
+    if known.is_file() and json.loads(known.read_text(encoding="utf-8")) != _arguments(part):
+        raise ValueError(
+            f"{part.folder} was made with other settings: choose another --output, or remove the folder "
+            "and those of the parts that read it."
+        )
     return part.result.is_file()
+
+
+def _arguments(part: Part) -> list[str]:
+    return [*part.command, *part.inputs]
 
 
 def estimates(parts: Sequence[Part]) -> dict[str, float]:
@@ -107,34 +118,61 @@ def run_part(part: Part, threads: int | None = None) -> None:
         threads: of the part's process, where OMP_NUM_THREADS is not set; None leaves it to torch. Defaults to None.
 
     Raises:
-        ValueError: When the command fails, leaves no product, or a training came to the end of no epoch.
+        ValueError: When the command fails, leaves no product, or a training came to the end of no epoch, or when
+            another process runs it.
     """
-    _write(part.folder / _ARGUMENTS, list(part.command))
+    part.folder.mkdir(parents=True, exist_ok=True)
+    with _locked(part.folder) as locks:
+        _run_locked(part, threads, locks)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[tuple[int, ...]]:
+    """Descriptors of a lock that is free again when every process that holds them has ended, however it ended."""
+    if not HAS_FCNTL:
+        yield ()
+        return
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another process runs the part in {folder}: wait until it has ended.") from error
+        yield (file.fileno(),)
+
+
+def _run_locked(part: Part, threads: int | None, locks: tuple[int, ...]) -> None:
+    _write(part.folder / _ARGUMENTS, _arguments(part))
     if part.resumes and part.product.is_file():  # killed after its last epoch
         return _write_result(part)
     before = _checkpoints(part)
     command = [sys.executable, *part.command, *(["--resume", "True"] if part.resumes and before else [])]
     log = part.folder / "log.txt"
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     began = time.monotonic()
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"$ {shlex.join(command)}\n")
-        file.flush()
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-        if threads is not None:
-            environment.setdefault("OMP_NUM_THREADS", str(threads))
-        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, check=False)
+    code = _execute(command, log, threads, locks)
     seconds = time.monotonic() - began
     with (part.folder / _SECONDS).open("a", encoding="utf-8") as file:
         file.write(f"{seconds:.3f}\n")
-    if done.returncode != 0:
+    if code != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise ValueError(f"{part.name} failed (exit code {done.returncode}): {lines[-1]} (all of it: {log})")
+        raise ValueError(f"{part.name} failed (exit code {code}): {lines[-1]} (all of it: {log})")
     if part.product.is_file():
         _write_result(part)
     elif not part.resumes or _checkpoints(part) == before:
         what = "ended no epoch within its time: lower items_per_epoch" if part.resumes else f"left no {part.product}"
         raise ValueError(f"{part.name} {what} (see {log}).")
+
+
+def _execute(command: Sequence[str], log: Path, threads: int | None, locks: tuple[int, ...]) -> int:
+    """Exit code of a command that runs in the project's folder and writes to the end of a log."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    if threads is not None:
+        environment.setdefault("OMP_NUM_THREADS", str(threads))
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"$ {shlex.join(command)}\n")
+        file.flush()
+        return subprocess.run(
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, check=False, pass_fds=locks
+        ).returncode
 
 
 def _checkpoints(part: Part) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...metrics.rounds import after_rounds, stopped_at
-from .methods import RSTN, STEPWISE, near_organ_training, organ_training
+from .methods import CYST, RSTN, STEPWISE, near_organ_training, organ_training
 from .plan import Comparison, Evaluation, Row, Table, rounds_of
 
 __all__ = ["cyst_table", "organ_table"]
@@ -48,7 +48,7 @@ def cyst_table() -> Table:
     }
     rows: list[Row] = []
     for method, organ in (("step-wise", STEPWISE), ("RSTN", RSTN)):
-        alone = organ_training(organ, "cyst", (2,))
+        alone = organ_training(organ, "cyst", CYST)
         near = near_organ_training(organ)
         four = Evaluation(
             f"{near.name}_four_stages",

@@ -17,8 +17,9 @@ from .claim_list import build_claims
 from .claims import EQUAL, OPEN, SEEDS, Claim, Measured, judge, measure
 from .markdown import table_line
 from .methods import RSTN
-from .parts import Settings, cases_file
+from .parts import Settings, cases_file, evaluation_part
 from .plan import Table, rounds_of
+from .run import is_done
 from .scores import gather
 
 __all__ = ["write_verdicts"]
@@ -26,7 +27,8 @@ __all__ = ["write_verdicts"]
 _RULE = f"""A difference is *found* when the bootstrap 95 % interval of its mean over the test cases lies on the claimed
 side of 0 and every training seed has that sign, *not found* when interval and seeds lie on the other side, and *not
 distinguishable* otherwise. That two things are equal is found when the interval lies within {EQUAL:g} point of 0, and
-not found when it excludes 0 and the mean is larger than that. Comparisons of different trainings need {SEEDS} seeds."""
+not found when it excludes 0 and the mean is larger than that. Comparisons of different trainings need {SEEDS} seeds.
+What is said of the worst case, which is one, is judged by the mean of the lowest tenth of the cases in each row."""
 
 
 def write_verdicts(
@@ -42,6 +44,9 @@ def write_verdicts(
 
     Returns:
         The file.
+
+    Raises:
+        ValueError: When a result was made with other settings.
     """
     lines = ["# What the chapter claims, on this data set", "", _RULE, ""]
     lines += ["Differences in points of DSC on the working grid, or in rounds.", ""]
@@ -72,8 +77,11 @@ def _measured(claim: Claim, settings: Settings) -> Measured | None:
 
 
 def _is_there(claim: Claim, settings: Settings, seed: int) -> bool:
+    """Whether the seed's evaluations are done, with these settings."""
     return all(
-        cases_file(term.evaluation, settings, fold, seed).is_file() for term in claim.terms for fold in settings.folds
+        is_done(evaluation_part(term.evaluation, settings, fold, seed))
+        for term in claim.terms
+        for fold in settings.folds
     )
 
 
