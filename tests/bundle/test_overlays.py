@@ -110,9 +110,10 @@ def test_parts_of_two_forms_are_trained_beside_each_other_from_the_start(name: s
     assert found[1:] == stages[1:]
 
 
+@pytest.mark.parametrize("part", [(), ("backbone_as_coarse",), ("backbone_as_fine",)], ids=["both", "coarse", "fine"])
 @pytest.mark.parametrize("name", ["fcn8s_full", "fcn8s_compact", "deeplab", "unet"])
-def test_what_a_backbone_was_trained_to_fits_the_inference(name: str) -> None:
-    trained, used = (network_of(base, name).state_dict() for base in ("train", "inference"))
+def test_what_a_backbone_was_trained_to_fits_the_inference(name: str, part: tuple[str, ...]) -> None:
+    trained, used = (network_of(base, name, *part).state_dict() for base in ("train", "inference"))
     assert {key: value.shape for key, value in used.items()} == {key: value.shape for key, value in trained.items()}
 
 
