@@ -68,7 +68,10 @@ def case_row(
     }
     if label_grid is not None:
         grid = torch.as_tensor(label_grid)[0].cpu() > 0
-        row |= {f"dsc_round_{t}": dice_coefficient(found[channel], grid) for t, found in enumerate(record.masks)}
+        row |= {
+            f"dsc_round_{t}": _grid_dsc(found[channel], grid, score.label_voxels)
+            for t, found in enumerate(record.masks)
+        }
     row |= {f"d_{entry.index}": entry.dsc for entry in record.rounds[1:]}
     return row | {
         "rounds": record.fine_rounds,
@@ -79,6 +82,13 @@ def case_row(
         "ml": score.ml,
         "flags": "; ".join(flags),
     }
+
+
+def _grid_dsc(mask: torch.Tensor, truth: torch.Tensor, label_voxels: int) -> float | None:
+    """DSC on the working grid; where both are empty, 0 for a target that the resampling lost, None without a target."""
+    if not (mask.any() or truth.any()):
+        return 0.0 if label_voxels else None
+    return dice_coefficient(mask, truth)
 
 
 def describe_row(row: Mapping[str, Any]) -> str:

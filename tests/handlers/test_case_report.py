@@ -74,6 +74,19 @@ def test_what_cannot_be_scored_is_flagged(pred: MetaTensor, label: MetaTensor | 
     assert (row["dsc"], row["hd95"], row["flags"]) == (dsc, None, flags)
 
 
+@pytest.mark.parametrize(
+    ("found", "label", "grid", "dsc"),
+    [
+        (mask(), mask(0), mask(), 0.0),  # missed, and lost in the resampling
+        (mask(), mask(), mask(), None),  # no target
+        (mask(0), mask(), mask(), 0.0),
+        (mask(0), mask(0), mask(0), 1.0),
+    ],
+)
+def test_rounds_of_an_empty_working_grid(found: MetaTensor, label: MetaTensor, grid: MetaTensor, dsc) -> None:
+    assert case_row(record(found), found, label, grid)["dsc_round_0"] == dsc
+
+
 def test_the_table_and_the_summary_are_written_by_group(tmp_path: Path) -> None:
     report = CaseReport(SimpleNamespace(records=[]), str(tmp_path / "out" / "cases.csv"))
     good, fair = mask(0, 1), mask(0, 2, name="b.nii.gz")
