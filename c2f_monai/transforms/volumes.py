@@ -122,8 +122,14 @@ class CheckVolumed(MapTransform):
         return out
 
 
+_NARROW = {torch.float64: torch.float32, torch.uint8: torch.int16}
+_NARROW |= dict.fromkeys((torch.uint16, torch.uint32, torch.uint64), torch.float32)
+
+
 class NarrowTyped(MapTransform):
-    """Keep a volume's type, but float32 instead of float64: CT files hold 16-bit integers, half of float32.
+    """Keep a volume's type where it holds HU below 0: CT files hold 16-bit integers, half of float32.
+
+    Float64 becomes float32, uint8 becomes int16 and wider unsigned integers become float32.
 
     Args:
         keys: keys of the volumes.
@@ -134,8 +140,7 @@ class NarrowTyped(MapTransform):
         """Convert."""
         out = dict(data)
         for key in self.key_iterator(out):
-            if out[key].dtype == torch.float64:
-                out[key] = out[key].float()
+            out[key] = out[key].to(_NARROW.get(out[key].dtype, out[key].dtype))
         return out
 
 

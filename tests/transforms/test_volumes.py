@@ -164,7 +164,13 @@ def test_as_many_values_as_classes_are_needed() -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "expected"),
-    [(torch.float64, torch.float32), (torch.float32, torch.float32), (torch.int16, torch.int16)],
+    [
+        (torch.float64, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.int16, torch.int16),
+        (torch.uint8, torch.int16),  # what lies below 0 HU has a place
+        (torch.uint16, torch.float32),
+    ],
 )
 def test_volumes_keep_a_narrow_type(dtype, expected) -> None:
     image = MetaTensor(torch.arange(8.0).reshape(1, 2, 2, 2).to(dtype), affine=2 * torch.eye(4))
