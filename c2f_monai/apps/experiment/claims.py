@@ -22,7 +22,12 @@ SEEDS = 3
 EQUAL = 1.0
 
 Verdict = str
-FOUND, OPPOSITE, OPEN, FEW = "found", "not found", "not distinguishable", f"needs {SEEDS} training seeds"
+FOUND, OPPOSITE, OPEN, FEW = (
+    "found",
+    "not found",
+    "not distinguishable",
+    f"not distinguishable: needs {SEEDS} training seeds",
+)
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,9 @@ def judge(claim: Claim, found: Measured) -> Verdict:
     A difference is found when the interval over the cases lies above 0 and every training seed has its sign, not found
     when the interval lies below 0 and every seed says so. Equality is found when the interval lies within
     :data:`EQUAL` points of 0, not found when it lies beyond 0 and its mean beyond these points. Else the data do not
-    distinguish.
+    distinguish, also for want of training seeds where trainings are compared or equality is claimed.
     """
-    if claim.trainings > 1 and len(found.seeds) < SEEDS:
+    if (claim.equal or claim.trainings > 1) and len(found.seeds) < SEEDS:
         return FEW
     low, high = found.interval
     signs = {float(np.sign(seed)) for seed in found.seeds}

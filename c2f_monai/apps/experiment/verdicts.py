@@ -27,8 +27,9 @@ __all__ = ["write_verdicts"]
 _RULE = f"""A difference is *found* when the bootstrap 95 % interval of its mean over the test cases lies on the claimed
 side of 0 and every training seed has that sign, *not found* when interval and seeds lie on the other side, and *not
 distinguishable* otherwise. That two things are equal is found when the interval lies within {EQUAL:g} point of 0, and
-not found when it excludes 0 and the mean is larger than that. Comparisons of different trainings need {SEEDS} seeds.
-What is said of the worst case, which is one, is judged by the mean of the lowest tenth of the cases in each row."""
+not found when it excludes 0 and the mean is larger than that. Comparisons of different trainings, and equality, need
+{SEEDS} training seeds. What is said of the worst case, which is one, is judged by the mean of the lowest tenth of the
+cases in each row."""
 
 
 def write_verdicts(
