@@ -22,12 +22,8 @@ SEEDS = 3
 EQUAL = 1.0
 
 Verdict = str
-FOUND, OPPOSITE, OPEN, FEW = (
-    "found",
-    "not found",
-    "not distinguishable",
-    f"not distinguishable: needs {SEEDS} training seeds",
-)
+FOUND, OPPOSITE, OPEN = "found", "not found", "not distinguishable"
+FEW = f"{OPEN}: needs {SEEDS} training seeds"
 
 
 @dataclass(frozen=True)
