@@ -99,7 +99,7 @@ def make_network(kind: str, padding: str | int, device: torch.device) -> CoarseT
 
 
 def ellipsoid(size: list[int]) -> torch.Tensor:
-    """(1, 1, H, W, D) mask of ``SHARE`` of the volume at its centre."""
+    """(1, 1, H, W, D) mask of ``SHARE`` of the volume at its center."""
     radius = (SHARE * 6 / 3.14159) ** (1 / 3)
     axes = [torch.linspace(-1, 1, n) / radius for n in size]
     return (sum(axis**2 for axis in torch.meshgrid(*axes, indexing="ij")) <= 1)[None, None]

@@ -102,7 +102,7 @@ def test_only_the_command_line_reaches_apps_from_the_top_of_the_package() -> Non
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_every_source_starts_with_the_licence_header(path: Path) -> None:
+def test_every_source_starts_with_the_license_header(path: Path) -> None:
     assert path.read_text(encoding="utf-8").splitlines()[:2] == HEADER
 
 

@@ -95,7 +95,7 @@ def test_the_bundle_states_a_numpy_that_installs_on_every_supported_python(metad
     assert metadata["numpy_version"] == pins("3.10")["numpy"]
 
 
-def test_package_and_bundle_carry_the_same_licence() -> None:
+def test_package_and_bundle_carry_the_same_license() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text
     assert (ROOT / "bundle" / "LICENSE").read_text(encoding="utf-8") == text

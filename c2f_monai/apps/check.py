@@ -99,10 +99,10 @@ def run(args: argparse.Namespace) -> None:
     print(target_line(settings.label_value, read_description(args.dataset_dir).get("labels")))
     counts: list[dict[int, int]] = []
     if args.voxels:
-        labelled = [
+        labeled = [
             c for split in ("training", "validation") for c in splits[split] if os.path.exists(c.get("label", ""))
         ]
-        counts = count_labels(labelled)
+        counts = count_labels(labeled)
         print("\n".join(label_lines(counts, settings.label_value)))
     else:
         print("foreground: not known from headers, add --voxels to read the labels")
@@ -132,8 +132,8 @@ def header_lines(headers: Mapping[str, Sequence[CaseHeader]], pixdim: Sequence[f
         codes = Counter(case.orientation for case in cases).most_common()
         lines.append("orientations: " + ", ".join(f"{code} {count}" for code, count in codes))
     problems = [(split, header) for split, found in headers.items() for header in found if header.problem]
-    unlabelled = sum(header.problem == "it has no label" for _, header in problems)
-    lines.append(f"without a label: {unlabelled}; other problems: {len(problems) - unlabelled}")
+    unlabeled = sum(header.problem == "it has no label" for _, header in problems)
+    lines.append(f"without a label: {unlabeled}; other problems: {len(problems) - unlabeled}")
     return lines + [f"  {split} {header.name}: {header.problem}" for split, header in problems]
 
 
@@ -188,9 +188,9 @@ def network_line(parser: ConfigParser) -> str:
     """Size of the network and of what training keeps beside it, as a line of text; nothing is allocated."""
     with torch.device("meta"):
         values = sum(parameter.numel() for parameter in parser.get_parsed_content("network_def").parameters())
-    # In float32: weights and gradients, and up to two more of the optimiser (one of SGD's, two of Adam's means).
+    # In float32: weights and gradients, and up to two more of the optimizer (one of SGD's, two of Adam's means).
     return (
-        f"network: {values / 1e6:.3g} million weights; with gradients and the optimiser {12 * values / 1e9:.3g} GB "
+        f"network: {values / 1e6:.3g} million weights; with gradients and the optimizer {12 * values / 1e9:.3g} GB "
         f"(SGD) or {16 * values / 1e9:.3g} GB (Adam) of the device's memory, activations aside"
     )
 

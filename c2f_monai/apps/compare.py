@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..metrics.statistics import compare_paired, summarise
+from ..metrics.statistics import compare_paired, summarize
 from ..metrics.tables import read_cases
 
 __all__ = ["add_parser", "compare_table"]
@@ -81,7 +81,7 @@ def _row(title: str, pairs: list[tuple[float, float]], scale: float) -> str:
     a, b = ([scale * pair[i] for pair in pairs] for i in range(2))
     result = compare_paired(a, b)
     d, (low, high) = result.difference, result.interval
-    means = [f"{s.mean:.2f}±{s.std:.2f}" for s in (summarise(a), summarise(b))]
+    means = [f"{s.mean:.2f}±{s.std:.2f}" for s in (summarize(a), summarize(b))]
     return _line(
         [
             title,

@@ -86,7 +86,7 @@ def _folders(args: argparse.Namespace) -> None:
         layout = (args.image_pattern, args.label_pattern)
     cases = find_folder_cases(args.images, args.labels, list(names.values()), layout)
     entries, overlap = list_folder_cases(cases, names, args.output)
-    for kind, left in (("images without a label", cases.unlabelled), ("labels without an image", cases.strangers)):
+    for kind, left in (("images without a label", cases.unlabeled), ("labels without an image", cases.strangers)):
         if left:
             print(f"left out, {kind}: {len(left)} ({some_names(left)})")
     if overlap:
@@ -99,7 +99,7 @@ def _write(output: Path, content: dict) -> None:
     path = write_description(output, content)
     sizes = Counter(case.get("fold") for case in content["training"])
     folds = ", ".join(str(sizes[fold]) for fold in sorted(f for f in sizes if f is not None))
-    print(f"{content['numTraining']} labelled cases (folds: {folds or 'none'}), {content['numTest']} without a label")
+    print(f"{content['numTraining']} labeled cases (folds: {folds or 'none'}), {content['numTest']} without a label")
     names = ", ".join(f"{value} {name}" for value, name in content["labels"].items() if value != "0")
     print(f"labels: {names}; train on one of them, or several together, with --label_value")
     print(path)

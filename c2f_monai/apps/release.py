@@ -20,7 +20,7 @@ from typing import Any
 
 from ..metrics.release import release_numbers
 from ..metrics.tables import read_cases
-from ..utils import written_whole
+from ..utils import atomic_write
 from ..utils.environment import describe_machine, describe_source, describe_versions
 
 __all__ = ["add_parser", "append_record", "evaluation_command", "find_record", "read_log", "sha256_of"]
@@ -170,5 +170,5 @@ def _record(args: argparse.Namespace, digest: str, table: Path) -> dict[str, Any
 
 
 def _copy(source: Path, target: Path) -> None:
-    with written_whole(target) as part:
+    with atomic_write(target) as part:
         shutil.copyfile(source, part)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ..data.datalist import load_datalist
 from ..metrics.scores import CaseScore, score_files
-from ..metrics.statistics import summarise
-from ..utils import IMAGE_SUFFIXES, case_name, some_names, written_whole
+from ..metrics.statistics import summarize
+from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, some_names
 
 __all__ = ["Truth", "add_parser", "find_cases", "score_folder", "summary_lines", "write_scores"]
 
@@ -107,7 +107,7 @@ def score_folder(
 
 def write_scores(path: Path, scores: dict[str, CaseScore], groups: dict[str, str]) -> None:
     """Write one row for each case; what does not exist is left empty. The file appears whole or not at all."""
-    with written_whole(path) as part, part.open("w", newline="") as file:
+    with atomic_write(path) as part, part.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for case, score in scores.items():
@@ -133,9 +133,9 @@ def _group_lines(group: str, scores: list[CaseScore]) -> list[str]:
     hd95 = [score.hd95 for score in scores if score.hd95 is not None]
     lines = []
     if dsc:
-        lines.append(f"{group}: DSC [%] {summarise(dsc).format(100, 2)}")
+        lines.append(f"{group}: DSC [%] {summarize(dsc).format(100, 2)}")
     if hd95:
-        lines.append(f"{group}: HD95 [mm] {summarise(hd95).format(1, 2)}")
+        lines.append(f"{group}: HD95 [mm] {summarize(hd95).format(1, 2)}")
     if both := len(scores) - len(dsc):
         lines.append(f"{group}: {both} cases with empty prediction and empty truth, not in the DSC")
     return lines
@@ -147,8 +147,8 @@ def _read_truths(label: Path, split: str, fold: int | None) -> dict[str, Truth]:
     if label.suffix != ".json":
         raise ValueError(f"--label {label} is neither a folder nor a dataset.json.")
     items = load_datalist(label.parent, split, fold=fold)
-    if unlabelled := [str(item["image"]) for item in items if "label" not in item]:
-        raise ValueError(f"{label} has no label for {some_names(unlabelled)}.")
+    if unlabeled := [str(item["image"]) for item in items if "label" not in item]:
+        raise ValueError(f"{label} has no label for {some_names(unlabeled)}.")
     return {case_name(item["image"]): Truth(Path(item["label"]), str(item.get("group", ""))) for item in items}
 
 

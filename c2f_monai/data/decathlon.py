@@ -12,7 +12,7 @@ from typing import Any
 
 from monai.data import load_decathlon_datalist, load_decathlon_properties
 
-from ..utils import written_whole
+from ..utils import atomic_write
 from .folds import assign_folds
 from .inputs import volume_shape
 
@@ -34,7 +34,7 @@ def describe_dataset(
     Args:
         name: of the data set.
         labels: name of each label value; 0, the background, is added.
-        training: labelled cases, in the order that folds are counted in. Each gets the key "fold", as in MONAI's
+        training: labeled cases, in the order that folds are counted in. Each gets the key "fold", as in MONAI's
             ``Auto3DSeg``, unless there are fewer cases than folds.
         test: cases of a test split, if there is one.
         folds: number of folds. Defaults to 4. None: cases bring their own "fold", or none.
@@ -43,10 +43,10 @@ def describe_dataset(
         further: further keys.
 
     Raises:
-        ValueError: without any labelled case.
+        ValueError: without any labeled case.
     """
     if not training:
-        raise ValueError(f"{name}: there is no labelled case.")
+        raise ValueError(f"{name}: there is no labeled case.")
     cases = [dict(case) for case in training]
     if folds is not None and len(cases) >= folds:
         for case, fold in zip(cases, assign_folds(len(cases), folds, seed), strict=True):
@@ -78,7 +78,7 @@ def write_description(folder: str | os.PathLike[str], content: Mapping[str, Any]
         for split in ("training", "test")
         if split in content
     }
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps({**content, **listed}, indent=1) + "\n")
     return path
 

@@ -27,7 +27,7 @@ import monai
 import numpy as np
 import torch
 
-from ..utils import View, case_name, written_whole
+from ..utils import View, atomic_write, case_name
 
 __all__ = ["DiskCache", "DiskVolume", "count_target", "describe_transform"]
 
@@ -142,7 +142,7 @@ class DiskCache:
                 self._write(folder / _file("label", view), label.movedim(view.axis + 1, 0))
             targets = {view.value: count_target(label, view).tolist() for view in View}
             found = {"image": name, "shape": shape, "classes": len(label), "target_pixels": targets}
-            with written_whole(folder / "case.json") as part:  # last: it says that the case is whole
+            with atomic_write(folder / "case.json") as part:  # last: it says that the case is whole
                 part.write_text(json.dumps(found) + "\n")
         return DiskVolume(name, folder, shape, len(label), targets)
 
@@ -171,7 +171,7 @@ class DiskCache:
     @staticmethod
     def _write(path: Path, slices: torch.Tensor) -> None:
         # Not a memory map: a full disk would end the process with a signal instead of an error.
-        with written_whole(path) as part, part.open("wb") as file:
+        with atomic_write(path) as part, part.open("wb") as file:
             for each in slices:
                 file.write(np.ascontiguousarray(each.numpy()).data)
 

@@ -23,7 +23,7 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
-from ..utils import written_whole
+from ..utils import atomic_write
 from .decathlon import describe_dataset, write_description
 from .dicom import read_series, series_files
 from .folds import assign_folds
@@ -187,7 +187,7 @@ def _convert(case: NihCase, place: Path, target: Path, report: NihReport, collec
     files = _files(case.name)
     write_nifti(target / files["image"], volume.hu, volume.affine)
     write_nifti(target / files["label"], mask, volume.affine)
-    with written_whole(_record(target, case.name)) as part:  # last: it says that the case is whole
+    with atomic_write(_record(target, case.name)) as part:  # last: it says that the case is whole
         part.write_text(json.dumps(record, indent=1) + "\n")
     return True
 

@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
-from ..utils import IMAGE_SUFFIXES, case_name, written_whole
+from ..utils import IMAGE_SUFFIXES, atomic_write, case_name
 from .inputs import volume_shape
 from .writers import write_nifti
 
@@ -39,13 +39,13 @@ class FolderCases:
     Attributes:
         images: image by case.
         labels: for each case its label map, or its masks by organ. Only cases with an image.
-        unlabelled: cases whose image has no label, or not a mask of every organ.
+        unlabeled: cases whose image has no label, or not a mask of every organ.
         strangers: labels that have no image.
     """
 
     images: dict[str, Path]
     labels: dict[str, Path | dict[str, Path]]
-    unlabelled: list[str] = field(default_factory=list)
+    unlabeled: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
 
 
@@ -172,7 +172,7 @@ def list_folder_cases(
 
 def _link(file: Path, link: Path) -> Path:
     """A symbolic link to a file, in place of an older one."""
-    with written_whole(link) as part:
+    with atomic_write(link) as part:
         part.symlink_to(file)
     return link
 

@@ -15,7 +15,7 @@ from monai.data.image_writer import NibabelWriter
 from monai.transforms import Transform
 from monai.utils import convert_to_numpy
 
-from ..utils import case_name, written_whole
+from ..utils import atomic_write, case_name
 
 __all__ = ["AtomicNiftiWriter", "name_after_case", "write_nifti"]
 
@@ -32,7 +32,7 @@ def write_nifti(path: PathLike, volume: np.ndarray, affine: np.ndarray) -> None:
     image.header.set_xyzt_units("mm")
     for code in ("set_qform", "set_sform"):
         getattr(image, code)(affine, code=1)
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         nib.save(image, part)
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .case_report import CaseReport, case_row, describe_row, summarise_rows
+from .case_report import CaseReport, case_row, describe_row, summarize_rows
 from .checkpoints import AverageBuffers, BestWeights, InitialWeights, TrainingCheckpoint, save_weights
 from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
 from .load_weights import LoadWeights, load_weights
@@ -38,5 +38,5 @@ __all__ = [
     "prepare_slab_batch",
     "save_weights",
     "stage_ends",
-    "summarise_rows",
+    "summarize_rows",
 ]

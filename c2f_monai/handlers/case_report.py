@@ -22,11 +22,11 @@ from monai.transforms import ResampleToMatch
 from ..data.inputs import read_volume
 from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
-from ..metrics.statistics import summarise
+from ..metrics.statistics import summarize
 from ..transforms.volumes import class_values, select_label
-from ..utils import case_name, dice_coefficient, written_whole
+from ..utils import atomic_write, case_name, dice_coefficient
 
-__all__ = ["CaseReport", "case_row", "describe_row", "summarise_rows"]
+__all__ = ["CaseReport", "case_row", "describe_row", "summarize_rows"]
 
 Row = dict[str, Any]
 
@@ -100,7 +100,7 @@ def describe_row(row: Mapping[str, Any]) -> str:
     return text + (f" [{row['flags']}]" if row["flags"] else "")
 
 
-def summarise_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Counts, and mean, std, max and min of DSC, HD95 (mm), rounds and seconds.
 
     Cases in which prediction and truth are both empty have no DSC; they are counted as ``both_empty``.
@@ -114,7 +114,7 @@ def summarise_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for key in numbers:
         values = [row[key] for row in rows if row.get(key) is not None]
         if values:
-            found = summarise(values)
+            found = summarize(values)
             summary[key] = {
                 "mean": found.mean,
                 "std": found.std,
@@ -147,7 +147,7 @@ class CaseReport:
 
     Attributes:
         rows: of the latest run, all processes together, see :func:`case_row`.
-        summary: of the latest run, by group, see :func:`summarise_rows`.
+        summary: of the latest run, by group, see :func:`summarize_rows`.
 
     Raises:
         ValueError: for label values of several classes.
@@ -228,9 +228,9 @@ class CaseReport:
         unique = {row["image"]: row for part in parts for row in part}
         self.rows = sorted(unique.values(), key=lambda row: row["case"])
         groups = sorted({row["group"] for row in self.rows if row["group"]})
-        self.summary = {"all": summarise_rows(self.rows)}
+        self.summary = {"all": summarize_rows(self.rows)}
         if len(groups) > 1:
-            self.summary |= {name: summarise_rows([r for r in self.rows if r["group"] == name]) for name in groups}
+            self.summary |= {name: summarize_rows([r for r in self.rows if r["group"] == name]) for name in groups}
         if idist.get_rank() != 0:
             return
         for name, part in self.summary.items():
@@ -267,7 +267,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text)
 
 

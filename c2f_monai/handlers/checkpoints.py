@@ -18,7 +18,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 from monai.networks.utils import copy_model_state
 
-from ..utils import check_weights_file, read_weights_file, unwrap, written_whole
+from ..utils import atomic_write, check_weights_file, read_weights_file, unwrap
 from .stage_schedule import copy_to_fine
 
 __all__ = ["AverageBuffers", "BestWeights", "InitialWeights", "TrainingCheckpoint", "save_weights"]
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 def save_weights(state_dict: Mapping[str, torch.Tensor], path: str | Path) -> None:
     """Write a flat state_dict of CPU tensors, beside and renamed into place: a killed run leaves the old file whole."""
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         torch.save({key: value.detach().cpu().contiguous() for key, value in state_dict.items()}, part)
 
 
@@ -119,7 +119,7 @@ class BestWeights:
 
 class TrainingCheckpoint:
     """
-    Keeps the best weights and the two latest checkpoints (network, optimiser, trainer, best value), and continues from
+    Keeps the best weights and the two latest checkpoints (network, optimizer, trainer, best value), and continues from
     the latest.
 
     Attach it after the validation, so that the best value of an epoch is part of the epoch's checkpoint.
@@ -127,7 +127,7 @@ class TrainingCheckpoint:
     Args:
         directory: of the checkpoints and of ``model.pt``, the best weights.
         network: network in training.
-        optimizer: its optimiser.
+        optimizer: its optimizer.
         validator: evaluator of the validation.
         metric: name of the validator's metric that decides which weights are best; None is its key metric.
         resume: continue from the latest checkpoint of ``directory``.

@@ -21,7 +21,7 @@ def parameter_groups(
     lr_factors: Mapping[str, float] | None = None,
     bias_lr_factor: float = 1.0,
 ) -> list[dict[str, Any]]:
-    """Optimiser groups: one for the weights and one for the biases (and normalisation) of each part.
+    """Optimiser groups: one for the weights and one for the biases (and normalization) of each part.
 
     Biases and other one-dimensional parameters are not decayed. The original code: ``lr_factors`` 10 for "fine" and
     "saliency", ``bias_lr_factor`` 2.

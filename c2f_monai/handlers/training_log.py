@@ -42,11 +42,11 @@ def overlay_image(
     mask = label if bool((label > 0).any()) else pred
     slices = [torch.as_tensor(x)[0].movedim(axis, 0) for x in (mask, image, pred, label)]
     center = int((slices[0] > 0).flatten(1).sum(1).argmax())
-    _, grey, found, truth = (x[center].cpu() for x in slices)
+    _, gray, found, truth = (x[center].cpu() for x in slices)
     # RAS axes: flipped and transposed so that anterior or superior is up.
-    grey, found, truth = (x.float().flip(1).T[None] for x in (grey, found, truth))
-    base = scale_to_unit(grey, (float(window[0]), float(window[1])))
-    marked = ((found > 0).float() + 2.0 * (truth > 0).float()) / 3.0  # colours: prediction alone, truth alone, both
+    gray, found, truth = (x.float().flip(1).T[None] for x in (gray, found, truth))
+    base = scale_to_unit(gray, (float(window[0]), float(window[1])))
+    marked = ((found > 0).float() + 2.0 * (truth > 0).float()) / 3.0  # colors: prediction alone, truth alone, both
     return torch.as_tensor(blend_images(base, marked, alpha=0.4, cmap="brg", rescale_arrays=False)).clamp(0, 1)
 
 

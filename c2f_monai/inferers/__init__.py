@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from .autocast import AutocastInferer
+from .cascade import CascadeInferer
 from .coarse_to_fine import CoarseToFineInferer
-from .organ_then_neoplasm import OrganThenNeoplasmInferer
 from .records import CaseRecord, RoundRecord
 from .several_organs import SeveralOrgansInferer
 from .unrolled import TrainingStage, UnrolledInferer
@@ -15,7 +15,7 @@ __all__ = [
     "AutocastInferer",
     "CaseRecord",
     "CoarseToFineInferer",
-    "OrganThenNeoplasmInferer",
+    "CascadeInferer",
     "RoundRecord",
     "SeveralOrgansInferer",
     "TrainingStage",

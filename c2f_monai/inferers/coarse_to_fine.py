@@ -19,7 +19,7 @@ from .fusion import ViewFusion, check_fusion, move_to_mask
 from .network_caller import NetworkCaller, network_kind
 from .patches import Patch, align_bounds, foreground_bounds, grow_bounds, patch_dice, whole_bounds
 from .records import CaseRecord, name_of, plain, stack_cases, touches_border, voxel_ml
-from .round_notes import RoundNotes
+from .round_recorder import RoundRecorder
 from .views import CropRule, coarse_view, fine_view
 
 __all__ = ["CoarseToFineInferer"]
@@ -219,7 +219,7 @@ class CoarseToFineInferer(Inferer):
         classes, depth = int(module.out_channels), int(module.depth)  # type: ignore[arg-type]
         rounds = self.max_rounds if module.has_fine else 0
         whole = whole_bounds(volume.shape)
-        note = RoundNotes(record, voxel_ml, whole, self.keep_rounds, rounds, self.progress)
+        note = RoundRecorder(record, voxel_ml, whole, self.keep_rounds, rounds, self.progress)
         prior, raw = self._coarse(volume, views, caller, classes, depth)
         mask, probability = Patch.trimmed(raw, prior.bounds), prior.on(whole)
         del raw
@@ -276,7 +276,7 @@ class CoarseToFineInferer(Inferer):
         mask: Patch,
     ) -> tuple[Patch, torch.Tensor]:
         """P(t) where it is not zero and the unfiltered Z(t) on the same bounds."""
-        # Along the slices a slab beside the mask still speaks of its far neighbour.
+        # Along the slices a slab beside the mask still speaks of its far neighbor.
         bounds = grow_bounds(mask.bounds, max(self.rule.reach, depth - 1), volume.shape)
         shape = (classes, *(stop - start for start, stop in bounds))
         fusion = ViewFusion(shape, len(views), self.fine_fusion, self.threshold, caller.dtype, volume.device)

@@ -36,7 +36,7 @@ class RoundRecord:
         index: t.
         dsc: inter-round d(t) = DSC(Z(t-1), Z(t)); None for the coarse result. Of several classes the smallest.
         voxels: foreground voxels of Z(t), all classes together.
-        ml: their volume in millilitres; None where the input carries no affine.
+        ml: their volume in milliliters; None where the input carries no affine.
         box: ((start, end), ...) of Z(t) along H, W, D, half-open voxels; None where Z(t) is empty.
         seconds: wall time of the round.
     """
@@ -110,7 +110,7 @@ def _affine_of(inputs: torch.Tensor, index: int) -> torch.Tensor | None:
 
 
 def voxel_ml(inputs: torch.Tensor, index: int) -> float | None:
-    """Millilitres of a voxel of a batch's case, None where the input carries no affine."""
+    """Milliliters of a voxel of a batch's case, None where the input carries no affine."""
     affine = _affine_of(inputs, index)
     return None if affine is None else float(torch.linalg.det(affine[:3, :3]).abs()) / 1000.0
 

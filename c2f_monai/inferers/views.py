@@ -134,7 +134,7 @@ def _whole_slabs(
     """Slabs of a run of centers, (B, 3, *canvas), zero beyond the slice, on the network's device."""
     (start, end), reach, n = batch, depth // 2, volume.shape[abs(axes[0]) - 1]
     low, high = max(start - reach, 0), min(end + reach, n)
-    # Neighbouring slabs share slices: each is scaled once. Edge slices are repeated as indices, not as copies.
+    # Neighboring slabs share slices: each is scaled once. Edge slices are repeated as indices, not as copies.
     piece = caller.image(_slices_of(volume, axes, low, high))
     height, width = piece.shape[1:]
     shape = (end - start, 3, *canvas)

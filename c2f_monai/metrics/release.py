@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .statistics import bootstrap_interval, error_ratio, summarise
+from .statistics import bootstrap_interval, error_ratio, summarize
 from .tables import CaseRow
 
 __all__ = ["group_numbers", "release_numbers"]
@@ -81,7 +81,7 @@ def _values(cases: Sequence[CaseRow], column: str) -> list[float]:
 
 
 def _spread(values: Sequence[float] | np.ndarray) -> dict[str, Any]:
-    summary = summarise(values)
+    summary = summarize(values)
     numbers = {name: _round(getattr(summary, name)) for name in ("mean", "std", "max", "min")}
     return {"cases": summary.count, **numbers, "interval": [_round(v) for v in bootstrap_interval(values)]}
 

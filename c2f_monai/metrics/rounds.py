@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .statistics import summarise
+from .statistics import summarize
 from .tables import CaseRow
 
 __all__ = [
@@ -165,7 +165,7 @@ def score_row(name: str, picked: Sequence[Picked]) -> dict[str, Any]:
     Raises:
         ValueError: for no cases.
     """
-    scores, used = summarise([one.dsc for one in picked]), summarise([one.rounds for one in picked])
+    scores, used = summarize([one.dsc for one in picked]), summarize([one.rounds for one in picked])
     converged = [one.converged for one in picked if one.converged is not None]
     return {
         "row": name,
@@ -200,7 +200,7 @@ def inter_round_rows(curves: Sequence[RoundCurve], rounds: Sequence[int] = FIXED
     for t in rounds:
         values = [curve.changes[t - 1] for curve in curves if len(curve.changes) >= t]
         if values:
-            found, median = summarise(values), float(np.median(values))
+            found, median = summarize(values), float(np.median(values))
             rows.append({"round": t, "cases": found.count, "mean": found.mean, "median": median, "min": found.min})
     return rows
 

@@ -28,7 +28,7 @@ class CaseScore:
         hd95: 95th percentile of the symmetric surface distance in mm; None when a mask is empty.
         voxels: foreground voxels of the prediction.
         label_voxels: foreground voxels of the truth.
-        ml: volume of the prediction in millilitres.
+        ml: volume of the prediction in milliliters.
     """
 
     dsc: float | None

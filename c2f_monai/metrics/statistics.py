@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-__all__ = ["Comparison", "Summary", "bootstrap_interval", "compare_paired", "error_ratio", "summarise"]
+__all__ = ["Comparison", "Summary", "bootstrap_interval", "compare_paired", "error_ratio", "summarize"]
 
 Interval = tuple[float, float]
 
@@ -48,7 +48,7 @@ class Comparison:
     ties: int
 
 
-def summarise(values: Sequence[float] | np.ndarray) -> Summary:
+def summarize(values: Sequence[float] | np.ndarray) -> Summary:
     """Summary of one score per case, shape (N,).
 
     Raises:
@@ -100,7 +100,7 @@ def compare_paired(first: Sequence[float] | np.ndarray, second: Sequence[float] 
     # Wilcoxon's test drops ties; with nothing else there is no evidence of a difference.
     p_value = float(stats.wilcoxon(difference).pvalue) if difference.any() else 1.0
     return Comparison(
-        difference=summarise(difference),
+        difference=summarize(difference),
         interval=bootstrap_interval(difference),
         p_value=p_value,
         wins=int((difference > 0).sum()),

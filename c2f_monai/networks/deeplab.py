@@ -36,7 +36,7 @@ class DeepLab(nn.Module):
         kernel_sizes: odd kernel of each branch.
         dilations: dilation of each branch, in cells of 8 pixels.
         dropout: probability before the scores.
-        norm: MONAI normalisation name or (name, arguments), such as "batch"; None for none.
+        norm: MONAI normalization name or (name, arguments), such as "batch"; None for none.
         score_init: "zero" or "xavier" start of the score layer, as of :py:class:`c2f_monai.networks.FCN8s`.
 
     Raises:
@@ -96,7 +96,7 @@ class DeepLab(nn.Module):
         )
         self.dropout = nn.Dropout(float(dropout))
         self.score = nn.Conv2d(aspp_channels * len(kernel_sizes), out_channels, 1)
-        self._initialise(score_init)
+        self._initialize(score_init)
 
     @staticmethod
     def _block(
@@ -119,7 +119,7 @@ class DeepLab(nn.Module):
             ]
         )
 
-    def _initialise(self, score_init: str) -> None:
+    def _initialize(self, score_init: str) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -54,7 +54,7 @@ class FCN8s(nn.Module):
         fc_kernel_size: odd kernel of fc6; 7 is published.
         dropout: probability after fc6 and fc7.
         dropout_by_channel: drop whole channels (PyTorch port) instead of elements (Caffe).
-        norm: MONAI normalisation name or (name, arguments), such as "batch"; None as published.
+        norm: MONAI normalization name or (name, arguments), such as "batch"; None as published.
         padding: "same", or 100: the original's padding of conv1_1 (fc6 then pads nothing), for imported weights.
         score_init: "zero" (PyTorch port) or "xavier" (Caffe RSTN) start of the score layers.
         freeze_upsampling: keep the bilinear kernels fixed, as the original code does.
@@ -100,7 +100,7 @@ class FCN8s(nn.Module):
         if score_init not in ("zero", "xavier"):
             raise ValueError(f"score_init must be 'zero' or 'xavier', got {score_init!r}.")
         self.original_padding = padding == ORIGINAL_PADDING
-        self.normalised = norm is not None
+        self.normalized = norm is not None
         blocks, channels = [], in_channels
         for number, (multiple, convolutions) in enumerate(VGG16_BLOCKS, start=1):
             blocks.append(self._block(number, channels, multiple * width, convolutions, norm))
@@ -127,7 +127,7 @@ class FCN8s(nn.Module):
         self.upscore2 = nn.ConvTranspose2d(out_channels, out_channels, 4, stride=2, padding=trim, bias=False)
         self.upscore_pool4 = nn.ConvTranspose2d(out_channels, out_channels, 4, stride=2, padding=trim, bias=False)
         self.upscore8 = nn.ConvTranspose2d(out_channels, out_channels, 16, stride=8, padding=4 * trim, bias=False)
-        self._initialise(score_init, freeze_upsampling)
+        self._initialize(score_init, freeze_upsampling)
 
     @staticmethod
     def _block(
@@ -149,7 +149,7 @@ class FCN8s(nn.Module):
             layers[f"relu{number}_{i}"] = nn.ReLU(inplace=True)
         return nn.Sequential(layers)
 
-    def _initialise(self, score_init: str, freeze_upsampling: bool) -> None:
+    def _initialize(self, score_init: str, freeze_upsampling: bool) -> None:
         for module in self.modules():
             if isinstance(module, nn.ConvTranspose2d):
                 with torch.no_grad():
@@ -175,11 +175,11 @@ class FCN8s(nn.Module):
         """pool3 of an image in 100 zeros on each side, of which conv1_1 adds the last.
 
         Far from the image it is that of a blank image, which is run once for a batch; the images are run with as many
-        zeros as pool3 sees of them. A normalisation may look at the whole map: then all of it is run.
+        zeros as pool3 sees of them. A normalization may look at the whole map: then all of it is run.
         """
         border = self.original_border
         canvas = F.pad(x, [border, border, border, border])
-        if self.normalised or x.shape[0] == 1:
+        if self.normalized or x.shape[0] == 1:
             return self._pool3(canvas)
         # In pixels of pool3, 8 of the image: those that see it, and a rim that those see.
         rim, reach = 3, self.pool3_reach

@@ -3,7 +3,7 @@
 """Published weights under this package's names: every tensor of a file is used or known, or the file is refused.
 
 Three kinds of files: snapshots of RSTN's PyTorch port, which are whole models; the FCN-8s that was converted from Caffe
-to PyTorch (PASCAL VOC) and torchvision's VGG-16 (ImageNet), which initialise the coarse and the fine networks.
+to PyTorch (PASCAL VOC) and torchvision's VGG-16 (ImageNet), which initialize the coarse and the fine networks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 RSTN_AXCODES = "PLS"
 #: The port's names of the planes whose slices run along the first, second and third axis of its arrays.
 RSTN_PLANES = ("X", "Y", "Z")
-#: Mean and standard deviation of red, green and blue that torchvision's networks see normalised images with.
+#: Mean and standard deviation of red, green and blue that torchvision's networks see normalized images with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 VOC_CLASSES = 21
@@ -182,12 +182,12 @@ def import_vgg16(
 
 
 def slab_filters(weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Filters of a normalised RGB image as filters of a slab of three slices in [0, 1].
+    """Filters of a normalized RGB image as filters of a slab of three slices in [0, 1].
 
-    The three channels of a slab are neighbours in space, not colours: a filter of red against green would become one of
-    the lower against the upper slice, which means nothing. So each slice gets the mean of the three colours' filters,
-    and ImageNet's normalisation, which slabs do not have, goes into weights and bias. A slab of three equal slices then
-    gives what the grey image gave, but for the border, where a slab is padded with 0 and a normalised image with its
+    The three channels of a slab are neighbors in space, not colors: a filter of red against green would become one of
+    the lower against the upper slice, which means nothing. So each slice gets the mean of the three colors' filters,
+    and ImageNet's normalization, which slabs do not have, goes into weights and bias. A slab of three equal slices then
+    gives what the gray image gave, but for the border, where a slab is padded with 0 and a normalized image with its
     mean.
 
     Args:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from .components import FilterComponents, FilterComponentsd, filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
 from .conflicts import resolve_conflicts
-from .spacing import WorkingGridd, working_shape
+from .spacing import ResampleToSpacingd, working_shape
 from .volumes import (
     CheckSameGridd,
     CheckVolumed,
-    NarrowTyped,
+    CompactDtyped,
     SelectLabeld,
     ToLabelMapd,
     check_volume,
@@ -28,10 +28,10 @@ __all__ = [
     "ConditionOnOrgand",
     "FilterComponents",
     "FilterComponentsd",
-    "NarrowTyped",
+    "CompactDtyped",
     "SelectLabeld",
     "ToLabelMapd",
-    "WorkingGridd",
+    "ResampleToSpacingd",
     "check_volume",
     "class_values",
     "condition_on_organ",

@@ -23,7 +23,7 @@ def filter_components(mask: ArrayOrTensor, fraction: float, voxels: int | None =
     """Drop the 6-connected components of a mask that are smaller than ``fraction`` of the largest one.
 
     The filter of the original testing code, which uses one half. Nothing is filtered when the foreground is at
-    least half of the volume, as there: such a mask is a failure that labelling cannot mend.
+    least half of the volume, as there: such a mask is a failure that labeling cannot mend.
 
     Args:
         mask: (H, W, D) boolean array or tensor, on any device; it is not changed.

@@ -34,7 +34,7 @@ def near_mask(mask: np.ndarray, distance: float, spacing: Sequence[float] | None
     Args:
         mask: (H, W, D) boolean.
         distance: in voxels, or in the unit of ``spacing``; above 0.
-        spacing: distance of neighbouring voxels along each axis. Defaults to 1.
+        spacing: distance of neighboring voxels along each axis. Defaults to 1.
 
     Returns:
         (H, W, D) boolean.

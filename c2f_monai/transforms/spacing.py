@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import Spacingd, SpatialResample
 from monai.utils import TraceKeys, get_torch_dtype_from_string
 
-__all__ = ["WorkingGridd", "working_shape"]
+__all__ = ["ResampleToSpacingd", "working_shape"]
 
 #: Voxels that the inverse resamples at once: their coordinates take three times their memory.
 INVERSE_VOXELS = 2**24
@@ -35,7 +35,7 @@ def working_shape(shape: Sequence[int], spacing: Sequence[float], pixdim: Sequen
     return tuple(math.floor((n - 1) * step + 1.5 + _TOLERANCE) for n, step in zip(shape, steps, strict=True))
 
 
-class WorkingGridd(Spacingd):
+class ResampleToSpacingd(Spacingd):
     """MONAI's ``Spacingd``, but files of the same volume give grids of the same shape.
 
     Where the extent is a whole number of voxels and a half (5 mm slices resampled to 2 mm), MONAI's rounding follows

@@ -17,7 +17,7 @@ from monai.utils import ensure_tuple
 __all__ = [
     "CheckSameGridd",
     "CheckVolumed",
-    "NarrowTyped",
+    "CompactDtyped",
     "SelectLabeld",
     "ToLabelMapd",
     "check_volume",
@@ -126,7 +126,7 @@ _NARROW = {torch.float64: torch.float32, torch.uint8: torch.int16}
 _NARROW |= dict.fromkeys((torch.uint16, torch.uint32, torch.uint64), torch.float32)
 
 
-class NarrowTyped(MapTransform):
+class CompactDtyped(MapTransform):
     """Keep a volume's type where it holds HU below 0: CT files hold 16-bit integers, half of float32.
 
     Float64 becomes float32, uint8 becomes int16 and wider unsigned integers become float32.

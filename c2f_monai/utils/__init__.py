@@ -19,7 +19,7 @@ from .boxes import (
 )
 from .enums import Fusion, Part, Prior, Reference, StopReason, View
 from .errors import name_root_cause
-from .files import written_whole
+from .files import atomic_write
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
 from .matrix_conv import MatrixConv2d
 from .memory import keep_freed_memory
@@ -96,5 +96,5 @@ __all__ = [
     "to_slices",
     "unwrap",
     "window_count",
-    "written_whole",
+    "atomic_write",
 ]

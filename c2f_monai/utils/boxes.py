@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes in slices: mask -> box -> margin -> growth -> crop, and back. Vectorised over slabs, on any device.
+"""Boxes in slices: mask -> box -> margin -> growth -> crop, and back. Vectorized over slabs, on any device.
 
 A box is (top, left, bottom, right), half-open, in pixels of its slice. Two boxes belong to a crop::
 

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from .charts import box_figure, convergence_figure, scatter_figure
-from .overlay import COLOURS, OverlaySaver, overlay_figure, paint, target_region
+from .overlay import COLORS, OverlaySaver, overlay_figure, paint, target_region
 from .rounds import rounds_figure
 from .saliency import saliency_figure, saliency_maps
 from .saliency_table import SaliencyTable
 from .savers import RoundsSaver, SaliencySaver
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "OverlaySaver",
     "RoundsSaver",
     "SaliencySaver",

@@ -55,7 +55,7 @@ def scatter_figure(first: Sequence[float], second: Sequence[float], a: str, b: s
     x, y = 100 * np.asarray(second), 100 * np.asarray(first)
     low = max(0.0, float(min(x.min(), y.min())) - 3)
     high = min(100.0, float(max(x.max(), y.max())) + 3)
-    axes.plot([low, high], [low, high], color="grey", linewidth=1)
+    axes.plot([low, high], [low, high], color="gray", linewidth=1)
     axes.scatter(x, y, s=18)
     axes.set(xlabel=f"{b}: DSC [%]", ylabel=f"{a}: DSC [%]", xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.set_title(f"{int((y > x).sum())} wins, {int((y < x).sum())} losses of {len(x)} cases")

@@ -19,11 +19,11 @@ from monai.transforms import Orientation
 
 from ..data.inputs import read_volume
 from ..transforms.volumes import class_values, select_label
-from ..utils import DEFAULT_WINDOW, View, case_name, written_whole
+from ..utils import DEFAULT_WINDOW, View, atomic_write, case_name
 
-__all__ = ["COLOURS", "OverlaySaver", "add_legend", "overlay_figure", "paint", "show_slice", "target_region"]
+__all__ = ["COLORS", "OverlaySaver", "add_legend", "overlay_figure", "paint", "show_slice", "target_region"]
 
-COLOURS = {"prediction": (1.0, 0.15, 0.15), "truth": (0.1, 0.85, 0.2), "overlap": (1.0, 0.9, 0.1)}
+COLORS = {"prediction": (1.0, 0.15, 0.15), "truth": (0.1, 0.85, 0.2), "overlap": (1.0, 0.9, 0.1)}
 
 
 def paint(
@@ -33,24 +33,24 @@ def paint(
     window: Sequence[float] = DEFAULT_WINDOW,
     alpha: float = 0.45,
 ) -> np.ndarray:
-    """Colour one slice: prediction red, truth green, overlap yellow; without a truth the prediction is red.
+    """Color one slice: prediction red, truth green, overlap yellow; without a truth the prediction is red.
 
     Args:
         image: (h, w) HU.
         pred: (h, w) boolean.
         truth: (h, w) boolean, or None.
         window: HU that become black and white.
-        alpha: share of the colour. Defaults to 0.45.
+        alpha: share of the color. Defaults to 0.45.
 
     Returns:
         (h, w, 3) float32 in [0, 1].
     """
     low, high = window
-    grey = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
-    rgb = np.repeat(grey[..., None], 3, axis=-1)
+    gray = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
+    rgb = np.repeat(gray[..., None], 3, axis=-1)
     other = np.zeros_like(pred) if truth is None else truth
     for name, where in (("prediction", pred & ~other), ("truth", other & ~pred), ("overlap", pred & other)):
-        rgb[where] = (1 - alpha) * rgb[where] + alpha * np.asarray(COLOURS[name], np.float32)
+        rgb[where] = (1 - alpha) * rgb[where] + alpha * np.asarray(COLORS[name], np.float32)
     return rgb
 
 
@@ -87,14 +87,14 @@ def overlay_figure(
         margin: mm around prediction and truth. Defaults to 30.
     """
     target = pred if truth is None else pred | truth
-    centre = truth if truth is not None and truth.any() else target
+    center = truth if truth is not None and truth.any() else target
     region = target_region(target, spacing, margin)
     figure = Figure(figsize=(12, 4.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, view in zip(figure.subplots(1, 3), (View.AXIAL, View.CORONAL, View.SAGITTAL), strict=True):
         others = tuple(axis for axis in range(3) if axis != view.axis)
-        counts = centre.sum(axis=others)
-        index = int(counts.argmax()) if counts.any() else centre.shape[view.axis] // 2
+        counts = center.sum(axis=others)
+        index = int(counts.argmax()) if counts.any() else center.shape[view.axis] // 2
         place = tuple(index if axis == view.axis else region[axis] for axis in range(3))
         rgb = paint(image[place], pred[place], None if truth is None else truth[place], window)
         show_slice(axes, rgb, view, spacing)
@@ -126,10 +126,10 @@ def show_slice(axes: Axes, pixels: np.ndarray, view: View, spacing: Sequence[flo
 
 
 def add_legend(figure: Figure, with_truth: bool = True) -> None:
-    """The colours of prediction, truth and overlap, below the figure."""
-    names = COLOURS if with_truth else {"prediction": COLOURS["prediction"]}
+    """The colors of prediction, truth and overlap, below the figure."""
+    names = COLORS if with_truth else {"prediction": COLORS["prediction"]}
     figure.legend(
-        handles=[Patch(color=colour) for colour in names.values()],
+        handles=[Patch(color=color) for color in names.values()],
         labels=list(names),
         loc="outside lower center",
         ncols=3,
@@ -187,12 +187,12 @@ class OverlaySaver:
     def save(self, name: str, image: MetaTensor, pred: MetaTensor, label: MetaTensor | None) -> Path:
         """Draw one case of (1, H, W, D) volumes on one grid of any orientation; the picture appears whole or not."""
         to_ras = Orientation(axcodes="RAS", labels=None)
-        grey: Any = to_ras(image.cpu())
+        gray: Any = to_ras(image.cpu())
         found = np.asarray(to_ras(pred.cpu())[0]) > 0
         truth = None if label is None else np.asarray(to_ras(label.cpu())[0]) > 0
-        spacing = [float(step) for step in grey.pixdim]
-        figure = overlay_figure(np.asarray(grey[0]), found, truth, spacing, title=name, window=self.window)
+        spacing = [float(step) for step in gray.pixdim]
+        figure = overlay_figure(np.asarray(gray[0]), found, truth, spacing, title=name, window=self.window)
         path = self.output_dir / f"{name}_{self.postfix}.png"
-        with written_whole(path) as part:
+        with atomic_write(path) as part:
             figure.savefig(part)
         return path

@@ -75,9 +75,9 @@ def saliency_figure(maps: Mapping[str, torch.Tensor], view: View, spacing: Seque
     figure = Figure(figsize=(14, 3.4 * channels), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     for channel, row in enumerate(figure.subplots(channels, 4)):
-        grey = {"vmin": 0.0, "vmax": 1.0, "cmap": "gray"}
-        show_slice(row[0], image[channel], view, spacing, **grey)
-        show_slice(row[1], probability[channel], view, spacing, **grey)
+        gray = {"vmin": 0.0, "vmax": 1.0, "cmap": "gray"}
+        show_slice(row[0], image[channel], view, spacing, **gray)
+        show_slice(row[1], probability[channel], view, spacing, **gray)
         shown = show_slice(row[2], weights[channel], view, spacing, **_scale(weights[channel]))
         show_slice(row[3], image[channel] * weights[channel], view, spacing, cmap="gray")
         figure.colorbar(shown, ax=row[2])
@@ -89,7 +89,7 @@ def saliency_figure(maps: Mapping[str, torch.Tensor], view: View, spacing: Seque
 
 
 def _scale(weights: np.ndarray) -> dict[str, Any]:
-    """Colours between the least and most weight (h, w), without the frame where zero padding acts."""
+    """Colors between the least and most weight (h, w), without the frame where zero padding acts."""
     frame = slice(_FRAME, -_FRAME)
     inner = weights[frame, frame] if min(weights.shape) > 2 * _FRAME else weights
     return {"vmin": float(inner.min()), "vmax": float(inner.max()), "cmap": "viridis"}

@@ -17,11 +17,11 @@ from ..utils import (
     DEFAULT_WINDOW,
     View,
     add_margins,
+    atomic_write,
     bounding_boxes,
     inside_boxes,
     scale_to_unit,
     unwrap,
-    written_whole,
 )
 from .saliency import fullest_slice, saliency_maps
 
@@ -101,7 +101,7 @@ class SaliencyTable:
         self.rows = sorted(unique.values(), key=lambda row: row["case"])
         if idist.get_rank() != 0:
             return
-        with written_whole(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        with atomic_write(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows)

@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 
 from ..inferers import CaseRecord
-from ..utils import DEFAULT_WINDOW, View, scale_to_unit, unwrap, written_whole
+from ..utils import DEFAULT_WINDOW, View, atomic_write, scale_to_unit, unwrap
 from .rounds import rounds_figure
 from .saliency import fullest_slice, saliency_figure, saliency_maps
 
@@ -44,7 +44,7 @@ class _FirstCases(ABC):
             if self._seen < self.cases:
                 image, truth = (torch.as_tensor(item[key]).cpu()[0] for key in ("image", "label_grid"))
                 figure = self._figure(image, truth > 0, [float(step) for step in item["image"].pixdim], record)
-                with written_whole(self.output_dir / f"{record.name}_{self.kind}.png") as part:
+                with atomic_write(self.output_dir / f"{record.name}_{self.kind}.png") as part:
                     figure.savefig(part)
             self._seen += 1
 

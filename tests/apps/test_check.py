@@ -47,7 +47,7 @@ def settings(**change: Any) -> Settings:
 def test_the_report_of_a_good_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--option", "fold=1", "--option", "pixdim=[4.0, 4.0, 4.0]", "--option", "items_per_epoch=30"]
     options += ["--option", "epochs=27"]
-    names = {"0": "background", "1": "organ", "2": "tumour", "3": "vessel"}
+    names = {"0": "background", "1": "organ", "2": "tumor", "3": "vessel"}
     folder = write_set(tmp_path, labels=names)
     assert (
         main(["check", "--dataset_dir", str(folder), *BASE, *options, "--voxels", "--seconds-per-iteration", "9"]) == 0
@@ -60,7 +60,7 @@ def test_the_report_of_a_good_data_set(tmp_path: Path, capsys: pytest.CaptureFix
         "working grid:         11..11, 13..13, 9..9 at [4.0, 4.0, 4.0] mm",
         "orientations: RAS 2, LPS 2",
         "without a label: 0; other problems: 0",
-        "target: 1 organ, 2 tumour; other labels: 3 vessel",
+        "target: 1 organ, 2 tumor; other labels: 3 vessel",
         "label values: 0 in 3 cases, 1 in 3 cases, 2 in 3 cases",
         "foreground: 5 / 5 / 5 % of the volume (least / median / most), none in 0 cases",
     ]
@@ -108,7 +108,7 @@ def test_the_memory_of_the_network_is_counted() -> None:
     parser = ConfigParser({"network_def": {"_target_": "torch.nn.Conv2d", "in_channels": 3, "kernel_size": 3}})
     parser["network_def#out_channels"] = 100_000
     assert network_line(parser) == (
-        "network: 2.8 million weights; with gradients and the optimiser 0.0336 GB (SGD) or 0.0448 GB (Adam) of the "
+        "network: 2.8 million weights; with gradients and the optimizer 0.0336 GB (SGD) or 0.0448 GB (Adam) of the "
         "device's memory, activations aside"
     )
 

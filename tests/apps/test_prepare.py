@@ -48,7 +48,7 @@ def test_msd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_task(tmp_path)
     assert main(["prepare", "msd", "--input", str(tmp_path), "--task", "7", "--output", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "5 labelled cases (folds: 1, 1, 1, 2), 1 without a label",
+        "5 labeled cases (folds: 1, 1, 1, 2), 1 without a label",
         "labels: 1 pancreas, 2 cancer; train on one of them, or several together, with --label_value",
         str(tmp_path / "out" / "dataset.json"),
     ]
@@ -76,7 +76,7 @@ def test_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines() == [
         "left out, images without a label: 1 (s0)",
         "voxels in several masks, given to the organ that is named last: 256",
-        "4 labelled cases (folds: 1, 1, 1, 1), 0 without a label",
+        "4 labeled cases (folds: 1, 1, 1, 1), 0 without a label",
         "labels: 1 pancreas, 5 duodenum; train on one of them, or several together, with --label_value",
         str(tmp_path / "o" / "dataset.json"),
     ]

@@ -51,7 +51,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory, bundle_root: Path) ->
 
 @pytest.fixture(scope="session")
 def inference_workflow(bundle_root: Path, tiny_weights: Path) -> Callable[..., ConfigWorkflow]:
-    """Make an initialised inference workflow with the tiny network; keywords override config ids."""
+    """Make an initialized inference workflow with the tiny network; keywords override config ids."""
 
     def make(**override: Any) -> ConfigWorkflow:
         options: dict[str, Any] = {"bundle_root": str(bundle_root), "ckpt_path": str(tiny_weights), **TINY, **override}

@@ -51,7 +51,7 @@ def imported() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def make(project_root: Path, imported: dict[str, torch.Tensor], tmp_path: Path):
-    """Make an initialised inference workflow with the imported weights."""
+    """Make an initialized inference workflow with the imported weights."""
     save_weights(imported, tmp_path / "model.pt")
     bundle = project_root / "bundle"
 

@@ -148,7 +148,7 @@ def test_native_resolution_and_one_slice(inference_workflow: Make, tmp_path: Pat
     path = write_nifti(tmp_path / "thin.nii.gz", make_volume((24, 20, 1)))
     workflow = inference_workflow(input=str(path), output_dir=str(tmp_path / "out"), pixdim=None)
     names = [type(t).__name__ for t in workflow.parser.get_parsed_content("preprocessing").transforms]
-    assert "WorkingGridd" not in names
+    assert "ResampleToSpacingd" not in names
     workflow.run()
     assert nib.load(tmp_path / "out" / "thin_seg.nii.gz").shape == (24, 20, 1)
 

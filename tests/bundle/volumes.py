@@ -85,7 +85,7 @@ def write_dicom_series(
 
 
 def write_dataset(folder: Path, cases: int = 2, shape: Sequence[int] = (40, 36, 30)) -> Path:
-    """Write a Decathlon-style data set with a test split of labelled cases in two groups."""
+    """Write a Decathlon-style data set with a test split of labeled cases in two groups."""
     (folder / "imagesTs").mkdir(parents=True)
     (folder / "labelsTs").mkdir()
     entries = []

@@ -80,7 +80,7 @@ def test_a_missing_task_is_told(tmp_path: Path) -> None:
     [
         ({"training": None}, "is not of the Decathlon's layout"),
         ({"labels": None}, "is not of the Decathlon's layout"),
-        ({"training": []}, "there is no labelled case"),
+        ({"training": []}, "there is no labeled case"),
     ],
 )
 def test_other_layouts_are_refused(tmp_path: Path, change: dict, message: str) -> None:

@@ -30,7 +30,7 @@ def test_overlap_is_one_for_equal_values_zero_for_disjoint_ones() -> None:
 def test_overlap_sees_only_20_mm_around_the_target() -> None:
     target = np.zeros((9, 1, 1), dtype=bool)
     target[0] = True
-    # At 10 mm steps two neighbours lie within 20 mm: one with the target's value, one without.
+    # At 10 mm steps two neighbors lie within 20 mm: one with the target's value, one without.
     image = np.array([40, 40, -100, -100, -100, -100, -100, -100, -100]).reshape(9, 1, 1)
     assert hu_overlap(image, target, (10, 10, 10)) == pytest.approx(0.5)
 

@@ -42,7 +42,7 @@ def test_known_layouts_pair_images_and_labels(
     labels = volumes(tmp_path / "l", *(label.format(n) for n in ("0001", "0010", "0011")))
     for chosen in (layout,) if isinstance(layout, tuple) else (layout, None):
         cases = find_folder_cases(images, labels, ["pancreas"], chosen)
-        assert len(cases.labels) == 2 and len(cases.unlabelled) == len(cases.strangers) == 1
+        assert len(cases.labels) == 2 and len(cases.unlabeled) == len(cases.strangers) == 1
         for case, path in cases.labels.items():
             found = path["pancreas"] if isinstance(path, dict) else path
             number = case[-4:]
@@ -58,7 +58,7 @@ def test_images_and_masks_may_share_a_folder(tmp_path: Path) -> None:
     }
     (root / "s2" / "segmentations" / "b.nii.gz").unlink()
     cases = find_folder_cases(root, root, ["a", "b"])
-    assert (list(cases.labels), cases.unlabelled) == (["s1"], ["s2"])
+    assert (list(cases.labels), cases.unlabeled) == (["s1"], ["s2"])
 
 
 def test_an_image_is_not_its_own_label(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
 
-from c2f_monai.handlers import CaseReport, case_row, summarise_rows
+from c2f_monai.handlers import CaseReport, case_row, summarize_rows
 from c2f_monai.inferers import CaseRecord, RoundRecord
 from c2f_monai.utils import StopReason
 
@@ -126,7 +126,7 @@ def test_a_label_file_is_read_and_brought_to_the_working_grid(tmp_path: Path) ->
     truth[:2, :2, :2], truth[2:, :2, :2] = 1, 2
     nib.save(nib.Nifti1Image(truth, np.eye(4)), tmp_path / "label.nii.gz")
     pred = MetaTensor(torch.as_tensor(truth > 0)[None], affine=torch.eye(4), meta={"filename_or_obj": "a.nii.gz"})
-    # The working grid has voxels of 2 mm, so its voxel (0, 0, 0) has the centre (0.5, 0.5, 0.5) mm.
+    # The working grid has voxels of 2 mm, so its voxel (0, 0, 0) has the center (0.5, 0.5, 0.5) mm.
     grid = torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0]))
     grid[:3, 3] = 0.5
     found = mask(0, 4, affine=grid)
@@ -154,7 +154,7 @@ def test_cases_without_a_score_do_not_enter_the_mean() -> None:
         {"case": "a", "dsc": 0.5, "voxels": 3, "label_voxels": 4, "stop_reason": "converged", "rounds": 2},
         {"case": "b", "dsc": None, "voxels": 0, "label_voxels": 0, "stop_reason": "empty", "rounds": 0},
     ]
-    summary = summarise_rows(rows)
+    summary = summarize_rows(rows)
     assert (summary["cases"], summary["converged"], summary["both_empty"]) == (2, 1, 1)
     assert summary["dsc"]["mean"] == 0.5
     assert summary["rounds"]["mean"] == 1.0

@@ -334,7 +334,7 @@ def test_overlay_marks_truth_and_prediction_on_the_fullest_slice() -> None:
     pred[0, 5, 0, 2] = 1
     rgb = overlay_image(image, pred, label)
     assert rgb.shape == (3, 8, 6)  # rows from anterior to posterior, columns from left to right of the RAS axis
-    grey = (rgb - 0.5).abs().amax(0) < 1e-3
-    marked = [tuple(p) for p in (~grey).nonzero().tolist()]
+    gray = (rgb - 0.5).abs().amax(0) < 1e-3
+    marked = [tuple(p) for p in (~gray).nonzero().tolist()]
     assert marked == [(3, 2), (4, 2), (7, 5)]
     assert not torch.allclose(rgb[:, 3, 2], rgb[:, 7, 5])

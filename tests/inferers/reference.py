@@ -37,7 +37,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 1.0 if size == 0 else 2.0 * int(np.logical_and(a, b).sum()) / size
 
 
-def neighbours(center: int, n: int, depth: int) -> list[int]:
+def neighbors(center: int, n: int, depth: int) -> list[int]:
     """Slices of a slab; the edge slice is repeated beyond the ends."""
     positions = [center - 1, center, center + 1] if depth == 3 else [center]
     return [min(max(position, 0), n - 1) for position in positions]
@@ -45,7 +45,7 @@ def neighbours(center: int, n: int, depth: int) -> list[int]:
 
 def image_slab(slices: np.ndarray, center: int, depth: int) -> np.ndarray:
     """(3, h, w) input of a network."""
-    chosen = neighbours(center, len(slices), depth)
+    chosen = neighbors(center, len(slices), depth)
     return np.stack([slices[i] for i in (chosen if depth == 3 else chosen * 3)])
 
 
@@ -137,7 +137,7 @@ def fine_map(
     classes, n, height, width = priors.shape
     total = np.zeros(priors.shape)
     for center in range(n):
-        chosen = neighbours(center, n, depth)
+        chosen = neighbors(center, n, depth)
         box = rectangle(masks[:, chosen].any(axis=(0, 1)))
         if box is None:
             continue

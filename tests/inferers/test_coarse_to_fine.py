@@ -54,7 +54,7 @@ def random_network(base=FCN, classes=1, depth=3, saliency=True, views=VIEWS, see
 
 
 def volume_of(shape, seed=0):
-    """Noise in [0, 0.5] with a bright, ragged ellipsoid off the centre."""
+    """Noise in [0, 0.5] with a bright, ragged ellipsoid off the center."""
     generator = torch.Generator().manual_seed(seed)
     volume = 0.5 * torch.rand(shape, generator=generator)
     grid = torch.meshgrid(*[(torch.arange(n) - 0.55 * (n - 1)) / max(0.28 * n, 0.9) for n in shape], indexing="ij")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from c2f_monai.metrics.statistics import bootstrap_interval, compare_paired, error_ratio, summarise
+from c2f_monai.metrics.statistics import bootstrap_interval, compare_paired, error_ratio, summarize
 
 
 def test_summary_of_hand_numbers():
-    summary = summarise([0.6, 0.8, 0.7, 0.7])
+    summary = summarize([0.6, 0.8, 0.7, 0.7])
     assert (summary.count, summary.max, summary.min) == (4, 0.8, 0.6)
     assert summary.mean == pytest.approx(0.7)
     assert summary.std == pytest.approx(np.sqrt(0.02 / 4))
@@ -62,8 +62,8 @@ def test_equal_scores_are_no_evidence():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: summarise([]), "non-empty"),
-        (lambda: summarise([0.5, float("nan")]), "finite, got nan at position 1"),
+        (lambda: summarize([]), "non-empty"),
+        (lambda: summarize([0.5, float("nan")]), "finite, got nan at position 1"),
         (lambda: compare_paired([1.0, 2.0], [1.0]), r"same cases, got \[2, 1\]"),
         (lambda: bootstrap_interval([1.0, 2.0], [1.0]), r"same cases, got \[2, 1\]"),
     ],

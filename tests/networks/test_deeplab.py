@@ -21,7 +21,7 @@ def test_every_size_is_kept(norm, size):
 
 @pytest.mark.parametrize("size", [96, 91])
 def test_answer_is_aligned_with_the_image(size):
-    """A network that only copies brightness is centred on the bright square, without a shift or a stretch."""
+    """A network that only copies brightness is centered on the bright square, without a shift or a stretch."""
     network = DeepLab(1, 1, 1, 1, kernel_sizes=[1], dilations=[1], norm=None, dropout=0.0).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):

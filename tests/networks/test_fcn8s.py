@@ -22,7 +22,7 @@ def test_every_size_is_kept(padding, size):
 
 @pytest.mark.parametrize("padding", ["same", 100])
 def test_answer_is_aligned_with_the_image(padding):
-    """A score that only copies pool3's brightness is centred on the bright square, without a shift."""
+    """A score that only copies pool3's brightness is centered on the bright square, without a shift."""
     network = FCN8s(1, 1, width=1, fc_channels=1, dropout=0.0, padding=padding).eval()
     for module in [*network.block1, *network.block2, *network.block3]:
         if isinstance(module, torch.nn.Conv2d):

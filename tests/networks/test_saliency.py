@@ -8,7 +8,7 @@ import torch
 from c2f_monai.networks import SaliencyTransform
 
 
-def randomised(network):
+def randomized(network):
     """The same network with every weight away from its start, and hidden units above zero."""
     generator = torch.Generator().manual_seed(1)
     for parameter in network.parameters():
@@ -28,7 +28,7 @@ def test_starts_as_a_constant(kernel_sizes, bias, values):
 
 @pytest.mark.parametrize(("kernel_sizes", "radius"), [((1,), 0), ((3,), 1), ((3, 3), 2), ((3, 5), 3), ((7,), 3)])
 def test_a_pixel_reaches_its_receptive_radius_and_no_further(kernel_sizes, radius):
-    network = randomised(SaliencyTransform(3, 3, kernel_sizes))
+    network = randomized(SaliencyTransform(3, 3, kernel_sizes))
     x = torch.full((1, 3, 15, 15), 0.5)
     changed = x.clone()
     changed[..., 7, 7] = 1.0
@@ -47,7 +47,7 @@ def test_every_size_is_kept(size):
 
 def test_cropping_before_the_transformation_is_something_else():
     """Equal well inside the crop, different at its border: the reason why whole slabs pass through g."""
-    network = randomised(SaliencyTransform())
+    network = randomized(SaliencyTransform())
     prior = torch.rand(1, 3, 20, 20)
     with torch.no_grad():
         whole = network(prior)[..., 5:15, 4:14]

@@ -136,7 +136,7 @@ def test_vgg16_classifier_gives_the_same_as_convolutions():
             features = network.pool(block(features))
         torch.testing.assert_close(features, reference["features"](image))
         expected = reference["classifier"](features.flatten(1))
-        found = network.fc(features)[..., 3, 3]  # its centre sees the whole image, without padding
+        found = network.fc(features)[..., 3, 3]  # its center sees the whole image, without padding
     assert expected.abs().max() > 0.1
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
@@ -146,8 +146,8 @@ def test_a_slab_of_equal_slices_gives_what_the_grey_image_gave():
     weight, bias = source["features.0.weight"], source["features.0.bias"]
     slice_ = torch.rand(1, 1, 9, 11)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    normalised = (slice_ - mean[:, None, None]) / std[:, None, None]
-    expected = nn.functional.conv2d(normalised, weight, bias)
+    normalized = (slice_ - mean[:, None, None]) / std[:, None, None]
+    expected = nn.functional.conv2d(normalized, weight, bias)
     found = nn.functional.conv2d(slice_.expand(1, 3, -1, -1), *slab_filters(weight, bias))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     own = import_vgg16(source, ["coronal"], SMALL)["views.coronal.coarse.block1.conv1_1.weight"]

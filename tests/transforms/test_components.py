@@ -56,7 +56,7 @@ def test_nothing_is_filtered_when_half_of_the_volume_is_foreground(half, expecte
     assert filter_components(mask, 0.5).sum() == expected
 
 
-def test_matches_labelling_of_the_whole_volume():
+def test_matches_labeling_of_the_whole_volume():
     from scipy import ndimage
 
     mask = np.random.default_rng(0).random((15, 17, 13)) < 0.2

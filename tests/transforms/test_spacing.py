@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Spacingd
 
-from c2f_monai.transforms import WorkingGridd, spacing, working_shape
+from c2f_monai.transforms import ResampleToSpacingd, spacing, working_shape
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def volume(scale: float = 1.0) -> MetaTensor:
 
 
 def test_away_from_halves_it_is_monais_spacing() -> None:
-    ours, theirs = (t({"x": volume()})["x"] for t in (WorkingGridd("x", [2.2] * 3), Spacingd("x", [2.2] * 3)))
+    ours, theirs = (t({"x": volume()})["x"] for t in (ResampleToSpacingd("x", [2.2] * 3), Spacingd("x", [2.2] * 3)))
     assert ours.shape == theirs.shape
     assert torch.equal(ours.as_tensor(), theirs.as_tensor())
     assert torch.equal(ours.affine, theirs.affine)
@@ -41,12 +41,12 @@ def test_away_from_halves_it_is_monais_spacing() -> None:
 
 @pytest.mark.parametrize("scale", [1.0 - 1e-7, 1.0, 1.0 + 1e-7])
 def test_the_last_digits_of_an_affine_do_not_move_the_grid(scale: float) -> None:
-    grid = WorkingGridd("x", [2.0] * 3)({"x": volume(scale)})["x"]
+    grid = ResampleToSpacingd("x", [2.0] * 3)({"x": volume(scale)})["x"]
     assert grid.shape == (1, 13, 10, 14)  # 24, 17.5 and 25 mm; 12.5 steps of the last axis count as 13
 
 
 def test_the_inverse_leads_back_to_the_volumes_own_grid() -> None:
-    transform = WorkingGridd(["x"], [2.0] * 3, mode="bilinear")
+    transform = ResampleToSpacingd(["x"], [2.0] * 3, mode="bilinear")
     x = torch.linspace(0, 1, 9)[:, None, None] + torch.zeros(1, 9, 8, 6)
     source = MetaTensor(x, affine=volume().affine)
     back = transform.inverse(transform({"x": source}))["x"]
@@ -63,7 +63,7 @@ def test_the_inverse_in_pieces_is_monais(monkeypatch: pytest.MonkeyPatch, rows: 
     turn[:2, :2] = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
     source.affine = turn @ source.affine
     monkeypatch.setattr(spacing, "INVERSE_VOXELS", rows * 8 * 6)
-    ours = WorkingGridd(["x"], pixdim, mode="bilinear")
+    ours = ResampleToSpacingd(["x"], pixdim, mode="bilinear")
     grid = ours({"x": source})["x"]
     expected = ours.spacing_transform.inverse(copy.deepcopy(grid))
     back = ours.inverse({"x": grid})["x"]

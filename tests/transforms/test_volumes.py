@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from c2f_monai.transforms import (
     CheckSameGridd,
     CheckVolumed,
-    NarrowTyped,
+    CompactDtyped,
     SelectLabeld,
     ToLabelMapd,
     select_label,
@@ -174,6 +174,6 @@ def test_as_many_values_as_classes_are_needed() -> None:
 )
 def test_volumes_keep_a_narrow_type(dtype, expected) -> None:
     image = MetaTensor(torch.arange(8.0).reshape(1, 2, 2, 2).to(dtype), affine=2 * torch.eye(4))
-    narrow = NarrowTyped("image")({"image": image})["image"]
+    narrow = CompactDtyped("image")({"image": image})["image"]
     assert narrow.dtype == expected and torch.equal(narrow.affine, image.affine)
     assert narrow.flatten().tolist() == list(range(8))

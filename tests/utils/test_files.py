@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from c2f_monai.utils import written_whole
+from c2f_monai.utils import atomic_write
 
 KILLED = """
 import os, signal, sys
-from c2f_monai.utils import written_whole
-with written_whole(sys.argv[1]) as part:
+from c2f_monai.utils import atomic_write
+with atomic_write(sys.argv[1]) as part:
     part.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -23,10 +23,10 @@ with written_whole(sys.argv[1]) as part:
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.nii.gz"
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text("whole")
         assert part.name.endswith(".a.nii.gz") and not path.exists()
-    with pytest.raises(KeyError), written_whole(path) as part:
+    with pytest.raises(KeyError), atomic_write(path) as part:
         part.write_text("half")
         raise KeyError
     assert path.read_text() == "whole" and os.listdir(path.parent) == ["a.nii.gz"]
@@ -39,7 +39,7 @@ def test_what_a_killed_process_left_is_removed_when_the_file_is_written_again(tm
     assert len(os.listdir(tmp_path)) == 1
     (tmp_path / f".{platform.node()}-{os.getppid()}.a.txt").write_text("of a process that runs")
     (tmp_path / ".another-1.a.txt").write_text("of another machine")
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text("whole")
     assert sorted(os.listdir(tmp_path)) == sorted(
         ["a.txt", ".another-1.a.txt", f".{platform.node()}-{os.getppid()}.a.txt"]

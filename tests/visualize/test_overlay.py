@@ -10,22 +10,22 @@ import torch
 from matplotlib.image import imread
 from monai.data import MetaTensor
 
-from c2f_monai.visualize import COLOURS, OverlaySaver, overlay_figure, paint, target_region
+from c2f_monai.visualize import COLORS, OverlaySaver, overlay_figure, paint, target_region
 
 
 def test_colours_by_hand() -> None:
-    image = np.full((1, 4), 70.0)  # the middle of the window is 0.5 grey
+    image = np.full((1, 4), 70.0)  # the middle of the window is 0.5 gray
     pred = np.array([[False, True, False, True]])
     truth = np.array([[False, False, True, True]])
     rgb = paint(image, pred, truth, window=(-100, 240), alpha=0.5)
     assert rgb[0, 0].tolist() == [0.5, 0.5, 0.5]
     for column, name in enumerate(("prediction", "truth", "overlap"), start=1):
-        assert rgb[0, column] == pytest.approx([0.25 + 0.5 * c for c in COLOURS[name]])
+        assert rgb[0, column] == pytest.approx([0.25 + 0.5 * c for c in COLORS[name]])
 
 
 def test_without_a_truth_the_prediction_is_red() -> None:
     rgb = paint(np.full((1, 1), 240.0), np.array([[True]]), None, alpha=1.0)
-    assert rgb[0, 0] == pytest.approx(COLOURS["prediction"])
+    assert rgb[0, 0] == pytest.approx(COLORS["prediction"])
 
 
 def test_values_outside_the_window_are_black_and_white() -> None:
@@ -79,6 +79,6 @@ def test_a_picture_is_written_for_any_orientation(tmp_path: Path, flip: bool) ->
     path = OverlaySaver(str(tmp_path / "out")).save("case", *volumes)
     assert [entry.name for entry in path.parent.iterdir()] == ["case_overlay.png"]
     picture = imread(path)[..., :3].reshape(-1, 3)
-    for colour in COLOURS.values():
-        shown = 0.55 * (140 / 340) + 0.45 * np.asarray(colour)
+    for color in COLORS.values():
+        shown = 0.55 * (140 / 340) + 0.45 * np.asarray(color)
         assert (np.abs(picture - shown).max(axis=1) < 0.02).sum() > 100

@@ -17,7 +17,7 @@ from c2f_monai.metrics.rounds import RoundCurve
 from c2f_monai.networks import CoarseToFineNet, SaliencyTransform
 from c2f_monai.utils import View
 from c2f_monai.visualize import (
-    COLOURS,
+    COLORS,
     RoundsSaver,
     SaliencySaver,
     SaliencyTable,
@@ -42,8 +42,8 @@ def test_the_slice_with_most_truth_is_shown_after_each_round_and_zoomed() -> Non
     assert second.get_title() == "round 1: DSC 1.000"
     pixels = first.get_images()[0].get_array()
     assert pixels.shape == (3 + 4, 7 + 4, 3)  # rows are columns of the volume, with the frame of 2
-    coloured = {name: int((np.abs(pixels - 0.45 * np.array(c)) < 1e-5).all(-1).sum()) for name, c in COLOURS.items()}
-    assert coloured == {"prediction": 9, "truth": 9, "overlap": 3}
+    colored = {name: int((np.abs(pixels - 0.45 * np.array(c)) < 1e-5).all(-1).sum()) for name, c in COLORS.items()}
+    assert colored == {"prediction": 9, "truth": 9, "overlap": 3}
 
 
 class FirstChannel(torch.nn.Module):

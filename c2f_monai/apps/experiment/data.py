@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.folds import assign_folds
-from ...utils import written_whole
+from ...utils import atomic_write
 
 __all__ = ["SMALL_CASES", "derive_dataset", "derived_lists"]
 
@@ -40,7 +40,7 @@ def derive_dataset(dataset: Path, output: Path, folds: int | None, seed: int | N
     path = output / "data" / "dataset.json"
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != found:
         raise ValueError(f"{output} holds an experiment with other data or folds: choose another --output.")
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(found, indent=1), encoding="utf-8")
     return path.parent
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ...utils import some_names, written_whole
+from ...utils import atomic_write, some_names
 from ...visualize.charts import box_figure, convergence_figure, scatter_figure
 from .markdown import comparison_lines, convergence_lines, figure_lines, provenance_lines, table_lines
 from .parts import Part, Settings, cases_file
@@ -44,7 +44,7 @@ def write_report(table: Table, settings: Settings, parts: Sequence[Part], comman
     results = [json.loads(part.result.read_text(encoding="utf-8")) for part in parts]
     _write_csv(folder / "rows.csv", [{**row, "chapter": _chapter(table, name)} for name, row in rows.items()])
     _write_csv(folder / "cases.csv", _case_rows(scores))
-    with written_whole(folder / "results.json") as file:
+    with atomic_write(folder / "results.json") as file:
         file.write_text(json.dumps(results, indent=1), encoding="utf-8")
     figures = _write_figures(folder, table, scores, curves) | _case_figures(table, settings)
     lines = [f"# {table.title}", "", *table_lines(table, rows), *comparison_lines(table.comparisons, scores)]
@@ -53,7 +53,7 @@ def write_report(table: Table, settings: Settings, parts: Sequence[Part], comman
         lines += ["", f"Cases without the target, left out: {len(left_out)} ({some_names(sorted(left_out))})."]
     lines += ["", *figure_lines(figures, folder), "", *provenance_lines(command, results, settings), ""]
     path = folder / "table.md"
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write_text("\n".join(lines), encoding="utf-8")
     return path
 
@@ -99,12 +99,12 @@ def _case_figures(table: Table, settings: Settings) -> dict[str, Path]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part)
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: f"{v:.6f}" if isinstance(v, float) else v for key, v in row.items()} for row in rows)

@@ -21,7 +21,7 @@ from typing import Any
 from monai.utils import optional_import
 from tqdm.auto import tqdm
 
-from ...utils import written_whole
+from ...utils import atomic_write
 from ...utils.environment import describe_machine, describe_source, describe_versions
 from .parts import ROOT, Part
 
@@ -195,5 +195,5 @@ def _write_result(part: Part) -> None:
 
 
 def _write(path: Path, content: Any) -> None:
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write_text(json.dumps(content, indent=1), encoding="utf-8")

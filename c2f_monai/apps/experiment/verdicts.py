@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...utils import written_whole
+from ...utils import atomic_write
 from .claim_list import build_claims
 from .claims import EQUAL, OPEN, SEEDS, Claim, Measured, judge, measure
 from .markdown import table_line
@@ -64,7 +64,7 @@ def write_verdicts(
         lines += ["", *_channel_lines(settings)]
     lines += ["", f"`{command}`", ""]
     path = settings.output / "tables" / "claims.md"
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text("\n".join(lines), encoding="utf-8")
     return path
 

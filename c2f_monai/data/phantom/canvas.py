@@ -22,7 +22,7 @@ class Pose:
 
     Attributes:
         rotation: (3, 3) rotation from body to grid.
-        shift: (3,) position of the body's origin in mm from the grid's centre.
+        shift: (3,) position of the body's origin in mm from the grid's center.
         scale: size of the body.
         bend: one field per axis.
         bend_mm: standard deviation of the bending in mm.
@@ -89,9 +89,9 @@ class Canvas:
         Returns:
             Three slices, or None when the box lies outside the grid.
         """
-        centre = self.pose.grid_position(np.atleast_2d(points))
-        radius = np.broadcast_to(np.asarray(reach, dtype=float) * self.pose.scale, len(centre))[:, None]
-        low, high = (centre - radius).min(axis=0), (centre + radius).max(axis=0)
+        center = self.pose.grid_position(np.atleast_2d(points))
+        radius = np.broadcast_to(np.asarray(reach, dtype=float) * self.pose.scale, len(center))[:, None]
+        low, high = (center - radius).min(axis=0), (center + radius).max(axis=0)
         parts = []
         for axis, step, lo, hi in zip(self.axes, self.spacing, low, high, strict=True):
             start = max(int(np.floor((lo - axis[0]) / step)), 0)

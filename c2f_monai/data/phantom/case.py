@@ -15,7 +15,7 @@ from .canvas import Canvas
 from .fields import random_stream, rotation_matrix
 from .organs import paint_kidneys, paint_loops, paint_upper_organs, paint_vessels
 from .settings import PHANTOM_VERSION, Settings, draw_build, draw_settings
-from .target import draw_gland, paint_gland, paint_neighbours
+from .target import draw_gland, paint_gland, paint_neighbors
 from .trunk import cavity_distance, paint_spine, paint_trunk
 
 __all__ = ["PhantomCase", "generate_case"]
@@ -84,7 +84,8 @@ def _paint(seed: int, settings: Settings, size: Sequence[int], spacing: Sequence
     paint_spine(canvas, build, stream("spine"))
     paint_upper_organs(canvas, build, cavity, stream("upper organs"), "no gallbladder" not in variants)
     paint_kidneys(canvas, build, stream("kidneys"))
-    paint_neighbours(canvas, build, gland, stream("neighbours"))
+    # The spelling is part of the seed of version 1.
+    paint_neighbors(canvas, build, gland, stream("neighbours"))
     paint_gland(canvas, build, gland, stream("tissue"), "fatty pancreas" in variants, "large cyst" in variants)
     paint_vessels(canvas, build, stream("vessels"), gland.curve, gland.radii)
     return canvas, gland.family

@@ -35,8 +35,8 @@ def paint_upper_organs(
     hu, fat = build.hu, build.hu["fat"]
     move = rng.uniform(-8, 8, 3)
     lobes = [((68, 2, 48), (64, 72, 60)), ((14, 44, 56), (64, 28, 32))]
-    for centre, radii in lobes:
-        lobe = ellipsoid(canvas, np.add(centre, move), np.multiply(radii, rng.uniform(0.88, 1.08, 3)))
+    for center, radii in lobes:
+        lobe = ellipsoid(canvas, np.add(center, move), np.multiply(radii, rng.uniform(0.88, 1.08, 3)))
         if lobe:
             lobe.distance = np.maximum(lobe.distance, cavity[lobe.region] + 2)
             _paint_solid(canvas, lobe, hu["liver"], rng, fat, 1.0, 2.5)
@@ -70,14 +70,14 @@ def paint_kidneys(canvas: Canvas, build: Build, rng: np.random.Generator) -> Non
     """Paint kidneys with their sinus, and adrenal-like strips above them."""
     hu, fat = build.hu, build.hu["fat"]
     for side, z in ((1, -22), (-1, -4)):
-        centre = np.array((side * 62, -36, z)) + rng.uniform((-6, -5, -14), (6, 4, 14))
+        center = np.array((side * 62, -36, z)) + rng.uniform((-6, -5, -14), (6, 4, 14))
         turn = rotation_matrix((rng.uniform(-12, 6), side * rng.uniform(4, 16), side * -25))
         radii = np.multiply((25, 23, 50), rng.uniform(0.88, 1.08, 3))
-        kidney = ellipsoid(canvas, centre, radii, turn)
+        kidney = ellipsoid(canvas, center, radii, turn)
         _paint_solid(canvas, kidney, hu["kidney"], rng, fat, rng.uniform(1.5, 4), 1.5)
-        sinus = ellipsoid(canvas, centre - (side * 11, -4, 0), radii * (0.5, 0.35, 0.5), turn)
+        sinus = ellipsoid(canvas, center - (side * 11, -4, 0), radii * (0.5, 0.35, 0.5), turn)
         _paint_solid(canvas, sinus, 0.5 * (fat + hu["fluid"]), rng, fat, 0.5, 2.0)
-        strip = smooth_curve(centre + np.array([(-side * 26, 6, 34), (-side * 20, 2, 46), (-side * 14, -8, 52)]))
+        strip = smooth_curve(center + np.array([(-side * 26, 6, 34), (-side * 20, 2, 46), (-side * 14, -8, 52)]))
         adrenal = tube(canvas, strip, taper((3, 4, 2.5), len(strip)), height=1.6)
         if adrenal:
             canvas.paint(adrenal.region, adrenal.distance, hu["bowel"] - 8)
@@ -90,7 +90,7 @@ def paint_vessels(canvas: Canvas, build: Build, rng: np.random.Generator, curve:
         canvas: the canvas.
         build: the body.
         rng: source of the variation.
-        curve: (N, 3) centre line of the target from head to tail.
+        curve: (N, 3) center line of the target from head to tail.
         radii: (N,) its radii in mm.
     """
     hu = build.hu
@@ -128,7 +128,7 @@ def paint_bowel_tube(
         canvas: the canvas.
         build: the body.
         rng: source of the variation.
-        points: (N, 3) centre line in body mm.
+        points: (N, 3) center line in body mm.
         radii: (N,) outer radii in mm.
         content: "collapsed", "fluid", "gas" (over fluid), "contrast" or "food".
         inside: optional distance (H, W, D) of which the tube keeps the negative part.

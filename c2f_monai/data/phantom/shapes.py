@@ -69,15 +69,15 @@ def tube(canvas: Canvas, points: np.ndarray, radii: np.ndarray, height: float = 
 
 def ellipsoid(
     canvas: Canvas,
-    centre: Sequence[float] | np.ndarray,
+    center: Sequence[float] | np.ndarray,
     radii: Sequence[float] | np.ndarray,
     rotation: np.ndarray | None = None,
 ) -> Shape | None:
     """An ellipsoid with half-axes `radii` in mm, turned by a (3, 3) rotation; None when outside the grid."""
-    region = canvas.region(np.asarray(centre, dtype=float)[None], max(radii) + _REACH)
+    region = canvas.region(np.asarray(center, dtype=float)[None], max(radii) + _REACH)
     if region is None:
         return None
-    local = canvas.coords[(slice(None), *region)] - np.asarray(centre, dtype=np.float32)[:, None, None, None]
+    local = canvas.coords[(slice(None), *region)] - np.asarray(center, dtype=np.float32)[:, None, None, None]
     if rotation is not None:
         local = np.tensordot(rotation.T.astype(np.float32), local, axes=1)
     scaled = local / np.asarray(radii, dtype=np.float32)[:, None, None, None]

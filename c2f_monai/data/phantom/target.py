@@ -14,7 +14,7 @@ from .organs import paint_bowel_tube
 from .settings import Build
 from .shapes import ellipsoid, smooth_curve, taper, tube
 
-__all__ = ["FAMILIES", "Gland", "draw_gland", "paint_gland", "paint_neighbours"]
+__all__ = ["FAMILIES", "Gland", "draw_gland", "paint_gland", "paint_neighbors"]
 
 # Heights (mm, above the head) of body, distal body and tail for the shapes of the gland.
 FAMILIES: dict[str, tuple[float, float, float]] = {
@@ -28,7 +28,7 @@ FAMILIES: dict[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Gland:
-    """Centre line (N, 3) from head to tail in body mm, radii (N,) in mm, stretch along z, name of the shape family."""
+    """Center line (N, 3) from head to tail in body mm, radii (N,) in mm, stretch along z, name of the shape family."""
 
     curve: np.ndarray
     radii: np.ndarray
@@ -52,7 +52,7 @@ def draw_gland(build: Build, rng: np.random.Generator, atrophic: bool) -> Gland:
     return Gland(curve, radii * (0.85 if atrophic else 1.0), float(rng.uniform(1.1, 1.35)), family)
 
 
-def paint_neighbours(canvas: Canvas, build: Build, gland: Gland, rng: np.random.Generator) -> None:
+def paint_neighbors(canvas: Canvas, build: Build, gland: Gland, rng: np.random.Generator) -> None:
     """Paint decoy loops along the target, the stomach before it and the duodenum around its head."""
     curve, radii, n = gland.curve, gland.radii, len(gland.curve)
     for start in rng.permutation([0.25, 0.45, 0.62])[: int(rng.integers(2, 4))]:

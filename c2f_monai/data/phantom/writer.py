@@ -122,7 +122,7 @@ def write_phantom(
     """Write the phantom to a folder that does not exist yet.
 
     Everything is made in a temporary folder beside it and renamed into place, so that the folder is whole whenever it
-    exists. With torch.distributed initialised, rank 0 writes while the others wait; of several unrelated processes the
+    exists. With torch.distributed initialized, rank 0 writes while the others wait; of several unrelated processes the
     first to finish wins and the others drop their copy.
 
     Args:

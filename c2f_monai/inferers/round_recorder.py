@@ -11,10 +11,10 @@ from tqdm.auto import tqdm
 from .patches import Bounds, Patch
 from .records import CaseRecord, RoundRecord
 
-__all__ = ["RoundNotes"]
+__all__ = ["RoundRecorder"]
 
 
-class RoundNotes:
+class RoundRecorder:
     """Notes the rounds of a case in its record, with the time since the last note, and moves a progress bar.
 
     Args:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from c2f_monai.inferers import CoarseToFineInferer, OrganThenNeoplasmInferer
+from c2f_monai.inferers import CascadeInferer, CoarseToFineInferer
 from c2f_monai.networks import CoarseToFineNet
 from c2f_monai.transforms import condition_on_organ
 from c2f_monai.utils import StopReason
@@ -36,10 +36,10 @@ def image(organ: bool = True) -> torch.Tensor:
     return x
 
 
-def inferer(base: dict[str, Any], **arguments: Any) -> OrganThenNeoplasmInferer:
+def inferer(base: dict[str, Any], **arguments: Any) -> CascadeInferer:
     """The decoy is as bright as the organ, so that the component filter keeps it out of the organ from round 1 on."""
     organ = CoarseToFineInferer(**base, component_fraction=0.5, keep_rounds=True)
-    return OrganThenNeoplasmInferer(organ, CoarseToFineInferer(**base, keep_rounds=True), **arguments)
+    return CascadeInferer(organ, CoarseToFineInferer(**base, keep_rounds=True), **arguments)
 
 
 def volume_of(*voxels: slice) -> torch.Tensor:
@@ -93,7 +93,7 @@ def test_outside_is_the_bottom_of_the_window() -> None:
 
     both = torch.nn.ModuleDict({"organ": network(0.3), "neoplasm": CoarseToFineNet(Dark).eval()}).eval()
     window = {"window": (-100.0, 240.0), "margin": 2}
-    run = OrganThenNeoplasmInferer(
+    run = CascadeInferer(
         CoarseToFineInferer(**window, component_fraction=0.5), CoarseToFineInferer(**window), distance_voxels=1.0
     )
     hu = torch.where(image() > 0, 340.0 * image() - 100.0, torch.tensor(50.0))
@@ -156,7 +156,7 @@ def test_bad_arguments_are_refused(arguments, error, message) -> None:
     organ = arguments.pop("organ", CoarseToFineInferer())
     neoplasm = organ if arguments.pop("neoplasm", None) else CoarseToFineInferer()
     with pytest.raises(error, match=message):
-        OrganThenNeoplasmInferer(organ, neoplasm, **arguments)
+        CascadeInferer(organ, neoplasm, **arguments)
 
 
 def test_a_missing_network_is_named() -> None:

@@ -16,13 +16,13 @@ from ..utils import StopReason, unwrap
 from .coarse_to_fine import CoarseToFineInferer
 from .records import CaseRecord, RoundRecord, case_of, name_of, plain, spacing_of, stack_cases, voxel_ml
 
-__all__ = ["ORGAN_NOT_FOUND", "OrganThenNeoplasmInferer"]
+__all__ = ["ORGAN_NOT_FOUND", "CascadeInferer"]
 
 #: Note in the record of a neoplasm that was not looked for.
 ORGAN_NOT_FOUND = "organ not found"
 
 
-class OrganThenNeoplasmInferer(Inferer):
+class CascadeInferer(Inferer):
     """
     Four stages: organ coarse, organ fine, then neoplasm coarse and fine on X' = sigma[X, organ] [3.3.3, 3.4.3].
 
