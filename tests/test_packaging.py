@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import c2f_monai
+from c2f_monai.utils import sha256_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted([*(ROOT / "bundle" / "configs").glob("*.json"), *(ROOT / "configs").glob("*.json")])
@@ -115,3 +116,11 @@ def test_a_repeated_key_is_noticed() -> None:
 @pytest.mark.parametrize("path", OVERLAYS, ids=name_of)
 def test_overlays_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_OVERLAY_LINES
+
+
+def test_weights_are_those_that_the_metadata_names(metadata: dict[str, Any]) -> None:
+    """Released weights change only with a version of their own, see ``release-weights``."""
+    models = ROOT / "bundle" / "models"
+    found = {path.name: sha256_of(path) for path in sorted(models.glob("*.pt"))}
+    assert {name: entry["sha256"] for name, entry in metadata["weights"].items()} == found
+    assert all(entry["version"] in metadata["changelog"] for entry in metadata["weights"].values())

@@ -21,6 +21,7 @@ COMMAND_MODULES = (
     "score",
     "compare",
     "release",
+    "release_weights",
     "merge",
     "experiment",
 )

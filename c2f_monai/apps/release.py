@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shlex
@@ -20,10 +19,10 @@ from typing import Any
 
 from ..metrics.release import release_numbers
 from ..metrics.tables import read_cases
-from ..utils import atomic_write
+from ..utils import atomic_write, sha256_of
 from ..utils.environment import describe_machine, describe_source, describe_versions
 
-__all__ = ["add_parser", "append_record", "evaluation_command", "find_record", "read_log", "sha256_of"]
+__all__ = ["add_parser", "append_record", "evaluation_command", "find_record", "read_log"]
 
 CASES_FILE = "cases.csv"
 DESCRIPTION = """Evaluates weights on the test split with the bundle's evaluate configuration and appends the numbers,
@@ -86,15 +85,6 @@ def evaluation_command(config_files: Sequence[Path], settings: dict[str, str]) -
     files = str([str(path) for path in config_files])
     options = [text for key, value in settings.items() for text in (f"--{key}", value)]
     return [sys.executable, "-m", "monai.bundle", "run", "--config_file", files, *options]
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

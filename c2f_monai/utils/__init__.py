@@ -19,7 +19,7 @@ from .boxes import (
 )
 from .enums import Fusion, Part, Prior, Reference, StopReason, View
 from .errors import name_root_cause
-from .files import atomic_write
+from .files import atomic_write, sha256_of
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
 from .matrix_conv import MatrixConv2d
 from .memory import keep_freed_memory
@@ -87,6 +87,7 @@ __all__ = [
     "prepare_for_inference",
     "read_weights_file",
     "scale_to_unit",
+    "sha256_of",
     "slab_indices",
     "slice_axcodes_of_array",
     "slice_axes",

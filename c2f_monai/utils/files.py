@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "sha256_of"]
 
 
 @contextmanager
@@ -48,3 +49,12 @@ def _is_running(process: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from ..release import sha256_of
+from ...utils import sha256_of
 from ..training_config import read_training_config
 from .plan import Evaluation, Given, Merged, Table, Training, Weights
 

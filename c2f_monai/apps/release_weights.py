@@ -1,0 +1,85 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``release-weights``: put weights into the bundle, under a version and a hash."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..handlers import save_weights
+from ..utils import atomic_write, read_weights_file, sha256_of
+
+__all__ = ["add_parser", "half_precision", "run"]
+
+DESCRIPTION = """Writes a state_dict to the bundle's models and its version and SHA-256 to metadata.json. Weights of a
+released version are never replaced: a change needs a version of its own and a line in the bundle's changelog."""
+HALF = """store convolutions as float16, which halves the file; networks compute in float32 as ever. The rounds amplify
+rounding: use it where the DSC of every test case stays within 0.001"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command to the command line."""
+    summary = "put weights into the bundle, under a version"
+    parser = subparsers.add_parser("release-weights", help=summary, description=DESCRIPTION)
+    parser.add_argument("weights", type=Path, help="model.pt of a training")
+    parser.add_argument("--name", default="model.pt", help="file name in the bundle's models (default: model.pt)")
+    parser.add_argument("--version", required=True, help="version of the weights, a key of the bundle's changelog")
+    parser.add_argument("--half", action="store_true", help=HALF)
+    parser.add_argument("--bundle_root", type=Path, default=Path("bundle"), help="the bundle (default: bundle)")
+    parser.set_defaults(run=run)
+
+
+def half_precision(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A state_dict with its convolutions in float16; biases, normalization and counters stay as they are.
+
+    Args:
+        state: flat state_dict.
+
+    Raises:
+        ValueError: When a weight is beyond float16's range.
+
+    Example:
+        >>> state = half_precision({"conv.weight": torch.ones(2, 3, 1, 1), "conv.bias": torch.ones(2)})
+        >>> state["conv.weight"].dtype, state["conv.bias"].dtype
+        (torch.float16, torch.float32)
+    """
+    halved = {
+        key: value.half() if value.dtype == torch.float32 and value.dim() > 1 else value for key, value in state.items()
+    }
+    if lost := [key for key, value in halved.items() if not torch.isfinite(value).all()]:
+        raise ValueError(
+            f"{lost[0]} holds values that float16 cannot: these weights cannot be stored in half precision."
+        )
+    return halved
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the file, then the metadata, and print both.
+
+    Raises:
+        ValueError: When the weights are no flat state_dict, the version is not in the changelog, or other weights were
+            released under it. Nothing is written then.
+    """
+    path = args.bundle_root / "configs" / "metadata.json"
+    metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if args.version not in metadata["changelog"]:
+        known = ", ".join(metadata["changelog"])
+        raise ValueError(f"--version {args.version} is not in the changelog of {path}, which has {known}: add a line.")
+    state = read_weights_file(args.weights)
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{args.weights} is not a flat state_dict of tensors.")
+    target = args.bundle_root / "models" / args.name
+    released = metadata.setdefault("weights", {})
+    if released.get(args.name, {}).get("version") == args.version:
+        raise ValueError(f"{target} was released as {args.version} already: give its successor another version.")
+    save_weights(half_precision(state) if args.half else state, target)
+    released[args.name] = {"version": args.version, "sha256": sha256_of(target)}
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(metadata, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB, version {args.version}, {released[args.name]['sha256']}")
