@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from .datalist import load_datalist, resolve_dataset
 from .disk_cache import DiskCache, DiskVolume
-from .inputs import READERS, CaseDataset, dicom_series, list_inputs, read_volume, volume_shape
+from .inputs import CaseDataset, list_inputs
 from .phantom import PHANTOM_VERSION, generate_case, write_phantom
 from .prefetch import PrefetchDataLoader
+from .readers import READERS, CTReader, dicom_series, image_shape, read_image
 from .slab_dataset import SlabCollate, SlabDataset
 from .slab_draws import draw_fallback_box, draw_margins, slice_threshold
 from .volume_cache import CachedVolume, load_volumes
@@ -16,6 +17,7 @@ from .writers import AtomicNiftiWriter, name_after_case
 
 __all__ = [
     "AtomicNiftiWriter",
+    "CTReader",
     "CachedVolume",
     "CaseDataset",
     "DiskCache",
@@ -29,13 +31,13 @@ __all__ = [
     "draw_fallback_box",
     "draw_margins",
     "generate_case",
+    "image_shape",
     "list_inputs",
     "load_datalist",
     "load_volumes",
     "name_after_case",
-    "read_volume",
+    "read_image",
     "resolve_dataset",
     "slice_threshold",
-    "volume_shape",
     "write_phantom",
 ]

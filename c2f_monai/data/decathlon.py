@@ -14,7 +14,7 @@ from monai.data import load_decathlon_datalist, load_decathlon_properties
 
 from ..utils import atomic_write
 from .folds import assign_folds
-from .inputs import volume_shape
+from .readers import image_shape
 
 __all__ = ["describe_dataset", "find_task", "list_decathlon", "write_description"]
 
@@ -132,7 +132,7 @@ def list_decathlon(folder: str | os.PathLike[str], folds: int = 4, seed: int | N
     if missing := [path for path in wanted if not os.path.isfile(path)]:
         raise FileNotFoundError(f"{len(missing)} of {len(wanted)} files that {source} lists do not exist: {missing[0]}")
     for case in [*training, *test]:
-        volume_shape(case["image"])
+        image_shape(case["image"])
     return describe_dataset(
         str(properties["name"]),
         labels,

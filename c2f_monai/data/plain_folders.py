@@ -9,14 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
-from ..utils import IMAGE_SUFFIXES, atomic_write, case_name
-from .inputs import volume_shape
+from ..utils import atomic_write, case_name
+from .readers import image_shape, is_image_file, read_image
 from .writers import write_nifti
 
 __all__ = ["LAYOUTS", "FolderCases", "find_folder_cases", "join_masks", "list_folder_cases", "parse_names"]
@@ -123,12 +121,12 @@ def join_masks(masks: Mapping[str, Path], names: Mapping[int, str], path: Path) 
     joined = affine = first = None
     overlap = 0
     for value, name in names.items():
-        stored: Any = nib.load(masks[name])
+        stored = read_image(masks[name], dtype=None)
         if joined is None or affine is None:
-            joined, affine, first = np.zeros(stored.shape[:3], np.uint8), stored.affine, masks[name]
-        if stored.shape[:3] != joined.shape or np.abs(stored.affine - affine).max() > 0.1:
+            joined, affine, first = np.zeros(stored.shape[1:], np.uint8), stored.affine.numpy(), masks[name]
+        if stored.shape[1:] != joined.shape or np.abs(stored.affine.numpy() - affine).max() > 0.1:
             raise ValueError(f"{masks[name]} and {first} lie on different grids.")
-        mask = np.asarray(stored.dataobj).reshape(joined.shape) > 0.5
+        mask = np.asarray(stored[0]) > 0.5
         overlap += int(np.count_nonzero(joined[mask]))
         joined[mask] = value
     if joined is None or affine is None:
@@ -156,9 +154,9 @@ def list_folder_cases(
     same = len({case_name(path) for path in cases.images.values()}) < len(cases.images)
     for case in tqdm(sorted(cases.labels, key=_natural), desc="labels", unit="case", disable=not progress):
         image, label = cases.images[case], cases.labels[case]
-        shape = volume_shape(image)
+        shape = image_shape(image)
         for path in label.values() if isinstance(label, dict) else [label]:
-            if (found := volume_shape(path)) != shape:
+            if (found := image_shape(path)) != shape:
                 raise ValueError(f"{path} has the shape {found}, but its image {image} {shape}.")
         if isinstance(label, dict):
             path = target / "labels" / f"{case}.nii.gz"
@@ -181,7 +179,7 @@ def _volumes(folder: Path) -> dict[str, Path]:
     """Volume files by their path below a folder without the suffix of an image."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.name.lower().endswith(IMAGE_SUFFIXES) and not path.name.startswith("."):
+        if is_image_file(path):
             found.setdefault((path.relative_to(folder).parent / case_name(path)).as_posix(), path)
     return found
 
