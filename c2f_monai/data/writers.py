@@ -10,7 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.config import NdarrayOrTensor, PathLike
+from monai.config import DtypeLike, NdarrayOrTensor, PathLike
 from monai.data.image_writer import NibabelWriter
 from monai.transforms import Transform
 from monai.utils import convert_to_numpy
@@ -49,12 +49,21 @@ class AtomicNiftiWriter(NibabelWriter):
     The file is written beside its final place and renamed into it. The data must be one channel on the grid that its
     affine describes, as ``Invertd`` leaves it. A volume of one slice stays a volume.
 
-    Attributes:
-        background: takes what is to be written where files are written in the background, see
-            :py:class:`c2f_monai.handlers.WriteInBackground`; None, the default, writes at once.
+    Args:
+        output_dtype: type of the file's voxels. Defaults to float32.
+        submit: takes a call that writes a file, and makes it at some time, see
+            :py:class:`c2f_monai.handlers.WriteInBackground`. Defaults to None, files are written at once.
+        kwargs: further arguments of ``monai.data.NibabelWriter``.
     """
 
-    background: Callable[[Callable[[], None]], Any] | None = None
+    def __init__(
+        self,
+        output_dtype: DtypeLike = np.float32,
+        submit: Callable[[Callable[[], None]], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(output_dtype=output_dtype, **kwargs)
+        self.submit = submit
 
     def set_data_array(
         self,
@@ -88,8 +97,7 @@ class AtomicNiftiWriter(NibabelWriter):
     def write(self, filename: PathLike, verbose: bool = False, **kwargs: Any) -> None:
         """Write ``filename``, a path that ends in .nii or .nii.gz."""
         task = partial(write_nifti, filename, np.asarray(self.data_obj, dtype=self.output_dtype), self.affine)
-        background = type(self).background
-        if background is None:
+        if self.submit is None:
             task()
         else:
-            background(task)
+            self.submit(task)
