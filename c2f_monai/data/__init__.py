@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from .datalist import load_datalist, resolve_dataset
+from .description import Preparer
 from .disk_cache import DiskCache, DiskVolume
 from .inputs import CaseDataset, list_inputs
 from .phantom import PHANTOM_VERSION, generate_case, write_phantom
 from .prefetch import PrefetchDataLoader
+from .preparers import PREPARERS
 from .readers import READERS, CTReader, dicom_series, image_shape, read_image
 from .slab_dataset import SlabCollate, SlabDataset
 from .slab_draws import draw_fallback_box, draw_margins, slice_threshold
@@ -23,7 +25,9 @@ __all__ = [
     "DiskCache",
     "DiskVolume",
     "PHANTOM_VERSION",
+    "PREPARERS",
     "PrefetchDataLoader",
+    "Preparer",
     "READERS",
     "SlabCollate",
     "SlabDataset",

@@ -4,20 +4,30 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from ..utils import atomic_write, case_name
+from ..utils import atomic_write, case_name, some_names
+from .description import Preparer, describe_dataset, description_lines, write_description
 from .readers import image_shape, is_image_file, read_image
 from .writers import write_nifti
 
-__all__ = ["LAYOUTS", "FolderCases", "find_folder_cases", "join_masks", "list_folder_cases", "parse_names"]
+__all__ = [
+    "LAYOUTS",
+    "FolderCases",
+    "FoldersPreparer",
+    "find_folder_cases",
+    "join_masks",
+    "list_folder_cases",
+    "parse_names",
+]
 
 #: Known layouts as (image, label): paths below the two folders without the suffix of an image. ``{case}`` is the name
 #: of the case, ``{name}`` that of the organ where each organ has a file of its own.
@@ -45,6 +55,46 @@ class FolderCases:
     labels: dict[str, Path | dict[str, Path]]
     unlabeled: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
+
+
+class FoldersPreparer(Preparer):
+    """A folder of images and one of labels."""
+
+    help = "a folder of images and a folder of labels"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """``--images``, ``--labels``, ``--names``, and how the files are called."""
+        parser.add_argument("--images", type=Path, required=True, help="folder of images")
+        parser.add_argument(
+            "--labels", type=Path, required=True, help="folder of label maps, or of a mask for each organ"
+        )
+        named = "organs; their values count from 1 otherwise"
+        parser.add_argument("--names", nargs="+", required=True, metavar="NAME[=VALUE]", help=named)
+        parser.add_argument("--layout", choices=list(LAYOUTS), help="how files are called (default: the one that fits)")
+        parser.add_argument("--image-pattern", help="instead: path of an image, such as img{case}")
+        parser.add_argument("--label-pattern", help="path of a label, such as {case} or {case}/{name}")
+        parser.add_argument("--dataset-name", help="name of the data set (default: the output folder's)")
+
+    def prepare(self, options: argparse.Namespace) -> Iterator[str]:
+        """See :class:`Preparer`."""
+        names = parse_names(options.names)
+        layout = options.layout
+        if options.image_pattern or options.label_pattern:
+            if layout or not (options.image_pattern and options.label_pattern):
+                raise ValueError("give --image-pattern and --label-pattern together, or --layout.")
+            layout = (options.image_pattern, options.label_pattern)
+        cases = find_folder_cases(options.images, options.labels, list(names.values()), layout)
+        entries, overlap = list_folder_cases(cases, names, options.output)
+        for kind, left in (("images without a label", cases.unlabeled), ("labels without an image", cases.strangers)):
+            if left:
+                yield f"left out, {kind}: {len(left)} ({some_names(left)})"
+        if overlap:
+            yield f"voxels in several masks, given to the organ that is named last: {overlap}"
+        name = options.dataset_name or options.output.absolute().name
+        content = describe_dataset(name, names, entries, folds=options.folds, seed=options.fold_seed)
+        path = write_description(options.output, content)
+        yield from description_lines(content)
+        yield str(path)
 
 
 def parse_names(texts: Sequence[str]) -> dict[int, str]:
