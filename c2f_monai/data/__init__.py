@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .datalist import load_datalist, resolve_dataset
+from .datalist import list_entries, load_datalist, resolve_dataset
 from .description import Preparer
 from .disk_cache import DiskCache, DiskVolume
 from .inputs import CaseDataset, list_inputs
@@ -36,6 +36,7 @@ __all__ = [
     "draw_margins",
     "generate_case",
     "image_shape",
+    "list_entries",
     "list_inputs",
     "load_datalist",
     "load_volumes",

@@ -102,6 +102,10 @@ def parse_names(texts: Sequence[str]) -> dict[int, str]:
 
     Raises:
         ValueError: for an empty name, a value that is no number from 1 to 255, or one that comes twice.
+
+    Examples:
+        >>> parse_names(["pancreas=10", "duodenum"])
+        {10: 'pancreas', 2: 'duodenum'}
     """
     names: dict[int, str] = {}
     for place, text in enumerate(texts, 1):

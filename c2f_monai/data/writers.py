@@ -17,7 +17,16 @@ from monai.utils import convert_to_numpy
 
 from ..utils import atomic_write, case_name
 
-__all__ = ["AtomicNiftiWriter", "name_after_case", "write_nifti"]
+__all__ = ["AtomicNiftiWriter", "name_after_case", "nifti_image", "write_nifti"]
+
+
+def nifti_image(volume: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    """NIfTI image of a (H, W, D) volume in its own type, with the (4, 4) affine to RAS mm as qform and sform."""
+    image = nib.Nifti1Image(volume, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    return image
 
 
 def write_nifti(path: PathLike, volume: np.ndarray, affine: np.ndarray) -> None:
@@ -27,17 +36,27 @@ def write_nifti(path: PathLike, volume: np.ndarray, affine: np.ndarray) -> None:
         path: ends in .nii or .nii.gz.
         volume: (H, W, D), written in its own type.
         affine: (4, 4) from voxels to RAS mm.
+
+    Examples:
+        >>> path = getfixture("tmp_path") / "mask.nii.gz"
+        >>> write_nifti(path, np.ones((4, 3, 2), np.uint8), np.diag([2.0, 2.0, 5.0, 1.0]))
+        >>> nib.load(path).affine.diagonal().tolist()
+        [2.0, 2.0, 5.0, 1.0]
     """
-    image = nib.Nifti1Image(volume, affine)
-    image.header.set_xyzt_units("mm")
-    for code in ("set_qform", "set_sform"):
-        getattr(image, code)(affine, code=1)
+    image = nifti_image(volume, affine)
     with atomic_write(path) as part:
         nib.save(image, part)
 
 
 def name_after_case(meta: Mapping[str, Any] | None, saver: Transform) -> dict[str, Any]:
-    """Name formatter of ``SaveImaged``: the case's name, dots in it included, instead of a guess at its suffix."""
+    """Name formatter of ``SaveImaged``: the case's name, dots in it included, instead of a guess at its suffix.
+
+    Examples:
+        >>> from monai.transforms import SaveImage
+        >>> saver = SaveImage(output_postfix="seg", print_log=False, output_name_formatter=name_after_case)
+        >>> name_after_case({"filename_or_obj": "/ct/patient.01.mha"}, saver)
+        {'subject': 'patient.01.nii'}
+    """
     name = meta.get("filename_or_obj") if meta else None
     # The layout cuts one suffix off whatever it gets; ".nii" is ours to lose, what stands before it is the name's.
     return {"subject": f"{case_name(str(name))}.nii" if name else f"{getattr(saver, '_data_index', 0)}.nii"}

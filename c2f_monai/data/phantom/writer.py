@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
-import nibabel as nib
 from tqdm import tqdm
 
+from ..writers import nifti_image
 from .case import generate_case
 from .settings import PHANTOM_VERSION
 
@@ -242,11 +242,8 @@ def _write_share(folder: str, entries: list[dict[str, Any]], size: Sequence[int]
 def _write_case(folder: Path, entry: PhantomEntry, size: tuple[int, ...] | None) -> None:
     case = generate_case(entry.seed, entry.group, size)
     for key, volume in (("image", case.image), ("label", case.label)):
-        image = nib.Nifti1Image(volume, case.affine)
-        image.set_qform(case.affine, code=1)
-        image.set_sform(case.affine, code=1)
-        image.header.set_xyzt_units("mm")
-        packed = gzip.compress(image.to_bytes(), _GZIP_LEVEL, mtime=0)  # no date: the same case is the same file
+        image = nifti_image(volume, case.affine).to_bytes()
+        packed = gzip.compress(image, _GZIP_LEVEL, mtime=0)  # no date: the same case is the same file
         (folder / entry.files[key]).write_bytes(packed)
 
 
