@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Data: the phantom, lists of cases, slabs for training, writers."""
+"""Data: the phantom, readers of formats, preparers of data sets, lists of cases, slabs for training, writers."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def case_name(path: str | PurePath) -> str:
         ('patient.01', 'series.v2')
     """
     name = PurePath(path).name
-    for suffix in (*IMAGE_SUFFIXES, ".dcm"):
+    for suffix in sorted((*IMAGE_SUFFIXES, ".dcm"), key=len, reverse=True):
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)]
     return name

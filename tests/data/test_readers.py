@@ -86,6 +86,13 @@ def test_several_values_of_a_new_format_are_refused_without_a_header(tmp_path: P
         image_shape(tmp_path / "rgb.npy")
 
 
+@pytest.mark.usefixtures("arrays")
+def test_the_longest_suffix_names_reader_and_case() -> None:
+    READERS[".seg.nii"] = NumpyReader
+    assert isinstance(READERS.reader_of("a.seg.nii"), NumpyReader) and case_name("a.seg.nii") == "a"
+    assert not isinstance(READERS.reader_of("a.nii"), NumpyReader) and case_name("a.nii") == "a"
+
+
 @pytest.mark.parametrize("suffix", ["xyz", ".XYZ"])
 def test_a_suffix_that_no_file_would_be_found_by_is_refused(suffix: str) -> None:
     with pytest.raises(ValueError, match=f"a suffix must look like .nii.gz, in small letters, got '{suffix}'"):
