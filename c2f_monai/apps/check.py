@@ -29,7 +29,7 @@ from ..utils.errors import root_cause
 from .training_config import IterationClock, read_training_config, strip_to_iterations
 
 __all__ = [
-    "Settings",
+    "CheckOptions",
     "add_parser",
     "header_lines",
     "label_lines",
@@ -43,7 +43,7 @@ _WARMUP = 0.2
 
 
 @dataclass(frozen=True)
-class Settings:
+class CheckOptions:
     """What the configuration says about data and time."""
 
     fold: int | None
@@ -57,8 +57,8 @@ class Settings:
     batch_size: int
 
     @classmethod
-    def of(cls, parser: ConfigParser) -> Settings:
-        """Settings of a training configuration."""
+    def of(cls, parser: ConfigParser) -> CheckOptions:
+        """Those of a training configuration."""
         found = {name: parser.get_parsed_content(name) for name in cls.__dataclass_fields__}
         # One value, several of one target, or a list for each of several targets.
         groups = class_values(found["label_value"]) or (label_values(found["label_value"]),)
@@ -91,33 +91,33 @@ def run(args: argparse.Namespace) -> None:
         ValueError: When training would stop at a case. The report is printed before.
     """
     parser = read_training_config(args.config_file, args.bundle_root, str(args.dataset_dir), args.option)
-    settings = Settings.of(parser)
-    splits = _splits(args.dataset_dir, settings)
+    options = CheckOptions.of(parser)
+    splits = _splits(args.dataset_dir, options)
     headers = {split: read_headers(cases) for split, cases in splits.items()}
-    print("\n".join(header_lines(headers, settings.pixdim)))
+    print("\n".join(header_lines(headers, options.pixdim)))
     usable = {split: [h for h in found if h.shape] for split, found in headers.items()}
-    print(target_line(settings.label_value, read_description(args.dataset_dir).get("labels")))
+    print(target_line(options.label_value, read_description(args.dataset_dir).get("labels")))
     counts: list[dict[int, int]] = []
     if args.voxels:
         labeled = [
             c for split in ("training", "validation") for c in splits[split] if os.path.exists(c.get("label", ""))
         ]
         counts = count_labels(labeled)
-        print("\n".join(label_lines(counts, settings.label_value)))
+        print("\n".join(label_lines(counts, options.label_value)))
     else:
         print("foreground: not known from headers, add --voxels to read the labels")
-    print("\n".join(room_lines(usable, settings)))
+    print("\n".join(room_lines(usable, options)))
     print(network_line(parser))
     # A case that training stops at; the test split may be without labels.
     bad = [h.name for split in ("training", "validation") for h in headers[split] if h.problem]
     seconds = args.seconds_per_iteration
     if args.measure and not bad:
         seconds = _measure(parser, splits["training"][:1], args.measure)
-    print(time_line(settings, seconds, "measured" if args.measure else "given"))
+    print(time_line(options, seconds, "measured" if args.measure else "given"))
     if bad:
         raise ValueError(f"training would stop at {len(bad)} cases: {some_names(bad)}.")
-    if counts and not any(count.get(value) for count in counts for value in settings.label_value):
-        raise ValueError(f"no label holds the target {settings.label_value}: set label_value.")
+    if counts and not any(count.get(value) for count in counts for value in options.label_value):
+        raise ValueError(f"no label holds the target {options.label_value}: set label_value.")
 
 
 def header_lines(headers: Mapping[str, Sequence[CaseHeader]], pixdim: Sequence[float] | None) -> list[str]:
@@ -164,15 +164,15 @@ def label_lines(counts: Sequence[Mapping[int, int]], label_value: Sequence[int])
     return lines
 
 
-def room_lines(headers: Mapping[str, Sequence[CaseHeader]], settings: Settings) -> list[str]:
+def room_lines(headers: Mapping[str, Sequence[CaseHeader]], options: CheckOptions) -> list[str]:
     """Memory or disk that the training volumes need, and what is free, as lines of text."""
-    voxels = [math.prod(header.grid(settings.pixdim)) for header in headers["training"]]
+    voxels = [math.prod(header.grid(options.pixdim)) for header in headers["training"]]
     total, largest = sum(voxels), max(voxels, default=0)
-    on_disk = 3 * len(settings.views) * total
-    memory = 3 * total if settings.cache_dir is None else 0
+    on_disk = 3 * len(options.views) * total
+    memory = 3 * total if options.cache_dir is None else 0
     lines = [f"training volumes: {3 * total / 1e9:.3g} GB of memory, or {on_disk / 1e9:.3g} GB of disk with cache_dir"]
-    if settings.cache_dir is not None:
-        place = Path(settings.cache_dir).absolute()
+    if options.cache_dir is not None:
+        place = Path(options.cache_dir).absolute()
         existing = next(folder for folder in (place, *place.parents) if folder.exists())
         free = shutil.disk_usage(existing).free
         lines.append(f"cache_dir {place}: {free / 1e9:.3g} GB free" + (", not enough" if free < on_disk else ""))
@@ -195,30 +195,30 @@ def network_line(parser: ConfigParser) -> str:
     )
 
 
-def time_line(settings: Settings, seconds: float | None, source: str) -> str:
+def time_line(options: CheckOptions, seconds: float | None, source: str) -> str:
     """Training time to expect, as a line of text.
 
     Args:
-        settings: of the run.
+        options: of the run.
         seconds: of an iteration; None where not known.
         source: where ``seconds`` comes from.
     """
-    if settings.items_per_epoch is None:
+    if options.items_per_epoch is None:
         return "training time: not known, items_per_epoch is null (one pass over the slices with target)"
     # The trainer's loader keeps the last, smaller batch.
-    iterations = settings.epochs * math.ceil(settings.items_per_epoch / settings.batch_size)
-    start = f"training: {settings.epochs} epochs, {iterations} iterations of {settings.batch_size} slabs of each view"
+    iterations = options.epochs * math.ceil(options.items_per_epoch / options.batch_size)
+    start = f"training: {options.epochs} epochs, {iterations} iterations of {options.batch_size} slabs of each view"
     if seconds is None:
         return f"{start}; time: give --seconds-per-iteration, or --measure 30"
     return f"{start}; {iterations * seconds / 3600:.3g} hours at {seconds:.3g} s ({source}), without validation"
 
 
-def _splits(folder: Path, settings: Settings) -> dict[str, list[dict[str, Any]]]:
+def _splits(folder: Path, options: CheckOptions) -> dict[str, list[dict[str, Any]]]:
     """Cases of each split, also of files that do not exist; no test split is no error."""
-    options: dict[str, Any] = {"holdout": settings.holdout, "fold": settings.fold, "check_files": False}
-    found = {split: load_datalist(folder, split, **options) for split in ("training", "validation")}
+    of: dict[str, Any] = {"holdout": options.holdout, "fold": options.fold, "check_files": False}
+    found = {split: load_datalist(folder, split, **of) for split in ("training", "validation")}
     try:
-        found["test"] = load_datalist(folder, "test", **options)
+        found["test"] = load_datalist(folder, "test", **of)
     except ValueError:
         found["test"] = []
     return found

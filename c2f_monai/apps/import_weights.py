@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ import torch
 from ..handlers import save_weights
 from ..networks.weights import RSTN_AXCODES, RSTN_PLANES, import_fcn8s, import_rstn, import_vgg16, plain_state_dict
 from ..utils import View, read_weights_file
+from .merge import views_of
 
 __all__ = ["add_parser", "read_state_dict", "run"]
 
@@ -92,7 +93,7 @@ def _run_rstn(args: argparse.Namespace) -> None:
         raise ValueError("give at least one snapshot: --x, --y and --z.")
     imported = import_rstn({plane: read_state_dict(path) for plane, path in paths.items()}, args.axcodes)
     save_weights(imported, args.output)
-    views = _views_of(imported)
+    views = views_of(imported)
     print(f"{args.output}: {len(imported)} tensors of the views {', '.join(views)}, trained on {args.axcodes} arrays.")
     limited = "" if len(views) == len(View) else f''' --views "{views}"'''
     print("Segment with configs/imported_rstn.json after bundle/configs/inference.json, and with")
@@ -108,11 +109,7 @@ def _run_start(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.weights}: {error}") from error
     save_weights(imported, args.output)
     print(
-        f"{args.output}: {len(imported)} tensors for the coarse and fine networks of {', '.join(_views_of(imported))}. "
+        f"{args.output}: {len(imported)} tensors for the coarse and fine networks of {', '.join(views_of(imported))}. "
         f"Left out: {rest}."
     )
     print(f"Start training from it with --init_weights {args.output}; the log names what does not fit your network.")
-
-
-def _views_of(state: Mapping[str, torch.Tensor]) -> list[str]:
-    return [view.value for view in View if any(key.startswith(f"views.{view.value}.") for key in state)]

@@ -13,7 +13,7 @@ import torch
 from ..handlers import save_weights
 from ..utils import View, read_weights_file
 
-__all__ = ["add_parser", "merge_weights", "replace_coarse", "run"]
+__all__ = ["add_parser", "merge_weights", "replace_coarse", "run", "views_of"]
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -37,8 +37,7 @@ def run(args: argparse.Namespace) -> None:
     if args.coarse is not None:
         merged = replace_coarse(merged, args.coarse)
     save_weights(merged, args.output)
-    views = [view for view in View if any(key.startswith(f"views.{view}.") for key in merged)]
-    print(f"{args.output}: {len(merged)} tensors of the views {', '.join(views)}")
+    print(f"{args.output}: {len(merged)} tensors of the views {', '.join(views_of(merged))}")
 
 
 def merge_weights(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
@@ -89,6 +88,16 @@ def replace_coarse(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str,
     if _layout(own) != _layout(coarse):
         raise ValueError(f"{path} has other views or coarse networks than the merged weights: train both alike.")
     return {**weights, **coarse}
+
+
+def views_of(weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of the views in a flat state_dict, in the order of :py:class:`c2f_monai.utils.View`.
+
+    Examples:
+        >>> views_of({"views.axial.coarse.bias": torch.zeros(1), "views.sagittal.coarse.bias": torch.zeros(1)})
+        ['sagittal', 'axial']
+    """
+    return [view.value for view in View if any(key.startswith(f"views.{view.value}.") for key in weights)]
 
 
 def _is_coarse(key: str) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.datalist import load_datalist
+from ..data.readers import is_image_file
 from ..metrics.scores import CaseScore, score_files
 from ..metrics.statistics import summarize
 from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, some_names
@@ -71,7 +72,7 @@ def find_cases(folder: Path, suffix: str = "") -> dict[str, Path]:
         raise ValueError(f"there is no folder {folder}.")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.name.startswith(".") or not path.name.lower().endswith(IMAGE_SUFFIXES):
+        if not is_image_file(path):
             continue
         name = case_name(path).removesuffix(suffix)
         if name in found:

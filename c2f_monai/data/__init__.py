@@ -1,14 +1,17 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Data: the phantom, lists of cases, slabs for training, writers."""
+"""Data: the phantom, readers of formats, preparers of data sets, lists of cases, slabs for training, writers."""
 
 from __future__ import annotations
 
-from .datalist import load_datalist, resolve_dataset
+from .datalist import list_entries, load_datalist, resolve_dataset
+from .description import Preparer
 from .disk_cache import DiskCache, DiskVolume
-from .inputs import READERS, CaseDataset, dicom_series, list_inputs, read_volume, volume_shape
+from .inputs import CaseDataset, list_inputs
 from .phantom import PHANTOM_VERSION, generate_case, write_phantom
 from .prefetch import PrefetchDataLoader
+from .preparers import PREPARERS
+from .readers import READERS, CTReader, dicom_series, image_shape, read_image
 from .slab_dataset import SlabCollate, SlabDataset
 from .slab_draws import draw_fallback_box, draw_margins, slice_threshold
 from .volume_cache import CachedVolume, load_volumes
@@ -16,12 +19,15 @@ from .writers import AtomicNiftiWriter, name_after_case
 
 __all__ = [
     "AtomicNiftiWriter",
+    "CTReader",
     "CachedVolume",
     "CaseDataset",
     "DiskCache",
     "DiskVolume",
     "PHANTOM_VERSION",
+    "PREPARERS",
     "PrefetchDataLoader",
+    "Preparer",
     "READERS",
     "SlabCollate",
     "SlabDataset",
@@ -29,13 +35,14 @@ __all__ = [
     "draw_fallback_box",
     "draw_margins",
     "generate_case",
+    "image_shape",
+    "list_entries",
     "list_inputs",
     "load_datalist",
     "load_volumes",
     "name_after_case",
-    "read_volume",
+    "read_image",
     "resolve_dataset",
     "slice_threshold",
-    "volume_shape",
     "write_phantom",
 ]

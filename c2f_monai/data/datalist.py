@@ -11,7 +11,7 @@ from typing import Any
 
 from .phantom.writer import COHORTS, write_phantom
 
-__all__ = ["load_datalist", "read_description", "resolve_dataset"]
+__all__ = ["list_entries", "load_datalist", "read_description", "resolve_dataset"]
 
 _SPLITS = ("training", "validation", "test")
 _FILE_KEYS = ("image", "label")
@@ -72,6 +72,13 @@ def load_datalist(
         FileNotFoundError: when the folder, its ``dataset.json`` or a listed file does not exist.
         ValueError: for an unknown split, a bad holdout, or a ``dataset.json`` that is unreadable, lacks the split,
             lists no case in it, has an entry without an image, or has no such fold.
+
+    Examples:
+        >>> folder = getfixture("tmp_path")
+        >>> cases = [{"image": f"case_{i}.nii.gz", "label": f"label_{i}.nii.gz"} for i in range(5)]
+        >>> _ = (folder / "dataset.json").write_text(json.dumps({"training": cases}))
+        >>> [Path(case["image"]).name for case in load_datalist(folder, "validation", check_files=False)]
+        ['case_2.nii.gz']
     """
     if split not in _SPLITS:
         raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}.")
@@ -109,6 +116,27 @@ def read_description(dataset_dir: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold an object with the splits as keys, got {type(content).__name__}.")
     return content
+
+
+def list_entries(content: dict[str, Any], split: str, dataset_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The cases that a ``dataset.json`` itself lists for a split, with absolute paths; no file is looked for.
+
+    Args:
+        content: of the file; its cases are ``{"image", "label"}``, or image paths, as the Decathlon lists those without
+            a label.
+        split: "training", "validation" or "test".
+        dataset_dir: the file's folder.
+
+    Raises:
+        ValueError: when there is no such split, no case in it, or one without an image.
+
+    Examples:
+        >>> list_entries({"test": ["a.nii", {"image": "b.nii", "group": "plain"}]}, "test", "/data")
+        [{'image': '/data/a.nii'}, {'image': '/data/b.nii', 'group': 'plain'}]
+    """
+    folder = Path(dataset_dir).absolute()
+    path = folder / "dataset.json"
+    return [_with_absolute_paths(entry, folder, path, False) for entry in _entries(content, split, path)]
 
 
 def _entries(content: dict[str, Any], split: str, path: Path) -> list[dict[str, Any]]:

@@ -1,86 +1,45 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``dataset.json`` in the layout of the Medical Segmentation Decathlon, with folds, and the Decathlon's own tasks."""
+"""Tasks of the Medical Segmentation Decathlon: a ``dataset.json`` with folds; the files stay where they are."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from monai.data import load_decathlon_datalist, load_decathlon_properties
 
-from ..utils import atomic_write
-from .folds import assign_folds
-from .inputs import volume_shape
+from .description import Preparer, describe_dataset, description_lines, write_description
+from .readers import image_shape
 
-__all__ = ["describe_dataset", "find_task", "list_decathlon", "write_description"]
-
-
-def describe_dataset(
-    name: str,
-    labels: Mapping[int, str],
-    training: Sequence[Mapping[str, Any]],
-    test: Sequence[Mapping[str, Any]] = (),
-    folds: int | None = 4,
-    seed: int | None = None,
-    modality: str = "CT",
-    further: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Content of a ``dataset.json``.
-
-    Args:
-        name: of the data set.
-        labels: name of each label value; 0, the background, is added.
-        training: labeled cases, in the order that folds are counted in. Each gets the key "fold", as in MONAI's
-            ``Auto3DSeg``, unless there are fewer cases than folds.
-        test: cases of a test split, if there is one.
-        folds: number of folds. Defaults to 4. None: cases bring their own "fold", or none.
-        seed: see :func:`c2f_monai.data.folds.assign_folds`.
-        modality: of the images. Defaults to CT.
-        further: further keys.
-
-    Raises:
-        ValueError: without any labeled case.
-    """
-    if not training:
-        raise ValueError(f"{name}: there is no labeled case.")
-    cases = [dict(case) for case in training]
-    if folds is not None and len(cases) >= folds:
-        for case, fold in zip(cases, assign_folds(len(cases), folds, seed), strict=True):
-            case["fold"] = fold
-    return {
-        "name": name,
-        "tensorImageSize": "3D",
-        "modality": {"0": modality},
-        "labels": {"0": "background", **{str(value): labels[value] for value in sorted(labels) if value}},
-        **(further or {}),
-        "numTraining": len(cases),
-        "numTest": len(test),
-        "training": cases,
-        **({"test": [dict(case) for case in test]} if test else {}),
-    }
+__all__ = ["DecathlonPreparer", "find_task", "list_decathlon"]
 
 
-def write_description(folder: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
-    """Write ``dataset.json`` to a folder, whole or not at all. Files below the folder are listed by relative paths.
+class DecathlonPreparer(Preparer):
+    """A task of the Decathlon, such as MSD Pancreas."""
 
-    Raises:
-        FileExistsError: when the folder holds the ``dataset.json`` of another data set.
-    """
-    path = Path(folder).absolute() / "dataset.json"
-    if path.exists() and (known := json.loads(path.read_text()).get("name")) != content["name"]:
-        raise FileExistsError(f"{path} describes the data set {known!r} already; choose another --output.")
-    listed = {
-        split: [{key: _shortest(value, path.parent) for key, value in case.items()} for case in content[split]]
-        for split in ("training", "test")
-        if split in content
-    }
-    with atomic_write(path) as part:
-        part.write_text(json.dumps({**content, **listed}, indent=1) + "\n")
-    return path
+    help = "a task of the Medical Segmentation Decathlon; its files stay where they are"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """``--input`` and ``--task``."""
+        parser.add_argument("--input", type=Path, required=True, help="the task's folder, or the folder of the tasks")
+        parser.add_argument("--task", help="number or name of the task, such as 7, where --input holds several")
+
+    def prepare(self, options: argparse.Namespace) -> Iterator[str]:
+        """See :class:`Preparer`."""
+        task = find_task(options.input, options.task)
+        if options.output.absolute() == task:
+            raise ValueError(f"--output must be another folder than the task's own {task}: its dataset.json stays.")
+        content = list_decathlon(task, options.folds, options.fold_seed)
+        if content["modality"]["0"] != "CT":
+            yield f"The images are {content['modality']['0']}, not CT: the window of the configuration is in HU."
+        path = write_description(options.output, content)
+        yield from description_lines(content)
+        yield str(path)
 
 
 def find_task(folder: str | os.PathLike[str], task: str | int | None = None) -> Path:
@@ -132,7 +91,7 @@ def list_decathlon(folder: str | os.PathLike[str], folds: int = 4, seed: int | N
     if missing := [path for path in wanted if not os.path.isfile(path)]:
         raise FileNotFoundError(f"{len(missing)} of {len(wanted)} files that {source} lists do not exist: {missing[0]}")
     for case in [*training, *test]:
-        volume_shape(case["image"])
+        image_shape(case["image"])
     return describe_dataset(
         str(properties["name"]),
         labels,
@@ -146,10 +105,3 @@ def list_decathlon(folder: str | os.PathLike[str], folds: int = 4, seed: int | N
 
 def _has(source: Path, split: str) -> bool:
     return bool(json.loads(source.read_text()).get(split))
-
-
-def _shortest(value: Any, folder: Path) -> Any:
-    """A path relative to a folder where it lies below it, else as it is."""
-    if isinstance(value, str | os.PathLike) and Path(value).is_absolute() and Path(value).is_relative_to(folder):
-        return Path(value).relative_to(folder).as_posix()
-    return str(value) if isinstance(value, os.PathLike) else value

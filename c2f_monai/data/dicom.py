@@ -16,6 +16,8 @@ import itk
 import nibabel as nib
 import numpy as np
 
+from .readers import reason_of
+
 __all__ = ["HuVolume", "read_series", "series_files"]
 
 #: Share of the slices' distance by which one distance may differ (positions are decimal text), and a slice lie beside
@@ -87,7 +89,7 @@ def read_series(folder: str | os.PathLike[str]) -> HuVolume:
     try:
         image = itk.imread([str(s.path) for s in slices])
     except RuntimeError as error:
-        raise ValueError(f"{folder} cannot be read: {str(error).strip().splitlines()[-1].strip()}") from error
+        raise ValueError(f"{folder} cannot be read: {reason_of(error)}") from error
     # The array view is (slice, row, column).
     values = itk.array_view_from_image(image).transpose(2, 1, 0)
     if values.dtype.kind == "f":  # a fractional rescale slope

@@ -37,6 +37,10 @@ def assign_folds(cases: int, folds: int = 4, seed: int | None = None) -> list[in
 
     Raises:
         ValueError: see :func:`fold_sizes`.
+
+    Examples:
+        >>> assign_folds(6, folds=4)
+        [0, 1, 2, 2, 3, 3]
     """
     assigned = np.repeat(np.arange(folds), fold_sizes(cases, folds))
     if seed is not None:

@@ -9,19 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import itk
-import nibabel as nib
-import numpy as np
-from monai.data import Dataset, MetaTensor
-from monai.transforms import LoadImage
+from monai.data import Dataset
 
 from ..utils import IMAGE_SUFFIXES, case_name
 from .datalist import load_datalist
+from .readers import dicom_series, image_shape, is_image_file, reason_of
 
-__all__ = ["READERS", "CaseDataset", "dicom_series", "list_inputs", "read_volume", "volume_header", "volume_shape"]
-
-# MONAI tries the last one first: nibabel keeps affines that are not orthonormal, ITK reads all other formats.
-READERS = ("ITKReader", "NibabelReader")
+__all__ = ["CaseDataset", "list_inputs"]
 
 
 def list_inputs(
@@ -46,6 +40,14 @@ def list_inputs(
         FileNotFoundError: When the input does not exist or holds no images.
         ValueError: When a file is not one 3D volume, image and label differ in shape, a folder holds several DICOM
             series, or two cases have the same name.
+
+    Examples:
+        >>> import nibabel, numpy
+        >>> folder = getfixture("tmp_path")
+        >>> nibabel.save(nibabel.Nifti1Image(numpy.zeros((4, 3, 2)), numpy.eye(4)), folder / "b.nii.gz")
+        >>> nibabel.save(nibabel.Nifti1Image(numpy.zeros((4, 3, 2)), numpy.eye(4)), folder / "a.nii")
+        >>> [Path(case["image"]).name for case in list_inputs(folder)]
+        ['a.nii', 'b.nii.gz']
     """
     if path is None and dataset_dir is None:
         raise ValueError("give an input or a dataset_dir.")
@@ -58,67 +60,10 @@ def list_inputs(
         cases = [{"image": str(image)} for image in (_images_of(place) if place.is_dir() else [place])]
     _check_names([case["image"] for case in cases])
     for case in cases:
-        shape = volume_shape(case["image"])
-        if "label" in case and (label_shape := volume_shape(case["label"])) != shape:
+        shape = image_shape(case["image"])
+        if "label" in case and (label_shape := image_shape(case["label"])) != shape:
             raise ValueError(f"{case['label']} has the shape {label_shape}, but its image {case['image']} {shape}.")
     return cases
-
-
-def dicom_series(folder: str | os.PathLike[str]) -> list[str]:
-    """Identifiers of the DICOM series in a folder, told apart as ``monai.data.ITKReader`` does."""
-    names = itk.GDCMSeriesFileNames.New()
-    names.SetUseSeriesDetails(True)
-    names.AddSeriesRestriction("0008|0021")  # series date
-    names.SetDirectory(str(folder))
-    return [str(name) for name in names.GetSeriesUIDs()]
-
-
-def volume_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
-    """Voxels along the axes of a volume, from its header alone; see :func:`volume_header`."""
-    return volume_header(path)[0]
-
-
-def volume_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
-    """Voxels along the axes of a volume and its affine, (4, 4) to RAS mm, from its header alone.
-
-    A DICOM folder gives its number of files as the last length, and their mean distance as the step.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When it cannot be read, has not three axes (further ones of length 1 aside), has several values in a
-            voxel, or an affine that cannot be inverted.
-    """
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"image {path} does not exist.")
-    try:
-        if os.path.isdir(path):
-            return _dicom_header(path)
-        nifti = str(path).lower().endswith((".nii", ".nii.gz"))
-        shape, scalar, affine = _nifti_header(path) if nifti else _itk_header(path)
-    except Exception as error:  # readers raise whatever their library does
-        raise ValueError(f"{path} cannot be read as an image: {_reason(error)}") from error
-    if len(shape) < 3 or any(length != 1 for length in shape[3:]):
-        size = "x".join(str(length) for length in shape)
-        raise ValueError(f"{path} is a {len(shape)}D image of {size}, but a CT volume has three axes.")
-    if not scalar:
-        raise ValueError(f"{path} has several values in a voxel, but a CT has one.")
-    if 0 in shape:
-        raise ValueError(f"{path} has an empty axis, its shape is {shape}.")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise ValueError(f"{path} has an affine that cannot be inverted: {affine[:3, :3].tolist()}.")
-    return shape[:3], affine
-
-
-def read_volume(path: str | os.PathLike[str]) -> MetaTensor:
-    """Read a volume file or DICOM folder as (1, H, W, D) float32 in its own orientation.
-
-    Raises:
-        ValueError: When it cannot be read.
-    """
-    try:
-        return LoadImage(reader=READERS, image_only=True, ensure_channel_first=True)(path)
-    except Exception as error:  # readers raise whatever their library does
-        raise ValueError(f"{path} cannot be read as a volume: {_reason(error)}") from error
 
 
 class CaseDataset(Dataset):
@@ -138,16 +83,13 @@ class CaseDataset(Dataset):
         try:
             return super()._transform(index)
         except Exception as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            path, reason = str(self.data[index]["image"]), _reason(cause)
+            path, reason = str(self.data[index]["image"]), reason_of(error)
             raise ValueError(reason if path in reason else f"{path} cannot be used: {reason}") from error
 
 
 def _images_of(folder: Path) -> list[Path]:
     visible = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    images = [entry for entry in visible if entry.is_file() and entry.name.lower().endswith(IMAGE_SUFFIXES)]
+    images = [entry for entry in visible if entry.is_file() and is_image_file(entry)]
     if not images and dicom_series(folder):
         return [folder]
     series = [entry for entry in visible if entry.is_dir() and dicom_series(entry)]
@@ -163,48 +105,3 @@ def _check_names(paths: Sequence[str]) -> None:
         if name in seen:
             raise ValueError(f"{seen[name]} and {path} would both be written as {name}; rename one.")
         seen[name] = path
-
-
-def _dicom_header(folder: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
-    series = dicom_series(folder)
-    if len(series) != 1:
-        raise ValueError(f"a folder must hold one DICOM series, it holds {len(series)}.")
-    names = itk.GDCMSeriesFileNames.New()
-    names.SetUseSeriesDetails(True)
-    names.AddSeriesRestriction("0008|0021")
-    names.SetDirectory(str(folder))
-    files = names.GetFileNames(series[0])
-    shape, scalar, affine = _itk_header(files[0])
-    if not scalar:
-        raise ValueError("it has several values in a voxel, but a CT has one.")
-    if len(files) == 1:
-        return (*shape, 1)[:3], affine
-    affine[:3, 2] = (_itk_header(files[-1])[2][:3, 3] - affine[:3, 3]) / (len(files) - 1)
-    return (*shape[:2], len(files)), affine
-
-
-def _nifti_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], bool, np.ndarray]:
-    image: Any = nib.load(path)
-    kind = image.get_data_dtype()
-    return tuple(image.shape), kind.fields is None and kind.kind in "iufb", np.asarray(image.affine)
-
-
-def _itk_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], bool, np.ndarray]:
-    io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-    if io is None:
-        raise ValueError("its format is not known.")
-    io.SetFileName(str(path))
-    io.ReadImageInformation()
-    axes = range(io.GetNumberOfDimensions())
-    affine = np.eye(4)
-    for i in list(axes)[:3] if len(axes) >= 3 else []:
-        affine[:3, i] = np.asarray(io.GetDirection(i), dtype=float)[:3] * io.GetSpacing(i)
-        affine[i, 3] = io.GetOrigin(i)
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # ITK's world is LPS
-    return tuple(int(io.GetDimensions(i)) for i in axes), io.GetNumberOfComponents() == 1, affine
-
-
-def _reason(error: BaseException) -> str:
-    """One line of an exception's text: libraries put the place first and what happened last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

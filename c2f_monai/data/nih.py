@@ -11,10 +11,12 @@ to 82, as in the original code. The labels' headers cannot be trusted: their ori
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,13 @@ import numpy as np
 from tqdm import tqdm
 
 from ..utils import atomic_write
-from .decathlon import describe_dataset, write_description
+from .description import Preparer, describe_dataset, write_description
 from .dicom import read_series, series_files
 from .folds import assign_folds
 from .label_orientation import UnclearOrientationError, place_label
 from .writers import write_nifti
 
-__all__ = ["CASES", "NihCase", "NihReport", "find_nih_cases", "prepare_nih"]
+__all__ = ["CASES", "NihCase", "NihPreparer", "NihReport", "find_nih_cases", "prepare_nih", "report_lines"]
 
 _CASE = re.compile(r"PANCREAS_(\d+)", re.IGNORECASE)
 _LABEL = re.compile(r"label(\d+)\.nii(\.gz)?", re.IGNORECASE)
@@ -168,6 +170,39 @@ def prepare_nih(
     content = describe_dataset("NIH Pancreas-CT", {1: "pancreas"}, training, folds=None, further=further)
     write_description(target, content)
     return report
+
+
+def report_lines(report: NihReport) -> list[str]:
+    """What :func:`prepare_nih` did, as lines of text."""
+    lines = [f"{len(report.written)} cases written, {len(report.kept)} kept, {len(report.skipped)} skipped"]
+    records = [*report.kept.values(), *report.written.values()]
+    changes = Counter((record["change"], record["evidence"]) for record in records)
+    for (change, evidence), count in changes.most_common():
+        by = "their voxels" if evidence == "voxels" else "the other labels and, less clearly, their own voxels"
+        lines.append(f"labels {'as' if change == 'none' else change + ' against'} their header, by {by}: {count}")
+    if len({change for change, _ in changes}) > 1:
+        lines.append("The labels' orientations differ from case to case: look at the records in cases/.")
+    codes = Counter(record["instance_axcodes"] or "unknown" for record in records).most_common()
+    lines.append(
+        "axis codes of (row, column, slice by instance number), what import-weights rstn --axcodes asks for: "
+        + ", ".join(f"{code} {count}" for code, count in codes)
+    )
+    lines += [f"skipped {name}: {reason}" for name, reason in report.skipped.items()]
+    return [*lines, str(report.dataset)]
+
+
+class NihPreparer(Preparer):
+    """NIH Pancreas-CT as it is downloaded."""
+
+    help = "NIH Pancreas-CT as downloaded: DICOM to NIfTI in HU"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """``--input``."""
+        parser.add_argument("--input", type=Path, required=True, help="download: PANCREAS_0001 and so on, and labels")
+
+    def prepare(self, options: argparse.Namespace) -> Iterator[str]:
+        """See :class:`Preparer`."""
+        yield from report_lines(prepare_nih(options.input, options.output, options.folds, options.fold_seed))
 
 
 def _convert(case: NihCase, place: Path, target: Path, report: NihReport, collection: np.ndarray | None = None) -> bool:

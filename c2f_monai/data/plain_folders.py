@@ -4,22 +4,30 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
-from ..utils import IMAGE_SUFFIXES, atomic_write, case_name
-from .inputs import volume_shape
+from ..utils import atomic_write, case_name, some_names
+from .description import Preparer, describe_dataset, description_lines, write_description
+from .readers import image_shape, is_image_file, read_image
 from .writers import write_nifti
 
-__all__ = ["LAYOUTS", "FolderCases", "find_folder_cases", "join_masks", "list_folder_cases", "parse_names"]
+__all__ = [
+    "LAYOUTS",
+    "FolderCases",
+    "FoldersPreparer",
+    "find_folder_cases",
+    "join_masks",
+    "list_folder_cases",
+    "parse_names",
+]
 
 #: Known layouts as (image, label): paths below the two folders without the suffix of an image. ``{case}`` is the name
 #: of the case, ``{name}`` that of the organ where each organ has a file of its own.
@@ -49,11 +57,55 @@ class FolderCases:
     strangers: list[str] = field(default_factory=list)
 
 
+class FoldersPreparer(Preparer):
+    """A folder of images and one of labels."""
+
+    help = "a folder of images and a folder of labels"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """``--images``, ``--labels``, ``--names``, and how the files are called."""
+        parser.add_argument("--images", type=Path, required=True, help="folder of images")
+        parser.add_argument(
+            "--labels", type=Path, required=True, help="folder of label maps, or of a mask for each organ"
+        )
+        named = "organs; their values count from 1 otherwise"
+        parser.add_argument("--names", nargs="+", required=True, metavar="NAME[=VALUE]", help=named)
+        parser.add_argument("--layout", choices=list(LAYOUTS), help="how files are called (default: the one that fits)")
+        parser.add_argument("--image-pattern", help="instead: path of an image, such as img{case}")
+        parser.add_argument("--label-pattern", help="path of a label, such as {case} or {case}/{name}")
+        parser.add_argument("--dataset-name", help="name of the data set (default: the output folder's)")
+
+    def prepare(self, options: argparse.Namespace) -> Iterator[str]:
+        """See :class:`Preparer`."""
+        names = parse_names(options.names)
+        layout = options.layout
+        if options.image_pattern or options.label_pattern:
+            if layout or not (options.image_pattern and options.label_pattern):
+                raise ValueError("give --image-pattern and --label-pattern together, or --layout.")
+            layout = (options.image_pattern, options.label_pattern)
+        cases = find_folder_cases(options.images, options.labels, list(names.values()), layout)
+        entries, overlap = list_folder_cases(cases, names, options.output)
+        for kind, left in (("images without a label", cases.unlabeled), ("labels without an image", cases.strangers)):
+            if left:
+                yield f"left out, {kind}: {len(left)} ({some_names(left)})"
+        if overlap:
+            yield f"voxels in several masks, given to the organ that is named last: {overlap}"
+        name = options.dataset_name or options.output.absolute().name
+        content = describe_dataset(name, names, entries, folds=options.folds, seed=options.fold_seed)
+        path = write_description(options.output, content)
+        yield from description_lines(content)
+        yield str(path)
+
+
 def parse_names(texts: Sequence[str]) -> dict[int, str]:
     """Label values and names from texts such as ``pancreas`` or ``pancreas=10``; without a value they count from 1.
 
     Raises:
         ValueError: for an empty name, a value that is no number from 1 to 255, or one that comes twice.
+
+    Examples:
+        >>> parse_names(["pancreas=10", "duodenum"])
+        {10: 'pancreas', 2: 'duodenum'}
     """
     names: dict[int, str] = {}
     for place, text in enumerate(texts, 1):
@@ -123,12 +175,12 @@ def join_masks(masks: Mapping[str, Path], names: Mapping[int, str], path: Path) 
     joined = affine = first = None
     overlap = 0
     for value, name in names.items():
-        stored: Any = nib.load(masks[name])
+        stored = read_image(masks[name], dtype=None)
         if joined is None or affine is None:
-            joined, affine, first = np.zeros(stored.shape[:3], np.uint8), stored.affine, masks[name]
-        if stored.shape[:3] != joined.shape or np.abs(stored.affine - affine).max() > 0.1:
+            joined, affine, first = np.zeros(stored.shape[1:], np.uint8), stored.affine.numpy(), masks[name]
+        if stored.shape[1:] != joined.shape or np.abs(stored.affine.numpy() - affine).max() > 0.1:
             raise ValueError(f"{masks[name]} and {first} lie on different grids.")
-        mask = np.asarray(stored.dataobj).reshape(joined.shape) > 0.5
+        mask = np.asarray(stored[0]) > 0.5
         overlap += int(np.count_nonzero(joined[mask]))
         joined[mask] = value
     if joined is None or affine is None:
@@ -156,9 +208,9 @@ def list_folder_cases(
     same = len({case_name(path) for path in cases.images.values()}) < len(cases.images)
     for case in tqdm(sorted(cases.labels, key=_natural), desc="labels", unit="case", disable=not progress):
         image, label = cases.images[case], cases.labels[case]
-        shape = volume_shape(image)
+        shape = image_shape(image)
         for path in label.values() if isinstance(label, dict) else [label]:
-            if (found := volume_shape(path)) != shape:
+            if (found := image_shape(path)) != shape:
                 raise ValueError(f"{path} has the shape {found}, but its image {image} {shape}.")
         if isinstance(label, dict):
             path = target / "labels" / f"{case}.nii.gz"
@@ -181,7 +233,7 @@ def _volumes(folder: Path) -> dict[str, Path]:
     """Volume files by their path below a folder without the suffix of an image."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.name.lower().endswith(IMAGE_SUFFIXES) and not path.name.startswith("."):
+        if is_image_file(path):
             found.setdefault((path.relative_to(folder).parent / case_name(path)).as_posix(), path)
     return found
 

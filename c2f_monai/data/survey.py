@@ -13,7 +13,7 @@ import numpy as np
 
 from ..transforms import working_shape
 from ..utils import case_name
-from .inputs import read_volume, volume_header
+from .readers import image_header, read_image
 
 __all__ = ["CaseHeader", "count_labels", "read_headers"]
 
@@ -61,7 +61,7 @@ def count_labels(cases: Sequence[Mapping[str, Any]]) -> list[dict[int, int]]:
     """
     counted = []
     for case in cases:
-        values, counts = np.unique(np.asarray(read_volume(case["label"])), return_counts=True)
+        values, counts = np.unique(np.asarray(read_image(case["label"])), return_counts=True)
         if not np.array_equal(values, np.rint(values)):
             raise ValueError(f"{case['label']} holds values that are no whole numbers, such as {values[-1]}.")
         counted.append({int(value): int(count) for value, count in zip(values, counts, strict=True)})
@@ -71,7 +71,7 @@ def count_labels(cases: Sequence[Mapping[str, Any]]) -> list[dict[int, int]]:
 def _read_header(case: Mapping[str, Any]) -> CaseHeader:
     name = case_name(str(case["image"]))
     try:
-        shape, affine = volume_header(case["image"])
+        shape, affine = image_header(case["image"])
     except (OSError, ValueError) as error:
         return CaseHeader(name, str(error))
     # Axes in the order of the world's: the file's axis that runs closest along each.
@@ -90,7 +90,7 @@ def _label_problem(case: Mapping[str, Any], shape: tuple[int, ...], affine: np.n
     if "label" not in case:
         return "it has no label"
     try:
-        label_shape, label_affine = volume_header(case["label"])
+        label_shape, label_affine = image_header(case["label"])
     except (OSError, ValueError) as error:
         return str(error)
     if label_shape != shape:

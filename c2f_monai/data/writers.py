@@ -10,14 +10,23 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.config import NdarrayOrTensor, PathLike
+from monai.config import DtypeLike, NdarrayOrTensor, PathLike
 from monai.data.image_writer import NibabelWriter
 from monai.transforms import Transform
 from monai.utils import convert_to_numpy
 
 from ..utils import atomic_write, case_name
 
-__all__ = ["AtomicNiftiWriter", "name_after_case", "write_nifti"]
+__all__ = ["AtomicNiftiWriter", "name_after_case", "nifti_image", "write_nifti"]
+
+
+def nifti_image(volume: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+    """NIfTI image of a (H, W, D) volume in its own type, with the (4, 4) affine to RAS mm as qform and sform."""
+    image = nib.Nifti1Image(volume, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    return image
 
 
 def write_nifti(path: PathLike, volume: np.ndarray, affine: np.ndarray) -> None:
@@ -27,17 +36,27 @@ def write_nifti(path: PathLike, volume: np.ndarray, affine: np.ndarray) -> None:
         path: ends in .nii or .nii.gz.
         volume: (H, W, D), written in its own type.
         affine: (4, 4) from voxels to RAS mm.
+
+    Examples:
+        >>> path = getfixture("tmp_path") / "mask.nii.gz"
+        >>> write_nifti(path, np.ones((4, 3, 2), np.uint8), np.diag([2.0, 2.0, 5.0, 1.0]))
+        >>> nib.load(path).affine.diagonal().tolist()
+        [2.0, 2.0, 5.0, 1.0]
     """
-    image = nib.Nifti1Image(volume, affine)
-    image.header.set_xyzt_units("mm")
-    for code in ("set_qform", "set_sform"):
-        getattr(image, code)(affine, code=1)
+    image = nifti_image(volume, affine)
     with atomic_write(path) as part:
         nib.save(image, part)
 
 
 def name_after_case(meta: Mapping[str, Any] | None, saver: Transform) -> dict[str, Any]:
-    """Name formatter of ``SaveImaged``: the case's name, dots in it included, instead of a guess at its suffix."""
+    """Name formatter of ``SaveImaged``: the case's name, dots in it included, instead of a guess at its suffix.
+
+    Examples:
+        >>> from monai.transforms import SaveImage
+        >>> saver = SaveImage(output_postfix="seg", print_log=False, output_name_formatter=name_after_case)
+        >>> name_after_case({"filename_or_obj": "/ct/patient.01.mha"}, saver)
+        {'subject': 'patient.01.nii'}
+    """
     name = meta.get("filename_or_obj") if meta else None
     # The layout cuts one suffix off whatever it gets; ".nii" is ours to lose, what stands before it is the name's.
     return {"subject": f"{case_name(str(name))}.nii" if name else f"{getattr(saver, '_data_index', 0)}.nii"}
@@ -49,12 +68,21 @@ class AtomicNiftiWriter(NibabelWriter):
     The file is written beside its final place and renamed into it. The data must be one channel on the grid that its
     affine describes, as ``Invertd`` leaves it. A volume of one slice stays a volume.
 
-    Attributes:
-        background: takes what is to be written where files are written in the background, see
-            :py:class:`c2f_monai.handlers.WriteInBackground`; None, the default, writes at once.
+    Args:
+        output_dtype: type of the file's voxels. Defaults to float32.
+        submit: takes a call that writes a file, and makes it at some time, see
+            :py:class:`c2f_monai.handlers.WriteInBackground`. Defaults to None, files are written at once.
+        kwargs: further arguments of ``monai.data.NibabelWriter``.
     """
 
-    background: Callable[[Callable[[], None]], Any] | None = None
+    def __init__(
+        self,
+        output_dtype: DtypeLike = np.float32,
+        submit: Callable[[Callable[[], None]], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(output_dtype=output_dtype, **kwargs)
+        self.submit = submit
 
     def set_data_array(
         self,
@@ -88,8 +116,7 @@ class AtomicNiftiWriter(NibabelWriter):
     def write(self, filename: PathLike, verbose: bool = False, **kwargs: Any) -> None:
         """Write ``filename``, a path that ends in .nii or .nii.gz."""
         task = partial(write_nifti, filename, np.asarray(self.data_obj, dtype=self.output_dtype), self.affine)
-        background = type(self).background
-        if background is None:
+        if self.submit is None:
             task()
         else:
-            background(task)
+            self.submit(task)

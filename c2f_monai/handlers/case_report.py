@@ -19,7 +19,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.transforms import ResampleToMatch
 
-from ..data.inputs import read_volume
+from ..data.readers import read_image
 from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarize
@@ -213,7 +213,7 @@ class CaseReport:
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         label = item.get("label") if output.get("label") is None else output["label"]
         if isinstance(label, str):
-            label = select_label(read_volume(label), self.label_value)
+            label = select_label(read_image(label), self.label_value)
         if label is None:
             return None, None
         label = self._class_of(label)

@@ -9,21 +9,27 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from ignite.engine import Engine, Events
 
-from ..data.writers import AtomicNiftiWriter
-
 __all__ = ["WriteInBackground"]
 
 
 class WriteInBackground:
     """
-    While an evaluator runs, ``AtomicNiftiWriter`` writes in a thread: compressing a volume takes as long as reading it.
+    Writes files in a thread while an evaluator runs: compressing a volume takes as long as reading it.
 
-    All files are written when the run ends, also when it ends with an error. A file that could not be written is an
-    error of the run. Without this handler, for instance in a program of another kind that uses the postprocessing
-    alone, files are written at once.
+    One object is both the handler and what the writer of the evaluator's postprocessing hands its files to:
+    ``AtomicNiftiWriter(submit=...)``. All files are written when the run ends, also when it ends with an error. A file
+    that could not be written is an error of the run. Outside a run, or where the handler is not attached, files are
+    written at once.
 
     Args:
         waiting: cases whose files may wait, and take memory, before the run waits for them. Defaults to 1.
+
+    Examples:
+        >>> from functools import partial
+        >>> from monai.transforms import SaveImaged
+        >>> from c2f_monai.data import AtomicNiftiWriter
+        >>> writing = WriteInBackground()
+        >>> save = SaveImaged("pred", writer=partial(AtomicNiftiWriter, submit=writing))
     """
 
     def __init__(self, waiting: int = 1) -> None:
@@ -37,21 +43,23 @@ class WriteInBackground:
         engine.add_event_handler(Events.COMPLETED, lambda _: self._finish())
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
 
-    def _start(self, engine: Engine) -> None:
-        self._pool = ThreadPoolExecutor(1)
-        AtomicNiftiWriter.background = self._submit
-
-    def _submit(self, task: Callable[[], None]) -> None:
+    def __call__(self, task: Callable[[], None]) -> None:
+        """Write in the background during a run, at once outside it."""
+        if self._pool is None:
+            task()
+            return
         while len(self._tasks) > self.waiting:
             self._tasks.pop(0).result()
-        assert self._pool is not None
         self._tasks.append(self._pool.submit(task))
 
+    def _start(self, engine: Engine) -> None:
+        self._pool = ThreadPoolExecutor(1)
+
     def _finish(self) -> None:
-        AtomicNiftiWriter.background = None
+        pool, self._pool = self._pool, None
         tasks, self._tasks = self._tasks, []
-        if self._pool is not None:
-            self._pool.shutdown()
+        if pool is not None:
+            pool.shutdown()
         for task in tasks:
             task.result()
 

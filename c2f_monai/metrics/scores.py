@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from monai.metrics import compute_hausdorff_distance
-from monai.transforms import LoadImage
 
+from ..data.readers import read_image, reason_of
 from ..utils import dice_coefficient
 
 __all__ = ["CaseScore", "hausdorff95", "read_mask", "score_files", "score_masks"]
@@ -82,7 +81,7 @@ def score_masks(pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float
 
 
 def read_mask(path: str | Path, values: Sequence[int] = (1,)) -> tuple[torch.Tensor, torch.Tensor]:
-    """Read a mask file of any format that MONAI reads.
+    """Read a mask file of any format in :data:`c2f_monai.data.READERS`.
 
     Args:
         path: the file.
@@ -95,14 +94,14 @@ def read_mask(path: str | Path, values: Sequence[int] = (1,)) -> tuple[torch.Ten
         ValueError: When the file cannot be read or is not one 3D volume.
     """
     try:
-        image = LoadImage(image_only=True, dtype=None)(path)
-    except Exception as error:  # readers raise whatever their library does
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"cannot read the mask {path}: {reason[-1]}") from error
-    assert isinstance(image, MetaTensor)
-    if image.ndim != 3:
-        raise ValueError(f"{path} is not a 3D mask: its shape is {tuple(image.shape)}.")
-    mask = torch.isin(image.as_tensor(), torch.as_tensor(values).to(image.dtype))
+        image = read_image(path, dtype=None)
+    except ValueError as error:
+        raise ValueError(f"cannot read the mask {path}: {reason_of(error)}") from error
+    channels, *shape = image.shape
+    if len(shape) != 3 or channels != 1:
+        size = (*shape, channels) if channels != 1 else tuple(shape)
+        raise ValueError(f"{path} is not a 3D mask: its shape is {size}.")
+    mask = torch.isin(image.as_tensor()[0], torch.as_tensor(values).to(image.dtype))
     return mask, torch.as_tensor(image.affine, dtype=torch.float64)
 
 

@@ -30,6 +30,10 @@ def working_shape(shape: Sequence[int], spacing: Sequence[float], pixdim: Sequen
         shape: voxels along each axis.
         spacing: voxel size in mm for each axis.
         pixdim: voxel size of the grid in mm; an axis keeps its size where it is not positive.
+
+    Examples:
+        >>> working_shape((512, 512, 100), (0.75, 0.75, 2.5), (2.0, 2.0, 2.0))
+        (193, 193, 125)
     """
     steps = [(s / p) if p > 0 else 1.0 for s, p in zip(spacing, pixdim, strict=True)]
     return tuple(math.floor((n - 1) * step + 1.5 + _TOLERANCE) for n, step in zip(shape, steps, strict=True))
@@ -42,6 +46,11 @@ class ResampleToSpacingd(Spacingd):
     the last digits of the affine, so that an oblique or DICOM copy of a volume gets one slice more or less. The inverse
     works in pieces, as a volume of clinical size and the coordinates of all its voxels are too much at once.
     Volumes must be in one orientation, and ``scale_extent`` False.
+
+    Examples:
+        >>> volume = MetaTensor(torch.zeros(1, 4, 4, 6), affine=torch.diag(torch.tensor([2.0, 2.0, 5.0, 1.0])))
+        >>> ResampleToSpacingd("image", pixdim=(2, 2, 2))({"image": volume})["image"].shape
+        torch.Size([1, 4, 4, 14])
     """
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor], lazy: bool | None = None) -> dict[Hashable, torch.Tensor]:

@@ -43,6 +43,11 @@ def check_volume(volume: torch.Tensor) -> None:
 
     Raises:
         ValueError: When it has another number of axes or channels, an empty axis, or voxels that are NaN or infinite.
+
+    Examples:
+        >>> check_volume(torch.full((1, 2, 2, 2), torch.nan))
+        Traceback (most recent call last):
+        ValueError: volume: 8 voxels are NaN or infinite; replace them, for instance by -1024 HU.
     """
     name, shape = source_of(volume), tuple(volume.shape)
     if len(shape) != 4:
@@ -67,6 +72,13 @@ def select_label(label: torch.Tensor, values: int | Sequence[int] | Sequence[Seq
 
     Raises:
         ValueError: When classes are asked for and ``label`` has not one channel.
+
+    Examples:
+        >>> label = torch.tensor([0, 1, 2, 3]).reshape(1, 1, 1, 4)
+        >>> select_label(label, [1, 2]).flatten().tolist()
+        [0, 1, 1, 0]
+        >>> select_label(label, [[1, 2], [3]])[:, 0, 0].tolist()
+        [[0, 1, 1, 0], [0, 0, 0, 1]]
     """
     groups = class_values(values)
     if groups is None:
@@ -94,6 +106,11 @@ def to_label_map(
 
     Raises:
         ValueError: When there is not one value for each class, or no class is left beside the containers.
+
+    Examples:
+        >>> probability = torch.tensor([[0.9, 0.6, 0.1], [0.2, 0.7, 0.3]]).reshape(2, 1, 1, 3)
+        >>> to_label_map(probability, [1, 4]).flatten().tolist()
+        [1, 4, 0]
     """
     values = label_values(values)
     if len(values) != probability.shape[0]:

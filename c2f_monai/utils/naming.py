@@ -9,7 +9,8 @@ from pathlib import PurePath
 
 __all__ = ["IMAGE_SUFFIXES", "case_name", "some_names"]
 
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+#: Suffixes of image files; what :data:`c2f_monai.data.READERS` learns to read is added.
+IMAGE_SUFFIXES = [".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd"]
 
 
 def case_name(path: str | PurePath) -> str:
@@ -17,9 +18,13 @@ def case_name(path: str | PurePath) -> str:
 
     Args:
         path: image file or DICOM folder. Dots that do not begin a known suffix belong to the name.
+
+    Examples:
+        >>> case_name("imagesTs/patient.01.nii.gz"), case_name("scans/series.v2")
+        ('patient.01', 'series.v2')
     """
     name = PurePath(path).name
-    for suffix in (*IMAGE_SUFFIXES, ".dcm"):
+    for suffix in sorted((*IMAGE_SUFFIXES, ".dcm"), key=len, reverse=True):
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)]
     return name

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from monai.data import MetaTensor
 from monai.transforms import Orientation
 
-from ..data.inputs import read_volume
+from ..data.readers import read_image
 from ..transforms.volumes import class_values, select_label
 from ..utils import DEFAULT_WINDOW, View, atomic_write, case_name
 
@@ -181,8 +181,8 @@ class OverlaySaver:
             path = str(pred.meta["filename_or_obj"])
             label = item.get("label") if output.get("label") is None else output["label"]
             if isinstance(label, str):
-                label = select_label(read_volume(label), self.label_value)
-            self.save(case_name(path), read_volume(path), pred, label)
+                label = select_label(read_image(label), self.label_value)
+            self.save(case_name(path), read_image(path), pred, label)
 
     def save(self, name: str, image: MetaTensor, pred: MetaTensor, label: MetaTensor | None) -> Path:
         """Draw one case of (1, H, W, D) volumes on one grid of any orientation; the picture appears whole or not."""

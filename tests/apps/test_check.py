@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from monai.bundle import ConfigParser
 
-from c2f_monai.apps.check import Settings, network_line, room_lines, time_line
+from c2f_monai.apps.check import CheckOptions, network_line, room_lines, time_line
 from c2f_monai.apps.cli import main
 from c2f_monai.data.survey import CaseHeader
 from tests.bundle.volumes import write_nifti
@@ -38,10 +38,10 @@ def write_set(root: Path, cases: int = 4, **change: Any) -> Path:
     return root
 
 
-def settings(**change: Any) -> Settings:
+def settings(**change: Any) -> CheckOptions:
     base: dict[str, Any] = {"fold": None, "holdout": 0.2, "pixdim": None, "label_value": [1], "views": ["axial"] * 3}
     base |= {"cache_dir": None, "epochs": 10, "items_per_epoch": 25, "batch_size": 4}
-    return Settings(**base | change)
+    return CheckOptions(**base | change)
 
 
 def test_the_report_of_a_good_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from c2f_monai.apps.cli import main
+from c2f_monai.data import PREPARERS, Preparer
 from c2f_monai.data.datalist import load_datalist
 from tests.bundle.volumes import write_nifti
 from tests.data.nih_download import write_case
@@ -90,3 +93,21 @@ def test_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sorted(case["fold"] for case in content["training"]) == [0, 1, 2, 3]
     assert main(["prepare", "folders", *options, "--names", "pancreas", "--image-pattern", "{case}"]) == 1
     assert "give --image-pattern and --label-pattern together" in capsys.readouterr().err
+
+
+class Tarball(Preparer):
+    """A data set of another kind: what a module of its own would hold."""
+
+    help = "a tarball"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--archive", type=Path, required=True)
+
+    def prepare(self, options: argparse.Namespace) -> Iterator[str]:
+        yield f"{options.archive} {options.output} {options.folds} {options.fold_seed}"
+
+
+def test_a_further_data_set_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PREPARERS, "tarball", Tarball())
+    assert main(["prepare", "tarball", "--archive", "a.tar", "--output", "out", "--fold-seed", "3"]) == 0
+    assert capsys.readouterr().out == "a.tar out 4 3\n"

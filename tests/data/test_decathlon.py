@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from c2f_monai.data.datalist import load_datalist
-from c2f_monai.data.decathlon import describe_dataset, find_task, list_decathlon, write_description
+from c2f_monai.data.decathlon import find_task, list_decathlon
+from c2f_monai.data.description import describe_dataset, write_description
 from tests.bundle.volumes import write_nifti
 
 LABELS = {"0": "background", "1": "pancreas", "2": "cancer"}

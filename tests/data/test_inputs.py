@@ -13,7 +13,7 @@ import pytest
 import torch
 from monai.transforms import Compose, LoadImaged
 
-from c2f_monai.data import CaseDataset, dicom_series, list_inputs, read_volume, volume_shape
+from c2f_monai.data import CaseDataset, dicom_series, image_shape, list_inputs, read_image
 from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_dicom_series, write_nifti
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -74,8 +74,8 @@ def test_every_format_gives_the_same_voxels_in_the_world(tmp_path: Path, name: s
         write_dicom_series(path, volume(), AFFINE)
     else:
         itk.imwrite(itk_image(volume(), AFFINE), str(path))
-    assert volume_shape(path) == SHAPE
-    read = read_volume(path)
+    assert image_shape(path) == SHAPE
+    read = read_image(path)
     assert read.shape == (1, *SHAPE)
     assert np.allclose(read.affine, AFFINE, atol=1e-5)
     assert np.array_equal(np.asarray(read[0]), volume())
@@ -123,7 +123,7 @@ def test_what_is_no_volume_is_refused_by_its_header(tmp_path: Path, name: str, w
 def test_a_trailing_axis_of_length_one_is_a_volume(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "a.nii.gz", volume()[..., None])
     assert list_inputs(path) == [{"image": str(path)}]
-    assert read_volume(path).shape == (1, *SHAPE)
+    assert read_image(path).shape == (1, *SHAPE)
 
 
 def test_missing_empty_and_ambiguous_inputs_are_errors_that_name_them(tmp_path: Path) -> None:

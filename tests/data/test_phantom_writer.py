@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -92,6 +95,28 @@ def test_workers_write_the_same_voxels_as_one_process(tmp_path: Path) -> None:
     for name in ("phantom_validation_000.nii.gz", "phantom_validation_001.nii.gz"):
         stored = [np.asarray(nib.load(folder / "imagesTr" / name).dataobj) for folder in (one, two)]
         assert np.array_equal(*stored)
+
+
+def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from c2f_monai.data import write_phantom\n"
+        "print('once')\n"
+        f"write_phantom({str(tmp_path / 'p')!r}, {{'test': 3}}, {SIZE}, processes=2, progress=False)\n"
+    )
+    path = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, str(script)], env=os.environ | {"PYTHONPATH": path}, check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "once\n"
+    assert len(load_datalist(tmp_path / "p", "test")) == 3
+
+
+def test_what_other_processes_cannot_write_is_an_error_here(tmp_path: Path) -> None:
+    entries = select_entries({"test": 2})
+    (tmp_path / "labelsTs").mkdir()
+    with pytest.raises(OSError, match="the phantom cannot be written: .*No such file or directory"):
+        list(writer_module._write_apart(tmp_path, entries, SIZE, 2))
 
 
 def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c2f_monai.data.inputs import volume_header
+from c2f_monai.data.readers import image_header
 from c2f_monai.data.survey import CaseHeader, count_labels, read_headers
 from tests.bundle.volumes import write_dicom_series, write_nifti
 
@@ -52,7 +52,7 @@ def test_problems_are_told_and_stop_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("slices", [1, 4])
 def test_a_dicom_folder_has_the_header_of_its_volume(tmp_path: Path, slices: int) -> None:
     affine = np.array([[-0.7, 0, 0, 10], [0, -0.8, 0, 20], [0, 0, 1.25, -30], [0, 0, 0, 1]])
-    shape, found = volume_header(write_dicom_series(tmp_path / "s", np.zeros((8, 7, slices), np.int16), affine))
+    shape, found = image_header(write_dicom_series(tmp_path / "s", np.zeros((8, 7, slices), np.int16), affine))
     assert shape == (8, 7, slices)
     np.testing.assert_allclose(found[:, [0, 1, 3]], affine[:, [0, 1, 3]], atol=1e-5)
     if slices > 1:

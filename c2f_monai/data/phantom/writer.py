@@ -6,21 +6,21 @@ from __future__ import annotations
 
 import gzip
 import json
-import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
-import nibabel as nib
 from tqdm import tqdm
 
+from ..writers import nifti_image
 from .case import generate_case
 from .settings import PHANTOM_VERSION
 
@@ -187,20 +187,63 @@ def _write_cases(
         for _ in bar(map(work, entries)):
             pass
         return
-    # Spawned, not forked: the caller may hold threads (torch, OpenMP) that do not survive a fork.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for _ in bar(pool.map(work, entries)):
-            pass
+    for _ in bar(_write_apart(folder, entries, size, min(processes, len(entries)))):
+        pass
+
+
+# What a working process runs; its argument is a JSON object. Imports come from where the caller's come from.
+_WORKER = f"""
+import json, sys
+job = json.loads(sys.argv[1])
+sys.path[:] = job.pop("path")
+from {__name__} import _write_share
+_write_share(**job)
+"""
+
+
+def _write_apart(
+    folder: Path, entries: list[PhantomEntry], size: Sequence[int] | None, processes: int
+) -> Iterator[None]:
+    """Write in other processes; an item for each case that is done.
+
+    They are plain Python processes. Those of multiprocessing run the caller's script again, all of it where it has no
+    main guard, or, forked, inherit locks of the caller's threads (torch, OpenMP) that nobody will release.
+    """
+    ordered = sorted(entries, key=lambda entry: entry.group)  # cases of one group are of one size: equal shares
+    workers: list[subprocess.Popen[str]] = []
+    try:
+        for first in range(processes):
+            share = [asdict(entry) for entry in ordered[first::processes]]
+            job = json.dumps({"path": [*map(str, sys.path)], "folder": str(folder), "entries": share, "size": size})
+            workers.append(subprocess.Popen([sys.executable, "-c", _WORKER, job], stdout=subprocess.PIPE, text=True))
+        for done in range(len(entries)):
+            lines: Any = workers[done % processes].stdout
+            if (line := lines.readline()) != "\n":
+                reason = line.strip() or "one of the processes that make its cases has ended"
+                raise OSError(f"the phantom cannot be written: {reason}.")
+            yield
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+def _write_share(folder: str, entries: list[dict[str, Any]], size: Sequence[int] | None) -> None:
+    """Write cases; print an empty line for each, or why one could not be written."""
+    for entry in entries:
+        try:
+            _write_case(Path(folder), PhantomEntry(**entry), None if size is None else tuple(size))
+        except OSError as error:
+            print(error, flush=True)
+            return
+        print(flush=True)
 
 
 def _write_case(folder: Path, entry: PhantomEntry, size: tuple[int, ...] | None) -> None:
     case = generate_case(entry.seed, entry.group, size)
     for key, volume in (("image", case.image), ("label", case.label)):
-        image = nib.Nifti1Image(volume, case.affine)
-        image.set_qform(case.affine, code=1)
-        image.set_sform(case.affine, code=1)
-        image.header.set_xyzt_units("mm")
-        packed = gzip.compress(image.to_bytes(), _GZIP_LEVEL, mtime=0)  # no date: the same case is the same file
+        image = nifti_image(volume, case.affine).to_bytes()
+        packed = gzip.compress(image, _GZIP_LEVEL, mtime=0)  # no date: the same case is the same file
         (folder / entry.files[key]).write_bytes(packed)
 
 

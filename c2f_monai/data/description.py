@@ -1,0 +1,140 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Writing ``dataset.json`` in the layout of the Medical Segmentation Decathlon, with folds, and what prepares one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..utils import atomic_write
+from .folds import assign_folds
+
+__all__ = ["Preparer", "describe_dataset", "description_lines", "write_description"]
+
+
+class Preparer(ABC):
+    """A kind of data set that ``python -m c2f_monai prepare`` turns into a ``dataset.json``.
+
+    Its entry in :data:`c2f_monai.data.PREPARERS` makes it a command.
+
+    Attributes:
+        help: one line for the command line.
+    """
+
+    help: str
+
+    @abstractmethod
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add its own options; ``--output``, ``--folds`` and ``--fold-seed`` are everyone's."""
+
+    @abstractmethod
+    def prepare(self, options: argparse.Namespace) -> Iterator[str]:
+        """Write ``dataset.json``, and what it lists where need be, to ``options.output``.
+
+        Args:
+            options: its own, and ``output`` (a path), ``folds`` (a number) and ``fold_seed`` (a number or None).
+
+        Yields:
+            lines of text for the user, as the work goes on; the path of ``dataset.json`` last.
+
+        Raises:
+            OSError: when a file does not exist or cannot be written.
+            ValueError: when the data set cannot be used, or options do not fit each other.
+        """
+
+
+def describe_dataset(
+    name: str,
+    labels: Mapping[int, str],
+    training: Sequence[Mapping[str, Any]],
+    test: Sequence[Mapping[str, Any]] = (),
+    folds: int | None = 4,
+    seed: int | None = None,
+    modality: str = "CT",
+    further: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Content of a ``dataset.json``.
+
+    Args:
+        name: of the data set.
+        labels: name of each label value; 0, the background, is added.
+        training: labeled cases, in the order that folds are counted in. Each gets the key "fold", as in MONAI's
+            ``Auto3DSeg``, unless there are fewer cases than folds.
+        test: cases of a test split, if there is one.
+        folds: number of folds. Defaults to 4. None: cases bring their own "fold", or none.
+        seed: see :func:`c2f_monai.data.folds.assign_folds`.
+        modality: of the images. Defaults to CT.
+        further: further keys.
+
+    Raises:
+        ValueError: without any labeled case.
+    """
+    if not training:
+        raise ValueError(f"{name}: there is no labeled case.")
+    cases = [dict(case) for case in training]
+    if folds is not None and len(cases) >= folds:
+        for case, fold in zip(cases, assign_folds(len(cases), folds, seed), strict=True):
+            case["fold"] = fold
+    return {
+        "name": name,
+        "tensorImageSize": "3D",
+        "modality": {"0": modality},
+        "labels": {"0": "background", **{str(value): labels[value] for value in sorted(labels) if value}},
+        **(further or {}),
+        "numTraining": len(cases),
+        "numTest": len(test),
+        "training": cases,
+        **({"test": [dict(case) for case in test]} if test else {}),
+    }
+
+
+def write_description(folder: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
+    """Write ``dataset.json`` to a folder, whole or not at all. Files below the folder are listed by relative paths.
+
+    Raises:
+        FileExistsError: when the folder holds the ``dataset.json`` of another data set.
+    """
+    path = Path(folder).absolute() / "dataset.json"
+    if path.exists() and (known := json.loads(path.read_text()).get("name")) != content["name"]:
+        raise FileExistsError(f"{path} describes the data set {known!r} already; choose another --output.")
+    listed = {
+        split: [{key: _shortest(value, path.parent) for key, value in case.items()} for case in content[split]]
+        for split in ("training", "test")
+        if split in content
+    }
+    with atomic_write(path) as part:
+        part.write_text(json.dumps({**content, **listed}, indent=1) + "\n")
+    return path
+
+
+def description_lines(content: Mapping[str, Any]) -> list[str]:
+    """Numbers of cases and the labels of a ``dataset.json``, as lines of text.
+
+    Examples:
+        >>> content = describe_dataset("mine", {1: "pancreas"}, [{"image": "a.nii"}, {"image": "b.nii"}], folds=2)
+        >>> for line in description_lines(content):
+        ...     print(line)
+        2 labeled cases (folds: 1, 1), 0 without a label
+        labels: 1 pancreas; train on one of them, or several together, with --label_value
+    """
+    sizes = Counter(case.get("fold") for case in content["training"])
+    folds = ", ".join(str(sizes[fold]) for fold in sorted(f for f in sizes if f is not None))
+    names = ", ".join(f"{value} {name}" for value, name in content["labels"].items() if value != "0")
+    return [
+        f"{content['numTraining']} labeled cases (folds: {folds or 'none'}), {content['numTest']} without a label",
+        f"labels: {names}; train on one of them, or several together, with --label_value",
+    ]
+
+
+def _shortest(value: Any, folder: Path) -> Any:
+    """A path relative to a folder where it lies below it, else as it is."""
+    if isinstance(value, str | os.PathLike) and Path(value).is_absolute() and Path(value).is_relative_to(folder):
+        return Path(value).relative_to(folder).as_posix()
+    return str(value) if isinstance(value, os.PathLike) else value
