@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...metrics.rounds import after_rounds, last_round, round_picks, stopped_at
-from ...utils import View
+from c2f_monai.metrics.rounds import after_rounds, last_round, round_picks, stopped_at
+from c2f_monai.utils import View
+
 from .ablations import distance_table, pixel_table, testing_table, training_table
 from .methods import RSTN, STEPWISE, TRUTH_REFERENCE, UNET3D, saliency_training
-from .plan import Comparison, Evaluation, Merged, Row, Table, Weights, oracle_of, rounds_of, view_of
+from .plan import Evaluation, Merged, Row, RowPair, Table, Weights, oracle_of, rounds_of, view_of
 from .targets import cyst_table, organ_table
 
 __all__ = ["DEFAULT_ORGANS", "build_tables", "diagnostic_rows"]
@@ -103,14 +104,14 @@ def _saliency_table() -> Table:
         Row("two-layer 3x3, fine-tuned, d >= 0.99", rounds_of(RSTN), at_99, _RSTN_99),
     ]
     pairs = [
-        Comparison("3x3 (basic)", "1x1"),
-        Comparison("5x5", "3x3 (basic)"),
-        Comparison("7x7", "5x5"),
-        Comparison("two-layer 3x3", "3x3 (basic)"),
-        Comparison("two-layer 3x3", "5x5"),
-        Comparison("3x3, fine-tuned", "3x3 (basic)"),
-        Comparison("two-layer 3x3, fine-tuned", "two-layer 3x3"),
-        Comparison("two-layer 3x3, fine-tuned, d >= 0.99", "two-layer 3x3, fine-tuned"),
+        RowPair("3x3 (basic)", "1x1"),
+        RowPair("5x5", "3x3 (basic)"),
+        RowPair("7x7", "5x5"),
+        RowPair("two-layer 3x3", "3x3 (basic)"),
+        RowPair("two-layer 3x3", "5x5"),
+        RowPair("3x3, fine-tuned", "3x3 (basic)"),
+        RowPair("two-layer 3x3, fine-tuned", "two-layer 3x3"),
+        RowPair("two-layer 3x3, fine-tuned, d >= 0.99", "two-layer 3x3, fine-tuned"),
     ]
     return Table("saliency", "Table 3.2: variants of the saliency transformation", tuple(rows), tuple(pairs))
 
@@ -128,9 +129,9 @@ def _method_table() -> Table:
         Row("3D UNet, oracle 3D box", oracle_of(UNET3D), chapter="83.18 (V-Net)"),
     )
     pairs = (
-        Comparison("RSTN", "step-wise", "+2.13±2.67, 67 wins of 82, from -3.85 to +17.60"),
-        Comparison("RSTN", "3D UNet, sliding window"),
-        Comparison("step-wise", "3D UNet, sliding window"),
+        RowPair("RSTN", "step-wise", "+2.13±2.67, 67 wins of 82, from -3.85 to +17.60"),
+        RowPair("RSTN", "3D UNet, sliding window"),
+        RowPair("step-wise", "3D UNet, sliding window"),
     )
     return Table("methods", "Table 3.3: comparison with other methods", rows, pairs)
 
@@ -145,8 +146,8 @@ def _joint_table() -> Table:
         Row("joint fine on joint coarse", rounds_of(RSTN), at_99, "84.50"),
     )
     pairs = (
-        Comparison("coarse, trained jointly", "coarse, trained apart"),
-        Comparison("joint fine on joint coarse", "joint fine on separate coarse"),
+        RowPair("coarse, trained jointly", "coarse, trained apart"),
+        RowPair("joint fine on joint coarse", "joint fine on separate coarse"),
     )
     return Table("joint", "Joint and separate training", rows, pairs)
 
@@ -160,7 +161,7 @@ def _overfitting_table() -> Table:
         Row("not fine-tuned", rounds_of(TRUTH_REFERENCE), at_99, "83.68"),
     )
     pairs = (
-        Comparison("fine-tuned, oracle box", "fine-tuned", "+1.87"),
-        Comparison("not fine-tuned, oracle box", "not fine-tuned", "+2.58"),
+        RowPair("fine-tuned, oracle box", "fine-tuned", "+1.87"),
+        RowPair("not fine-tuned, oracle box", "not fine-tuned", "+2.58"),
     )
     return Table("overfitting", "Over-fitting: the gap to the oracle box", rows, pairs)

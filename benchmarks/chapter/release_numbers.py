@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .statistics import bootstrap_interval, error_ratio, summarize
-from .tables import CaseRow
+from c2f_monai.metrics.statistics import bootstrap_interval, error_ratio, summarize
+from c2f_monai.metrics.tables import CaseRow
 
 __all__ = ["group_numbers", "release_numbers"]
 

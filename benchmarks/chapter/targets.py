@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ...metrics.rounds import after_rounds, stopped_at
+from c2f_monai.metrics.rounds import after_rounds, stopped_at
+
 from .methods import CYST, RSTN, STEPWISE, near_organ_training, organ_training
-from .plan import Comparison, Evaluation, Row, Table, rounds_of
+from .plan import Evaluation, Row, RowPair, Table, rounds_of
 
 __all__ = ["cyst_table", "organ_table"]
 
@@ -34,9 +35,7 @@ def organ_table(organs: Mapping[str, Sequence[int]]) -> Table:
             stop = stopped_at(0.95 if base is STEPWISE else 0.99)
             rows.append(Row(f"{organ}, {method}, coarse", run, after_rounds(0), next(numbers)))
             rows.append(Row(f"{organ}, {method}, fine", run, stop, next(numbers)))
-    pairs = [
-        Comparison(f"{organ}, RSTN, {s}", f"{organ}, step-wise, {s}") for organ in organs for s in ("coarse", "fine")
-    ]
+    pairs = [RowPair(f"{organ}, RSTN, {s}", f"{organ}, step-wise, {s}") for organ in organs for s in ("coarse", "fine")]
     return Table("organs", "Table 3.4: several organs, each trained alone", tuple(rows), tuple(pairs))
 
 
@@ -66,6 +65,6 @@ def cyst_table() -> Table:
             Row(f"cyst with organ, {method}", four, chapter=with_organ),
             Row(f"cyst with the true organ, {method}", Evaluation(f"{near.name}_final", near)),
         ]
-    pairs = [Comparison(f"cyst with organ, {m}", f"cyst without organ, {m}") for m in numbers]
-    pairs += [Comparison(f"{what}, RSTN", f"{what}, step-wise") for what in ("cyst with organ", "cyst without organ")]
+    pairs = [RowPair(f"cyst with organ, {m}", f"cyst without organ, {m}") for m in numbers]
+    pairs += [RowPair(f"{what}, RSTN", f"{what}, step-wise") for what in ("cyst with organ", "cyst without organ")]
     return Table("cyst", "Table 3.5: organ, then cyst (131 CTs in the chapter)", tuple(rows), tuple(pairs))

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from ...metrics.rounds import Pick, last_round
-from ...utils import View
+from c2f_monai.metrics.rounds import Pick, last_round
+from c2f_monai.utils import View
 
 __all__ = [
-    "Comparison",
+    "RowPair",
     "Evaluation",
-    "Given",
     "Merged",
     "Row",
     "Table",
@@ -73,13 +72,6 @@ class Merged(Weights):
 
 
 @dataclass(frozen=True)
-class Given(Weights):
-    """Weights of a file."""
-
-    path: str = ""
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """A run on the test split, which writes a table of cases.
 
@@ -125,7 +117,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RowPair:
     """Two rows by label, compared case by case; differences are first minus second.
 
     Attributes:
@@ -155,7 +147,7 @@ class Table:
     name: str
     title: str
     rows: tuple[Row, ...]
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[RowPair, ...] = ()
     convergence: Mapping[str, Evaluation] = field(default_factory=dict)
     changes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 

@@ -11,14 +11,15 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from ..release import sha256_of
-from ..training_config import read_training_config
-from .plan import Evaluation, Given, Merged, Table, Training, Weights
+from c2f_monai.apps.evaluation import bundle_command
+from c2f_monai.apps.training_config import read_training_config
 
-__all__ = ["ROOT", "Part", "Settings", "cases_file", "evaluation_part", "parts_of"]
+from .plan import Evaluation, Merged, Table, Training, Weights
+
+__all__ = ["ROOT", "ExperimentPart", "ExperimentSettings", "cases_file", "evaluation_part", "parts_of"]
 
 #: The project's folder, which overlays are named from.
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 _TRAIN, _INFERENCE = "bundle/configs/train.json", "bundle/configs/inference.json"
 # A coarser grid and a few iterations; an overlay, so that the methods' own overlays come after it.
 _SMALL = "configs/small.json"
@@ -29,11 +30,11 @@ _START, _ITERATION, _ROUND, _SMALLER = 25.0, 0.4, 1.0, 4.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExperimentSettings:
     """What an experiment runs with.
 
     Attributes:
-        dataset: folder of the data, see :func:`c2f_monai.apps.experiment.data.derive_dataset`.
+        dataset: folder of the data, see :func:`benchmarks.chapter.data.derive_dataset`.
         output: folder of parts and tables.
         folds: folds that are tested; None alone for the data set's own splits.
         seeds: training seeds.
@@ -44,6 +45,7 @@ class Settings:
         own_options: by the name of weights, ids that are set in its training and evaluations alone, after all others.
         small: the small version.
         cases: number of cases that are tested, for the estimate of the time.
+        rows: recorded results that are read in place of those of parts, see :mod:`benchmarks.chapter.results`.
     """
 
     dataset: Path
@@ -56,10 +58,11 @@ class Settings:
     own_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     small: bool = False
     cases: int = 40
+    rows: Path | None = None
 
 
 @dataclass(frozen=True)
-class Part:
+class ExperimentPart:
     """One command.
 
     Attributes:
@@ -70,7 +73,6 @@ class Part:
         seconds: rough estimate.
         resumes: an incomplete part goes on when it is started again.
         needs: names of the parts whose product this one reads.
-        inputs: what it reads beside the data and those products, so that it shows when that changes.
     """
 
     name: str
@@ -80,7 +82,6 @@ class Part:
     seconds: float
     resumes: bool = False
     needs: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ()
 
     @property
     def result(self) -> Path:
@@ -93,14 +94,14 @@ class Part:
         return self.name.split("/")[0]
 
 
-def parts_of(tables: Iterable[Table], settings: Settings) -> list[Part]:
+def parts_of(tables: Iterable[Table], settings: ExperimentSettings) -> list[ExperimentPart]:
     """All parts of some tables, each once, in an order in which they can run.
 
     Raises:
         ValueError: for a configuration that is not there, or two parts of one name that differ.
     """
     listed = list(tables)
-    parts: dict[str, Part] = {}
+    parts: dict[str, ExperimentPart] = {}
     for fold in settings.folds:
         for seed in settings.seeds:
             for table in listed:
@@ -113,18 +114,18 @@ def parts_of(tables: Iterable[Table], settings: Settings) -> list[Part]:
     return list(parts.values())
 
 
-def cases_file(evaluation: Evaluation, settings: Settings, fold: int | None, seed: int) -> Path:
+def cases_file(evaluation: Evaluation, settings: ExperimentSettings, fold: int | None, seed: int) -> Path:
     """The table of cases of an evaluation."""
     return _folder("evaluation", evaluation.name, settings, fold, seed)[1] / evaluation.cases
 
 
-def _trainings(table: Table, settings: Settings) -> list[Training]:
+def _trainings(table: Table, settings: ExperimentSettings) -> list[Training]:
     """The trainings that are run: with the published constants, none goes on from another one."""
     starts = {training.start.name for training in table.trainings if training.start} if settings.published else set()
     return [training for training in table.trainings if training.name not in starts]
 
 
-def _training_part(training: Training, settings: Settings, fold: int | None, seed: int) -> Part:
+def _training_part(training: Training, settings: ExperimentSettings, fold: int | None, seed: int) -> ExperimentPart:
     name, folder = _folder("training", training.name, settings, fold, seed)
     start = None if settings.published else training.start
     files = [_TRAIN, *([_FROM_COARSE] if start else []), *_method_files(training, settings), "configs/time_limit.json"]
@@ -135,19 +136,21 @@ def _training_part(training: Training, settings: Settings, fold: int | None, see
     seconds = _START + training.effort * iterations * _ITERATION / (_SMALLER if settings.small else 1)
     product = folder / f"checkpoint_{epochs}.pt"
     needs = _sources([start], settings, fold, seed) if start else ()
-    return Part(name, folder, _bundle_command(files, options), product, seconds, resumes=True, needs=needs)
+    return ExperimentPart(name, folder, _run_command(files, options), product, seconds, resumes=True, needs=needs)
 
 
-def _merge_part(merged: Merged, settings: Settings, fold: int | None, seed: int) -> Part:
+def _merge_part(merged: Merged, settings: ExperimentSettings, fold: int | None, seed: int) -> ExperimentPart:
     name, folder = _folder("merge", merged.name, settings, fold, seed)
     joint, coarse = (_weights_file(weights, settings, fold, seed) for weights in (merged.joint, merged.coarse))
     product = folder / "model.pt"
     words = ("merge", joint, "--coarse", coarse, "--output", _portable(product))
     needs = _sources((merged.joint, merged.coarse), settings, fold, seed)
-    return Part(name, folder, ("-m", "c2f_monai", *words), product, 5.0, needs=needs)
+    return ExperimentPart(name, folder, ("-m", "c2f_monai", *words), product, 5.0, needs=needs)
 
 
-def evaluation_part(evaluation: Evaluation, settings: Settings, fold: int | None, seed: int) -> Part:
+def evaluation_part(
+    evaluation: Evaluation, settings: ExperimentSettings, fold: int | None, seed: int
+) -> ExperimentPart:
     """The part that evaluates some weights.
 
     Raises:
@@ -168,30 +171,26 @@ def evaluation_part(evaluation: Evaluation, settings: Settings, fold: int | None
         options = _known_ids(settings.overlays, [*evaluation.overlays, *last]) | _with_place(options, files)
     passes = int(options.get("max_rounds", 10)) + 1
     seconds = _START + settings.cases * passes * _ROUND / (_SMALLER if settings.small else 1)
-    command, product = _bundle_command(files, options), folder / evaluation.cases
+    command, product = _run_command(files, options), folder / evaluation.cases
     needs = _sources(evaluation.needs, settings, fold, seed)
-    inputs = tuple(sha256_of(Path(weights.path)) for weights in evaluation.needs if isinstance(weights, Given))
-    return Part(name, folder, command, product, seconds, needs=needs, inputs=inputs)
+    return ExperimentPart(name, folder, command, product, seconds, needs=needs)
 
 
-def _folder(kind: str, name: str, settings: Settings, fold: int | None, seed: int) -> tuple[str, Path]:
+def _folder(kind: str, name: str, settings: ExperimentSettings, fold: int | None, seed: int) -> tuple[str, Path]:
     run = f"seed{seed}" if fold is None else f"fold{fold}_seed{seed}"
     return f"{kind}/{name}/{run}", settings.output / kind / name / run
 
 
-def _sources(needed: Iterable[Weights], settings: Settings, fold: int | None, seed: int) -> tuple[str, ...]:
+def _sources(needed: Iterable[Weights], settings: ExperimentSettings, fold: int | None, seed: int) -> tuple[str, ...]:
     """Names of the parts that make some weights."""
-    made = [weights for weights in needed if not isinstance(weights, Given)]
-    return tuple(_folder(_kind(weights), weights.name, settings, fold, seed)[0] for weights in made)
+    return tuple(_folder(_kind(weights), weights.name, settings, fold, seed)[0] for weights in needed)
 
 
 def _kind(weights: Weights) -> str:
     return "merge" if isinstance(weights, Merged) else "training"
 
 
-def _weights_file(weights: Weights, settings: Settings, fold: int | None, seed: int) -> str:
-    if isinstance(weights, Given):
-        return _portable(Path(weights.path).absolute())
+def _weights_file(weights: Weights, settings: ExperimentSettings, fold: int | None, seed: int) -> str:
     return _portable(_folder(_kind(weights), weights.name, settings, fold, seed)[1] / "model.pt")
 
 
@@ -200,13 +199,13 @@ def _portable(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-def _constants(weights: Weights, settings: Settings) -> list[str]:
+def _constants(weights: Weights, settings: ExperimentSettings) -> list[str]:
     """Overlays that come before those of a method, also of the inference configuration."""
     published = settings.published and not weights.own_recipe
     return [*([_PUBLISHED] if published else []), *([_SMALL] if settings.small else [])]
 
 
-def _method_files(weights: Weights, settings: Settings) -> list[str]:
+def _method_files(weights: Weights, settings: ExperimentSettings) -> list[str]:
     """Overlays of training and evaluation of a method."""
     return [
         *_constants(weights, settings),
@@ -216,7 +215,7 @@ def _method_files(weights: Weights, settings: Settings) -> list[str]:
     ]
 
 
-def _last_files(weights: Weights, settings: Settings) -> list[str]:
+def _last_files(weights: Weights, settings: ExperimentSettings) -> list[str]:
     """Overlays after those of a method: its published constants, which are of full resolution and whole trainings."""
     if not (settings.published and weights.published):
         return []
@@ -242,7 +241,7 @@ def _ids(file: str) -> Iterable[tuple[str, Any]]:
     return ConfigParser.load_config_file(ROOT / file).items()
 
 
-def _options(weights: Weights, settings: Settings, fold: int | None) -> dict[str, Any]:
+def _options(weights: Weights, settings: ExperimentSettings, fold: int | None) -> dict[str, Any]:
     """Ids of all runs of some weights, later ones in place of earlier ones."""
     options: dict[str, Any] = {"bundle_root": "bundle", "dataset_dir": _portable(settings.dataset), "fold": fold}
     options |= dict(weights.options)
@@ -251,17 +250,11 @@ def _options(weights: Weights, settings: Settings, fold: int | None) -> dict[str
     return options | dict(settings.options) | dict(settings.own_options.get(weights.name, {}))
 
 
-def _bundle_command(files: Sequence[str], options: Mapping[str, Any]) -> tuple[str, ...]:
+def _run_command(files: Sequence[str], options: Mapping[str, Any]) -> tuple[str, ...]:
     for file in files:
         if not (ROOT / file).is_file():
             raise ValueError(f"there is no configuration {ROOT / file}: experiments need the project's source tree.")
-    words = [word for key, value in options.items() for word in (f"--{key}", _text(value))]
-    return ("-m", "monai.bundle", "run", "--config_file", str([str(file) for file in files]), *words)
-
-
-def _text(value: Any) -> str:
-    """A value as ``monai.bundle`` reads it; a bare None would leave the configuration's value."""
-    return "$None" if value is None else str(value)
+    return bundle_command(files, options)
 
 
 def _length(files: Sequence[str], options: Mapping[str, Any]) -> tuple[int, int]:

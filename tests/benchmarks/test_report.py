@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from c2f_monai.apps.cli import main
-from c2f_monai.apps.experiment import parse_option, parse_organ
-from c2f_monai.apps.experiment.markdown import table_lines
-from c2f_monai.apps.experiment.parts import Settings, cases_file, parts_of
-from c2f_monai.apps.experiment.plan import Comparison, Row, Table, Training, rounds_of
-from c2f_monai.apps.experiment.report import write_report
-from c2f_monai.apps.experiment.scores import case_scores, gather
+from benchmarks.chapter.command import main, parse_organ
+from benchmarks.chapter.markdown import table_lines
+from benchmarks.chapter.parts import ExperimentSettings, cases_file, parts_of
+from benchmarks.chapter.plan import Row, RowPair, Table, Training, rounds_of
+from benchmarks.chapter.report import write_report
+from benchmarks.chapter.scores import case_scores, gather
+from c2f_monai.apps.training_config import parse_option
 from c2f_monai.metrics.rounds import Picked, after_rounds, stopped_at
 from tests.bundle.overlays import write_organs
 
@@ -30,7 +30,7 @@ TABLE = Table(
         Row("b, coarse", B, after_rounds(0)),
         Row("of others", chapter="71.42±10.11"),
     ),
-    (Comparison("a, coarse", "b, coarse", "+2.13±2.67"),),
+    (RowPair("a, coarse", "b, coarse", "+2.13±2.67"),),
     {"A": A},
     {"A": {1: "0.9037"}},
 )
@@ -48,9 +48,9 @@ RUNS = {
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> ExperimentSettings:
     """Two folds and two seeds, whose evaluations are there."""
-    found = Settings(write_organs_dataset(tmp_path), tmp_path / "out", folds=[0, 1], seeds=[0, 1])
+    found = ExperimentSettings(write_organs_dataset(tmp_path), tmp_path / "out", folds=[0, 1], seeds=[0, 1])
     for (method, fold, seed), cases in RUNS.items():
         path = cases_file({"a": A, "b": B}[method], found, fold, seed)
         path.parent.mkdir(parents=True)
@@ -74,7 +74,7 @@ def write_organs_dataset(folder: Path) -> Path:
     return write_organs(folder / "data")
 
 
-def test_cases_of_all_folds_are_averaged_over_the_seeds(settings: Settings) -> None:
+def test_cases_of_all_folds_are_averaged_over_the_seeds(settings: ExperimentSettings) -> None:
     curves, left_out = gather(A, settings)
     assert left_out == {"without 0", "without 1"}
     assert {seed: [curve.case for curve in found] for seed, found in curves.items()} == {0: ["x", "y"], 1: ["x", "y"]}
@@ -89,8 +89,8 @@ def test_cases_of_all_folds_are_averaged_over_the_seeds(settings: Settings) -> N
     }
 
 
-def test_the_report_by_hand(settings: Settings) -> None:
-    path = write_report(TABLE, settings, parts_of([TABLE], settings), "python -m c2f_monai experiment run t")
+def test_the_report_by_hand(settings: ExperimentSettings) -> None:
+    path = write_report(TABLE, settings, parts_of([TABLE], settings), "python -m benchmarks.chapter run t")
     lines = path.read_text(encoding="utf-8").splitlines()
     # Means of the seeds over both cases: 35 and 55.
     assert (
@@ -106,7 +106,7 @@ def test_the_report_by_hand(settings: Settings) -> None:
     assert "| 1 | 4 | 0.7150 | 0.7000 | 0.5000 | 0.9037 |" in lines
     assert any('{"commit": "c"}' in line and "8.0 minutes" in line for line in lines)
     names = {found.name for found in path.parent.iterdir()}
-    assert {"rows.csv", "cases.csv", "results.json", "box.png", "scatter_1.png", "convergence.png"} <= names
+    assert {"rows.csv", "cases.csv", "box.png", "scatter_1.png", "convergence.png"} <= names
     assert "- [a_rounds: x_rounds](../../evaluation/a_rounds/fold0_seed0/x_rounds.png)" in lines
     assert "- [DSC of the cases](box.png)" in lines
     with (path.parent / "cases.csv").open(newline="") as file:
@@ -122,14 +122,14 @@ def test_shares_of_converged_seeds_are_told_to_a_tenth() -> None:
     assert "| 28.7 of 40 |" in line
 
 
-def test_a_case_that_two_folds_test_is_refused(settings: Settings) -> None:
+def test_a_case_that_two_folds_test_is_refused(settings: ExperimentSettings) -> None:
     source, target = (cases_file(A, settings, fold, 0) for fold in (0, 1))
     target.write_text(source.read_text())
     with pytest.raises(ValueError, match="a_rounds: the case without 0 is tested in two folds"):
         gather(A, settings)
 
 
-def test_a_target_that_no_case_has_is_refused(settings: Settings) -> None:
+def test_a_target_that_no_case_has_is_refused(settings: ExperimentSettings) -> None:
     for fold in settings.folds:
         path = cases_file(A, settings, fold, 0)
         path.write_text(path.read_text().replace("fixed rounds,9", "fixed rounds,0"))
@@ -156,19 +156,19 @@ def test_organs_and_bad_texts() -> None:
 def test_the_list_shows_tables_parts_and_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = str(write_organs_dataset(tmp_path))
     common = ["--dataset_dir", data, "--output", str(tmp_path / "out"), "--folds", "3", "--organs", "liver=6"]
-    assert main(["experiment", "list", "organs", *common]) == 0
+    assert main(["list", "organs", *common]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("organs        15 parts,") and line.endswith("each trained alone") for line in lines)
     assert sum("min  training/rstn_organ_liver/fold" in line for line in lines) == 3
-    assert main(["experiment", "run", "tables", *common]) == 1
+    assert main(["run", "tables", *common]) == 1
     assert "there is no table tables: the tables are stepwise, rounds" in capsys.readouterr().err
-    assert main(["experiment", "list", *common, "--only-folds", "3"]) == 1
+    assert main(["list", *common, "--only-folds", "3"]) == 1
     assert "--only-folds must be of the 3 folds from 0" in capsys.readouterr().err
-    assert main(["experiment", "list", *common, "--option-of", "unet3", "epochs=4"]) == 1
+    assert main(["list", *common, "--option-of", "unet3", "epochs=4"]) == 1
     assert "rstn_organ_liver, " in (said := capsys.readouterr().err) and "got 'unet3'" in said
-    assert main(["experiment", "list", *common, "--only-folds", "1", "1"]) == 1
+    assert main(["list", *common, "--only-folds", "1", "1"]) == 1
     assert "--only-folds names a fold twice: [1, 1]" in capsys.readouterr().err
-    assert main(["experiment", "list", *common, "--seeds", "0", "0"]) == 1
+    assert main(["list", *common, "--seeds", "0", "0"]) == 1
     assert "--seeds names a seed twice: [0, 0]" in capsys.readouterr().err
 
 
@@ -176,7 +176,7 @@ def test_all_claims_are_those_of_no_name(tmp_path: Path, capsys: pytest.CaptureF
     common = ["--dataset_dir", str(write_organs_dataset(tmp_path)), "--output", str(tmp_path / "out")]
     printed = []
     for names in ([], ["all"], ["pixels"]):
-        assert main(["experiment", "claims", *names, *common]) == 0
+        assert main(["claims", *names, *common]) == 0
         printed.append(capsys.readouterr().out.splitlines())
     unnamed, everything, pixels = ([line for line in lines if line.startswith("| ")] for lines in printed)
     assert unnamed == everything

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from c2f_monai.apps.experiment.claim_list import build_claims
-from c2f_monai.apps.experiment.claims import Claim, Measured, Term, judge, measure
-from c2f_monai.apps.experiment.methods import RSTN
-from c2f_monai.apps.experiment.parts import Settings, cases_file, evaluation_part
-from c2f_monai.apps.experiment.plan import Evaluation, Training, rounds_of
-from c2f_monai.apps.experiment.tables import DEFAULT_ORGANS, build_tables
-from c2f_monai.apps.experiment.verdicts import write_verdicts
+from benchmarks.chapter.claim_list import build_claims
+from benchmarks.chapter.claims import Claim, Measured, Term, judge, measure
+from benchmarks.chapter.methods import RSTN
+from benchmarks.chapter.parts import ExperimentSettings, cases_file, evaluation_part
+from benchmarks.chapter.plan import Evaluation, Training, rounds_of
+from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
+from benchmarks.chapter.verdicts import write_verdicts
 from c2f_monai.metrics.rounds import RoundCurve
 
 A, B = Evaluation("a", Training("one")), Evaluation("b", Training("two"))
@@ -93,7 +93,7 @@ def test_every_evaluation_of_a_claim_is_in_a_table() -> None:
     assert {repr(term.evaluation) for c in claims for term in c.terms} <= known
 
 
-def write_run(evaluation: Evaluation, settings: Settings, seed: int, gain: float) -> Path:
+def write_run(evaluation: Evaluation, settings: ExperimentSettings, seed: int, gain: float) -> Path:
     """Three cases of ten rounds that gain so much in the first, and nothing then."""
     path = cases_file(evaluation, settings, None, seed)
     path.parent.mkdir(parents=True)
@@ -115,7 +115,7 @@ def write_run(evaluation: Evaluation, settings: Settings, seed: int, gain: float
 
 
 def test_verdicts_come_from_what_is_there(tmp_path: Path) -> None:
-    settings = Settings(tmp_path, tmp_path, seeds=(0, 1, 2))
+    settings = ExperimentSettings(tmp_path, tmp_path, seeds=(0, 1, 2))
     for seed, gain in ((0, 0.1), (1, 0.2), (2, 0.3)):
         folder = write_run(rounds_of(RSTN), settings, seed, gain)
         rows = ["case,view,channel,target,around", "c0,axial,1,3,1", "c0,axial,2,2,1", "c0,axial,3,1,2"]
@@ -139,7 +139,7 @@ def test_verdicts_come_from_what_is_there(tmp_path: Path) -> None:
 
 
 def test_results_that_are_not_whole_or_of_other_settings_say_nothing(tmp_path: Path) -> None:
-    settings, tables = Settings(tmp_path, tmp_path, seeds=(0,)), build_tables(DEFAULT_ORGANS)
+    settings, tables = ExperimentSettings(tmp_path, tmp_path, seeds=(0,)), build_tables(DEFAULT_ORGANS)
     folder = write_run(rounds_of(RSTN), settings, 0, 0.1)
     with pytest.raises(ValueError, match=r"rstn_rounds.seed0 was made with other settings"):
         write_verdicts(tables, replace(settings, options={"margin": 99}), "")
@@ -150,7 +150,9 @@ def test_results_that_are_not_whole_or_of_other_settings_say_nothing(tmp_path: P
 
 def test_claims_of_single_tables_leave_the_others_out(tmp_path: Path) -> None:
     tables = build_tables(DEFAULT_ORGANS)
-    text = write_verdicts(tables, Settings(tmp_path, tmp_path), "", [tables["cyst"], tables["distance"]]).read_text()
+    text = write_verdicts(
+        tables, ExperimentSettings(tmp_path, tmp_path), "", [tables["cyst"], tables["distance"]]
+    ).read_text()
     claims = [line.split(" | ")[0] for line in text.splitlines() if line.endswith(" |") and "---" not in line][1:]
     of_both = [*["the cyst gains from the organ"] * 2, "without the organ the two approaches tie"]
     of_both += ["insensitive to t"] * 2
@@ -159,7 +161,7 @@ def test_claims_of_single_tables_leave_the_others_out(tmp_path: Path) -> None:
 
 
 def test_an_organ_loses_when_its_fine_stage_is_worse(tmp_path: Path) -> None:
-    settings, tables = Settings(tmp_path, tmp_path, seeds=(0,)), build_tables({"gallbladder": (4,)})
+    settings, tables = ExperimentSettings(tmp_path, tmp_path, seeds=(0,)), build_tables({"gallbladder": (4,)})
     row = next(row for row in tables["organs"].rows if row.label == "gallbladder, step-wise, coarse")
     assert row.evaluation is not None
     write_run(row.evaluation, settings, 0, -0.1)

@@ -4,26 +4,26 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 
-from ...utils import atomic_write, some_names
-from ...visualize.charts import box_figure, convergence_figure, scatter_figure
+from c2f_monai.utils import atomic_write, some_names
+from c2f_monai.visualize.charts import box_figure, convergence_figure, scatter_figure
+
 from .markdown import comparison_lines, convergence_lines, figure_lines, provenance_lines, table_lines
-from .parts import Part, Settings, cases_file
+from .parts import ExperimentPart, ExperimentSettings
 from .plan import Table
+from .results import figures_of, read_made
 from .scores import Curves, Scores, case_scores, gather, paired_scores, scored_row
 
 __all__ = ["write_report"]
 
 
-def write_report(table: Table, settings: Settings, parts: Sequence[Part], command: str) -> Path:
-    """Write ``<output>/tables/<name>/``: table.md, rows.csv, cases.csv, results.json and figures.
+def write_report(table: Table, settings: ExperimentSettings, parts: Sequence[ExperimentPart], command: str) -> Path:
+    """Write ``<output>/tables/<name>/``: table.md, rows.csv, cases.csv and figures.
 
     Args:
         table: whose parts are done.
@@ -41,31 +41,27 @@ def write_report(table: Table, settings: Settings, parts: Sequence[Part], comman
     named = [(row, curves[row.evaluation.name]) for row in table.rows if row.evaluation is not None]
     rows = {row.label: scored_row(row.label, found, row.pick) for row, found in named}
     scores = {row.label: case_scores(found, row.pick) for row, found in named}
-    results = [json.loads(part.result.read_text(encoding="utf-8")) for part in parts]
-    _write_csv(folder / "rows.csv", [{**row, "chapter": _chapter(table, name)} for name, row in rows.items()])
-    _write_csv(folder / "cases.csv", _case_rows(scores))
-    with atomic_write(folder / "results.json") as file:
-        file.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    figures = _write_figures(folder, table, scores, curves) | _case_figures(table, settings)
+    chapter = {row.label: row.chapter for row in table.rows}
+    _write_csv(folder / "rows.csv", pd.DataFrame([{**row, "chapter": chapter[name]} for name, row in rows.items()]))
+    picked = {label: {case: one.dsc for case, one in found.items()} for label, found in scores.items()}
+    _write_csv(folder / "cases.csv", pd.DataFrame(picked).sort_index().rename_axis("case").reset_index())
+    figures = _write_figures(folder, table, scores, curves)
+    figures |= {f"{e.name}: {path.stem}": path for e in table.evaluations for path in figures_of(e, settings)}
     lines = [f"# {table.title}", "", *table_lines(table, rows), *comparison_lines(table.comparisons, scores)]
     lines += convergence_lines(table, curves)
     if left_out:
         lines += ["", f"Cases without the target, left out: {len(left_out)} ({some_names(sorted(left_out))})."]
-    lines += ["", *figure_lines(figures, folder), "", *provenance_lines(command, results, settings), ""]
+    lines += [
+        "",
+        *figure_lines(figures, folder),
+        "",
+        *provenance_lines(command, read_made(parts, settings), settings),
+        "",
+    ]
     path = folder / "table.md"
     with atomic_write(path) as file:
         file.write_text("\n".join(lines), encoding="utf-8")
     return path
-
-
-def _chapter(table: Table, label: str) -> str:
-    return next(row.chapter for row in table.rows if row.label == label)
-
-
-def _case_rows(scores: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    cases = sorted({case for found in scores.values() for case in found})
-    picked = {case: {label: found[case].dsc for label, found in scores.items() if case in found} for case in cases}
-    return [{"case": case, **{label: picked[case].get(label) for label in scores}} for case in cases]
 
 
 def _write_figures(
@@ -88,23 +84,11 @@ def _write_figures(
     return found
 
 
-def _case_figures(table: Table, settings: Settings) -> dict[str, Path]:
-    """Of the first fold and seed: through the rounds (Fig. 3.8) and of the saliency maps (Fig. 3.9), where they are."""
-    found = {}
-    for evaluation in table.evaluations:
-        folder = cases_file(evaluation, settings, settings.folds[0], settings.seeds[0]).parent
-        for path in sorted([*folder.glob("*_rounds.png"), *folder.glob("*_saliency.png")]):
-            found[f"{evaluation.name}: {path.stem}"] = path
-    return found
-
-
 def _save(figure: Figure, path: Path) -> None:
     with atomic_write(path) as part:
         figure.savefig(part)
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: f"{v:.6f}" if isinstance(v, float) else v for key, v in row.items()} for row in rows)
+def _write_csv(path: Path, frame: pd.DataFrame) -> None:
+    with atomic_write(path) as part:
+        frame.to_csv(part, index=False, float_format="%.6f", lineterminator="\n")

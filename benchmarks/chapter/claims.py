@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...metrics.rounds import RoundCurve
-from ...metrics.statistics import Interval, bootstrap_interval
+from c2f_monai.metrics.rounds import RoundCurve
+from c2f_monai.metrics.statistics import Interval, bootstrap_interval
+
 from .plan import Evaluation
 from .scores import Curves
 

@@ -1,58 +1,71 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``experiment``: the chapter's tables and figures on a data set, in parts that are each run once."""
+"""The commands of ``python -m benchmarks.chapter``."""
 
 from __future__ import annotations
 
 import argparse
-import ast
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...data.datalist import load_datalist, resolve_dataset
-from ...data.phantom import DEFAULT_NAME
+from c2f_monai.apps.cli import run_command
+from c2f_monai.apps.training_config import parse_option
+from c2f_monai.data.datalist import load_datalist, resolve_dataset
+from c2f_monai.data.phantom import DEFAULT_NAME
+
+from . import difficulty, release
 from .data import derive_dataset
-from .parts import ROOT, Part, Settings, parts_of
-from .plan import Given, Table
+from .parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
+from .plan import Table
 from .report import write_report
+from .results import write_record
 from .run import estimates, is_done, run_parts
-from .tables import DEFAULT_ORGANS, build_tables, diagnostic_rows
+from .tables import DEFAULT_ORGANS, build_tables
 from .verdicts import write_verdicts
 
-__all__ = ["add_parser", "parse_option", "parse_organ"]
+__all__ = ["build_parser", "main", "parse_organ"]
 
 DESCRIPTION = """Trains and evaluates what a table needs with monai.bundle run, in parts: trainings of at most 45
 minutes each, and evaluations. A part whose result is there is not run again, so that a command that was killed or that
 ended at --minutes goes on when it is given again."""
 
-#: Name of the weights that ``diagnose`` is given.
-DIAGNOSED = "given"
 
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the commands to the command line."""
-    parser = subparsers.add_parser("experiment", help="reproduce the chapter's tables", description=DESCRIPTION)
-    kinds = parser.add_subparsers(required=True, metavar="what")
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of all commands."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chapter", description="The chapter's experiments.")
+    kinds = parser.add_subparsers(required=True, metavar="command")
     listing = kinds.add_parser("list", help="tables, their parts and the estimated time")
     listing.add_argument("tables", nargs="*", metavar="TABLE", help="also list the parts of these tables")
     listing.set_defaults(run=run_list)
     running = kinds.add_parser("run", help="run the parts of tables and write the tables", description=DESCRIPTION)
     running.add_argument("tables", nargs="+", metavar="TABLE", help="names of tables, or all")
+    running.add_argument("--jobs", type=int, default=1, help="parts at once, sharing the cores (default: 1)")
+    running.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
     running.set_defaults(run=run_tables)
-    diagnosis = kinds.add_parser("diagnose", help="views, rounds, stopping and oracle box of given weights")
-    diagnosis.add_argument("--weights", required=True, type=Path, help="model.pt of a training")
-    diagnosis.set_defaults(run=run_diagnosis)
+    writing = kinds.add_parser("tables", help="write tables again from results that are there")
+    writing.add_argument("tables", nargs="+", metavar="TABLE", help="names of tables, or all")
+    writing.set_defaults(run=write_tables)
     claims = kinds.add_parser("claims", help="say of each claim of the chapter whether the results show it")
     claims.add_argument("tables", nargs="*", metavar="TABLE", help="only of the rows of these tables (default: all)")
     claims.set_defaults(run=run_claims)
-    for kind in (listing, running, diagnosis, claims):
+    recording = kinds.add_parser("record", help="keep the results of all parts in a few files")
+    recording.add_argument("folder", type=Path, help="where rows.csv, saliency.csv, parts.json and figures are written")
+    recording.set_defaults(run=run_record)
+    for kind in (listing, running, writing, claims, recording):
         _add_settings(kind)
-    for kind in (running, diagnosis):
-        kind.add_argument("--jobs", type=int, default=1, help="parts at once, sharing the cores (default: 1)")
-        kind.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
+    for kind in (writing, claims):
+        kind.add_argument("--rows", type=Path, help="rows.csv of a record to read (default: the parts of --output)")
+    for module in (release, difficulty):
+        module.add_parser(kinds)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command, see :func:`c2f_monai.apps.cli.run_command`."""
+    return run_command(build_parser(), argv)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -98,22 +111,19 @@ def run_tables(args: argparse.Namespace) -> None:
     """
     settings = _settings(args)
     chosen = _chosen(args.tables, build_tables(_organs(args)))
-    _run_and_report(chosen, settings, args.minutes, args.jobs)
+    if not run_parts(parts_of(chosen, settings), args.minutes, args.jobs):
+        print(f"{args.minutes:g} minutes are over: give the same command again to go on.")
+        return
+    _report(chosen, settings)
 
 
-def run_diagnosis(args: argparse.Namespace) -> None:
-    """Evaluate given weights: each view, fixed rounds, thresholds, best of all rounds, oracle box, inter-round DSC.
+def write_tables(args: argparse.Namespace) -> None:
+    """Write and print the tables from results that are there.
 
     Raises:
-        ValueError: for weights or settings that do not fit, or when a part fails.
+        ValueError: for unknown tables or settings that do not fit, or when a result is missing.
     """
-    if not args.weights.is_file():
-        raise ValueError(f"there is no file {args.weights}.")
-    weights = Given(DIAGNOSED, path=str(args.weights))
-    rows = diagnostic_rows(weights, {})
-    rounds = next(row.evaluation for row in rows if row.label == "coarse" and row.evaluation is not None)
-    table = Table("diagnosis", f"Diagnosis of {args.weights}", rows, convergence={"all cases": rounds})
-    _run_and_report([table], _settings(args, "diagnosis"), args.minutes, args.jobs)
+    _report(_chosen(args.tables, build_tables(_organs(args))), _settings(args))
 
 
 def run_claims(args: argparse.Namespace) -> None:
@@ -128,26 +138,31 @@ def run_claims(args: argparse.Namespace) -> None:
     print(path.read_text(encoding="utf-8"))
 
 
+def run_record(args: argparse.Namespace) -> None:
+    """Record the parts that are done, whatever table they are of.
+
+    Raises:
+        ValueError: for settings that do not fit, or when no evaluation is done.
+    """
+    evaluations = {e.name: e for table in build_tables(_organs(args)).values() for e in table.evaluations}
+    print(write_record(list(evaluations.values()), _settings(args), args.folder))
+
+
 def _command() -> str:
     """The command as it was typed, so that it can be typed again."""
-    return shlex.join(["python", "-m", "c2f_monai", *sys.argv[1:]])
+    return shlex.join(["python", "-m", "benchmarks.chapter", *sys.argv[1:]])
 
 
-def _run_and_report(tables: Sequence[Table], settings: Settings, minutes: float | None, jobs: int) -> None:
-    if not run_parts(parts_of(tables, settings), minutes, jobs):
-        print(f"{minutes:g} minutes are over: give the same command again to go on.")
-        return
-    command = _command()
+def _report(tables: Sequence[Table], settings: ExperimentSettings) -> None:
     for table in tables:
-        path = write_report(table, settings, parts_of([table], settings), command)
-        print(f"\n{path.read_text(encoding='utf-8')}\n{path.parent}: table, cases, commands and figures")
+        path = write_report(table, settings, parts_of([table], settings), _command())
+        print(f"\n{path.read_text(encoding='utf-8')}\n{path.parent}: table, cases and figures")
 
 
-def _settings(args: argparse.Namespace, name: str = "experiments") -> Settings:
+def _settings(args: argparse.Namespace) -> ExperimentSettings:
     default = ROOT / "bundle" / "data" / DEFAULT_NAME
-    dataset = Path(resolve_dataset(args.dataset_dir or default, default))
-    output = (args.output or Path("runs") / (f"{name}-small" if args.small else name)).absolute()
-    dataset = derive_dataset(dataset, output, args.folds, args.fold_seed, args.small).absolute()
+    dataset, cases = args.dataset_dir or default, 0
+    output = (args.output or Path("runs") / ("experiments-small" if args.small else "experiments")).absolute()
     known: Sequence[int | None] = [None] if args.folds is None else range(args.folds)
     folds = known if args.only_folds is None else args.only_folds
     if unknown := [fold for fold in folds if fold not in known]:
@@ -157,35 +172,36 @@ def _settings(args: argparse.Namespace, name: str = "experiments") -> Settings:
             raise ValueError(f"{option} names a {what} twice: {given}.")
     options = dict(parse_option(text) for text in args.option)
     own = _own_options(args)
-    cases = len(load_datalist(dataset, "test", fold=folds[0], check_files=False))
-    return Settings(dataset, output, folds, args.seeds, args.overlay, args.published, options, own, args.small, cases)
+    rows = getattr(args, "rows", None)
+    if rows is None:  # a record is read without the data
+        dataset = Path(resolve_dataset(dataset, default))
+        dataset = derive_dataset(dataset, output, args.folds, args.fold_seed, args.small)
+        cases = len(load_datalist(dataset, "test", fold=folds[0], check_files=False))
+    return ExperimentSettings(
+        dataset.absolute(),
+        output,
+        folds,
+        args.seeds,
+        args.overlay,
+        args.published,
+        options,
+        own,
+        args.small,
+        cases,
+        rows and rows.absolute(),
+    )
 
 
 def _own_options(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Options of single weights by their names, which must be those of some table or of the diagnosis."""
+    """Options of single weights by their names, which must be those of some table."""
     needed = [w for table in build_tables(_organs(args)).values() for w in (*table.trainings, *table.merges)]
-    known = {weights.name for weights in needed} | {DIAGNOSED}
+    known = {weights.name for weights in needed}
     own: dict[str, dict[str, Any]] = {}
     for name, text in args.option_of:
         if name not in known:
             raise ValueError(f"--option-of takes one of {', '.join(sorted(known))}, got {name!r}.")
         own.setdefault(name, {}).update([parse_option(text)])
     return own
-
-
-def parse_option(text: str) -> tuple[str, Any]:
-    """Id and value of ``ID=VALUE``; what is no Python literal is a text.
-
-    Raises:
-        ValueError: for a text without an id or an equals sign.
-    """
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        raise ValueError(f"--option takes ID=VALUE, got {text!r}.")
-    try:
-        return key, ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-        return key, value
 
 
 def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
@@ -213,7 +229,7 @@ def _chosen(names: Sequence[str], tables: Mapping[str, Table]) -> list[Table]:
     return [tables[name] for name in names]
 
 
-def _time_line(name: str, parts: Sequence[Part], title: str) -> str:
+def _time_line(name: str, parts: Sequence[ExperimentPart], title: str) -> str:
     seconds = estimates(parts)
     left = sum(seconds[part.name] for part in parts if not is_done(part))
     total = sum(seconds.values())

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ...metrics.rounds import Pick, RoundCurve, stopped_at
-from ...utils import View
+from c2f_monai.metrics.rounds import Pick, RoundCurve, stopped_at
+from c2f_monai.utils import View
+
 from .claims import Claim, Term
 from .plan import Table
 
@@ -25,7 +26,7 @@ def build_claims(tables: Mapping[str, Table]) -> list[Claim]:
     """All claims of the chapter that differences of DSC or rounds answer, in its order.
 
     Args:
-        tables: see :func:`c2f_monai.apps.experiment.tables.build_tables`.
+        tables: see :func:`benchmarks.chapter.tables.build_tables`.
     """
     rows = {name: _rows(table) for name, table in tables.items()}
     found = [*_round_claims(rows), *_joint_claims(rows), *_saliency_claims(rows["saliency"])]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 from tqdm import tqdm
 
-from ...utils import dice_coefficient
-from ..datalist import load_datalist
+from c2f_monai.data.datalist import load_datalist
+from c2f_monai.utils import dice_coefficient
 
-__all__ = ["Difficulty", "HistogramClassifier", "hu_overlap", "measure_difficulty"]
+__all__ = ["Difficulty", "HistogramClassifier", "add_parser", "difficulty_lines", "hu_overlap", "measure_difficulty"]
 
 _HU_EDGES = np.arange(-200, 301, 10)
 _NEAR_MM = 20.0
@@ -48,6 +49,18 @@ class Difficulty:
     centroid_range: tuple[float, ...]
     classifier_dsc: float
     classifier_fit_dsc: float
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command to the command line."""
+    parser = subparsers.add_parser("difficulty", help="measure HU overlap, spread of place, histogram classifier")
+    parser.add_argument("--dataset_dir", type=Path, required=True, help="folder with a dataset.json")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure and print."""
+    print("\n".join(difficulty_lines(measure_difficulty(args.dataset_dir))))
 
 
 def _load(item: dict[str, str]) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
@@ -153,3 +166,21 @@ def measure_difficulty(dataset_dir: str | os.PathLike[str], progress: bool = Tru
         classifier_dsc=float(np.mean(dsc)),
         classifier_fit_dsc=fit,
     )
+
+
+def difficulty_lines(found: Difficulty) -> list[str]:
+    """The measurements as lines of text, percentages of volume or side."""
+
+    def percent(values: tuple[float, ...], separator: str = ", ") -> str:
+        return separator.join(f"{100 * value:.2f}" for value in values) + " %"
+
+    return [
+        f"cases                                   training {found.cases[0]}, validation {found.cases[1]}",
+        f"target's share of the volume            {percent(found.fraction, ' / ')} (lowest / mean / highest)",
+        f"HU overlap with surroundings (20 mm)    {found.overlap:.3f} ({found.overlap_range[0]:.3f} to "
+        f"{found.overlap_range[1]:.3f})",
+        f"centroid, standard deviation R, A, S    {percent(found.centroid_std)} of the side",
+        f"centroid, 5th to 95th percentile        {percent(found.centroid_range)} of the side",
+        f"classifier from position and HU         DSC {found.classifier_dsc:.3f} on validation "
+        f"({found.classifier_fit_dsc:.3f} on training)",
+    ]

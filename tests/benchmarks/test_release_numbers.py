@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from c2f_monai.metrics.release import group_numbers, release_numbers
+from benchmarks.chapter.release_numbers import group_numbers, release_numbers
 from c2f_monai.metrics.tables import CaseRow
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ...metrics.rounds import Pick, Picked, RoundCurve, curves_of, mean_picked, score_row
-from ...metrics.statistics import bootstrap_interval
-from ...metrics.tables import CaseRow, read_cases
-from .parts import Settings, cases_file
-from .plan import Comparison, Evaluation
+from c2f_monai.metrics.rounds import Pick, Picked, RoundCurve, curves_of, mean_picked, score_row
+from c2f_monai.metrics.tables import CaseRow
+
+from .parts import ExperimentSettings
+from .plan import Evaluation, RowPair
+from .results import read_evaluation
 
 __all__ = ["Curves", "Scores", "case_scores", "gather", "paired_scores", "scored_row"]
 
@@ -23,7 +24,7 @@ Curves = Mapping[int, Sequence[RoundCurve]]
 Scores = Mapping[str, Picked]
 
 
-def gather(evaluation: Evaluation, settings: Settings) -> tuple[Curves, set[str]]:
+def gather(evaluation: Evaluation, settings: ExperimentSettings) -> tuple[Curves, set[str]]:
     """Curves of an evaluation, and the cases that are left out because their truth is empty: they have no DSC.
 
     Raises:
@@ -34,7 +35,7 @@ def gather(evaluation: Evaluation, settings: Settings) -> tuple[Curves, set[str]
     for seed in settings.seeds:
         cases: dict[str, CaseRow] = {}
         for fold in settings.folds:
-            more = read_cases(cases_file(evaluation, settings, fold, seed), ["dsc_round_0", "label_voxels"])
+            more = read_evaluation(evaluation, settings, fold, seed)
             if twice := sorted(cases.keys() & more.keys()):
                 raise ValueError(f"{evaluation.name}: the case {twice[0]} is tested in two folds.")
             cases |= more
@@ -56,14 +57,12 @@ def case_scores(curves: Curves, pick: Pick) -> dict[str, Picked]:
 
 def scored_row(label: str, curves: Curves, pick: Pick) -> dict[str, Any]:
     """A row of numbers, see :func:`c2f_monai.metrics.rounds.score_row`; ``seeds``, and ``seed_std`` of their means."""
-    picked = list(case_scores(curves, pick).values())
-    row = score_row(label, picked)
-    low, high = bootstrap_interval([one.dsc for one in picked])
     means = [float(np.mean([pick(curve).dsc for curve in cases])) for cases in curves.values()]
-    return {**row, "low": low, "high": high, "seeds": len(means), "seed_std": float(np.std(means))}
+    row = score_row(label, list(case_scores(curves, pick).values()))
+    return {**row, "seeds": len(means), "seed_std": float(np.std(means))}
 
 
-def paired_scores(pair: Comparison, scores: Mapping[str, Scores]) -> tuple[np.ndarray, np.ndarray]:
+def paired_scores(pair: RowPair, scores: Mapping[str, Scores]) -> tuple[np.ndarray, np.ndarray]:
     """DSC of two rows, (N,) each in the same order of cases.
 
     Raises:

@@ -11,7 +11,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from c2f_monai.data.phantom.difficulty import HistogramClassifier, hu_overlap, measure_difficulty
+from benchmarks.chapter.command import main
+from benchmarks.chapter.difficulty import HistogramClassifier, hu_overlap, measure_difficulty
+from c2f_monai.data.phantom import write_phantom
 
 
 def block(low: int) -> np.ndarray:
@@ -70,3 +72,20 @@ def test_measurement_of_a_data_set(tmp_path: Path) -> None:
     assert found.centroid_std == pytest.approx((1.633 / 40, 1.633 / 40, 1.633 / 32), rel=1e-3)
     assert found.centroid_range == pytest.approx((3.6 / 40, 3.6 / 40, 3.6 / 32))
     assert found.classifier_dsc > 0.9
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_phantom(tmp_path / "p", {"training": 2, "validation": 1}, (40, 40, 32), processes=1)
+    capsys.readouterr()
+    assert main(["difficulty", "--dataset_dir", str(tmp_path / "p")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["cases", "training", "2,", "validation", "1"]
+    assert [line.split("  ")[0] for line in lines[1:]] == [
+        "target's share of the volume",
+        "HU overlap with surroundings (20 mm)",
+        "centroid, standard deviation R, A, S",
+        "centroid, 5th to 95th percentile",
+        "classifier from position and HU",
+    ]
+    assert main(["difficulty", "--dataset_dir", str(tmp_path / "no")]) == 1
+    assert capsys.readouterr().err == f"error: dataset folder {tmp_path / 'no'} does not exist.\n"

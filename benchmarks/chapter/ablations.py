@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...utils import Fusion, View
+from c2f_monai.utils import Fusion, View
+
 from .methods import COARSE, RSTN, near_organ_training, rstn_variant
-from .plan import Comparison, Evaluation, Row, Table, Training
+from .plan import Evaluation, Row, RowPair, Table, Training
 
 __all__ = ["distance_table", "pixel_table", "testing_table", "training_table"]
 
@@ -67,4 +68,4 @@ def distance_table() -> Table:
 def _against(default: str, found: Mapping[str, Evaluation], name: str, title: str) -> Table:
     """A row for each evaluation, and each compared with the default."""
     rows = tuple(Row(label, evaluation) for label, evaluation in found.items())
-    return Table(name, title, rows, tuple(Comparison(label, default) for label in found if label != default))
+    return Table(name, title, rows, tuple(RowPair(label, default) for label in found if label != default))

@@ -5,27 +5,26 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ..metrics.release import release_numbers
-from ..metrics.tables import read_cases
-from ..utils import atomic_write
-from ..utils.environment import describe_machine, describe_source, describe_versions
+from c2f_monai.apps.evaluation import evaluate, sha256_of
+from c2f_monai.apps.training_config import parse_option
+from c2f_monai.metrics.tables import read_cases
+from c2f_monai.utils import atomic_write
+from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
-__all__ = ["add_parser", "append_record", "evaluation_command", "find_record", "read_log", "sha256_of"]
+from .release_numbers import release_numbers
 
-CASES_FILE = "cases.csv"
+__all__ = ["add_parser", "append_record", "find_record", "read_log"]
+
 DESCRIPTION = """Evaluates weights on the test split with the bundle's evaluate configuration and appends the numbers,
 with command, commit, versions and machine, to a log that belongs under version control. Thresholds, rounds, margins
 and checkpoints are chosen on validation: weights that are in the log already are refused."""
@@ -53,8 +52,8 @@ def run(args: argparse.Namespace) -> None:
         ValueError: When a file is missing, the weights are in the log already, or the evaluation fails. The log is
             not touched then.
     """
-    overlays = [args.bundle_root / "configs" / name for name in ("train.json", "evaluate.json")] + args.overlay
-    for path in (args.weights, *overlays):
+    files = [args.bundle_root / "configs" / name for name in ("train.json", "evaluate.json")] + args.overlay
+    for path in (args.weights, *files):
         if not path.is_file():
             raise ValueError(f"there is no file {path}.")
     digest = sha256_of(args.weights)
@@ -64,9 +63,9 @@ def run(args: argparse.Namespace) -> None:
             f"{args.weights} was scored on the test split before ({earlier['name']}, {earlier['date']}): "
             f"choose on validation, or state a reason with --again."
         )
+    options = _options(args)
     with tempfile.TemporaryDirectory(prefix="release-score-") as folder:
-        settings = _settings(args, folder)
-        table = _evaluate(evaluation_command(overlays, settings), Path(folder))
+        table = evaluate(files, options, Path(folder))
         record = _record(args, digest, table)
         name = f"{args.name}-{digest[:8]}-{record['date'][:10]}.csv"
         _copy(table, args.log.parent / name)
@@ -74,27 +73,6 @@ def run(args: argparse.Namespace) -> None:
     append_record(args.log, record)
     print(json.dumps(record["numbers"], indent=1))
     print(f"Appended to {args.log}; the cases are in {args.log.parent / name}")
-
-
-def evaluation_command(config_files: Sequence[Path], settings: dict[str, str]) -> list[str]:
-    """Command line of ``monai.bundle run``.
-
-    Args:
-        config_files: the config and what overrides it, in this order.
-        settings: ids to override on the command line.
-    """
-    files = str([str(path) for path in config_files])
-    options = [text for key, value in settings.items() for text in (f"--{key}", value)]
-    return [sys.executable, "-m", "monai.bundle", "run", "--config_file", files, *options]
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -130,27 +108,14 @@ def append_record(path: Path, record: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def _settings(args: argparse.Namespace, output_dir: str) -> dict[str, str]:
-    settings = {"bundle_root": str(args.bundle_root), "ckpt_path": str(args.weights), "output_dir": output_dir}
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    fixed = {"bundle_root": str(args.bundle_root), "ckpt_path": str(args.weights)}
     if args.dataset_dir is not None:
-        settings["dataset_dir"] = str(args.dataset_dir)
-    for option in args.option:
-        key, separator, value = option.partition("=")
-        if not (key and separator):
-            raise ValueError(f"--option takes ID=VALUE, got {option!r}.")
-        if key in settings:
-            raise ValueError(f"--option must not set {key}: it has an option of its own or is fixed.")
-        settings[key] = value
-    return settings
-
-
-def _evaluate(command: Sequence[str], folder: Path) -> Path:
-    """Run the evaluation and return its per-case table."""
-    done = subprocess.run(command, check=False)
-    table = folder / CASES_FILE
-    if done.returncode != 0 or not table.is_file():
-        raise ValueError(f"the evaluation failed (exit code {done.returncode}), nothing was recorded: see above.")
-    return table
+        fixed["dataset_dir"] = str(args.dataset_dir)
+    options = dict(parse_option(text) for text in args.option)
+    if taken := sorted(options.keys() & {*fixed, "output_dir"}):
+        raise ValueError(f"--option must not set {taken[0]}: it has an option of its own or is fixed.")
+    return fixed | options
 
 
 def _record(args: argparse.Namespace, digest: str, table: Path) -> dict[str, Any]:
@@ -161,7 +126,7 @@ def _record(args: argparse.Namespace, digest: str, table: Path) -> dict[str, Any
         "sha256": digest,
         "again": args.again,
         # As it was typed, so that it can be typed again: the parser has the words after the program's name.
-        "command": shlex.join(["python", "-m", "c2f_monai", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "benchmarks.chapter", *sys.argv[1:]]),
         "source": describe_source(),
         "versions": describe_versions(),
         "machine": describe_machine(),

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...data.folds import assign_folds
-from ...utils import atomic_write
+from c2f_monai.data.folds import assign_folds
+from c2f_monai.utils import atomic_write
 
 __all__ = ["SMALL_CASES", "derive_dataset", "derived_lists"]
 

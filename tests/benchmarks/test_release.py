@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from c2f_monai.apps import release
+from benchmarks.chapter import release
 
 TABLE = """case,group,dsc,dsc_round_0,d_1,d_2,d_3,rounds
 a,plain,0.9,0.8,0.8,0.9,0.96,3
@@ -68,22 +68,15 @@ def test_a_second_scoring_is_possible_with_a_reason_that_is_recorded(project, mo
     record = {"sha256": hashlib.sha256(b"weights").hexdigest(), "name": "rstn", "date": "2020-01-01"}
     release.append_record(log, record)
 
-    def evaluate(command, folder):
+    def evaluate(files, options, folder):
         (folder / "cases.csv").write_text(TABLE)
         return folder / "cases.csv"
 
-    monkeypatch.setattr(release, "_evaluate", evaluate)
+    monkeypatch.setattr(release, "evaluate", evaluate)
     args = _args("--name", "rstn", "--weights", "model.pt", "--log", log, "--again", "the phantom changed")
     args.run(args)
     first, second = release.read_log(log)
     assert first == record and second["again"] == "the phantom changed"
-
-
-def test_command_line_of_the_evaluation(tmp_path):
-    command = release.evaluation_command([tmp_path / "a.json", tmp_path / "b.json"], {"ckpt_path": "m.pt"})
-    assert command[1:5] == ["-m", "monai.bundle", "run", "--config_file"]
-    assert command[5] == str([str(tmp_path / "a.json"), str(tmp_path / "b.json")])
-    assert command[6:] == ["--ckpt_path", "m.pt"]
 
 
 @pytest.mark.parametrize(

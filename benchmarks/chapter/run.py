@@ -21,9 +21,10 @@ from typing import Any
 from monai.utils import optional_import
 from tqdm.auto import tqdm
 
-from ...utils import atomic_write
-from ...utils.environment import describe_machine, describe_source, describe_versions
-from .parts import ROOT, Part
+from c2f_monai.utils import atomic_write
+from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
+
+from .parts import ROOT, ExperimentPart
 
 __all__ = ["estimates", "is_done", "run_part", "run_parts"]
 
@@ -33,14 +34,14 @@ fcntl, HAS_FCNTL = optional_import("fcntl")  # not on Windows
 _ARGUMENTS, _SECONDS = "arguments.json", "seconds.txt"
 
 
-def is_done(part: Part) -> bool:
+def is_done(part: ExperimentPart) -> bool:
     """Whether a part's result is there.
 
     Raises:
         ValueError: When the folder is that of another command.
     """
     known = part.folder / _ARGUMENTS
-    if known.is_file() and json.loads(known.read_text(encoding="utf-8")) != _arguments(part):
+    if known.is_file() and json.loads(known.read_text(encoding="utf-8")) != list(part.command):
         raise ValueError(
             f"{part.folder} was made with other settings: choose another --output, or remove the folder "
             "and those of the parts that read it."
@@ -48,11 +49,7 @@ def is_done(part: Part) -> bool:
     return part.result.is_file()
 
 
-def _arguments(part: Part) -> list[str]:
-    return [*part.command, *part.inputs]
-
-
-def estimates(parts: Sequence[Part]) -> dict[str, float]:
+def estimates(parts: Sequence[ExperimentPart]) -> dict[str, float]:
     """Seconds of each part by name: measured where it is done, else scaled by what parts of its kind took."""
     taken = {part.name: json.loads(part.result.read_text())["seconds"] for part in parts if is_done(part)}
     ratios: dict[str, list[float]] = defaultdict(list)
@@ -63,7 +60,7 @@ def estimates(parts: Sequence[Part]) -> dict[str, float]:
     return {part.name: taken.get(part.name, part.seconds * scale.get(part.kind, 1.0)) for part in parts}
 
 
-def run_parts(parts: Sequence[Part], minutes: float | None = None, jobs: int = 1) -> bool:
+def run_parts(parts: Sequence[ExperimentPart], minutes: float | None = None, jobs: int = 1) -> bool:
     """Run the parts that have no result, with a progress bar.
 
     Args:
@@ -104,13 +101,13 @@ def run_parts(parts: Sequence[Part], minutes: float | None = None, jobs: int = 1
     return True
 
 
-def _ready(left: Mapping[str, Part], running: Iterable[str]) -> list[Part]:
+def _ready(left: Mapping[str, ExperimentPart], running: Iterable[str]) -> list[ExperimentPart]:
     """Parts that do not run and wait for no other."""
     busy = set(running)
     return [part for name, part in left.items() if name not in busy and left.keys().isdisjoint(part.needs)]
 
 
-def run_part(part: Part, threads: int | None = None) -> None:
+def run_part(part: ExperimentPart, threads: int | None = None) -> None:
     """Run a part once; a training that the time limit ended before its last epoch is not done afterwards.
 
     Args:
@@ -140,8 +137,8 @@ def _locked(folder: Path) -> Iterator[tuple[int, ...]]:
         yield (file.fileno(),)
 
 
-def _run_locked(part: Part, threads: int | None, locks: tuple[int, ...]) -> None:
-    _write(part.folder / _ARGUMENTS, _arguments(part))
+def _run_locked(part: ExperimentPart, threads: int | None, locks: tuple[int, ...]) -> None:
+    _write(part.folder / _ARGUMENTS, part.command)
     if part.resumes and part.product.is_file():  # killed after its last epoch
         return _write_result(part)
     before = _checkpoints(part)
@@ -175,11 +172,11 @@ def _execute(command: Sequence[str], log: Path, threads: int | None, locks: tupl
         ).returncode
 
 
-def _checkpoints(part: Part) -> list[str]:
+def _checkpoints(part: ExperimentPart) -> list[str]:
     return sorted(path.name for path in part.folder.glob("checkpoint_*.pt"))
 
 
-def _write_result(part: Part) -> None:
+def _write_result(part: ExperimentPart) -> None:
     runs = part.folder / _SECONDS
     seconds = sum(map(float, runs.read_text(encoding="utf-8").split())) if runs.is_file() else 0.0
     result = {

@@ -17,30 +17,29 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from c2f_monai.apps.experiment.data import derive_dataset, derived_lists
-from c2f_monai.apps.experiment.parts import ROOT, Part, Settings, parts_of
-from c2f_monai.apps.experiment.plan import (
-    Comparison,
+from benchmarks.chapter.data import derive_dataset, derived_lists
+from benchmarks.chapter.parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
+from benchmarks.chapter.plan import (
     Evaluation,
-    Given,
     Merged,
     Row,
+    RowPair,
     Table,
     Training,
     oracle_of,
     rounds_of,
 )
-from c2f_monai.apps.experiment.run import estimates, is_done, run_part, run_parts
-from c2f_monai.apps.experiment.tables import DEFAULT_ORGANS, build_tables
+from benchmarks.chapter.run import estimates, is_done, run_part, run_parts
+from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
 
 TABLES = build_tables(DEFAULT_ORGANS)
 
 
-def settings(output: Path, **more) -> Settings:
-    return Settings(ROOT / "bundle" / "data" / "phantom-v1", output, **more)
+def settings(output: Path, **more) -> ExperimentSettings:
+    return ExperimentSettings(ROOT / "bundle" / "data" / "phantom-v1", output, **more)
 
 
-def words_of(part: Part) -> dict[str, str]:
+def words_of(part: ExperimentPart) -> dict[str, str]:
     """Options of a part's command by id, and its configurations by name."""
     words = list(part.command[3:])
     options = dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2], strict=True))
@@ -199,7 +198,7 @@ def test_the_chapters_numbers_stand_beside_their_rows(table: str, row: str, prin
 def test_a_plan_that_contradicts_itself_is_refused() -> None:
     row = Row("a", oracle_of(TRAINING))
     with pytest.raises(ValueError, match=r"compares rows that it has not: \['b'\]"):
-        Table("t", "", (row,), (Comparison("a", "b"),))
+        Table("t", "", (row,), (RowPair("a", "b"),))
     with pytest.raises(ValueError, match="has a row twice"):
         Table("t", "", (row, row))
     other = Training("x", options={"margin": 6})
@@ -281,10 +280,10 @@ def test_an_experiment_keeps_to_its_data(tmp_path: Path) -> None:
         derive_dataset(dataset, tmp_path / "out", 4, 0, small=False)
 
 
-def code_part(folder: Path, name: str, code: str, resumes: bool = False, product: str = "product") -> Part:
+def code_part(folder: Path, name: str, code: str, resumes: bool = False, product: str = "product") -> ExperimentPart:
     """A part that runs Python code in its folder, which it is given as an argument."""
     text = f"import pathlib, sys; folder = pathlib.Path({str(folder / name)!r}); {code}"
-    return Part(f"kind/{name}", folder / name, ("-c", text), folder / name / product, 10.0, resumes)
+    return ExperimentPart(f"kind/{name}", folder / name, ("-c", text), folder / name / product, 10.0, resumes)
 
 
 def test_a_part_runs_once_and_says_how(tmp_path: Path) -> None:
@@ -302,29 +301,15 @@ def test_a_part_runs_once_and_says_how(tmp_path: Path) -> None:
         is_done(changed)
 
 
-def test_a_part_whose_input_changed_is_not_done(tmp_path: Path) -> None:
-    weights = tmp_path / "w.pt"
-    table = Table("t", "", (Row("a", rounds_of(Given("given", path=str(weights)))),))
-    weights.write_bytes(b"one")
-    (part,) = parts_of([table], settings(tmp_path))
-    part.folder.mkdir(parents=True)
-    (part.folder / "arguments.json").write_text(json.dumps([*part.command, *part.inputs]))
-    part.result.write_text("{}")
-    assert is_done(part)
-    weights.write_bytes(b"two")
-    with pytest.raises(ValueError, match="was made with other settings"):
-        is_done(*parts_of([table], settings(tmp_path)))
-
-
 def test_a_part_that_outlives_a_killed_command_is_not_run_beside_itself(tmp_path: Path) -> None:
     wait = "import time; (folder / 'begun').touch()\nwhile not (folder / 'end').exists(): time.sleep(0.01)"
     part = code_part(tmp_path, "a", f"{wait}\n(folder / 'product').touch()")
     path = tmp_path / "command.py"
     path.write_text(
-        "import pathlib\nfrom c2f_monai.apps.experiment.parts import Part\n"
-        "from c2f_monai.apps.experiment.run import run_part\n"
+        "import pathlib\nfrom benchmarks.chapter.parts import ExperimentPart\n"
+        "from benchmarks.chapter.run import run_part\n"
         f"folder = pathlib.Path({str(part.folder)!r})\n"
-        f"run_part(Part('kind/a', folder, {part.command!r}, folder / 'product', 1.0))"
+        f"run_part(ExperimentPart('kind/a', folder, {part.command!r}, folder / 'product', 1.0))"
     )
     with subprocess.Popen([sys.executable, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)}) as command:
         wait_for((part.folder / "begun").exists)
@@ -337,7 +322,7 @@ def test_a_part_that_outlives_a_killed_command_is_not_run_beside_itself(tmp_path
     assert part.result.is_file()
 
 
-def not_refused(part: Part) -> bool:
+def not_refused(part: ExperimentPart) -> bool:
     """Whether the part could be run: its process has ended."""
     try:
         run_part(part)
