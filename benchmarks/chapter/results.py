@@ -3,7 +3,7 @@
 """Results of an experiment: those of parts in their folders, or a record of them in a few files.
 
 A record is a folder with ``rows.csv``, the rows of all evaluations' tables of cases as they were written, by
-evaluation, fold and seed; ``saliency.csv``, likewise; ``parts.json``, how each part was made; and
+evaluation, fold and seed; ``saliency.csv``, likewise of RSTN's; ``parts.json``, how each part was made; and
 ``figures/<evaluation>/``. Tables and claims are made of either.
 """
 
@@ -21,8 +21,9 @@ import pandas as pd
 from c2f_monai.metrics.tables import CaseRow, read_cases
 from c2f_monai.utils import atomic_write
 
+from .methods import RSTN
 from .parts import ExperimentPart, ExperimentSettings, cases_file, evaluation_part
-from .plan import Evaluation
+from .plan import Evaluation, rounds_of
 from .run import is_done
 
 __all__ = ["figures_of", "has_result", "read_evaluation", "read_made", "read_saliency", "write_record"]
@@ -57,9 +58,8 @@ def read_evaluation(
         return read_cases(cases_file(evaluation, settings, fold, seed), _NEEDED)
     key = _key(evaluation, fold, seed)
     if key not in (recorded := _recorded(settings.rows)):
-        raise ValueError(
-            f"{settings.rows} has no {evaluation.name} with seed {seed}, fold {fold}: choose other --seeds."
-        )
+        of_fold = "" if fold is None else f" of fold {fold}"
+        raise ValueError(f"{settings.rows} has no {evaluation.name}{of_fold} with seed {seed}: give other --seeds.")
     return {row["case"]: CaseRow(row["case"], row["group"], row) for row in recorded[key].to_dict("records")}
 
 
@@ -70,7 +70,7 @@ def read_saliency(evaluation: Evaluation, settings: ExperimentSettings, seed: in
         path = cases_file(evaluation, settings, fold, seed).with_name(_SALIENCY)
         return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["view", "channel", "target", "around"])
     found = pd.read_csv(settings.rows.with_name(_SALIENCY), dtype={"fold": str, "seed": str}, keep_default_na=False)
-    return found[(found[_KEY] == _key(evaluation, fold, seed)).all(axis=1)]
+    return found[(found[_KEY] == list(_key(evaluation, fold, seed))).all(axis=1)]
 
 
 def read_made(parts: Iterable[ExperimentPart], settings: ExperimentSettings) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ def write_record(evaluations: Sequence[Evaluation], settings: ExperimentSettings
     if not found:
         raise ValueError(f"{settings.output} has no evaluation that is done.")
     _write_frame(folder / _ROWS, found)
-    beside = [(key, path.with_name(_SALIENCY)) for key, path in found]
+    beside = [(key, path.with_name(_SALIENCY)) for key, path in found if key[0] == rounds_of(RSTN).name]
     if saliency := [(key, path) for key, path in beside if path.is_file()]:
         _write_frame(folder / _SALIENCY, saliency)
     for evaluation in evaluations:
@@ -142,8 +142,9 @@ def _write_frame(path: Path, found: Iterable[tuple[tuple[str, str, str], Path]])
         pd.read_csv(source, dtype=str, keep_default_na=False).assign(**dict(zip(_KEY, key, strict=True)))
         for key, source in found
     ]
+    most = max((frame.columns for frame in frames), key=len)  # their order is that of the rounds
     joined = pd.concat(frames)
-    joined = joined[[*_KEY, *joined.columns.drop(_KEY)]]
+    joined = joined[list(dict.fromkeys([*_KEY, *most, *joined.columns]))]
     with atomic_write(path) as part:
         joined.to_csv(part, index=False, lineterminator="\n")
 
