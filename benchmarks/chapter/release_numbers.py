@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from c2f_monai.metrics.statistics import bootstrap_interval, error_ratio, summarize
+from c2f_monai.metrics.statistics import bootstrap_interval, summarize
 from c2f_monai.metrics.tables import CaseRow
 
-__all__ = ["group_numbers", "release_numbers"]
+__all__ = ["error_ratio", "group_numbers", "release_numbers"]
 
 
 def release_numbers(cases: Sequence[CaseRow]) -> dict[str, dict[str, Any]]:
@@ -62,6 +62,21 @@ def group_numbers(cases: Sequence[CaseRow]) -> dict[str, Any]:
     numbers["rounds"] = _spread(_values(refined, "rounds"))
     numbers["d3"] = _third_change(refined)
     return numbers
+
+
+def error_ratio(final: np.ndarray, coarse: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean error after refinement over mean error before it, (1 - mean final) / (1 - mean coarse).
+
+    Args:
+        final: (..., N) DSC of the last round.
+        coarse: (..., N) DSC of round 0 of the same cases.
+        axis: axis of the cases. Defaults to the last.
+
+    Returns:
+        (...) ratios; below 1 the refinement helps. NaN where the coarse result is perfect.
+    """
+    before, after = 1 - np.mean(coarse, axis=axis), 1 - np.mean(final, axis=axis)
+    return np.divide(after, before, out=np.full_like(before, np.nan), where=before > 0)
 
 
 def _third_change(cases: Sequence[CaseRow]) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
-from benchmarks.chapter.release_numbers import group_numbers, release_numbers
+from benchmarks.chapter.release_numbers import error_ratio, group_numbers, release_numbers
+from c2f_monai.metrics.statistics import bootstrap_interval
 from c2f_monai.metrics.tables import CaseRow
 
 
@@ -53,3 +55,16 @@ def test_undefined_intervals_are_null_in_json():
     numbers = group_numbers([_row("a", dsc=0.9)])
     assert numbers["dsc"]["interval"] == [None, None]
     json.dumps(numbers, allow_nan=False)
+
+
+def test_bootstrap_resamples_cases_together():
+    # The error of every case is halved: whatever the cases drawn, the ratio is one half.
+    coarse = np.random.default_rng(0).uniform(0.4, 0.9, size=20)
+    final = 1 - (1 - coarse) / 2
+    assert error_ratio(final, coarse) == pytest.approx(0.5)
+    np.testing.assert_allclose(bootstrap_interval(final, coarse, statistic=error_ratio), (0.5, 0.5))
+
+
+def test_error_ratio_is_of_the_means_and_undefined_for_a_perfect_start():
+    assert error_ratio(np.array([1.0, 0.8]), np.array([0.8, 0.4])) == pytest.approx(0.1 / 0.4)
+    assert np.isnan(error_ratio(np.array([1.0]), np.array([1.0])))
