@@ -51,11 +51,12 @@ def pins(python: str) -> dict[str, str]:
 
 
 def declared_requirements() -> list[Requirement]:
-    """Everything that setup.cfg asks for, the development extra included."""
+    """Everything that setup.cfg asks for, the extras included; an extra may name another one of the package."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
-    text = parser["options"]["install_requires"] + parser["options.extras_require"]["dev"]
-    return [Requirement(line) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    text = "\n".join([parser["options"]["install_requires"], *parser["options.extras_require"].values()])
+    found = [Requirement(line) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return [requirement for requirement in found if requirement.name != parser["metadata"]["name"]]
 
 
 @pytest.fixture(scope="module")

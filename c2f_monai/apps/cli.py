@@ -9,7 +9,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-__all__ = ["COMMAND_MODULES", "build_parser", "main"]
+__all__ = ["COMMAND_MODULES", "build_parser", "main", "run_command"]
 
 # Modules with `add_parser(subparsers)`, in the order of the help text.
 COMMAND_MODULES = (
@@ -19,11 +19,10 @@ COMMAND_MODULES = (
     "check",
     "import_weights",
     "score",
+    "diagnose",
     "compare",
-    "release",
     "release_weights",
     "merge",
-    "experiment",
 )
 
 
@@ -37,15 +36,21 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command of the package, see :func:`run_command`."""
+    return run_command(build_parser(), argv)
+
+
+def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
+        parser: of the commands; each sets `run`, a function of the parsed arguments.
         argv: arguments after the program's name; None takes the process's own.
 
     Returns:
         0, or 1 after a bad input, which is told in one line on stderr.
     """
-    args = build_parser().parse_args(argv)
+    args = parser.parse_args(argv)
     try:
         args.run(args)
     except (OSError, ValueError) as error:

@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
 
+from ..metrics.markdown import COMPARISON_HEADER, comparison_cells, markdown_table
 from ..metrics.statistics import compare_paired, summarize
 from ..metrics.tables import read_cases
 
 __all__ = ["add_parser", "compare_table"]
-
-HEADER = ("cases", "n", "{a}", "{b}", "difference", "95 % interval", "from .. to", "wins/losses/ties", "Wilcoxon p")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -66,35 +64,18 @@ def compare_table(first: Path, second: Path, a: str, b: str, column: str = "dsc"
         raise ValueError(f"no case has a {column} in both {first} and {second}.")
     # A CSV of bare masks knows no groups: take them from the file that does.
     groups = {case: left[case].group or right[case].group for case in scored}
-    lines = [_line(title.format(a=a, b=b) for title in HEADER), _line("---" for _ in HEADER)]
-    lines.append(_row("all", list(scored.values()), scale))
+    rows = [_row("all", list(scored.values()), scale)]
     if len(names := sorted(set(groups.values()))) > 1:
         for name in names:
             members = [pair for case, pair in scored.items() if groups[case] == name]
-            lines.append(_row(name or "ungrouped", members, scale))
+            rows.append(_row(name or "ungrouped", members, scale))
+    lines = markdown_table(("cases", "n", a, b, *COMPARISON_HEADER, "Wilcoxon p"), rows)
     if unscored := len(pairs) - len(scored):
         lines.append(f"\n{unscored} cases without a {column} in one of the files are left out.")
     return "\n".join(lines)
 
 
-def _row(title: str, pairs: list[tuple[float, float]], scale: float) -> str:
+def _row(title: str, pairs: list[tuple[float, float]], scale: float) -> list[str]:
     a, b = ([scale * pair[i] for pair in pairs] for i in range(2))
-    result = compare_paired(a, b)
-    d, (low, high) = result.difference, result.interval
     means = [f"{s.mean:.2f}±{s.std:.2f}" for s in (summarize(a), summarize(b))]
-    return _line(
-        [
-            title,
-            str(d.count),
-            *means,
-            f"{d.mean:+.2f}±{d.std:.2f}",
-            f"{low:+.2f} .. {high:+.2f}",
-            f"{d.min:+.2f} .. {d.max:+.2f}",
-            f"{result.wins}/{result.losses}/{result.ties}",
-            f"{result.p_value:.2g}",
-        ]
-    )
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return [title, str(len(pairs)), *means, *comparison_cells(compare_paired(a, b))]

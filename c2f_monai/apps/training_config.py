@@ -12,7 +12,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
-__all__ = ["BESIDE", "IterationClock", "read_training_config", "strip_to_iterations"]
+__all__ = ["BESIDE", "IterationClock", "parse_option", "read_training_config", "strip_to_iterations"]
 
 #: What a run does beside its iterations, by the end of the handlers' names.
 BESIDE = ("ValidationHandler", "TrainingCheckpoint", "TrainingLog", "TensorBoardStatsHandler", "ProgressBar")
@@ -52,6 +52,21 @@ class IterationClock:
             engine.terminate()
 
 
+def parse_option(text: str) -> tuple[str, Any]:
+    """Id and value of ``ID=VALUE``, such as ``batch_size=4``; what is no Python literal is a text.
+
+    Raises:
+        ValueError: for a text without an id or an equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise ValueError(f"--option takes ID=VALUE, got {text!r}.")
+    try:
+        return key, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return key, value
+
+
 def read_training_config(
     files: Sequence[str], bundle_root: str, dataset_dir: str | None = None, options: Sequence[str] = ()
 ) -> ConfigParser:
@@ -61,11 +76,11 @@ def read_training_config(
         files: train.json and overlays.
         bundle_root: of the bundle.
         dataset_dir: None leaves the configuration's.
-        options: overrides such as ``batch_size=4``; what is no Python literal is a text.
+        options: overrides, see :func:`parse_option`.
 
     Raises:
         FileNotFoundError: when a file does not exist.
-        ValueError: for an option without an equals sign.
+        ValueError: for an option without an id or an equals sign.
     """
     parser = ConfigParser()
     parser.read_config(list(files))
@@ -73,13 +88,8 @@ def read_training_config(
     if dataset_dir:
         parser["dataset_dir"] = str(dataset_dir)
     for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise ValueError(f"an option must look like ID=VALUE, got {option!r}.")
-        try:
-            parser[key] = ast.literal_eval(value)
-        except (SyntaxError, ValueError):
-            parser[key] = value
+        key, value = parse_option(option)
+        parser[key] = value
     return parser
 
 

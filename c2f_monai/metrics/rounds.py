@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .statistics import summarize
+from .statistics import bootstrap_interval, summarize
 from .tables import CaseRow
 
 __all__ = [
@@ -160,13 +160,15 @@ def score_row(name: str, picked: Sequence[Picked]) -> dict[str, Any]:
 
     Returns:
         ``row``; ``cases``; ``mean``, ``std``, ``max``, ``min`` of the DSC; ``rounds_mean``, ``rounds_std``;
-        ``converged``, the cases that reached the threshold, None where there is none.
+        ``converged``, the cases that reached the threshold, None where there is none; ``low`` and ``high``, the
+        bootstrap 95 % interval of the mean.
 
     Raises:
         ValueError: for no cases.
     """
     scores, used = summarize([one.dsc for one in picked]), summarize([one.rounds for one in picked])
     converged = [one.converged for one in picked if one.converged is not None]
+    low, high = bootstrap_interval([one.dsc for one in picked])
     return {
         "row": name,
         "cases": scores.count,
@@ -177,6 +179,8 @@ def score_row(name: str, picked: Sequence[Picked]) -> dict[str, Any]:
         "rounds_mean": used.mean,
         "rounds_std": used.std,
         "converged": sum(converged) if converged else None,
+        "low": low,
+        "high": high,
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-__all__ = ["Comparison", "Summary", "bootstrap_interval", "compare_paired", "error_ratio", "summarize"]
+__all__ = ["Comparison", "Summary", "bootstrap_interval", "compare_paired", "summarize"]
 
 Interval = tuple[float, float]
 
@@ -107,21 +107,6 @@ def compare_paired(first: Sequence[float] | np.ndarray, second: Sequence[float] 
         losses=int((difference < 0).sum()),
         ties=int((difference == 0).sum()),
     )
-
-
-def error_ratio(final: np.ndarray, coarse: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Mean error after refinement over mean error before it, (1 - mean final) / (1 - mean coarse).
-
-    Args:
-        final: (..., N) DSC of the last round.
-        coarse: (..., N) DSC of round 0 of the same cases.
-        axis: axis of the cases. Defaults to the last.
-
-    Returns:
-        (...) ratios; below 1 the refinement helps. NaN where the coarse result is perfect.
-    """
-    before, after = 1 - np.mean(coarse, axis=axis), 1 - np.mean(final, axis=axis)
-    return np.divide(after, before, out=np.full_like(before, np.nan), where=before > 0)
 
 
 def _scores(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -173,4 +173,4 @@ def test_room_of_the_published_data() -> None:
 
 def test_an_option_without_a_value_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--dataset_dir", str(write_set(tmp_path)), *BASE, "--option", "fold"]) == 1
-    assert "an option must look like ID=VALUE, got 'fold'" in capsys.readouterr().err
+    assert "--option takes ID=VALUE, got 'fold'" in capsys.readouterr().err

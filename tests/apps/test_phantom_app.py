@@ -11,28 +11,17 @@ import pytest
 from c2f_monai.apps.cli import main
 
 
-def test_make_then_difficulty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_make(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "p"
-    options = ["--splits", "training:2,validation:1", "--size", "40,40,32", "--processes", "1"]
+    options = ["--splits", "validation:1", "--size", "40,40,32", "--processes", "1"]
     assert main(["phantom", "make", "--output", str(folder), *options]) == 0
     assert capsys.readouterr().out == f"{folder}\n"
-    assert main(["phantom", "difficulty", "--dataset_dir", str(folder)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["cases", "training", "2,", "validation", "1"]
-    assert [line.split("  ")[0] for line in lines[1:]] == [
-        "target's share of the volume",
-        "HU overlap with surroundings (20 mm)",
-        "centroid, standard deviation R, A, S",
-        "centroid, 5th to 95th percentile",
-        "classifier from position and HU",
-    ]
+    assert (folder / "dataset.json").is_file()
 
 
 def test_bad_input_is_one_line_and_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["phantom", "make", "--output", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"error: {tmp_path} exists already; remove it or choose another folder.\n"
-    assert main(["phantom", "difficulty", "--dataset_dir", str(tmp_path / "no")]) == 1
-    assert capsys.readouterr().err == f"error: dataset folder {tmp_path / 'no'} does not exist.\n"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from c2f_monai.apps.experiment.tables import DEFAULT_ORGANS, build_tables
+from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
 from c2f_monai.metrics.tables import read_cases
 from c2f_monai.utils import bounding_boxes
 from tests.bundle.overlays import ROOT, config_files, run_bundle, write_organs

@@ -31,7 +31,6 @@ BASES = {
     "msd_pancreas": ("train", "published"),
     "nih": ("train", "published"),
     "pancreas_only": ("train", "published", "msd_pancreas"),
-    "oracle_box": ("train", "cyst"),
     "published_stepwise": ("train", "stepwise", "published"),
 }
 FCN = {"backbone_def#width": 2, "backbone_def#fc_channels": 4, "backbone_def#fc_kernel_size": 3}

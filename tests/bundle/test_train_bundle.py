@@ -283,9 +283,8 @@ def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None
     path = tmp_path / "train" / "model.pt"
     assert not any(key.startswith("module.") for key in torch.load(path, weights_only=True))
     evaluation = options | {"ckpt_path": path, "output_dir": tmp_path / "two"}
-    diagnostics = "../../configs/diagnostics"
-    torchrun(files("train", "evaluate", "multi_gpu_evaluate", diagnostics), evaluation)
-    run(dataset, tmp_path / "one", ("train", "evaluate", diagnostics), ckpt_path=str(path), **network)
+    torchrun(files("train", "evaluate", "multi_gpu_evaluate", "diagnostics"), evaluation)
+    run(dataset, tmp_path / "one", ("train", "evaluate", "diagnostics"), ckpt_path=str(path), **network)
     tables = [(tmp_path / name / "saliency.csv").read_text() for name in ("one", "two")]
     assert tables[0] == tables[1] and tables[0].count("axial,1,") == 3
     one, two = read_cases(tmp_path / "one"), read_cases(tmp_path / "two")

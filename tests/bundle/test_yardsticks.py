@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.inferers import SlidingWindowInferer
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {"unet3d": "benchmarks", "unet3d_published": "benchmarks", "coarse_only": "configs", "oracle_box": "configs"}
+FOLDERS = {"unet3d": "benchmarks", "unet3d_published": "benchmarks", "coarse_only": "configs"}
 TINY: dict[str, Any] = {
     "bundle_root": str(ROOT / "bundle"),
     "pixdim": None,

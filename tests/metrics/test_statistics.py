@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from c2f_monai.metrics.statistics import bootstrap_interval, compare_paired, error_ratio, summarize
+from c2f_monai.metrics.statistics import bootstrap_interval, compare_paired, summarize
 
 
 def test_summary_of_hand_numbers():
@@ -28,19 +28,6 @@ def test_bootstrap_interval_is_that_of_the_normal_theory_and_repeats():
 @pytest.mark.parametrize(("scores", "expected"), [([0.5, 0.5, 0.5], (0.5, 0.5)), ([0.5], (np.nan, np.nan))])
 def test_bootstrap_interval_without_variation_or_with_one_case(scores, expected):
     np.testing.assert_allclose(bootstrap_interval(scores), expected)
-
-
-def test_bootstrap_resamples_cases_together():
-    # The error of every case is halved: whatever the cases drawn, the ratio is one half.
-    coarse = np.random.default_rng(0).uniform(0.4, 0.9, size=20)
-    final = 1 - (1 - coarse) / 2
-    assert error_ratio(final, coarse) == pytest.approx(0.5)
-    np.testing.assert_allclose(bootstrap_interval(final, coarse, statistic=error_ratio), (0.5, 0.5))
-
-
-def test_error_ratio_is_of_the_means_and_undefined_for_a_perfect_start():
-    assert error_ratio(np.array([1.0, 0.8]), np.array([0.8, 0.4])) == pytest.approx(0.1 / 0.4)
-    assert np.isnan(error_ratio(np.array([1.0]), np.array([1.0])))
 
 
 def test_paired_comparison_of_hand_numbers():

@@ -1,0 +1,71 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of ablations: what one id or overlay changes, against the default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from c2f_monai.utils import Fusion, View
+
+from .methods import COARSE, RSTN, near_organ_training, rstn_variant
+from .plan import Evaluation, Row, RowPair, Table, Training
+
+__all__ = ["distance_table", "pixel_table", "testing_table", "training_table"]
+
+_DEFAULT = "default"
+
+
+def _tested(name: str, **options: Any) -> Evaluation:
+    """RSTN's weights with other values of some ids in testing."""
+    return Evaluation(f"rstn_{name}", RSTN, options=options)
+
+
+def _trained(training: Training) -> Evaluation:
+    return Evaluation(f"{training.name}_final", training)
+
+
+def training_table() -> Table:
+    """Rounds of training, slab depth, whole image against box: one training each."""
+    found = {_DEFAULT: _trained(RSTN)}
+    # T = 2 is the bundle's.
+    found |= {f"training rounds T = {t}": _trained(rstn_variant(f"rounds_{t}", rounds=t)) for t in (1, 3, 5)}
+    found["single slice (depth 1)"] = _trained(rstn_variant("depth_1", own_start=True, depth=1))
+    whole = Training("rstn_whole_image", ("configs/ablation_whole_image.json",), start=COARSE)
+    found["whole image for the box"] = _trained(whole)
+    return _against(_DEFAULT, found, "training", "Ablations of the training of RSTN")
+
+
+def pixel_table() -> Table:
+    """The pixels of target that a slab of the training must have, once the coarse networks have learned."""
+    # 10 pixels of 2 mm, 40 mm^2, are the bundle's.
+    found = {_DEFAULT: _trained(RSTN)}
+    for pixels, coarser in ((1, 1), (40, 10)):
+        variant = rstn_variant(f"min_pixels_{pixels}", small={"min_pixels": coarser}, min_pixels=pixels)
+        found[f"min_pixels {pixels}"] = _trained(variant)
+    return _against(_DEFAULT, found, "pixels", "RSTN refined on slabs with more or less target")
+
+
+def testing_table() -> Table:
+    """Margin, crop multiple, fusion, and views alone in all rounds: the same weights."""
+    found = {_DEFAULT: _trained(RSTN)}
+    found |= {f"margin {k}": _tested(f"margin_{k}", margin=k) for k in (4, 16, 30)}
+    found |= {f"crop multiple {n}": _tested(f"multiple_{n}", crop_multiple=n) for n in (16, 64)}
+    found["vote"] = _tested("vote", fusion=Fusion.VOTE.value)
+    found |= {f"{v.value} view alone": _tested(v.value, **{"validate#inferer#views": [v.value]}) for v in View}
+    return _against(_DEFAULT, found, "testing", "Ablations of the testing of RSTN")
+
+
+def distance_table() -> Table:
+    """The distance t around the organ within which the cyst is looked for, with the true organ [3.3.3]."""
+    # Half as many coarse networks of their own to train as with a finer ladder: the extremes would show a dependence.
+    near = {t: near_organ_training(RSTN, t) for t in (5, 30)} | {15: near_organ_training(RSTN)}
+    found = {f"t = {t} voxels": _trained(near[t]) for t in sorted(near)}
+    return _against("t = 15 voxels", found, "distance", "Cyst near the true organ: the distance t")
+
+
+def _against(default: str, found: Mapping[str, Evaluation], name: str, title: str) -> Table:
+    """A row for each evaluation, and each compared with the default."""
+    rows = tuple(Row(label, evaluation) for label, evaluation in found.items())
+    return Table(name, title, rows, tuple(RowPair(label, default) for label in found if label != default))

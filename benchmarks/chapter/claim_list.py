@@ -1,0 +1,134 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the chapter claims, as differences between rows of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from c2f_monai.metrics.rounds import Pick, RoundCurve, stopped_at
+from c2f_monai.utils import View
+
+from .claims import Claim, Term
+from .plan import Table
+
+__all__ = ["build_claims"]
+
+#: By the labels of a table's rows, their DSC in points.
+Rows = Mapping[str, Term]
+
+# The table of each method's rounds, and the method's own rule of stopping in it.
+_METHODS = {"step-wise": ("stepwise", "d >= 0.95"), "RSTN": ("rounds", "d >= 0.99")}
+
+
+def build_claims(tables: Mapping[str, Table]) -> list[Claim]:
+    """All claims of the chapter that differences of DSC or rounds answer, in its order.
+
+    Args:
+        tables: see :func:`benchmarks.chapter.tables.build_tables`.
+    """
+    rows = {name: _rows(table) for name, table in tables.items()}
+    found = [*_round_claims(rows), *_joint_claims(rows), *_saliency_claims(rows["saliency"])]
+    found += [*_tuning_claims(rows["saliency"], rows["overfitting"]), *_view_claims(rows), *_cyst_claims(rows["cyst"])]
+    return [*found, *_losing_claims(rows["organs"]), *_insensitive_claims(tables, rows)]
+
+
+def _rows(table: Table) -> Rows:
+    return {row.label: Term(1.0, row.evaluation, _dsc(row.pick)) for row in table.rows if row.evaluation is not None}
+
+
+def _dsc(pick: Pick) -> Callable[[RoundCurve], float]:
+    return lambda curve: 100 * pick(curve).dsc
+
+
+def _times(factor: float, term: Term) -> Term:
+    return replace(term, factor=factor * term.factor)
+
+
+def _minus(text: str, rows: Rows, first: str, second: str, of: str = "", **more: bool) -> Claim:
+    """One row minus another one; ``of`` is said before them."""
+    return Claim(text, f"{of}{first} - {second}", (rows[first], _times(-1.0, rows[second])), **more)
+
+
+def _round_claims(tables: Mapping[str, Rows]) -> list[Claim]:
+    claims = []
+    for name, (table, stop) in _METHODS.items():
+        rows, of = tables[table], f"{name}, "
+        most = (rows["1 round"], *(_times(-0.5, rows[label]) for label in ("coarse", "10 rounds")))
+        compared = f"{of}1 round - midway between coarse and 10 rounds"
+        claims += [
+            _minus("fine beats coarse", rows, stop, "coarse", of),
+            Claim("one round brings most of it", compared, most),
+            _minus("more rounds help the worst case", rows, "10 rounds", "1 round", f"{of}lowest tenth, ", worst=True),
+        ]
+    return claims
+
+
+def _joint_claims(tables: Mapping[str, Rows]) -> list[Claim]:
+    text, stop = "end-to-end beats step-wise", stopped_at(0.95)
+    used = [replace(tables[table]["coarse"], value=lambda curve: stop(curve).rounds) for table, _ in _METHODS.values()]
+    return [
+        _minus(f"{text}, coarse stage", tables["joint"], "coarse, trained jointly", "coarse, trained apart"),
+        _minus(f"{text}, fine stage", tables["methods"], "RSTN", "step-wise"),
+        Claim("RSTN converges faster", "rounds until d >= 0.95, step-wise - RSTN", (used[0], _times(-1.0, used[1]))),
+    ]
+
+
+def _saliency_claims(rows: Rows) -> list[Claim]:
+    pairs = {"1x1 < 3x3": ("3x3 (basic)", "1x1"), "3x3 < 5x5": ("5x5", "3x3 (basic)"), "7x7 < 5x5": ("5x5", "7x7")}
+    claims = [_minus(text, rows, *pair) for text, pair in pairs.items()]
+    others = ("1x1", "3x3 (basic)", "5x5", "7x7")
+    return claims + [_minus("two-layer 3x3 best", rows, "two-layer 3x3", other) for other in others]
+
+
+def _tuning_claims(rows: Rows, gaps: Rows) -> list[Claim]:
+    text = "fine-tuning on predicted references helps"
+    signs = {
+        "not fine-tuned, oracle box": 1.0,
+        "not fine-tuned": -1.0,
+        "fine-tuned, oracle box": -1.0,
+        "fine-tuned": 1.0,
+    }
+    gap = tuple(_times(sign, gaps[label]) for label, sign in signs.items())
+    return [
+        _minus(text, rows, "two-layer 3x3, fine-tuned", "two-layer 3x3"),
+        _minus(text, rows, "3x3, fine-tuned", "3x3 (basic)"),
+        Claim("fine-tuning shrinks the gap to the oracle box", "gap, not fine-tuned - fine-tuned", gap),
+    ]
+
+
+def _view_claims(tables: Mapping[str, Rows]) -> list[Claim]:
+    return [
+        _minus("fusion beats each view", tables[table], "coarse", f"coarse, {view.value}", f"{name}, ")
+        for name, (table, _) in _METHODS.items()
+        for view in View
+    ]
+
+
+def _cyst_claims(rows: Rows) -> list[Claim]:
+    text, without = "the cyst gains from the organ", "cyst without organ, "
+    claims = [_minus(text, rows, f"cyst with organ, {name}", f"{without}{name}") for name in _METHODS]
+    tie = _minus("without the organ the two approaches tie", rows, f"{without}RSTN", f"{without}step-wise", equal=True)
+    return [*claims, tie]
+
+
+def _losing_claims(rows: Rows) -> list[Claim]:
+    claims = []
+    for organ in ("gallbladder", "inferior vena cava"):
+        text, coarse, fine = "may lose in the fine stage", f"{organ}, step-wise, coarse", f"{organ}, step-wise, fine"
+        if coarse in rows:
+            claims.append(_minus(f"{organ} {text}", rows, coarse, fine))
+        else:
+            claims.append(Claim(f"{organ} {text}", f"--organs has no {organ}", ()))
+    return claims
+
+
+def _insensitive_claims(tables: Mapping[str, Table], rows: Mapping[str, Rows]) -> list[Claim]:
+    varied = {"the pixel threshold": "pixels", "K": "testing", "t": "distance"}
+    return [
+        _minus(f"insensitive to {what}", rows[name], pair.first, pair.second, equal=True)
+        for what, name in varied.items()
+        for pair in tables[name].comparisons
+        if name != "testing" or pair.first.startswith("margin")
+    ]

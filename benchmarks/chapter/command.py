@@ -1,0 +1,236 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The commands of ``python -m benchmarks.chapter``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from c2f_monai.apps.cli import run_command
+from c2f_monai.apps.training_config import parse_option
+from c2f_monai.data.datalist import load_datalist, resolve_dataset
+from c2f_monai.data.phantom import DEFAULT_NAME
+
+from . import difficulty, release
+from .data import derive_dataset
+from .parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
+from .plan import Table
+from .report import write_report
+from .results import write_record
+from .run import estimates, is_done, run_parts
+from .tables import DEFAULT_ORGANS, build_tables
+from .verdicts import write_verdicts
+
+__all__ = ["build_parser", "main", "parse_organ"]
+
+DESCRIPTION = """Trains and evaluates what a table needs with monai.bundle run, in parts: trainings of at most 45
+minutes each, and evaluations. A part whose result is there is not run again, so that a command that was killed or that
+ended at --minutes goes on when it is given again."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of all commands."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chapter", description="The chapter's experiments.")
+    kinds = parser.add_subparsers(required=True, metavar="command")
+    listing = kinds.add_parser("list", help="tables, their parts and the estimated time")
+    listing.add_argument("tables", nargs="*", metavar="TABLE", help="also list the parts of these tables")
+    listing.set_defaults(run=run_list)
+    running = kinds.add_parser("run", help="run the parts of tables and write the tables", description=DESCRIPTION)
+    running.add_argument("tables", nargs="+", metavar="TABLE", help="names of tables, or all")
+    running.add_argument("--jobs", type=int, default=1, help="parts at once, sharing the cores (default: 1)")
+    running.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
+    running.set_defaults(run=run_tables)
+    writing = kinds.add_parser("tables", help="write tables again from results that are there")
+    writing.add_argument("tables", nargs="+", metavar="TABLE", help="names of tables, or all")
+    writing.set_defaults(run=write_tables)
+    claims = kinds.add_parser("claims", help="say of each claim of the chapter whether the results show it")
+    claims.add_argument("tables", nargs="*", metavar="TABLE", help="only of the rows of these tables (default: all)")
+    claims.set_defaults(run=run_claims)
+    recording = kinds.add_parser("record", help="keep the results of all parts in a few files")
+    recording.add_argument("folder", type=Path, help="where rows.csv, saliency.csv, parts.json and figures are written")
+    recording.set_defaults(run=run_record)
+    for kind in (listing, running, writing, claims, recording):
+        _add_settings(kind)
+    for kind in (writing, claims):
+        kind.add_argument("--rows", type=Path, help="rows.csv of a record to read (default: the parts of --output)")
+    for module in (release, difficulty):
+        module.add_parser(kinds)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command, see :func:`c2f_monai.apps.cli.run_command`."""
+    return run_command(build_parser(), argv)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset_dir", type=Path, help="data set (default: the embedded phantom)")
+    parser.add_argument("--output", type=Path, help="folder of parts and tables (default: runs/experiments[-small])")
+    parser.add_argument("--small", action="store_true", help="a few cases and iterations, to try a table")
+    parser.add_argument("--folds", type=int, help="k-fold cross-validation over the training cases (default: none)")
+    parser.add_argument("--fold-seed", type=int, help="random folds (default: consecutive cases)")
+    parser.add_argument("--only-folds", type=int, nargs="+", help="folds to run, from 0 (default: all)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds (default: 0)")
+    parser.add_argument("--published", action="store_true", help="with the constants of the publication")
+    parser.add_argument(
+        "--overlay", nargs="*", default=[], help="configs of trainings and evaluations, such as a data set's"
+    )
+    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="an id of every run")
+    own = "an id of one training and its evaluations, such as unet3d epochs=40"
+    parser.add_argument("--option-of", action="append", nargs=2, default=[], metavar=("NAME", "ID=VALUE"), help=own)
+    parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help="organs, such as liver=6 pancreas=1,2")
+
+
+def run_list(args: argparse.Namespace) -> None:
+    """Print tables, parts and estimated minutes.
+
+    Raises:
+        ValueError: for unknown tables or settings that do not fit.
+    """
+    settings, tables = _settings(args), build_tables(_organs(args))
+    for table in tables.values():
+        print(_time_line(table.name, parts_of([table], settings), table.title))
+    print(_time_line("all", parts_of(tables.values(), settings), "each part once"))
+    for table in _chosen(args.tables, tables):
+        parts = parts_of([table], settings)
+        minutes = estimates(parts)
+        for part in parts:
+            print(f"  {'done' if is_done(part) else 'to do':5} {minutes[part.name] / 60:6.1f} min  {part.name}")
+
+
+def run_tables(args: argparse.Namespace) -> None:
+    """Run what is missing, write and print the tables.
+
+    Raises:
+        ValueError: for unknown tables or settings that do not fit, or when a part fails.
+    """
+    settings = _settings(args)
+    chosen = _chosen(args.tables, build_tables(_organs(args)))
+    if not run_parts(parts_of(chosen, settings), args.minutes, args.jobs):
+        print(f"{args.minutes:g} minutes are over: give the same command again to go on.")
+        return
+    _report(chosen, settings)
+
+
+def write_tables(args: argparse.Namespace) -> None:
+    """Write and print the tables from results that are there.
+
+    Raises:
+        ValueError: for unknown tables or settings that do not fit, or when a result is missing.
+    """
+    _report(_chosen(args.tables, build_tables(_organs(args))), _settings(args))
+
+
+def run_claims(args: argparse.Namespace) -> None:
+    """Write and print the verdict on each claim, from the results that are there.
+
+    Raises:
+        ValueError: for unknown tables or settings that do not fit.
+    """
+    tables = build_tables(_organs(args))
+    chosen = None if args.tables in ([], ["all"]) else _chosen(args.tables, tables)
+    path = write_verdicts(tables, _settings(args), _command(), chosen)
+    print(path.read_text(encoding="utf-8"))
+
+
+def run_record(args: argparse.Namespace) -> None:
+    """Record the parts that are done, whatever table they are of.
+
+    Raises:
+        ValueError: for settings that do not fit, or when no evaluation is done.
+    """
+    evaluations = {e.name: e for table in build_tables(_organs(args)).values() for e in table.evaluations}
+    print(write_record(list(evaluations.values()), _settings(args), args.folder))
+
+
+def _command() -> str:
+    """The command as it was typed, so that it can be typed again."""
+    return shlex.join(["python", "-m", "benchmarks.chapter", *sys.argv[1:]])
+
+
+def _report(tables: Sequence[Table], settings: ExperimentSettings) -> None:
+    for table in tables:
+        path = write_report(table, settings, parts_of([table], settings), _command())
+        print(f"\n{path.read_text(encoding='utf-8')}\n{path.parent}: table, cases and figures")
+
+
+def _settings(args: argparse.Namespace) -> ExperimentSettings:
+    default = ROOT / "bundle" / "data" / DEFAULT_NAME
+    dataset, cases = args.dataset_dir or default, 0
+    output = (args.output or Path("runs") / ("experiments-small" if args.small else "experiments")).absolute()
+    known: Sequence[int | None] = [None] if args.folds is None else range(args.folds)
+    folds = known if args.only_folds is None else args.only_folds
+    if unknown := [fold for fold in folds if fold not in known]:
+        raise ValueError(f"--only-folds must be of the {len(known)} folds from 0, with --folds, got {unknown}.")
+    for option, what, given in (("--only-folds", "fold", folds), ("--seeds", "seed", args.seeds)):
+        if len(set(given)) < len(given):
+            raise ValueError(f"{option} names a {what} twice: {given}.")
+    options = dict(parse_option(text) for text in args.option)
+    own = _own_options(args)
+    rows = getattr(args, "rows", None)
+    if rows is None:  # a record is read without the data
+        dataset = Path(resolve_dataset(dataset, default))
+        dataset = derive_dataset(dataset, output, args.folds, args.fold_seed, args.small)
+        cases = len(load_datalist(dataset, "test", fold=folds[0], check_files=False))
+    return ExperimentSettings(
+        dataset.absolute(),
+        output,
+        folds,
+        args.seeds,
+        args.overlay,
+        args.published,
+        options,
+        own,
+        args.small,
+        cases,
+        rows and rows.absolute(),
+    )
+
+
+def _own_options(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Options of single weights by their names, which must be those of some table."""
+    needed = [w for table in build_tables(_organs(args)).values() for w in (*table.trainings, *table.merges)]
+    known = {weights.name for weights in needed}
+    own: dict[str, dict[str, Any]] = {}
+    for name, text in args.option_of:
+        if name not in known:
+            raise ValueError(f"--option-of takes one of {', '.join(sorted(known))}, got {name!r}.")
+        own.setdefault(name, {}).update([parse_option(text)])
+    return own
+
+
+def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
+    """Name and label values of ``NAME=VALUE,VALUE``.
+
+    Raises:
+        ValueError: for another form.
+    """
+    name, _, values = text.partition("=")
+    try:
+        return name, tuple(int(value) for value in values.split(","))
+    except ValueError as error:
+        raise ValueError(f"--organs takes NAME=VALUE or NAME=VALUE,VALUE, got {text!r}.") from error
+
+
+def _organs(args: argparse.Namespace) -> Mapping[str, Sequence[int]]:
+    return dict(parse_organ(text) for text in args.organs) if args.organs else DEFAULT_ORGANS
+
+
+def _chosen(names: Sequence[str], tables: Mapping[str, Table]) -> list[Table]:
+    if list(names) == ["all"]:
+        return list(tables.values())
+    if unknown := [name for name in names if name not in tables]:
+        raise ValueError(f"there is no table {unknown[0]}: the tables are {', '.join(tables)}, or all.")
+    return [tables[name] for name in names]
+
+
+def _time_line(name: str, parts: Sequence[ExperimentPart], title: str) -> str:
+    seconds = estimates(parts)
+    left = sum(seconds[part.name] for part in parts if not is_done(part))
+    total = sum(seconds.values())
+    return f"{name:12} {len(parts):3} parts, {left / 60:6.0f} min left of {total / 60:6.0f}  {title}"

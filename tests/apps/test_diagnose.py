@@ -1,0 +1,90 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Diagnosis of given weights: the evaluations are run in this process, with a tiny network."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2f_monai.apps import diagnose
+from c2f_monai.apps.cli import main
+from tests.bundle.overlays import ROOT, run_bundle, write_organs
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    return write_organs(tmp_path / "data")
+
+
+@pytest.fixture
+def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the folders that an evaluation was run into, in a process that the tests share."""
+    names: list[str] = []
+
+    def evaluate(files: Sequence[Path], options: Mapping[str, Any], folder: Path) -> Path:
+        names.append(folder.name)
+        own = {key: value for key, value in options.items() if key not in ("bundle_root", "dataset_dir")}
+        run_bundle(tuple(f.stem for f in files), Path(options["dataset_dir"]), folder, **{"max_rounds": 10, **own})
+        return folder / "cases.csv"
+
+    monkeypatch.setattr(diagnose, "evaluate", evaluate)
+    return names
+
+
+def test_weights_are_diagnosed_once(
+    dataset: Path, evaluated: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_bundle(("train",), dataset, tmp_path / "training", views=["axial", "coronal"])
+    weights, output = tmp_path / "training" / "model.pt", tmp_path / "out"
+    words = ["diagnose", "--weights", str(weights), "--dataset_dir", str(dataset), "--output", str(output)]
+    words += ["--bundle_root", str(ROOT / "bundle"), "--option", "views=['axial','coronal']"]
+    assert main(words) == 0
+    assert evaluated == ["coarse_axial", "coarse_coronal", "rounds", "oracle_box"]
+    text = (output / "table.md").read_text(encoding="utf-8")
+    assert text in capsys.readouterr().out
+    with (output / "rows.csv").open(newline="") as file:
+        rows = {row["row"]: row for row in csv.DictReader(file)}
+    assert list(rows) == [
+        *("coarse, axial", "coarse, coronal", "coarse"),
+        *("1 round", "2 rounds", "3 rounds", "5 rounds", "10 rounds"),
+        *("d >= 0.90", "d >= 0.95", "d >= 0.98", "d >= 0.99", "best of all rounds", "oracle box"),
+    ]
+    assert {row["cases"] for row in rows.values()} == {"2"}
+    with (output / "rounds" / "cases.csv").open(newline="") as file:
+        cases = list(csv.DictReader(file))
+    mean = sum(float(case["dsc_round_0"]) for case in cases) / 2
+    assert float(rows["coarse"]["mean"]) == pytest.approx(mean, abs=1e-6)
+    assert f"| coarse | {100 * mean:.2f}±" in text
+    for name in ("box.png", "convergence.png", *(f"rounds/{case['case']}_rounds.png" for case in cases)):
+        assert f"[{name}]({name})" in text and (output / name).is_file()
+
+    evaluated.clear()
+    assert main(words) == 0 and evaluated == []
+    (output / "oracle_box" / "evaluation.json").unlink()  # killed before its end
+    assert main(words) == 0 and evaluated == ["oracle_box"]
+    evaluated.clear()
+    assert main([*words, "--option", "fusion=vote"]) == 0 and len(evaluated) == 4
+    evaluated.clear()
+    weights.write_bytes(weights.read_bytes() + b" ")
+    assert main([*words, "--option", "fusion=vote"]) == 0 and len(evaluated) == 4
+
+
+def test_what_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (weights := tmp_path / "model.pt").touch()
+    missing = {"--weights": tmp_path / "none.pt", "--overlay": tmp_path / "none.json", "--bundle_root": tmp_path}
+    for option, path in missing.items():
+        words = {"--weights": weights, "--bundle_root": ROOT / "bundle", option: path}
+        assert main(["diagnose", *(str(word) for pair in words.items() for word in pair)]) == 1
+        assert capsys.readouterr().err.startswith(f"error: there is no file {path}")
+
+
+def test_a_target_that_no_case_has_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_text("case,dsc_round_0,label_voxels,stop_reason\na,1.0,0,empty\n")
+    with pytest.raises(ValueError, match="none of the 1 cases has the target: set --option label_value"):
+        diagnose._read_curves(tmp_path / "cases.csv")

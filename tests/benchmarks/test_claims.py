@@ -1,0 +1,172 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Verdicts on the chapter's claims, by hand-made numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.chapter.claim_list import build_claims
+from benchmarks.chapter.claims import Claim, Measured, Term, judge, measure
+from benchmarks.chapter.methods import RSTN
+from benchmarks.chapter.parts import ExperimentSettings, cases_file, evaluation_part
+from benchmarks.chapter.plan import Evaluation, Training, rounds_of
+from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
+from benchmarks.chapter.verdicts import write_verdicts
+from c2f_monai.metrics.rounds import RoundCurve
+
+A, B = Evaluation("a", Training("one")), Evaluation("b", Training("two"))
+
+
+def last(curve: RoundCurve) -> float:
+    return curve.dsc[-1]
+
+
+def claim(**more: bool) -> Claim:
+    return Claim("a beats b", "a - b", (Term(1.0, A, last), Term(-1.0, B, last)), **more)
+
+
+def curves(*seeds: tuple[float, ...]) -> dict[int, list[RoundCurve]]:
+    return {seed: [RoundCurve(f"case{i}", (dsc,), ()) for i, dsc in enumerate(row)] for seed, row in enumerate(seeds)}
+
+
+def test_a_sum_is_the_mean_over_cases_and_seeds() -> None:
+    found = measure(claim(), {"a": curves((5.0, 7.0), (6.0, 8.0)), "b": curves((4.0, 4.0), (6.0, 6.0))})
+    assert found.seeds == pytest.approx((2.0, 1.0))
+    assert found.mean == pytest.approx(1.5)
+    # Means over the seeds: 0.5 and 2.5; the mean of two resampled cases is one of them at the ends.
+    assert found.interval == pytest.approx((0.5, 2.5))
+
+
+def test_the_worst_cases_are_the_lowest_tenth_of_each_row() -> None:
+    first, second = (5.0, 3.0, 4.0, *[9.0] * 17), (2.0, 8.0, 1.0, *[9.0] * 17)  # 20 cases: 3 and 4, 1 and 2
+    found = measure(claim(worst=True), {"a": curves(first), "b": curves(second)})
+    assert found.mean == pytest.approx(2.0) and found.seeds == pytest.approx((2.0,))
+    low, high = found.interval
+    assert low < found.mean < high
+
+
+def test_the_worst_case_need_not_be_the_same() -> None:
+    found = measure(claim(worst=True), {"a": curves((5.0, 3.0)), "b": curves((1.0, 4.0))})
+    assert found.mean == pytest.approx(2.0)  # min 3 - min 1
+    assert found.seeds == pytest.approx((2.0,))
+
+
+def test_other_cases_are_refused() -> None:
+    with pytest.raises(ValueError, match="a - b: not about the same cases and training seeds"):
+        measure(claim(), {"a": curves((1.0, 2.0)), "b": curves((1.0,))})
+
+
+@pytest.mark.parametrize(
+    ("mean", "interval", "seeds", "more", "verdict"),
+    [
+        (2.0, (1.0, 3.0), (1.0, 2.0, 3.0), {}, "found"),
+        (2.0, (1.0, 3.0), (-0.1, 2.0, 3.0), {}, "not distinguishable"),
+        (2.0, (-0.1, 3.0), (1.0, 2.0, 3.0), {}, "not distinguishable"),
+        (-2.0, (-3.0, -1.0), (-1.0, -2.0, -3.0), {}, "not found"),
+        (2.0, (1.0, 3.0), (2.0, 2.0), {}, "not distinguishable: needs 3 training seeds"),
+        (0.3, (-0.4, 0.9), (1.0, 0.0), {"equal": True}, "not distinguishable: needs 3 training seeds"),
+        (0.3, (-0.4, 0.9), (1.0, 0.0, -1.0), {"equal": True}, "found"),
+        (0.9, (0.2, 1.4), (1.0, 1.0, 1.0), {"equal": True}, "not distinguishable"),
+        (1.3, (0.2, 2.4), (1.0, 1.0, 1.0), {"equal": True}, "not found"),
+    ],
+)
+def test_verdicts(mean: float, interval: tuple[float, float], seeds: tuple, more: dict, verdict: str) -> None:
+    assert judge(claim(**more), Measured(mean, interval, seeds)) == verdict
+
+
+def test_the_same_weights_tested_in_two_ways_need_no_seeds() -> None:
+    same = Claim("more rounds", "", (Term(1.0, A, last), Term(-1.0, A, lambda curve: curve.dsc[0])))
+    assert judge(same, Measured(2.0, (1.0, 3.0), (2.0,))) == "found"
+
+
+def test_every_evaluation_of_a_claim_is_in_a_table() -> None:
+    tables = build_tables(DEFAULT_ORGANS)
+    known = {evaluation for table in tables.values() for evaluation in map(repr, table.evaluations)}
+    claims = build_claims(tables)
+    assert len({(c.text, c.compared) for c in claims}) == len(claims)
+    assert {repr(term.evaluation) for c in claims for term in c.terms} <= known
+
+
+def write_run(evaluation: Evaluation, settings: ExperimentSettings, seed: int, gain: float) -> Path:
+    """Three cases of ten rounds that gain so much in the first, and nothing then."""
+    path = cases_file(evaluation, settings, None, seed)
+    path.parent.mkdir(parents=True)
+    (path.parent / "result.json").write_text("{}")
+    command = evaluation_part(evaluation, settings, None, seed).command
+    (path.parent / "arguments.json").write_text(json.dumps(command))
+    columns = ["case", "label_voxels", "stop_reason", *(f"dsc_round_{t}" for t in range(11))]
+    columns += [f"d_{t}" for t in range(1, 11)]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for i in range(3):
+            row = {"case": f"c{i}", "label_voxels": 9, "stop_reason": "fixed rounds", "dsc_round_0": 0.5 + 0.1 * i}
+            row |= {f"dsc_round_{t}": 0.5 + 0.1 * i + gain for t in range(1, 11)} | {
+                f"d_{t}": 1.0 for t in range(1, 11)
+            }
+            writer.writerow(row)
+    return path.parent
+
+
+def test_verdicts_come_from_what_is_there(tmp_path: Path) -> None:
+    settings = ExperimentSettings(tmp_path, tmp_path, seeds=(0, 1, 2))
+    for seed, gain in ((0, 0.1), (1, 0.2), (2, 0.3)):
+        folder = write_run(rounds_of(RSTN), settings, seed, gain)
+        rows = ["case,view,channel,target,around", "c0,axial,1,3,1", "c0,axial,2,2,1", "c0,axial,3,1,2"]
+        rows += ["c1,axial,1,1,2", "c1,axial,2,2,1", "c1,axial,3,1,2"]
+        (folder / "saliency.csv").write_text("\n".join(rows) + "\n")
+    lines = write_verdicts(build_tables(DEFAULT_ORGANS), settings, "a command").read_text().splitlines()
+    assert (
+        "| fine beats coarse | RSTN, d >= 0.99 - coarse | +20.00 | +20.00 .. +20.00 | +10.00, +20.00, +30.00 | found |"
+        in (lines)
+    )
+    assert (
+        "| one round brings most of it | RSTN, 1 round - midway between coarse and 10 rounds | +10.00 |"
+        in "\n".join(lines)
+    )
+    assert "| fine beats coarse | step-wise, d >= 0.95 - coarse |  |  |  | no results |" in lines
+    absent = "| gallbladder may lose in the fine stage | --organs has no gallbladder |  |  |  | not distinguishable |"
+    assert absent in lines
+    assert "| 0 | axial | +0.500 | +1.000 | -1.000 | 2 of 3 |" in lines
+    assert "Two channels on the target and one beside it in 3 of 3 networks." in lines
+    assert "`a command`" in lines
+
+
+def test_results_that_are_not_whole_or_of_other_settings_say_nothing(tmp_path: Path) -> None:
+    settings, tables = ExperimentSettings(tmp_path, tmp_path, seeds=(0,)), build_tables(DEFAULT_ORGANS)
+    folder = write_run(rounds_of(RSTN), settings, 0, 0.1)
+    with pytest.raises(ValueError, match=r"rstn_rounds.seed0 was made with other settings"):
+        write_verdicts(tables, replace(settings, options={"margin": 99}), "")
+    (folder / "result.json").unlink()
+    text = write_verdicts(tables, settings, "").read_text()
+    assert "| fine beats coarse | RSTN, d >= 0.99 - coarse |  |  |  | no results |" in text
+
+
+def test_claims_of_single_tables_leave_the_others_out(tmp_path: Path) -> None:
+    tables = build_tables(DEFAULT_ORGANS)
+    text = write_verdicts(
+        tables, ExperimentSettings(tmp_path, tmp_path), "", [tables["cyst"], tables["distance"]]
+    ).read_text()
+    claims = [line.split(" | ")[0] for line in text.splitlines() if line.endswith(" |") and "---" not in line][1:]
+    of_both = [*["the cyst gains from the organ"] * 2, "without the organ the two approaches tie"]
+    of_both += ["insensitive to t"] * 2
+    assert claims == [f"| {claim}" for claim in of_both]
+    assert "channels" not in text
+
+
+def test_an_organ_loses_when_its_fine_stage_is_worse(tmp_path: Path) -> None:
+    settings, tables = ExperimentSettings(tmp_path, tmp_path, seeds=(0,)), build_tables({"gallbladder": (4,)})
+    row = next(row for row in tables["organs"].rows if row.label == "gallbladder, step-wise, coarse")
+    assert row.evaluation is not None
+    write_run(row.evaluation, settings, 0, -0.1)
+    text = write_verdicts(tables, settings, "a command").read_text()
+    assert (
+        "| gallbladder may lose in the fine stage | gallbladder, step-wise, coarse - gallbladder, step-wise, fine | "
+        "+10.00 | +10.00 .. +10.00 | +10.00 | found |"
+    ) in text

@@ -1,0 +1,398 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Plans, data and parts of experiments, and how parts are run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from benchmarks.chapter.data import derive_dataset, derived_lists
+from benchmarks.chapter.parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
+from benchmarks.chapter.plan import (
+    Evaluation,
+    Merged,
+    Row,
+    RowPair,
+    Table,
+    Training,
+    oracle_of,
+    rounds_of,
+)
+from benchmarks.chapter.run import estimates, is_done, run_part, run_parts
+from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
+
+TABLES = build_tables(DEFAULT_ORGANS)
+
+
+def settings(output: Path, **more) -> ExperimentSettings:
+    return ExperimentSettings(ROOT / "bundle" / "data" / "phantom-v1", output, **more)
+
+
+def words_of(part: ExperimentPart) -> dict[str, str]:
+    """Options of a part's command by id, and its configurations by name."""
+    words = list(part.command[3:])
+    options = dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2], strict=True))
+    options["config_file"] = " ".join(Path(file).stem for file in ast.literal_eval(options["config_file"]))
+    return options
+
+
+def test_all_tables_have_their_parts_once_in_an_order_that_can_run(tmp_path: Path) -> None:
+    parts = parts_of(TABLES.values(), settings(tmp_path, folds=[0, 1], seeds=[3]))
+    assert len({part.name for part in parts}) == len(parts)
+    assert len({part.folder for part in parts}) == len(parts)
+    folders = {part.name: part.folder for part in parts}
+    made: set[str] = set()
+    for part in parts:
+        needed = [word for word in part.command if word.endswith("model.pt") and word != str(part.product)]
+        assert set(needed) <= made, part.name
+        assert {folders[name] / "model.pt" for name in part.needs} == set(map(Path, needed)), part.name
+        made.add(str(part.folder / "model.pt"))
+    names = [part.name for part in parts]
+    assert "training/rstn/fold1_seed3" in names and "evaluation/unet3d_oracle/fold0_seed3" in names
+
+
+def test_the_commands_of_a_method(tmp_path: Path) -> None:
+    training, merge, evaluation = parts_of(
+        [
+            Table(
+                "t",
+                "",
+                (Row("a", rounds_of(Merged("both", joint=TRAINING, coarse=TRAINING))),),
+            )
+        ],
+        settings(
+            tmp_path,
+            folds=[2],
+            seeds=[1],
+            options={"epochs": 3},
+            own_options={"x": {"epochs": 4}, "rstn": {"epochs": 5}},
+            overlays=["configs/nih.json"],
+            small=True,
+        ),
+    )
+    options = words_of(training)
+    assert options.pop("config_file") == "train small nih stepwise time_limit"
+    folder = str(tmp_path / "training" / "x" / "fold2_seed1")
+    assert {key: options[key] for key in ("fold", "seed", "epochs", "margin", "pixdim", "output_dir")} == {
+        "fold": "2",
+        "seed": "1",
+        "epochs": "4",  # the command line's come after the method's, those of one training last
+        "margin": "5",
+        "pixdim": "$None",  # monai.bundle leaves the configuration's value where it is given None
+        "output_dir": folder,
+    }
+    assert training.product == Path(folder) / "checkpoint_4.pt" and training.resumes
+    assert merge.command[:5] == ("-m", "c2f_monai", "merge", f"{folder}/model.pt", "--coarse")
+    options = words_of(evaluation)
+    assert options["config_file"] == "train small nih evaluate diagnostics"
+    assert options["ckpt_path"] == str(merge.product)
+
+
+TRAINING = Training("x", ("bundle/configs/stepwise.json",), {"margin": 5, "epochs": 9, "pixdim": None})
+
+
+def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
+    parts = {part.name: part for part in parts_of([TABLES["cyst"]], settings(tmp_path))}
+    part = parts["evaluation/stepwise_near_organ_four_stages/seed0"]
+    options = words_of(part)
+    assert options["config_file"] == "inference stepwise organ_then_cyst"
+    assert options["organ_ckpt_path"] == str(tmp_path / "training" / "stepwise" / "seed0" / "model.pt")
+    assert options["ckpt_path"] == str(tmp_path / "training" / "stepwise_near_organ" / "seed0" / "model.pt")
+    assert part.product.name == "cases_cyst.csv"
+    assert words_of(parts["training/rstn_cyst/seed0"])["label_value"] == "[2]"
+
+
+def test_four_stages_know_what_an_overlay_says_of_the_images(tmp_path: Path) -> None:
+    overlay = tmp_path / "own.json"
+    overlay.write_text('{"pixdim": [1, 1, 2], "label_value": [4], "val_interval": 3, "margin": 9, "min_size": null}')
+    found = settings(tmp_path, overlays=[str(overlay)], options={"margin": 5})
+    parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
+    options = words_of(parts["evaluation/stepwise_near_organ_four_stages/seed0"])
+    assert {key: options.get(key) for key in ("pixdim", "label_value", "val_interval", "margin", "min_size")} == {
+        "pixdim": "[1, 1, 2]",
+        "label_value": None,  # the overlay of the four stages sets it
+        "val_interval": None,  # of training
+        "margin": "5",
+        "min_size": "$None",
+    }
+
+
+def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
+    names = ("joint", "training", "distance")
+    parts = {part.name: part for part in parts_of([TABLES[name] for name in names], settings(tmp_path))}
+    start = str(tmp_path / "training" / "coarse" / "seed0" / "model.pt")
+    assert words_of(parts["training/coarse/seed0"])["config_file"] == "train coarse_only time_limit"
+    for name, files in {"rstn": "train from_coarse", "stepwise": "train from_coarse stepwise"}.items():
+        options = words_of(parts[f"training/{name}/seed0"])
+        assert (options["config_file"], options["init_weights"]) == (f"{files} time_limit", start)
+        assert parts[f"training/{name}/seed0"].needs == ("training/coarse/seed0",)
+    # A slab of another depth has other coarse networks; those of the cyst go on from the pancreas's.
+    own = words_of(parts["training/rstn_depth_1/seed0"])["init_weights"]
+    assert own == str(tmp_path / "training" / "coarse_depth_1" / "seed0" / "model.pt")
+    assert words_of(parts["training/coarse_depth_1/seed0"])["depth"] == "1"
+    options = words_of(parts["training/coarse_near_organ_5/seed0"])
+    assert (options["config_file"], options["init_weights"]) == (
+        "train from_coarse cyst coarse_only time_limit",
+        start,
+    )
+    assert parts["training/coarse_near_organ_5/seed0"].needs == ("training/coarse/seed0",)
+    published = parts_of([TABLES["joint"]], settings(tmp_path, published=True))
+    assert [part.name for part in published if part.kind == "training"] == [
+        "training/stepwise/seed0",
+        "training/rstn/seed0",
+    ]
+    assert not any("init_weights" in words_of(part) for part in published if part.kind == "training")
+
+
+def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> None:
+    found = settings(tmp_path, published=True, overlays=["configs/msd_pancreas.json"])
+    parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
+    files = {name: words_of(part)["config_file"] for name, part in parts.items()}
+    assert files["training/stepwise_near_organ/seed0"] == (
+        "train published msd_pancreas stepwise cyst published_stepwise time_limit"
+    )
+    assert files["evaluation/rstn_near_organ_final/seed0"] == "train published msd_pancreas cyst evaluate"
+    # The inference configuration has no place for what an overlay of a data set says about training.
+    assert files["evaluation/stepwise_near_organ_four_stages/seed0"] == (
+        "inference published stepwise organ_then_cyst published_stepwise"
+    )
+    options = words_of(parts["evaluation/stepwise_near_organ_four_stages/seed0"])
+    assert "val_interval" not in options and "label_value" not in options
+    parser = ConfigParser()
+    parser.read_config(ast.literal_eval(parts["evaluation/stepwise_near_organ_four_stages/seed0"].command[4]))
+    parser["bundle_root"] = str(ROOT / "bundle")
+    inferer = parser.get_parsed_content("two_stage_inferer").neoplasm
+    assert (inferer.rule.margin, inferer.stop, inferer.fine_fusion) == (30, 0.95, "vote")
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "printed"),
+    [
+        ("stepwise", "d >= 0.95", "82.37±5.68 (90.85, 62.43), 2.89±1.75 rounds"),
+        ("stepwise", "d >= 0.98", ""),  # not in the chapter
+        ("saliency", "7x7", ""),
+        ("saliency", "two-layer 3x3", "83.93±5.43 (90.52, 64.78)"),
+        ("methods", "3D UNet, oracle 3D box", "83.18 (V-Net)"),
+        ("organs", "pancreas, RSTN, fine", "87.60"),
+        ("organs", "cyst, RSTN, fine", ""),
+        ("cyst", "cyst with organ, RSTN", "67.19±27.91 (96.05, 0)"),
+        ("joint", "joint fine on separate coarse", "83.80"),
+        ("overfitting", "not fine-tuned, oracle box", "86.26"),
+    ],
+)
+def test_the_chapters_numbers_stand_beside_their_rows(table: str, row: str, printed: str) -> None:
+    assert [found.chapter for found in TABLES[table].rows if found.label == row] == [printed]
+
+
+def test_a_plan_that_contradicts_itself_is_refused() -> None:
+    row = Row("a", oracle_of(TRAINING))
+    with pytest.raises(ValueError, match=r"compares rows that it has not: \['b'\]"):
+        Table("t", "", (row,), (RowPair("a", "b"),))
+    with pytest.raises(ValueError, match="has a row twice"):
+        Table("t", "", (row, row))
+    other = Training("x", options={"margin": 6})
+    with pytest.raises(ValueError, match="two different things are called x"):
+        _ = Table("t", "", (row, Row("b", Evaluation("e", other)))).trainings
+
+
+def test_the_3d_comparator_keeps_its_recipe_beside_the_published_constants(tmp_path: Path) -> None:
+    parts = {part.name: part for part in parts_of(TABLES.values(), settings(tmp_path, published=True))}
+    options = words_of(parts["training/unet3d/seed0"])
+    assert options["config_file"] == "train unet3d unet3d_published time_limit"
+    assert words_of(parts["evaluation/unet3d_oracle/seed0"])["config_file"] == (
+        "train unet3d unet3d_published evaluate oracle_box"
+    )
+    own, all_constants = (
+        json.loads((ROOT / name).read_text()) for name in ("benchmarks/unet3d_published.json", "configs/published.json")
+    )
+    assert own == {key: all_constants[key] for key in own}
+
+
+def test_the_small_version_is_small_with_the_published_constants_too(tmp_path: Path) -> None:
+    parts = parts_of(TABLES.values(), settings(tmp_path, published=True, small=True))
+    epochs = {part.product.name for part in parts if part.kind == "training"}
+    assert epochs == {"checkpoint_3.pt"}
+
+
+def test_the_four_stages_leave_out_what_is_of_training(tmp_path: Path) -> None:
+    found = settings(tmp_path, options={"loss#coarse_weight": 4.0, "margin": 5})
+    parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
+    options = words_of(parts["evaluation/rstn_near_organ_four_stages/seed0"])
+    assert "loss#coarse_weight" not in options
+    assert options["margin"] == "5"
+    assert words_of(parts["training/rstn_cyst/seed0"])["loss#coarse_weight"] == "4.0"
+
+
+def test_organs_do_not_take_the_names_of_other_trainings(tmp_path: Path) -> None:
+    organs = {"cyst": (3,), "depth_1": (5,), "spleen": (1,), "kidney l.": (2,)}
+    parts = {part.name: part for part in parts_of(build_tables(organs).values(), settings(tmp_path))}
+    values = {name: words_of(part).get("label_value") for name, part in parts.items() if part.kind == "training"}
+    assert values["training/rstn_cyst/seed0"] == "[2]" and values["training/rstn_organ_cyst/seed0"] == "[3]"
+    assert values["training/rstn_depth_1/seed0"] is None and values["training/rstn_organ_depth_1/seed0"] == "[5]"
+    # Every organ's coarse networks learn as long as the others', and from the same start.
+    for organ in ("spleen", "kidney_l"):
+        assert "init_weights" not in words_of(parts[f"training/coarse_organ_{organ}/seed0"])
+    same = [Table("t", "", (Row("a", rounds_of(Training("x", options={"margin": n}))),)) for n in (4, 5)]
+    with pytest.raises(ValueError, match="two different parts are called training/x/seed0"):
+        parts_of(same, settings(tmp_path))
+
+
+CONTENT = {
+    "training": [{"image": f"images/{i}.nii.gz", "label": f"/labels/{i}.nii.gz", "group": "g"} for i in range(10)],
+    "test": ["images/of a test.nii.gz"],
+}
+
+
+def test_folds_take_consecutive_cases_and_absolute_paths() -> None:
+    lists = derived_lists(CONTENT, Path("/data"), folds=4, seed=None, small=False)
+    assert list(lists) == ["training"]
+    assert [case["fold"] for case in lists["training"]] == [0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert lists["training"][9] == {
+        "image": "/data/images/9.nii.gz",
+        "label": "/labels/9.nii.gz",
+        "group": "g",
+        "fold": 3,
+    }
+    small = derived_lists(CONTENT, Path("/data"), folds=None, seed=None, small=True)
+    assert [len(cases) for cases in small.values()] == [8, 1]
+    assert small["test"] == [{"image": "/data/images/of a test.nii.gz"}]
+
+
+def test_an_experiment_keeps_to_its_data(tmp_path: Path) -> None:
+    dataset = tmp_path / "set"
+    dataset.mkdir()
+    (dataset / "dataset.json").write_text(json.dumps({"training": CONTENT["training"]}))
+    assert derive_dataset(dataset, tmp_path / "out", None, None, small=False) == dataset
+    folder = derive_dataset(dataset, tmp_path / "out", 4, None, small=False)
+    assert derive_dataset(dataset, tmp_path / "out", 4, None, small=False) == folder == tmp_path / "out" / "data"
+    with pytest.raises(ValueError, match="holds an experiment with other data or folds: choose another --output"):
+        derive_dataset(dataset, tmp_path / "out", 4, 0, small=False)
+
+
+def code_part(folder: Path, name: str, code: str, resumes: bool = False, product: str = "product") -> ExperimentPart:
+    """A part that runs Python code in its folder, which it is given as an argument."""
+    text = f"import pathlib, sys; folder = pathlib.Path({str(folder / name)!r}); {code}"
+    return ExperimentPart(f"kind/{name}", folder / name, ("-c", text), folder / name / product, 10.0, resumes)
+
+
+def test_a_part_runs_once_and_says_how(tmp_path: Path) -> None:
+    count = "(folder / 'runs').open('a').write('x'); (folder / 'product').touch()"
+    part, other = code_part(tmp_path, "a", count), code_part(tmp_path, "b", count)
+    assert run_parts([part], None) and run_parts([part], None)
+    assert (part.folder / "runs").read_text() == "x"
+    result = json.loads(part.result.read_text())
+    assert {"command", "source", "versions", "machine", "seconds", "finished"} <= set(result)
+    assert result["command"].startswith("python -c ")
+    seconds = estimates([part, other])
+    assert seconds["kind/a"] == result["seconds"] == pytest.approx(seconds["kind/b"])
+    changed = code_part(tmp_path, "a", count + "; print('changed')")
+    with pytest.raises(ValueError, match="was made with other settings: choose another --output"):
+        is_done(changed)
+
+
+def test_a_part_that_outlives_a_killed_command_is_not_run_beside_itself(tmp_path: Path) -> None:
+    wait = "import time; (folder / 'begun').touch()\nwhile not (folder / 'end').exists(): time.sleep(0.01)"
+    part = code_part(tmp_path, "a", f"{wait}\n(folder / 'product').touch()")
+    path = tmp_path / "command.py"
+    path.write_text(
+        "import pathlib\nfrom benchmarks.chapter.parts import ExperimentPart\n"
+        "from benchmarks.chapter.run import run_part\n"
+        f"folder = pathlib.Path({str(part.folder)!r})\n"
+        f"run_part(ExperimentPart('kind/a', folder, {part.command!r}, folder / 'product', 1.0))"
+    )
+    with subprocess.Popen([sys.executable, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)}) as command:
+        wait_for((part.folder / "begun").exists)
+        command.kill()
+    with pytest.raises(ValueError, match=r"another process runs the part in .*a: wait"):
+        run_part(part)
+    (part.folder / "end").touch()
+    wait_for(part.product.exists)
+    wait_for(lambda: not_refused(part))
+    assert part.result.is_file()
+
+
+def not_refused(part: ExperimentPart) -> bool:
+    """Whether the part could be run: its process has ended."""
+    try:
+        run_part(part)
+    except ValueError:
+        return False
+    return True
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_training_goes_on_until_its_last_epoch(tmp_path: Path) -> None:
+    # Each run ends one epoch, the first without and the others with --resume True.
+    code = (
+        "done = len(list(folder.glob('checkpoint_*.pt'))); "
+        "assert sys.argv[1:] == (['--resume', 'True'] if done else []), sys.argv; "
+        "(folder / f'checkpoint_{done + 1}.pt').touch()"
+    )
+    part = code_part(tmp_path, "training", code, resumes=True, product="checkpoint_3.pt")
+    assert not run_parts([part], minutes=0)
+    assert not part.folder.exists()
+    assert run_parts([part])
+    assert len((part.folder / "seconds.txt").read_text().split()) == 3
+    assert json.loads(part.result.read_text())["seconds"] > 0
+
+
+def test_parts_run_at_once_and_wait_for_what_they_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
+    # Each of two ends only when the other one has begun; the third finds the products of both.
+    meet = """
+import os, time
+(folder / "begun").touch()
+end = time.monotonic() + 60
+while not all((folder.parent / name / "begun").exists() for name in "ab"):
+    assert time.monotonic() < end, "the other one did not begin"
+    time.sleep(0.01)
+time.sleep(0.1)
+(folder / "product").write_text(os.environ["OMP_NUM_THREADS"])
+"""
+    last = "(folder / 'product').write_text(' '.join((folder.parent / n / 'product').read_text() for n in 'ab'))"
+    pair = [code_part(tmp_path, name, "\n" + meet) for name in "ab"]
+    third = replace(code_part(tmp_path, "c", last), needs=("kind/a", "kind/b"))
+    assert run_parts([*pair, third], jobs=3)
+    assert third.product.read_text() == "2 2"  # threads: 6 cores for 3 parts
+    with pytest.raises(ValueError, match="jobs must be at least 1, got 0"):
+        run_parts([third], jobs=0)
+
+
+def test_a_training_that_was_killed_after_its_last_epoch_is_done(tmp_path: Path) -> None:
+    part = code_part(tmp_path, "training", "raise SystemExit('not again')", resumes=True)
+    part.folder.mkdir()
+    part.product.touch()
+    assert run_parts([part])
+
+
+@pytest.mark.parametrize(
+    ("code", "resumes", "message"),
+    [
+        ("sys.exit('error: no such fold')", False, r"kind/a failed \(exit code 1\): error: no such fold .all of it"),
+        ("", False, "kind/a left no .*product"),
+        ("", True, "kind/a ended no epoch within its time: lower items_per_epoch"),
+    ],
+)
+def test_a_part_that_fails_leaves_no_result(code: str, resumes: bool, message: str, tmp_path: Path) -> None:
+    part = code_part(tmp_path, "a", code, resumes)
+    with pytest.raises(ValueError, match=message):
+        run_parts([part])
+    assert not part.result.exists()
