@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from .canvas import Canvas
 from .fields import random_stream, rotation_matrix
 from .organs import paint_kidneys, paint_loops, paint_upper_organs, paint_vessels
-from .settings import PHANTOM_VERSION, PhantomSettings, draw_build, draw_settings
+from .settings import PHANTOM_VERSION, ScanSettings, draw_build, draw_settings
 from .target import draw_gland, paint_gland, paint_neighbors
 from .trunk import cavity_distance, paint_spine, paint_trunk
 
@@ -41,7 +41,7 @@ class PhantomCase:
     seed: int
     group: str
     family: str
-    settings: PhantomSettings
+    settings: ScanSettings
 
 
 def generate_case(seed: int, group: str = "plain", size: Sequence[int] | None = None) -> PhantomCase:
@@ -71,7 +71,7 @@ def generate_case(seed: int, group: str = "plain", size: Sequence[int] | None = 
     return PhantomCase(image, label, affine, seed, group, family, settings)
 
 
-def _paint(seed: int, settings: PhantomSettings, size: Sequence[int], spacing: Sequence[float]) -> tuple[Canvas, str]:
+def _paint(seed: int, settings: ScanSettings, size: Sequence[int], spacing: Sequence[float]) -> tuple[Canvas, str]:
     def stream(name: str) -> np.random.Generator:
         return random_stream(PHANTOM_VERSION, seed, name)
 
@@ -91,7 +91,7 @@ def _paint(seed: int, settings: PhantomSettings, size: Sequence[int], spacing: S
     return canvas, gland.family
 
 
-def _scan(hu: np.ndarray, settings: PhantomSettings, rng: np.random.Generator) -> np.ndarray:
+def _scan(hu: np.ndarray, settings: ScanSettings, rng: np.random.Generator) -> np.ndarray:
     """Blur (or sharpen) the painted volume, add correlated noise and round: int16."""
     width = abs(settings.blur)
     soft = gaussian_filter(hu, (width, width, 0.3), truncate=3)
@@ -110,7 +110,7 @@ def _majority(weights: np.ndarray) -> np.ndarray:
 
 
 def _orient(
-    image: np.ndarray, label: np.ndarray, spacing: Sequence[float], settings: PhantomSettings
+    image: np.ndarray, label: np.ndarray, spacing: Sequence[float], settings: ScanSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Store the RAS volumes in the file's orientation, with the affine that takes them back."""
     affine = np.eye(4)

@@ -11,7 +11,7 @@ import numpy as np
 from .canvas import Pose
 from .fields import SmoothField, random_stream, rotation_matrix
 
-__all__ = ["GROUPS", "PHANTOM_VERSION", "Build", "PhantomSettings", "draw_build", "draw_settings"]
+__all__ = ["GROUPS", "PHANTOM_VERSION", "Build", "ScanSettings", "draw_build", "draw_settings"]
 
 PHANTOM_VERSION = "1"
 GROUPS = ("plain", "shifted", "cysts")
@@ -32,7 +32,7 @@ _VARIANTS = ("no gallbladder", "fatty pancreas", "atrophic pancreas", "large cys
 
 
 @dataclass(frozen=True)
-class PhantomSettings:
+class ScanSettings:
     """How a case was scanned.
 
     Attributes:
@@ -70,7 +70,7 @@ class Build:
     viscera: np.ndarray
 
 
-def draw_settings(seed: int, group: str) -> PhantomSettings:
+def draw_settings(seed: int, group: str) -> ScanSettings:
     """Draw how a case is scanned.
 
     Raises:
@@ -84,7 +84,7 @@ def draw_settings(seed: int, group: str) -> PhantomSettings:
     orientation = str(rng.choice(_ORIENTATIONS))
     if group != "shifted":  # each case of "cysts" has a large one, and is scanned like the plain ones
         step = float(rng.uniform(1.85, 2.15))
-        return PhantomSettings(
+        return ScanSettings(
             size=(160, 160, 96),
             spacing=(step, step, float(rng.uniform(1.85, 2.3))),
             phase=str(rng.choice(_PLAIN_PHASES)),
@@ -97,7 +97,7 @@ def draw_settings(seed: int, group: str) -> PhantomSettings:
         )
     step, fine = float(rng.uniform(1.45, 1.6)), rng.random() < 0.5
     wide = float(rng.uniform(1.9, 2.2))
-    return PhantomSettings(
+    return ScanSettings(
         size=(208, 208, 96) if fine else (160, 160, 96),
         spacing=(step, step, float(rng.uniform(1.9, 2.2))) if fine else (wide, wide, float(rng.uniform(2.3, 2.7))),
         phase=str(rng.choice(_SHIFTED_PHASES)),
@@ -110,7 +110,7 @@ def draw_settings(seed: int, group: str) -> PhantomSettings:
     )
 
 
-def draw_build(seed: int, settings: PhantomSettings) -> Build:
+def draw_build(seed: int, settings: ScanSettings) -> Build:
     """Draw the body of a case."""
     rng = random_stream(PHANTOM_VERSION, seed, "build")
     fields = tuple(SmoothField(rng, (90, 260), terms=16) for _ in range(3))
