@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from c2f_monai.inferers import CoarseToFineInferer, UnrolledInferer, coarse_to_fine
+from c2f_monai.inferers import CoarseToFineInferer, StopRule, UnrolledInferer, coarse_to_fine
 from c2f_monai.inferers.patches import Patch, whole_bounds
 from c2f_monai.losses import RoundsLoss
 from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
@@ -76,8 +76,7 @@ def inference(arrays, network):
     inferer = CoarseToFineInferer(
         margin=4,
         crop_multiple=1,
-        stop=None,
-        max_rounds=ROUNDS,
+        stopping=StopRule(None, ROUNDS),
         component_fraction=0.5,
         keep_rounds=True,
         pixels_per_batch=8 * 22 * 26,

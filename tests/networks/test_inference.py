@@ -7,7 +7,8 @@ import torch
 import torch.nn as nn
 
 from c2f_monai.networks import FCN8s
-from c2f_monai.utils import MatrixConv2d, prepare_for_inference
+from c2f_monai.networks.inference import prepare_for_inference
+from c2f_monai.networks.layers import MatrixConv2d
 
 
 def with_statistics(network: nn.Module) -> nn.Module:
