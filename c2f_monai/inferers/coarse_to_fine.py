@@ -71,7 +71,7 @@ class CoarseToFineInferer(Inferer):
         records: one :py:class:`CaseRecord` for each case of the latest call.
 
     Raises:
-        TypeError: when ``stopping`` is no rule.
+        TypeError: when ``stopping`` is no :py:class:`StopRule`.
         ValueError: for arguments out of range.
 
     Example:
@@ -128,8 +128,10 @@ class CoarseToFineInferer(Inferer):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
         check_mask_arguments(threshold, component_fraction)
-        if not callable(getattr(stopping, "reason", None)):
-            raise TypeError(f"stopping must be a rule such as StopRule(dice=0.95, max_rounds=10), got {stopping!r}.")
+        if not isinstance(stopping, StopRule):
+            raise TypeError(
+                f"stopping must be a StopRule, such as StopRule(dice=0.95, max_rounds=10), got {stopping!r}."
+            )
         self.views = None if views is None else [View(view) for view in views]
         if self.views is not None and (not self.views or len(set(self.views)) != len(self.views)):
             raise ValueError(f"views must be different names, at least one, got {list(views or [])}.")

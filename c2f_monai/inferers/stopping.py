@@ -20,8 +20,8 @@ class StopRule:
     A mask may also go to and fro between two for ever: Z(t) = Z(t-2), but not Z(t-1). The reason at the end says so. By
     default the loop goes on all the same, since under another P(t) it may leave such a cycle.
 
-    Another rule is another class with ``max_rounds`` and :py:meth:`reason`, given to the inferer in the place of this
-    one.
+    Another rule is a subclass with a :py:meth:`reason` of its own, given to the inferer in the place of this one; the
+    tables over rounds take it too.
 
     Args:
         dice: d(t) at and above which the mask rests; None or above 1: the loop ends after ``max_rounds`` only.
