@@ -368,10 +368,10 @@ def test_edge_slices_are_repeated_and_divided_by_two():
     torch.testing.assert_close(answer[0, 0, 0, :, 0], torch.tensor([1 / 2, 1 / 3, 1 / 3, 1 / 3, 0]))
 
 
-@pytest.mark.parametrize("saliency", [True, False])
+@pytest.mark.parametrize(("saliency", "slab"), [(True, (3, 3)), (False, (3, 3)), (True, (5, 5)), (True, (5, 1))])
 @pytest.mark.parametrize("pixels", [1, 700, 10**7])
-def test_answer_does_not_depend_on_the_batch_size(saliency, pixels):
-    network, volume = random_network(saliency=saliency), volume_of((21, 25, 19), 1)
+def test_answer_does_not_depend_on_the_batch_size(saliency, slab, pixels):
+    network, volume = random_network(saliency=saliency, slab=slab), volume_of((21, 25, 19), 1)
     arguments = {"margin": 2, "crop_multiple": 8, "max_rounds": 1}
     expected = make(**arguments)(volume, network)
     answer = make(**arguments, pixels_per_batch=pixels)(volume, network)
