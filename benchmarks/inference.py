@@ -33,11 +33,11 @@ import torch
 from monai.bundle import ConfigParser
 from torch.utils.flop_counter import FlopCounterMode
 
-from c2f_monai.inferers import CoarseToFineInferer
+from c2f_monai.inferers import CoarseToFineInferer, StopRule
 from c2f_monai.inferers.patches import Patch, whole_bounds
 from c2f_monai.inferers.views import slab_boxes
 from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
-from c2f_monai.utils import View, add_margins, default_slice_axes, extract_slabs, to_slices
+from c2f_monai.utils import DEFAULT_SLAB, View, add_margins, default_slice_axes, extract_slabs, to_slices
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 VARIANTS = {
@@ -51,24 +51,25 @@ MARGIN = 20
 
 
 class Meter:
-    """Time and shapes of the calls of a network's parts; one meter for all copies of a network."""
+    """Time and shapes of the calls of a network's parts."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.calls: Counter[tuple[str, tuple[int, ...]]] = Counter()
 
-    def __deepcopy__(self, memo: dict) -> Meter:
-        return self
-
 
 class Metered(torch.nn.Module):
     """A coarse-to-fine network whose calls are timed."""
 
-    def __init__(self, network: CoarseToFineNet, meter: Meter) -> None:
+    def __init__(self, network: Any, meter: Meter) -> None:
         super().__init__()
         self.network, self.meter = network, meter
-        for name in ("view_names", "out_channels", "depth", "has_fine", "has_saliency", "saliency_reach"):
+        for name in ("view_names", "out_channels", "slab", "has_coarse", "has_fine", "has_saliency", "saliency_reach"):
             setattr(self, name, getattr(network, name))
+
+    def for_inference(self, amp_dtype: torch.dtype | None = None) -> Metered:
+        """The inner network as it is run, timed by the same meter."""
+        return Metered(self.network.for_inference(amp_dtype), self.meter).eval()
 
     def forward(self, x: torch.Tensor, part: str, view: str) -> torch.Tensor:
         synchronize(x.device)
@@ -144,12 +145,12 @@ class Plain:
         size = (slices.shape[1], slices.shape[2])
         centers, boxes = torch.arange(len(slices)), torch.tensor([[0, 0, *size]]).expand(len(slices), -1)
         if fine:
-            centers, boxes = slab_boxes(self.mask, axes, tuple(self.volume.shape), 3)
+            centers, boxes = slab_boxes(self.mask, axes, tuple(self.volume.shape), self.network.in_slices)
             boxes = add_margins(boxes, MARGIN, size)
         chosen = torch.linspace(0, len(centers) - 1, min(self.slabs, len(centers))).round().long()
         start = time.perf_counter()
         for i in chosen.tolist():
-            slab = extract_slabs(slices, centers[i : i + 1]).contiguous()
+            slab = extract_slabs(slices, centers[i : i + 1], self.network.in_slices).contiguous()
             if fine:
                 slab = slab * self.network(slab, "saliency", view.value)
             top, left, bottom, right = boxes[i].tolist()
@@ -167,7 +168,7 @@ def timed(inferer: CoarseToFineInferer, volume: torch.Tensor, network: Metered, 
     """One inference: seconds of the stages and of the network's calls."""
     network.meter.seconds, network.meter.calls = 0.0, Counter()
     start = time.perf_counter()
-    inferer(volume, network, truth=truth)
+    inferer(volume, network, label=truth)
     wall = time.perf_counter() - start
     rounds = [entry.seconds for entry in inferer.records[0].rounds]
     return {"wall": wall, "coarse": rounds[0], "rounds": rounds[1:], "network": network.meter.seconds}
@@ -215,7 +216,7 @@ def ladder(size: list[int], repeats: int, device: torch.device) -> dict[str, flo
     for name, network, batch, last, half in steps:
         layout = torch.channels_last if last else torch.contiguous_format
         network.to(memory_format=layout)  # type: ignore[attr-defined]
-        x = torch.rand(batch, 3, *size[:2], device=device).to(memory_format=layout)
+        x = torch.rand(batch, DEFAULT_SLAB.in_slices, *size[:2], device=device).to(memory_format=layout)
         seconds = []
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             for _ in range(repeats + 1):  # the first is not counted
@@ -259,8 +260,7 @@ def main() -> None:
         name: CoarseToFineInferer(
             margin=MARGIN,
             crop_multiple=32 if args.network == "compact" else 16,
-            stop=None,
-            max_rounds=args.rounds,
+            stopping=StopRule(dice=None, max_rounds=args.rounds),
             pixels_per_batch=args.pixels_per_batch,
             amp_dtype=VARIANTS[name][1],
             device=device,

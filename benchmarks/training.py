@@ -33,7 +33,7 @@ from c2f_monai.apps.training_config import IterationClock, read_training_config,
 from c2f_monai.inferers import UnrolledInferer
 from c2f_monai.losses import RoundsLoss
 from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
-from c2f_monai.utils import keep_freed_memory
+from c2f_monai.utils import DEFAULT_SLAB, keep_freed_memory
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 MARGIN = 20
@@ -49,13 +49,13 @@ def full_network(padding: str | int) -> CoarseToFineNet:
 def slabs_of(count: int, size: tuple[int, int]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Images, targets and draws of the unrolled inferer: a disc of a fifth of the shorter side."""
     rows, columns = torch.meshgrid(*(torch.arange(n) - n / 2 for n in size), indexing="ij")
-    disc = (rows**2 + columns**2 <= (min(size) / 5) ** 2).float().expand(count, 3, *size)
+    disc = (rows**2 + columns**2 <= (min(size) / 5) ** 2).float().expand(count, DEFAULT_SLAB.out_slices, *size)
     draws = {
         "size": torch.tensor([size]).expand(count, 2),
         "margins": torch.full((count, 1, 4), MARGIN),
         "fallback": torch.tensor([[0, 0, *size]]).expand(count, 4),
     }
-    return {"axial": torch.rand(count, 3, *size)}, {"axial": disc}, {"axial": draws}
+    return {"axial": torch.rand(count, DEFAULT_SLAB.in_slices, *size)}, {"axial": disc}, {"axial": draws}
 
 
 class Loop:

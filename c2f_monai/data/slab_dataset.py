@@ -12,10 +12,13 @@ import torch
 import torch.nn.functional as F
 from monai.transforms import Compose
 from monai.utils import convert_to_tensor
+from numpy.lib.stride_tricks import sliding_window_view
 from torch.utils.data import Dataset
 
 from ..utils import (
+    DEFAULT_SLAB,
     DEFAULT_WINDOW,
+    SlabSpec,
     View,
     check_window,
     default_slice_axes,
@@ -37,7 +40,12 @@ class _ViewIndex:
     """Slices of one view: those to train on and those of slabs without target, as (case, slice) rows."""
 
     def __init__(
-        self, volumes: Sequence[CachedVolume | DiskVolume], view: View, min_pixels: int | None, fraction: float | None
+        self,
+        volumes: Sequence[CachedVolume | DiskVolume],
+        view: View,
+        slab: SlabSpec,
+        min_pixels: int | None,
+        fraction: float | None,
     ) -> None:
         counts = [volume.counts(view) for volume in volumes]
         threshold = slice_threshold(counts, min_pixels, fraction)
@@ -47,9 +55,9 @@ class _ViewIndex:
                 f"no {view} slice of the {len(volumes)} training cases has {threshold} target pixels "
                 f"(the most is {max(int(c.max()) for c in counts)}): lower min_pixels or check label_value."
             )
-        padded = [np.pad(c, 1, mode="edge") for c in counts]
+        padded = [np.pad(c, slab.in_reach, mode="edge") for c in counts]
         self.negative = np.concatenate(
-            [self._rows(case, (c[:-2] + c[1:-1] + c[2:]) == 0) for case, c in enumerate(padded)]
+            [self._rows(case, sliding_window_view(c, slab.in_slices).sum(axis=1) == 0) for case, c in enumerate(padded)]
         )
 
     @staticmethod
@@ -63,7 +71,7 @@ class SlabDataset(Dataset):
     Slabs of all views for one training step: item i of an epoch holds one slab of each view.
 
     Every case is read once and kept on the working grid, int16 HU and uint8 label, so drawing a slab costs a copy of
-    three slices: in memory (3 bytes a voxel: 60 cases of 512x512x300 take 14 GB, the phantom at 2 mm less than 100 MB)
+    its slices: in memory (3 bytes a voxel: 60 cases of 512x512x300 take 14 GB, the phantom at 2 mm less than 100 MB)
     or, with ``cache_dir``, on disk (9 bytes a voxel for three views), where the next run finds it.
     Each view passes through a permutation of its slices before a slice comes again. All draws of item i depend on
     (seed, epoch, i) and the view only: not on workers, processes, other views or what was drawn before.
@@ -75,7 +83,7 @@ class SlabDataset(Dataset):
         items_per_epoch: items in an epoch; None is one pass over the slices of the view that has most.
         rounds: T, the number of margins drawn for an item.
         window: HU window.
-        depth: slices that a slab predicts (3 or 1).
+        slab: how many slices a slab holds and predicts, as of the network.
         min_pixels: a slice is trained on when its target has at least so many pixels (100 in the paper), counted on
             the working grid and on these cases only; None takes every slice with target.
         fraction: instead, the share of the slices with target to keep.
@@ -83,7 +91,8 @@ class SlabDataset(Dataset):
         margin: pixels of the working grid around a crop's box.
         max_margin: largest jittered margin; None is twice the margin.
         fixed_margin_probability: probability that a round's margins are not jittered.
-        augmentation: MONAI dictionary transforms of "image" (3, h, w) in [0, 1] and "label" (K * depth, h, w).
+        augmentation: MONAI dictionary transforms of "image" (in_slices, h, w) in [0, 1] and "label"
+            (K * out_slices, h, w).
         seed: of all draws.
         workers: threads that read the volumes.
         progress: show a bar while reading.
@@ -105,7 +114,7 @@ class SlabDataset(Dataset):
         items_per_epoch: int | None = None,
         rounds: int = 1,
         window: tuple[float, float] = DEFAULT_WINDOW,
-        depth: int = 3,
+        slab: SlabSpec = DEFAULT_SLAB,
         min_pixels: int | None = 100,
         fraction: float | None = None,
         negative_fraction: float = 0.0,
@@ -131,7 +140,7 @@ class SlabDataset(Dataset):
         axes = {} if slice_axcodes is None else slice_axes_of_views(slice_axcodes, self.views)
         self.axes = {view: axes.get(view.value, default_slice_axes(view)) for view in self.views}
         self.window = check_window(window)
-        self.rounds, self.depth, self.seed = rounds, depth, seed
+        self.rounds, self.slab, self.seed = rounds, slab, seed
         self.margin, self.max_margin, self.fixed_probability = margin, max_margin, fixed_margin_probability
         self.negative_fraction = negative_fraction
         self.augmentation = augmentation
@@ -143,7 +152,7 @@ class SlabDataset(Dataset):
                 f"no label of the {len(self.volumes)} training cases (first: {self.volumes[0].name}) has any "
                 "foreground: check label_value."
             )
-        self.index = {view: _ViewIndex(self.volumes, view, min_pixels, fraction) for view in self.views}
+        self.index = {view: _ViewIndex(self.volumes, view, slab, min_pixels, fraction) for view in self.views}
         longest = max(len(index.positive) for index in self.index.values())
         self.items_per_epoch = longest if items_per_epoch is None else items_per_epoch
         self._orders: dict[View, tuple[int, np.ndarray]] = {}
@@ -158,8 +167,8 @@ class SlabDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, dict[str, torch.Tensor]]:
         """
         Returns:
-            for each view "image" (3, h, w) float32 in [0, 1], "label" (K * depth, h, w) float32, "margins" (T, 4) and
-            "fallback" (4,) long, the box of a slab that has neither truth nor prediction.
+            for each view "image" (in_slices, h, w) float32 in [0, 1], "label" (K * out_slices, h, w) float32, "margins"
+            (T, 4) and "fallback" (4,) long, the box of a slab that has neither truth nor prediction.
         """
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -197,12 +206,13 @@ class SlabDataset(Dataset):
         self, rng: np.random.Generator, volume: CachedVolume | DiskVolume, view: View, center: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         # Only the slab's own slices are read; at the ends of the volume they are fewer, and the edge is repeated.
-        start = max(center - self.depth // 2, 0)
-        image, label = volume.slices(view, start, min(center + self.depth // 2 + 1, volume.shape[view.axis]))
+        reach, predicted = self.slab.in_reach, self.slab.out_slices
+        start = max(center - reach, 0)
+        image, label = volume.slices(view, start, min(center + reach + 1, volume.shape[view.axis]))
         centers = torch.tensor([center - start])
-        hu = extract_slabs(image, centers, self.depth)[0]
-        label = extract_label_slabs(label, centers, self.depth)[0].float()
-        hu, label = self._turned(hu, view), self._turned(label.unflatten(0, (-1, self.depth)), view).flatten(0, 1)
+        hu = extract_slabs(image, centers, self.slab.in_slices)[0]
+        label = extract_label_slabs(label, centers, predicted)[0].float()
+        hu, label = self._turned(hu, view), self._turned(label.unflatten(0, (-1, predicted)), view).flatten(0, 1)
         slab = {"image": scale_to_unit(hu, self.window), "label": label}
         if self.augmentation is not None:
             if isinstance(self.augmentation, Compose):
@@ -232,8 +242,8 @@ class SlabCollate:
     def __call__(self, items: Sequence[Mapping[str, Mapping[str, torch.Tensor]]]) -> dict[str, dict[str, torch.Tensor]]:
         """
         Returns:
-            for each view "image" (B, 3, h, w), "label" (B, K * depth, h, w), "margins" (B, T, 4), "fallback" (B, 4)
-            and "size" (B, 2).
+            for each view "image" (B, in_slices, h, w), "label" (B, K * out_slices, h, w), "margins" (B, T, 4),
+            "fallback" (B, 4) and "size" (B, 2).
         """
         keys = ("image", "label", "margins", "fallback", "size")
         batch: dict[str, dict[str, torch.Tensor]] = {key: {} for key in keys}

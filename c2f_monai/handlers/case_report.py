@@ -24,7 +24,7 @@ from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarize
 from ..transforms.volumes import class_values, select_label
-from ..utils import atomic_write, case_name, dice_coefficient
+from ..utils import StopReason, atomic_write, case_name, dice_coefficient
 
 __all__ = ["CaseReport", "case_row", "describe_row", "summarize_rows"]
 
@@ -107,7 +107,7 @@ def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     summary: dict[str, Any] = {
         "cases": len(rows),
-        "converged": sum(row["stop_reason"] == "converged" for row in rows),
+        "converged": sum(row["stop_reason"] == StopReason.CONVERGED for row in rows),
         "both_empty": sum(row.get("label_voxels") == 0 and row["voxels"] == 0 for row in rows),
     }
     numbers = [key for key in _columns(rows) if key in ("dsc", "hd95", "rounds", "seconds") or key[:2] in ("ds", "d_")]

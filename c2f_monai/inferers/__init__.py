@@ -9,6 +9,7 @@ from .cascade import CascadeInferer
 from .coarse_to_fine import CoarseToFineInferer
 from .records import CaseRecord, RoundRecord
 from .several_organs import SeveralOrgansInferer
+from .stopping import StopRule
 from .unrolled import TrainingStage, UnrolledInferer
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "CascadeInferer",
     "RoundRecord",
     "SeveralOrgansInferer",
+    "StopRule",
     "TrainingStage",
     "UnrolledInferer",
 ]

@@ -51,6 +51,18 @@ class CascadeInferer(Inferer):
         TypeError: when a half is no :py:class:`CoarseToFineInferer`.
         ValueError: when both halves are one object, whose records would overwrite each other, or a distance is not
             positive.
+
+    Example:
+        >>> import torch
+        >>> from functools import partial
+        >>> from c2f_monai.inferers import CascadeInferer, CoarseToFineInferer
+        >>> from c2f_monai.networks import CoarseToFineNet, FCN8s
+        >>> small = partial(FCN8s, width=4, fc_channels=8, fc_kernel_size=3)
+        >>> names = ["organ", "neoplasm"]
+        >>> networks = torch.nn.ModuleDict({name: CoarseToFineNet(small, small) for name in names}).eval()
+        >>> inferer = CascadeInferer(CoarseToFineInferer(margin=8), CoarseToFineInferer(margin=8))
+        >>> inferer(torch.rand(1, 1, 16, 16, 16), networks).shape  # the organ's channel, then the neoplasm's
+        torch.Size([1, 2, 16, 16, 16])
     """
 
     def __init__(

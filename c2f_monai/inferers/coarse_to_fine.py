@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from monai.data import MetaTensor
@@ -13,14 +14,13 @@ from monai.inferers import Inferer
 
 from ..transforms.components import filter_components
 from ..transforms.conflicts import resolve_conflicts
-from ..utils import Fusion, Prior, StopReason, View, check_amp_dtype, check_window, prepare_for_inference, unwrap
-from .arguments import check_mask_arguments
-from .fusion import ViewFusion, check_fusion, move_to_mask
+from ..utils import Fusion, Prior, View, check_amp_dtype, check_window, foreground_box, grow_bounds, unwrap
+from .fusion import ViewFusion, check_fusion, check_mask_arguments, move_to_mask
 from .network_caller import NetworkCaller, network_kind
-from .patches import Patch, align_bounds, foreground_bounds, grow_bounds, patch_dice, whole_bounds
-from .records import CaseRecord, name_of, plain, stack_cases, touches_border, voxel_ml
-from .round_recorder import RoundRecorder
-from .views import CropRule, coarse_view, fine_view
+from .patches import EMPTY, Patch, align_bounds, patch_dice, whole_bounds
+from .records import CaseRecord, RoundRecorder, name_of, plain, stack_cases, touches_border, voxel_ml
+from .stopping import DEFAULT_STOPPING, StopRule
+from .views import CropRule, VolumeInView
 
 __all__ = ["CoarseToFineInferer"]
 
@@ -49,8 +49,7 @@ class CoarseToFineInferer(Inferer):
         max_margin: for diagnosis, the margins of every box are drawn from {0..max_margin} as in training, with a fixed
             seed; None is ``margin`` everywhere.
         threshold: probability at and above which a voxel is foreground.
-        stop: the loop ends when d(t) = DSC(Z(t-1), Z(t)) reaches it; None or above 1: only after ``max_rounds``.
-        max_rounds: T; 0 gives the coarse result.
+        stopping: when the loop ends, see :py:class:`StopRule`. Defaults to d(t) >= 0.95 or ten rounds.
         component_fraction: after each fine round 6-connected components smaller than this fraction of the largest
             leave the mask; 0 keeps all, 0.5 is the original code.
         window: (low, high) HU to clip and scale slab by slab; None where inputs are in [0, 1] already.
@@ -60,8 +59,8 @@ class CoarseToFineInferer(Inferer):
         volume_device: where volumes and probabilities live; None for the input's device.
         progress: show a bar for each case.
         keep_rounds: keep the mask of every round in the records.
-        air: where a voxel at or below it is air, such as -500 HU, the coarse stage leaves out the slices and borders of
-            the volume that are all air, as far as multiples of ``crop_multiple``; in the unit of the inputs.
+        air_threshold: where a voxel at or below it is air, such as -500 HU, the coarse stage leaves out the slices and
+            borders of the volume that are all air, as far as multiples of ``crop_multiple``; in the unit of the inputs.
             Probabilities change little, since what lies beyond a slice is 0 to the network as air is. None runs the
             whole volume.
         exclusive: give a voxel that several classes claim to the one with the largest mean of the views'
@@ -72,7 +71,29 @@ class CoarseToFineInferer(Inferer):
         records: one :py:class:`CaseRecord` for each case of the latest call.
 
     Raises:
+        TypeError: when ``stopping`` is no :py:class:`StopRule`.
         ValueError: for arguments out of range.
+
+    Example:
+        >>> import torch
+        >>> from functools import partial
+        >>> from c2f_monai.inferers import CoarseToFineInferer, StopRule
+        >>> from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
+        >>> small = partial(FCN8s, width=4, fc_channels=8, fc_kernel_size=3)
+        >>> network = CoarseToFineNet(small, small, SaliencyTransform).eval()
+        >>> inferer = CoarseToFineInferer(window=(-100, 240), stopping=StopRule(dice=0.95, max_rounds=2))
+        >>> probability = inferer(torch.randint(-1000, 1000, (1, 1, 32, 24, 16)), network)
+        >>> probability.shape
+        torch.Size([1, 1, 32, 24, 16])
+
+        Another model's answer starts the rounds, and the coarse networks are not needed:
+
+        >>> fine_alone = CoarseToFineNet(None, small, SaliencyTransform).eval()
+        >>> other = torch.zeros(1, 1, 32, 24, 16)
+        >>> other[..., 10:20, 5:15, 4:9] = 0.9
+        >>> refined = inferer(torch.zeros(1, 1, 32, 24, 16), fine_alone, initial=other)
+        >>> inferer.records[0].rounds[0].voxels
+        500
     """
 
     def __init__(
@@ -85,8 +106,7 @@ class CoarseToFineInferer(Inferer):
         min_size: int = 0,
         max_margin: int | None = None,
         threshold: float = 0.5,
-        stop: float | None = 0.95,
-        max_rounds: int = 10,
+        stopping: StopRule = DEFAULT_STOPPING,
         component_fraction: float = 0.0,
         window: Sequence[float] | None = None,
         pixels_per_batch: int = 16 * 512 * 512,
@@ -95,7 +115,7 @@ class CoarseToFineInferer(Inferer):
         volume_device: torch.device | str | None = None,
         progress: bool = False,
         keep_rounds: bool = False,
-        air: float | None = None,
+        air_threshold: float | None = None,
         exclusive: bool = False,
     ) -> None:
         for name, value, least in (
@@ -103,12 +123,15 @@ class CoarseToFineInferer(Inferer):
             ("crop_multiple", crop_multiple, 1),
             ("min_size", min_size, 0),
             ("max_margin", 0 if max_margin is None else max_margin, 0),
-            ("max_rounds", max_rounds, 0),
             ("pixels_per_batch", pixels_per_batch, 1),
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
         check_mask_arguments(threshold, component_fraction)
+        if not isinstance(stopping, StopRule):
+            raise TypeError(
+                f"stopping must be a StopRule, such as StopRule(dice=0.95, max_rounds=10), got {stopping!r}."
+            )
         self.views = None if views is None else [View(view) for view in views]
         if self.views is not None and (not self.views or len(set(self.views)) != len(self.views)):
             raise ValueError(f"views must be different names, at least one, got {list(views or [])}.")
@@ -116,8 +139,7 @@ class CoarseToFineInferer(Inferer):
         self.prior = Prior(prior)
         self.rule = CropRule(margin, crop_multiple, min_size, max_margin)
         self.threshold = threshold
-        self.stop = stop
-        self.max_rounds = max_rounds
+        self.stopping = stopping
         self.component_fraction = component_fraction
         self.window = None if window is None else check_window(tuple(window))  # type: ignore[arg-type]
         self.pixels_per_batch = pixels_per_batch
@@ -126,19 +148,26 @@ class CoarseToFineInferer(Inferer):
         self.volume_device = volume_device
         self.progress = progress
         self.keep_rounds = keep_rounds
-        self.air = air
+        self.air_threshold = air_threshold
         self.exclusive = exclusive
         self.records: list[CaseRecord] = []
 
     @torch.no_grad()
     def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], truth: torch.Tensor | None = None
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., torch.Tensor],
+        initial: torch.Tensor | None = None,
+        label: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
         Args:
             inputs: (B, 1, H, W, D) RAS volumes, any sides from 1 voxel up, in HU where ``window`` is set, else [0, 1].
             network: :py:class:`c2f_monai.networks.CoarseToFineNet`, also scripted or wrapped, in evaluation mode.
-            truth: (B, K, H, W, D) true mask for the oracle box, a diagnostic: in every round each slab is cropped
+            initial: (B, K, H, W, D) probability or mask of any other model on the grid of the inputs: it is P(0), and
+                where it is at least ``threshold`` is Z(0); the coarse networks are not run, and the network may be
+                without them. None is the method.
+            label: (B, K, H, W, D) true mask for the oracle box, a diagnostic: in every round each slab is cropped
                 around it instead of around the last mask, and slabs without it are not run. None is the method.
 
         Returns:
@@ -146,9 +175,10 @@ class CoarseToFineInferer(Inferer):
             last mask Z(T): voxels that the component filter removed are 0. A MetaTensor where the input is one.
 
         Raises:
-            ValueError: for another shape of inputs or truth, or views that the network does not have.
+            ValueError: for another shape of inputs, initial or label, an initial that is neither probability nor mask,
+                or views or a coarse part that the network does not have.
         """
-        result, mask = self.segment(inputs, network, truth)
+        result, mask = self.segment(inputs, network, initial, label)
         if self.exclusive:
             mask = stack_cases([resolve_conflicts(*case) for case in zip(result, mask, strict=True)])
         if self.exclusive or Fusion.VOTE in (self.coarse_fusion, self.fine_fusion):
@@ -157,45 +187,50 @@ class CoarseToFineInferer(Inferer):
 
     @torch.no_grad()
     def segment(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], truth: torch.Tensor | None = None
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., torch.Tensor],
+        initial: torch.Tensor | None = None,
+        label: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The last round's two answers, which differ under vote: how sure the views are, and what they decide.
 
         Args:
             inputs: (B, 1, H, W, D), as for the call.
             network: as for the call.
-            truth: as for the call.
+            initial: as for the call.
+            label: as for the call.
 
         Returns:
             the mean of the views' probabilities (B, K, H, W, D), 0 where the component filter removed a voxel, and the
             mask Z(T) (B, K, H, W, D) bool, in which classes may overlap. Plain tensors.
 
         Raises:
-            ValueError: for another shape of inputs or truth, or views that the network does not have.
+            ValueError: as the call.
         """
         if inputs.dim() != 5 or inputs.shape[1] != 1 or min(inputs.shape) < 1:
             shape = tuple(inputs.shape)
             raise ValueError(f"inputs must have shape (B, 1, H, W, D) with sides of at least 1, got {shape}.")
         module = unwrap(network)
-        expected = (len(inputs), int(module.out_channels), *inputs.shape[2:])  # type: ignore[arg-type]
-        if truth is not None and tuple(truth.shape) != expected:
-            raise ValueError(f"truth must have the shape {expected}, got {tuple(truth.shape)}.")
         if module.training:
             warnings.warn("the network is in training mode: call network.eval() before inference.", stacklevel=2)
-        views = self._views(module)
         volumes = plain(inputs).to(self.volume_device or inputs.device)
-        dtype, device = network_kind(module, volumes)
-        device = device if self.device is None else torch.device(self.device)
-        prepared = prepare_for_inference(module, self.amp_dtype)
-        caller = NetworkCaller(prepared, dtype, device, self.amp_dtype, self.pixels_per_batch, self.window)
+        caller, views = self._caller(module, volumes), self._views(module)
+        if initial is None and not caller.has_coarse:
+            raise ValueError("the network has no coarse part: give initial, an answer that the rounds start from.")
+        starts, labels = (
+            _by_case(name, given, (len(inputs), caller.classes, *inputs.shape[2:]))
+            for name, given in (("initial", initial), ("label", label))
+        )
+        if initial is not None:
+            _check_initial(initial)
         self.records = [CaseRecord(name=name_of(inputs, i)) for i in range(len(volumes))]
-        oracles = [None] * len(volumes) if truth is None else (plain(truth) > 0.5).to(volumes.device).unbind(0)
+        answers = []
         # An outer autocast keeps the 16-bit copies of the weights from one call to the next.
-        with torch.autocast(device.type, enabled=False):
-            answers = [
-                self._run_case(volume[0], module, views, caller, record, voxel_ml(inputs, i), oracles[i])
-                for i, (volume, record) in enumerate(zip(volumes, self.records, strict=True))
-            ]
+        with torch.autocast(caller.device.type, enabled=False):
+            for i, record in enumerate(self.records):
+                case = _Case(volumes[i, 0], views, caller, self.rule, starts[i], labels[i])
+                answers.append(self._run(case, record, voxel_ml(inputs, i)))
         confidence, mask = (stack_cases(column) for column in zip(*answers, strict=True))
         return confidence, mask
 
@@ -206,87 +241,83 @@ class CoarseToFineInferer(Inferer):
             raise ValueError(f"the network has no networks for the views {missing}, it has {[v.value for v in names]}.")
         return self.views or names
 
-    def _run_case(
-        self,
-        volume: torch.Tensor,
-        module: torch.nn.Module,
-        views: list[View],
-        caller: NetworkCaller,
-        record: CaseRecord,
-        voxel_ml: float | None,
-        oracle: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        classes, depth = int(module.out_channels), int(module.depth)  # type: ignore[arg-type]
-        rounds = self.max_rounds if module.has_fine else 0
-        whole = whole_bounds(volume.shape)
-        note = RoundRecorder(record, voxel_ml, whole, self.keep_rounds, rounds, self.progress)
-        prior, raw = self._coarse(volume, views, caller, classes, depth)
+    def _caller(self, module: torch.nn.Module, volumes: torch.Tensor) -> NetworkCaller:
+        """The network as it is run: what it has to do to itself before inference, it does."""
+        dtype, device = network_kind(module, volumes)
+        prepare = getattr(module, "for_inference", None)
+        prepared = module if prepare is None else prepare(self.amp_dtype)
+        device = device if self.device is None else torch.device(self.device)
+        return NetworkCaller(prepared, dtype, device, self.amp_dtype, self.pixels_per_batch, self.window)
+
+    def _run(self, case: _Case, record: CaseRecord, voxel_ml: float | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The way of a volume: P(0) and Z(0), then round after round; the last P(t) and Z(t), (K, H, W, D) both."""
+        whole = whole_bounds(case.volume.shape)
+        rule = self.stopping if case.caller.has_fine else StopRule(dice=None, max_rounds=0)
+        note = RoundRecorder(record, voxel_ml, whole, self.keep_rounds, rule.max_rounds, self.progress)
+
+        prior, raw = self._coarse(case) if case.initial is None else self._given(case, case.initial)
         mask, probability = Patch.trimmed(raw, prior.bounds), prior.on(whole)
         del raw
         note(None, mask)
-        around = None if oracle is None else Patch.trimmed(oracle, whole)
-        record.stop_reason = StopReason.FIXED_ROUNDS if self.stop is None or not rounds else StopReason.MAX_ROUNDS
-        for _ in range(rounds):
-            box = mask if around is None else around
-            if box.empty:
-                break
-            seen = self._prior(module, prior, mask)
-            prior, raw = self._fine(volume, views, caller, classes, depth, seen, box)
-            new = Patch.trimmed(self._filter(raw, volume.numel()), prior.bounds)
-            change, mask = patch_dice(mask, new), new
-            note(change, mask)
-            if self.stop is not None and change >= self.stop:
-                record.stop_reason = StopReason.CONVERGED
-                break
-        if mask.empty:
-            record.stop_reason = StopReason.EMPTY
+
+        oracle = None if case.label is None else Patch.trimmed((case.label > 0.5).to(case.volume.device), whole)
+        changes: list[float] = []
+        earlier, cycle = None, False
+        while rule.reason(changes, cycle, (box := mask if oracle is None else oracle).empty) is None:
+            prior, raw = self._fine(case, self._seen(case, prior, mask), box)
+            new = Patch.trimmed(self._filter(raw, case.volume.numel()), prior.bounds)
+            changes.append(patch_dice(mask, new))
+            cycle = earlier is not None and new.same_as(earlier) and not new.same_as(mask)
+            earlier, mask = mask, new
+            note(changes[-1], mask)
+
         note.close()
-        record.touches_border = touches_border(mask.bounds, volume.shape)
+        record.stop_reason = rule.reason(changes, cycle, mask.empty, over=True)
+        record.touches_border = touches_border(mask.bounds, case.volume.shape)
         found = mask.on(whole)
-        if record.fine_rounds:
+        if changes:
             prior.values.masked_fill_(raw & ~mask.on(prior.bounds), 0.0)
             probability.zero_()[prior.within(whole)] = prior.values
         return probability, found
 
-    def _coarse(
-        self, volume: torch.Tensor, views: list[View], caller: NetworkCaller, classes: int, depth: int
-    ) -> tuple[Patch, torch.Tensor]:
+    def _coarse(self, case: _Case) -> tuple[Patch, torch.Tensor]:
         """P(0) where it is not zero and Z(0) on the same bounds."""
-        bounds = whole_bounds(volume.shape)
-        if self.air is not None:
-            bounds = align_bounds(foreground_bounds(volume > self.air), self.rule.multiple, volume.shape)
-        part = volume[tuple(slice(*side) for side in bounds)]
-        fusion = ViewFusion(
-            (classes, *part.shape), len(views), self.coarse_fusion, self.threshold, caller.dtype, volume.device
-        )
-        for view in views if part.numel() else []:
-            for start, values in coarse_view(part, view, caller, classes, depth, self.rule):
-                fusion.add(values, view.axis, start)
+        bounds = whole_bounds(case.volume.shape)
+        if self.air_threshold is not None:
+            body = foreground_box(case.volume > self.air_threshold)
+            bounds = EMPTY if body is None else align_bounds(body, self.rule.multiple, case.volume.shape)
+        part = replace(case, volume=case.volume[tuple(slice(*side) for side in bounds)])
+        fusion = self._fusion(part, part.volume.shape, self.coarse_fusion)
+        for seen in part.in_views() if part.volume.numel() else []:
+            for start, values in seen.coarse():
+                fusion.add(values, seen.view.axis, start)
         probability, mask = fusion.result()
         return Patch(probability, bounds), mask
 
-    def _fine(
-        self,
-        volume: torch.Tensor,
-        views: list[View],
-        caller: NetworkCaller,
-        classes: int,
-        depth: int,
-        prior: Patch | None,
-        mask: Patch,
-    ) -> tuple[Patch, torch.Tensor]:
+    def _given(self, case: _Case, initial: torch.Tensor) -> tuple[Patch, torch.Tensor]:
+        """P(0) and Z(0) from an outside answer (K, H, W, D), which is not changed."""
+        probability = initial.to(case.volume.device, case.caller.dtype, copy=True)
+        return Patch(probability, whole_bounds(case.volume.shape)), probability >= self.threshold
+
+    def _fine(self, case: _Case, prior: Patch | None, box: Patch) -> tuple[Patch, torch.Tensor]:
         """P(t) where it is not zero and the unfiltered Z(t) on the same bounds."""
-        # Along the slices a slab beside the mask still speaks of its far neighbor.
-        bounds = grow_bounds(mask.bounds, max(self.rule.reach, depth - 1), volume.shape)
-        shape = (classes, *(stop - start for start, stop in bounds))
-        fusion = ViewFusion(shape, len(views), self.fine_fusion, self.threshold, caller.dtype, volume.device)
-        for view in views:
-            fusion.add(fine_view(volume, prior, mask, view, caller, classes, depth, self.rule, bounds))
+        # Along the slices a slab beside the mask still speaks of its far neighbors.
+        slab = case.caller.slab
+        bounds = grow_bounds(box.bounds, max(self.rule.reach, slab.in_reach + slab.out_reach), case.volume.shape)
+        fusion = self._fusion(case, [stop - start for start, stop in bounds], self.fine_fusion)
+        for seen in case.in_views():
+            fusion.add(seen.fine(prior, box, bounds))
         probability, raw = fusion.result()
         return Patch(probability, bounds), raw
 
-    def _prior(self, module: torch.nn.Module, probability: Patch, mask: Patch) -> Patch | None:
-        if not module.has_saliency:
+    def _fusion(self, case: _Case, shape: Sequence[int], fusion: Fusion) -> ViewFusion:
+        caller, count = case.caller, len(case.views)
+        shape = (caller.classes, *shape)
+        return ViewFusion(shape, count, fusion, self.threshold, caller.dtype, case.volume.device)
+
+    def _seen(self, case: _Case, probability: Patch, mask: Patch) -> Patch | None:
+        """What g sees of the last round; None without g."""
+        if not case.caller.has_saliency:
             return None
         return Patch(mask.values.to(probability.values.dtype), mask.bounds) if self.prior == Prior.MASK else probability
 
@@ -294,3 +325,46 @@ class CoarseToFineInferer(Inferer):
         if not self.component_fraction:
             return mask
         return torch.stack([filter_components(one, self.component_fraction, voxels) for one in mask])
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A volume on its way through the loop, and what it is run with.
+
+    Attributes:
+        volume: (H, W, D), HU or [0, 1] as ``caller.window`` says.
+        views: the views that are fused.
+        caller: the network, which tells classes and slab spec.
+        rule: how crops are cut.
+        initial: (K, H, W, D) outside answer; None where the coarse networks give P(0).
+        label: (K, H, W, D) truth that the boxes are taken around; None where the last mask is.
+    """
+
+    volume: torch.Tensor
+    views: list[View]
+    caller: NetworkCaller
+    rule: CropRule
+    initial: torch.Tensor | None
+    label: torch.Tensor | None
+
+    def in_views(self) -> list[VolumeInView]:
+        """The volume along each view."""
+        return [VolumeInView(self.volume, view, self.caller, self.rule) for view in self.views]
+
+
+def _by_case(name: str, given: torch.Tensor | None, shape: tuple[int, ...]) -> Sequence[torch.Tensor | None]:
+    """Probabilities or masks (B, K, H, W, D), case by case; None for each where there are none."""
+    if given is None:
+        return [None] * shape[0]
+    if tuple(given.shape) != shape:
+        raise ValueError(f"{name} must have the shape {shape}, got {tuple(given.shape)}.")
+    return plain(given).unbind(0)
+
+
+def _check_initial(initial: torch.Tensor) -> None:
+    low, high = initial.min().item(), initial.max().item()
+    if not (low >= 0 and high <= 1):  # NaN is neither
+        raise ValueError(
+            f"initial must be a probability or a mask in [0, 1], got values from {low:g} to {high:g}: apply a sigmoid "
+            "to logits, and give each class of a label map a channel of its own."
+        )

@@ -11,7 +11,7 @@ import torch
 
 from ..utils import Fusion
 
-__all__ = ["ViewFusion", "check_fusion", "move_to_mask"]
+__all__ = ["ViewFusion", "check_fusion", "check_mask_arguments", "move_to_mask"]
 
 
 def check_fusion(fusion: str | Sequence[str]) -> tuple[Fusion, Fusion]:
@@ -24,6 +24,18 @@ def check_fusion(fusion: str | Sequence[str]) -> tuple[Fusion, Fusion]:
     if len(pair) != 2 or any(name not in list(Fusion) for name in pair):
         raise ValueError(f"fusion must be one of {[f.value for f in Fusion]} or a pair of them, got {fusion!r}.")
     return Fusion(pair[0]), Fusion(pair[1])
+
+
+def check_mask_arguments(threshold: float, component_fraction: float) -> None:
+    """What turns a probability into a mask.
+
+    Raises:
+        ValueError: for a threshold outside (0, 1) or a fraction outside [0, 1].
+    """
+    if not 0.0 < threshold < 1.0:
+        raise ValueError(f"threshold must lie between 0 and 1, got {threshold}.")
+    if not 0.0 <= component_fraction <= 1.0:
+        raise ValueError(f"component_fraction must lie in [0, 1], got {component_fraction}.")
 
 
 class ViewFusion:

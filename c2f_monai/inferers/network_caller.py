@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 
-from ..utils import Part, View, scale_to_unit
+from ..utils import Part, SlabSpec, View, scale_to_unit
 
 __all__ = ["NetworkCaller", "network_kind"]
 
@@ -24,10 +26,10 @@ def network_kind(module: torch.nn.Module, volumes: torch.Tensor) -> tuple[torch.
 
 @dataclass
 class NetworkCaller:
-    """Calls a part of the network on its own device and precision.
+    """A network and how it is called: the parts it has, its slabs, its device and precision.
 
     Attributes:
-        network: CoarseToFineNet, scripted or wrapped.
+        network: CoarseToFineNet or one like it, also scripted; not wrapped.
         dtype: of images, saliency weights and probabilities: float64 for a float64 network, else float32.
         device: where the network is.
         amp_dtype: dtype of autocast around the convolutional networks; None for float32.
@@ -36,12 +38,42 @@ class NetworkCaller:
         window: HU window to clip and scale; None where the volume is in [0, 1].
     """
 
-    network: Callable[..., torch.Tensor]
+    network: Any
     dtype: torch.dtype
     device: torch.device
     amp_dtype: torch.dtype | None
     pixels_per_batch: int
     window: tuple[float, float] | None
+
+    @cached_property
+    def classes(self) -> int:
+        """K."""
+        return int(self.network.out_channels)
+
+    @cached_property
+    def slab(self) -> SlabSpec:
+        """Slices that go in and come out."""
+        return SlabSpec.of(self.network)
+
+    @property
+    def has_coarse(self) -> bool:
+        """Whether there is a coarse part; a network that does not say it has one."""
+        return bool(getattr(self.network, "has_coarse", True))
+
+    @property
+    def has_fine(self) -> bool:
+        """Whether there is a fine part."""
+        return bool(self.network.has_fine)
+
+    @property
+    def has_saliency(self) -> bool:
+        """Whether the fine part sees the last round through g."""
+        return bool(self.network.has_saliency)
+
+    @property
+    def saliency_reach(self) -> int:
+        """Pixels around its own that a weight of g depends on; -1 where g does not say it, and sees whole slices."""
+        return int(getattr(self.network, "saliency_reach", -1))
 
     def image(self, x: torch.Tensor) -> torch.Tensor:
         """Network input of a piece of the volume, on the network's device."""
@@ -49,13 +81,13 @@ class NetworkCaller:
         return x.to(self.dtype) if self.window is None else scale_to_unit(x, self.window, self.dtype)
 
     def blank(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
-        """A batch (B, 3, h, w) of what :py:meth:`image` turns to zeros: the window's bottom, not 0 HU."""
+        """A batch (B, in_slices, h, w) of what :py:meth:`image` turns to zeros: the window's bottom, not 0 HU."""
         fill = 0.0 if self.window is None else self.window[0]
         batch = torch.empty(shape, dtype=self.dtype, device=device, memory_format=torch.channels_last)
         return batch.fill_(fill)
 
     def probability(self, x: torch.Tensor, part: Part, view: View) -> torch.Tensor:
-        """Probabilities (B, K * depth, h, w) of slabs or crops (B, 3, h, w).
+        """Probabilities (B, K * out_slices, h, w) of slabs or crops (B, in_slices, h, w).
 
         Raises:
             torch.cuda.OutOfMemoryError: when the device has no room for one slab.
@@ -78,7 +110,7 @@ class NetworkCaller:
         return torch.sigmoid(logits.to(self.dtype))
 
     def weights(self, prior: torch.Tensor, view: View) -> torch.Tensor:
-        """Weights (B, 3, h, w) of slabs of the prior (B, K * depth, h, w)."""
+        """Weights (B, in_slices, h, w) of slabs of the prior (B, K * out_slices, h, w)."""
         return self.network(prior.to(self.device), Part.SALIENCY.value, view.value)
 
     def batches(self, count: int, pixels: int) -> Iterator[tuple[int, int]]:

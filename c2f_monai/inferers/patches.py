@@ -9,36 +9,24 @@ from dataclasses import dataclass
 
 import torch
 
-from ..utils import padded_side
+from ..utils import Bounds, dice_of_counts, foreground_box, padded_side
 
 __all__ = [
-    "Bounds",
+    "EMPTY",
     "Patch",
     "align_bounds",
     "bounds_in_view",
-    "foreground_bounds",
-    "grow_bounds",
     "patch_dice",
     "whole_bounds",
 ]
 
-#: ((start, stop), ...) along H, W, D of a RAS volume, half-open voxels.
-Bounds = tuple[tuple[int, int], ...]
-
+#: Bounds along H, W, D of a RAS volume that hold no voxel.
 EMPTY: Bounds = ((0, 0), (0, 0), (0, 0))
 
 
 def whole_bounds(shape: Sequence[int]) -> Bounds:
     """Bounds of a whole volume of shape (H, W, D)."""
     return tuple((0, int(length)) for length in shape)
-
-
-def grow_bounds(bounds: Bounds, reach: int, shape: Sequence[int]) -> Bounds:
-    """Bounds with ``reach`` more voxels on each side, clipped to a volume of shape (H, W, D)."""
-    return tuple(
-        (max(start - reach, 0), min(stop + reach, int(length)))
-        for (start, stop), length in zip(bounds, shape, strict=True)
-    )
 
 
 def align_bounds(bounds: Bounds, multiple: int, shape: Sequence[int]) -> Bounds:
@@ -65,19 +53,6 @@ def bounds_in_view(bounds: Bounds, axes: Sequence[int], shape: Sequence[int]) ->
     return tuple(turned)
 
 
-def foreground_bounds(mask: torch.Tensor) -> Bounds:
-    """The smallest bounds of the foreground of a (H, W, D) bool mask; of no voxel where there is none."""
-    bounds = []
-    for axis in range(3):
-        # The later axis first: the earlier one keeps its number.
-        first, second = (other for other in range(3) if other != axis)
-        present = torch.nonzero(mask.any(dim=second).any(dim=first)).flatten()
-        if not len(present):
-            return EMPTY
-        bounds.append((int(present[0]), int(present[-1]) + 1))
-    return tuple(bounds)
-
-
 @dataclass(frozen=True)
 class Patch:
     """
@@ -99,15 +74,20 @@ class Patch:
             mask: (K, h, w, d) bool.
             bounds: where it lies.
         """
-        inner = foreground_bounds(mask[0] if len(mask) == 1 else mask.any(dim=0))
+        inner = foreground_box(mask[0] if len(mask) == 1 else mask.any(dim=0))
+        if inner is None:
+            return cls(mask[:, :0, :0, :0].clone(), EMPTY)
         own = tuple((low + start, low + stop) for (low, _), (start, stop) in zip(bounds, inner, strict=True))
-        part = cls(mask[(slice(None), *(slice(*side) for side in inner))].clone(), own)
-        return cls(part.values, EMPTY) if part.empty else part
+        return cls(mask[(slice(None), *(slice(*side) for side in inner))].clone(), own)
 
     @property
     def empty(self) -> bool:
         """Whether there is no voxel in it."""
         return not self.values.numel()
+
+    def same_as(self, other: Patch) -> bool:
+        """Whether it lies where another patch lies, and holds the same: of trimmed masks, whether they are equal."""
+        return self.bounds == other.bounds and torch.equal(self.values, other.values)
 
     def within(self, bounds: Bounds) -> tuple[slice, ...]:
         """Where this patch lies in a tensor (K, ...) on larger bounds."""
@@ -130,4 +110,4 @@ def patch_dice(a: Patch, b: Patch) -> float:
     """d(t) = DSC of two masks of the same volume, 1 where both are empty; of several classes the smallest."""
     common = (a.values & b.on(a.bounds)).sum(dim=(1, 2, 3)).tolist()
     sizes = (a.values.sum(dim=(1, 2, 3)) + b.values.sum(dim=(1, 2, 3))).tolist()
-    return min(2.0 * both / size if size else 1.0 for both, size in zip(common, sizes, strict=True))
+    return min(dice_of_counts(both, size) for both, size in zip(common, sizes, strict=True))

@@ -4,20 +4,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from monai.data import MetaTensor
+from tqdm.auto import tqdm
 
-from ..utils import StopReason, case_name
-from .patches import Bounds, Patch, whole_bounds
+from ..utils import Bounds, StopReason, case_name
+from .patches import Patch
 
 __all__ = [
     "CaseRecord",
     "RoundRecord",
-    "box_of",
+    "RoundRecorder",
     "case_of",
     "name_of",
     "plain",
@@ -56,7 +58,8 @@ class CaseRecord:
     Attributes:
         name: file name of the image where the input carries one, else "".
         rounds: the coarse result, then each fine round.
-        stop_reason: "converged", "max rounds", "fixed rounds" (no stop rule, or the coarse result alone) or "empty".
+        stop_reason: "converged", "max rounds", "cycle of two" (the mask goes to and fro between two), "fixed rounds"
+            (no threshold, or the coarse result alone) or "empty".
         touches_border: the answer reaches a border of the volume: part of the target may lie outside.
         masks: boolean (K, H, W, D) on the CPU, one for each entry of ``rounds``, if the inferer was asked to keep them.
         notes: further flags, such as "organ not found".
@@ -81,10 +84,11 @@ class CaseRecord:
 
     @property
     def flags(self) -> list[str]:
-        """What a reader should look at: the notes, then "nothing found", "not converged", "touches border"."""
+        """What a reader should look at: notes, "nothing found", "not converged", "cycle of two", "touches border"."""
         checks = (
             ("nothing found", self.rounds[-1].voxels == 0),
             ("not converged", self.stop_reason == StopReason.MAX_ROUNDS),
+            (StopReason.CYCLE.value, self.stop_reason == StopReason.CYCLE),
             ("touches border", self.touches_border),
         )
         return [*self.notes, *(name for name, raised in checks if raised)]
@@ -139,12 +143,48 @@ def stack_cases(cases: Sequence[torch.Tensor]) -> torch.Tensor:
     return cases[0][None] if len(cases) == 1 else torch.stack(list(cases))
 
 
-def box_of(mask: torch.Tensor) -> Bounds | None:
-    """((start, end), ...) of a (K, H, W, D) mask, half-open; None without foreground."""
-    found = Patch.trimmed(mask, whole_bounds(mask.shape[1:]))
-    return None if found.empty else found.bounds
-
-
 def touches_border(box: Bounds | None, shape: Sequence[int]) -> bool:
     """Whether the box of a mask reaches a border of the volume of shape (H, W, D)."""
     return box is not None and any(hi > lo and (lo == 0 or hi == n) for (lo, hi), n in zip(box, shape, strict=True))
+
+
+class RoundRecorder:
+    """Notes the rounds of a case in its record, with the time since the last note, and moves a progress bar.
+
+    Args:
+        record: of the case.
+        voxel_ml: milliliters of a voxel; None where it is not known.
+        whole: bounds of the volume.
+        keep_masks: keep a mask of each round in the record.
+        rounds: fine rounds at the most.
+        progress: show the bar.
+    """
+
+    def __init__(
+        self,
+        record: CaseRecord,
+        voxel_ml: float | None,
+        whole: Bounds,
+        keep_masks: bool,
+        rounds: int,
+        progress: bool,
+    ) -> None:
+        self.record, self.voxel_ml, self.whole, self.keep_masks = record, voxel_ml, whole, keep_masks
+        self.bar = tqdm(total=rounds + 1, desc=record.name or "case", unit="round", disable=not progress)
+        self.since = time.perf_counter()
+
+    def __call__(self, dsc: float | None, mask: Patch) -> None:
+        """Note the next round: d(t), None for the coarse result, and Z(t)."""
+        voxels, now = int(mask.values.sum()), time.perf_counter()
+        ml = None if self.voxel_ml is None else voxels * self.voxel_ml
+        box = None if mask.empty else mask.bounds
+        self.record.rounds.append(RoundRecord(len(self.record.rounds), dsc, voxels, ml, box, now - self.since))
+        self.since = now
+        if self.keep_masks:
+            self.record.masks.append(mask.on(self.whole).cpu())
+        self.bar.set_postfix(voxels=voxels, d="-" if dsc is None else f"{dsc:.3f}", refresh=False)
+        self.bar.update()
+
+    def close(self) -> None:
+        """End the bar."""
+        self.bar.close()

@@ -37,6 +37,18 @@ class SeveralOrgansInferer(Inferer):
     Raises:
         TypeError: when one is no :py:class:`CoarseToFineInferer`.
         ValueError: for no organ, an inferer that serves two organs, or different thresholds.
+
+    Example:
+        >>> import torch
+        >>> from functools import partial
+        >>> from c2f_monai.inferers import CoarseToFineInferer, SeveralOrgansInferer
+        >>> from c2f_monai.networks import CoarseToFineNet, FCN8s
+        >>> small = partial(FCN8s, width=4, fc_channels=8, fc_kernel_size=3)
+        >>> organs = ["pancreas", "spleen"]
+        >>> networks = torch.nn.ModuleDict({organ: CoarseToFineNet(small, small) for organ in organs}).eval()
+        >>> inferer = SeveralOrgansInferer({organ: CoarseToFineInferer(margin=8) for organ in organs})
+        >>> inferer(torch.rand(1, 1, 16, 16, 16), networks).shape  # a channel for each organ
+        torch.Size([1, 2, 16, 16, 16])
     """
 
     def __init__(self, inferers: Mapping[str, CoarseToFineInferer]) -> None:

@@ -13,6 +13,7 @@ from monai.utils import StrEnum
 
 from ..utils import (
     Part,
+    SlabSpec,
     add_margins,
     bounding_boxes,
     check_amp_dtype,
@@ -69,6 +70,25 @@ class UnrolledInferer(Inferer):
 
     Raises:
         ValueError: when ``rounds`` or a multiple is below 1.
+
+    Example:
+        >>> import torch
+        >>> from functools import partial
+        >>> from c2f_monai.inferers import UnrolledInferer
+        >>> from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
+        >>> small = partial(FCN8s, width=4, fc_channels=8, fc_kernel_size=3)
+        >>> network = CoarseToFineNet(small, small, SaliencyTransform, views=["axial"])
+        >>> image, target = torch.rand(2, 3, 32, 32), torch.zeros(2, 3, 32, 32)
+        >>> target[:, :, 10:20, 12:18] = 1.0
+        >>> draws = {  # whole slabs, one round with margins of 4 pixels, a box for slabs without any foreground
+        ...     "size": torch.full((2, 2), 32),
+        ...     "margins": torch.full((2, 1, 4), 4),
+        ...     "fallback": torch.tensor([[0, 0, 16, 16]] * 2),
+        ... }
+        >>> inferer = UnrolledInferer(rounds=1, stage="separate")
+        >>> found = inferer({"axial": image}, network, {"axial": target}, {"axial": draws})
+        >>> found["axial"].shape  # the coarse result and one round
+        torch.Size([2, 2, 3, 32, 32])
     """
 
     def __init__(
@@ -108,16 +128,20 @@ class UnrolledInferer(Inferer):
     ) -> dict[str, torch.Tensor]:
         """
         Args:
-            inputs: for each view (B, 3, h, w) slabs in [0, 1], zero beyond a slab's own size.
+            inputs: for each view (B, in_slices, h, w) slabs in [0, 1], zero beyond a slab's own size.
             network: :py:class:`c2f_monai.networks.CoarseToFineNet`, or one wrapped for distributed training.
-            targets: for each view (B, K * depth, h, w) in {0, 1}.
+            targets: for each view (B, K * out_slices, h, w) in {0, 1}.
             draws: for each view ``size`` (B, 2) long, a slab's own height and width; ``margins`` (B, T, 4) long,
                 pixels (top, left, bottom, right); ``fallback`` (B, 4) long, the box of a slab that has neither truth
                 nor prediction.
 
         Returns:
-            for each view (B, T + 1, K * depth, h, w) float32 probabilities, zero outside a round's ungrown boxes.
+            for each view (B, T + 1, K * out_slices, h, w) float32 probabilities, zero outside a round's ungrown boxes.
+
+        Raises:
+            ValueError: for slabs of other slices or classes than the network's.
         """
+        _check_slabs(inputs, targets, unwrap(network))
         # An outer autocast keeps the 16-bit copies of the weights until the end of the step: each part is called often.
         with torch.autocast(next(iter(inputs.values())).device.type, enabled=False):
             return {view: self._unroll(inputs[view], network, targets[view], draws[view], view) for view in inputs}
@@ -136,9 +160,9 @@ class UnrolledInferer(Inferer):
             if parts is not network:  # DistributedDataParallel waits for a gradient of every parameter
                 probability = probability + 0.0 * sum(p.sum() for p in parts.parameters())
         unrolled = [probability]
-        truth = bounding_boxes(target > 0.5)
+        true_boxes = bounding_boxes(target > 0.5)
         for t in range(rounds):
-            inner = self._ungrown_boxes(truth, probability, draws, t)
+            inner = self._ungrown_boxes(true_boxes, probability, draws, t)
             weighted = image
             if parts.has_saliency:
                 weights = network(probability, Part.SALIENCY.value, view).float()
@@ -209,3 +233,15 @@ class UnrolledInferer(Inferer):
                 for box, margin, own in zip(boxes, draws["margins"][:, t], draws["size"], strict=True)
             ]
         )
+
+
+def _check_slabs(inputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], network: Any) -> None:
+    """Refuse slabs that were cut for another network."""
+    slab, classes = SlabSpec.of(network), int(network.out_channels)
+    for view, image in inputs.items():
+        found, wanted = (image.shape[1], targets[view].shape[1]), (slab.in_slices, slab.out_channels(classes))
+        if found != wanted:
+            raise ValueError(
+                f"{view} slabs must have {wanted[0]} channels and targets {wanted[1]}, as the network of {classes} "
+                f"class(es) has {slab}, got {found[0]} and {found[1]}: give the data set the network's slab."
+            )

@@ -13,9 +13,9 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 
 from ..transforms.components import filter_components
-from ..utils import check_window, scale_to_unit
-from .arguments import check_mask_arguments
-from .records import CaseRecord, RoundRecord, box_of, name_of, plain, stack_cases, touches_border, voxel_ml
+from ..utils import check_window, foreground_box, scale_to_unit
+from .fusion import check_mask_arguments
+from .records import CaseRecord, RoundRecord, name_of, plain, stack_cases, touches_border, voxel_ml
 
 __all__ = ["VolumeInferer"]
 
@@ -33,7 +33,7 @@ class VolumeInferer(Inferer):
         component_fraction: 6-connected components smaller than this fraction of the largest leave the mask; 0 keeps
             all. Defaults to 0.
         keep_rounds: keep the mask in the record. Defaults to False.
-        margin: frame in voxels around the true box, where the truth is given. Defaults to 20.
+        margin: frame in voxels around the true box, where ``label`` is given. Defaults to 20.
         context: (H, W, D) voxels that the network sees around a true box that is smaller, in the volume as far as it
             reaches: the size of its training patches, as it knows no smaller ones. Defaults to (1, 1, 1).
 
@@ -78,7 +78,7 @@ class VolumeInferer(Inferer):
         inputs: torch.Tensor,
         network: Callable[..., torch.Tensor],
         *args: Any,
-        truth: torch.Tensor | None = None,
+        label: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
         """Segment (B, 1, H, W, D) volumes.
@@ -86,7 +86,7 @@ class VolumeInferer(Inferer):
         Args:
             inputs: volumes in HU where ``window`` is set, else in [0, 1].
             network: gives logits (B, K, ...) of the windows or volumes that the wrapped inferer hands it.
-            truth: (B, K, H, W, D) true mask for the oracle box, a diagnostic [3.5.3.2]: the network sees the true 3D
+            label: (B, K, H, W, D) true mask for the oracle box, a diagnostic [3.5.3.2]: the network sees the true 3D
                 box with ``margin``, or ``context`` where that is larger, and what lies outside the box with
                 ``margin`` is background. None is the method.
 
@@ -104,7 +104,7 @@ class VolumeInferer(Inferer):
         for i, volume in enumerate(volumes.unbind(0)):
             clock = time.perf_counter()
             scaled = volume if self.window is None else scale_to_unit(volume, self.window)
-            probability = run(scaled) if truth is None else self._in_box(scaled, plain(truth)[i], run)
+            probability = run(scaled) if label is None else self._in_box(scaled, plain(label)[i], run)
             mask = self._filter(probability)
             results.append(probability)
             self.records.append(self._record(inputs, i, mask, time.perf_counter() - clock))
@@ -112,15 +112,15 @@ class VolumeInferer(Inferer):
         return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
 
     def _in_box(
-        self, volume: torch.Tensor, truth: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]
+        self, volume: torch.Tensor, label: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]
     ) -> torch.Tensor:
-        """(K, H, W, D) probability of what lies in the box of the truth (K, H, W, D) and the margin, 0 outside."""
-        probability = torch.zeros(truth.shape, device=volume.device)
-        box = box_of(truth > 0.5)
+        """(K, H, W, D) probability of what lies in the box of ``label`` (K, H, W, D) and the margin, 0 outside."""
+        probability = torch.zeros(label.shape, device=volume.device)
+        box = foreground_box((label > 0.5).any(dim=0))
         if box is not None:
             spans = [
                 _spans(lo - self.margin, hi + self.margin, least, size)
-                for (lo, hi), least, size in zip(box, self.context, truth.shape[1:], strict=True)
+                for (lo, hi), least, size in zip(box, self.context, label.shape[1:], strict=True)
             ]
             kept, seen, inside = ((slice(None), *axes) for axes in zip(*spans, strict=True))
             probability[kept] = run(volume[seen])[inside]
@@ -136,7 +136,7 @@ class VolumeInferer(Inferer):
     def _record(self, inputs: torch.Tensor, index: int, mask: torch.Tensor, seconds: float) -> CaseRecord:
         voxels, of_voxel = int(mask.sum()), voxel_ml(inputs, index)
         ml = None if of_voxel is None else voxels * of_voxel
-        box = box_of(mask)
+        box = foreground_box(mask.any(dim=0))
         only = RoundRecord(0, None, voxels, ml, box, seconds)
         masks = [mask.cpu()] if self.keep_rounds else []
         return CaseRecord(name_of(inputs, index), [only], None, touches_border(box, mask.shape[1:]), masks)

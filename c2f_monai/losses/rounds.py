@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from monai.losses import DiceLoss
 from torch.nn.modules.loss import _Loss
 
+from ..utils import DEFAULT_SLAB, SlabSpec
+
 __all__ = ["RoundsLoss", "round_weights"]
 
 
@@ -36,7 +38,7 @@ class RoundsLoss(_Loss):
     2019.
 
     Args:
-        depth: slices that a slab predicts (3 or 1).
+        slab: how many slices a slab predicts, as of the network.
         batch: sum over the slabs of a batch before dividing. The paper's loss (False) has almost no gradient on slabs
             without target; with True they suppress false positives.
         smooth: added to numerator and denominator (1e-6 in the original code): empty slices give no NaN.
@@ -49,11 +51,19 @@ class RoundsLoss(_Loss):
 
     Raises:
         ValueError: for a negative ``cross_entropy`` or a ``coarse_weight`` that is not positive.
+
+    Example:
+        >>> import torch
+        >>> from c2f_monai.losses import RoundsLoss
+        >>> target = {"axial": torch.ones(1, 3, 8, 8)}
+        >>> found = torch.stack([target["axial"], 0 * target["axial"]], dim=1)  # coarse right, round 1 empty
+        >>> round(RoundsLoss()({"axial": found}, target).item(), 3)  # weights 1/3 and 2/3
+        0.667
     """
 
     def __init__(
         self,
-        depth: int = 3,
+        slab: SlabSpec = DEFAULT_SLAB,
         batch: bool = False,
         smooth: float = 1e-6,
         cross_entropy: float = 0.0,
@@ -64,7 +74,7 @@ class RoundsLoss(_Loss):
             raise ValueError(f"coarse_weight must be positive, got {coarse_weight}.")
         if cross_entropy < 0:
             raise ValueError(f"cross_entropy must not be negative, got {cross_entropy}.")
-        self.depth = depth
+        self.slab = slab
         self.cross_entropy = cross_entropy
         self.coarse_weight = coarse_weight
         self.dice = DiceLoss(smooth_nr=smooth, smooth_dr=smooth, batch=batch)
@@ -74,8 +84,8 @@ class RoundsLoss(_Loss):
     def forward(self, pred: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """
         Args:
-            pred: for each view (B, T + 1, K * depth, h, w) probabilities, class-major.
-            target: for each view (B, K * depth, h, w) in {0, 1}.
+            pred: for each view (B, T + 1, K * out_slices, h, w) probabilities, class-major.
+            target: for each view (B, K * out_slices, h, w) in {0, 1}.
 
         Returns:
             scalar.
@@ -101,9 +111,9 @@ class RoundsLoss(_Loss):
                 f"pred must have shape (B, T + 1, channels, h, w) and target (B, channels, h, w), "
                 f"got {tuple(probabilities.shape)} and {tuple(target.shape)}."
             )
-        # (B, K * depth, h, w) -> (B, K, depth, h, w): DiceLoss sums over all axes behind the class.
-        truth = target.float().unflatten(1, (-1, self.depth))
-        found = probabilities.float().unflatten(2, (-1, self.depth))
+        # (B, K * out_slices, h, w) -> (B, K, out_slices, h, w): DiceLoss sums over all axes behind the class.
+        truth = target.float().unflatten(1, (-1, self.slab.out_slices))
+        found = probabilities.float().unflatten(2, (-1, self.slab.out_slices))
         losses = torch.stack([self.dice(p, truth) for p in found.unbind(1)])
         if not self.cross_entropy:
             return losses

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ..inferers.stopping import StopRule
+from ..utils import StopReason
 from .statistics import bootstrap_interval, summarize
 from .tables import CaseRow
 
@@ -53,7 +55,7 @@ class RoundCurve:
         dsc: (T + 1,) DSC with the truth of Z(0), the coarse result, to Z(T).
         changes: (T,) inter-round d(1) .. d(T). Fewer than the run's T where the mask became empty: nothing follows.
         empty: the last mask is empty.
-        stopped: a threshold ended the loop: what would have come after is not known.
+        stopped: a stop rule ended the loop: what would have come after is not known.
     """
 
     case: str
@@ -89,9 +91,9 @@ def curves_of(cases: Mapping[str, CaseRow]) -> list[RoundCurve]:
     Raises:
         ValueError: When a case has no DSC of a round.
     """
-    curves = []
+    curves, reasons = [], []
     for name, row in cases.items():
-        reason = row.values.get("stop_reason")
+        reasons.append(row.values.get("stop_reason"))
         changes: list[float] = []
         while (change := row.number(f"d_{len(changes) + 1}")) is not None:
             changes.append(change)
@@ -99,11 +101,16 @@ def curves_of(cases: Mapping[str, CaseRow]) -> list[RoundCurve]:
         known = tuple(score for score in scores if score is not None)
         if len(known) < len(scores):
             raise ValueError(f"the case {name} has no dsc_round_{scores.index(None)}: evaluate with keep_rounds true.")
-        curves.append(RoundCurve(name, known, tuple(changes), reason == "empty", reason == "converged"))
-    return curves
+        curves.append(RoundCurve(name, known, tuple(changes), reasons[-1] == StopReason.EMPTY))
+    longest = max((len(curve.changes) for curve in curves), default=0)
+    return [
+        # A cycle is what the last round ended with, or, where there are fewer rounds, what the rule ended.
+        replace(curve, stopped=reason == StopReason.CONVERGED or (reason == StopReason.CYCLE and rounds < longest))
+        for curve, reason, rounds in zip(curves, reasons, [len(curve.changes) for curve in curves], strict=True)
+    ]
 
 
-#: A rule of stopping.
+#: What a table makes of a case: its DSC where some stop rule would have ended, or another choice of a round.
 Pick = Callable[[RoundCurve], Picked]
 
 
@@ -112,14 +119,18 @@ def after_rounds(rounds: int) -> Pick:
     return lambda curve: Picked(curve.after(rounds), min(rounds, len(curve.changes)))
 
 
-def stopped_at(threshold: float) -> Pick:
-    """The rule that stops when d(t) >= threshold, or when the run ended; it needs a run with stopping off."""
+def stopped_at(rule: float | StopRule) -> Pick:
+    """The round with which the inferer's own rule ends, or the run did; it needs a run with stopping off.
+
+    Args:
+        rule: the rule, or its threshold on d(t) with as many rounds as the run had.
+    """
 
     def pick(curve: RoundCurve) -> Picked:
         _refuse_stopped(curve)
-        reached = [t for t, change in enumerate(curve.changes, start=1) if change >= threshold]
-        rounds = reached[0] if reached else len(curve.changes)
-        return Picked(curve.dsc[rounds], rounds, bool(reached))
+        own = rule if isinstance(rule, StopRule) else StopRule(dice=rule, max_rounds=len(curve.changes))
+        rounds = own.replay(curve.changes)
+        return Picked(curve.dsc[rounds], rounds, own.reason(curve.changes[:rounds]) == StopReason.CONVERGED)
 
     return pick
 
@@ -211,4 +222,4 @@ def inter_round_rows(curves: Sequence[RoundCurve], rounds: Sequence[int] = FIXED
 
 def _refuse_stopped(curve: RoundCurve) -> None:
     if curve.stopped:
-        raise ValueError(f"the case {curve.case} was stopped when it converged: evaluate with stop None.")
+        raise ValueError(f"the case {curve.case} was stopped when it converged: evaluate with stop_dice None.")

@@ -13,7 +13,7 @@ import torch
 from monai.metrics import compute_hausdorff_distance
 
 from ..data.readers import read_image, reason_of
-from ..utils import dice_coefficient
+from ..utils import dice_coefficient, foreground_box
 
 __all__ = ["CaseScore", "hausdorff95", "read_mask", "score_files", "score_masks"]
 
@@ -48,9 +48,10 @@ def hausdorff95(pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float
     Returns:
         The distance in mm, None when one of the masks is empty.
     """
-    if not (pred.any() and label.any()):
+    bounds = foreground_box(pred | label)
+    if bounds is None or not (pred.any() and label.any()):
         return None
-    box = _box(pred | label)
+    box = tuple(slice(*side) for side in bounds)
     distance = compute_hausdorff_distance(
         pred[box][None, None], label[box][None, None], include_background=True, percentile=95, spacing=list(spacing)
     )
@@ -126,8 +127,3 @@ def score_files(pred: str | Path, label: str | Path, values: Sequence[int] = (1,
     if shift > 0.01 * float(spacing.min()):
         raise ValueError(f"{pred} and {label} lie on different grids: a corner differs by up to {shift:.3g} mm.")
     return score_masks(mask, truth, spacing.tolist())
-
-
-def _box(mask: torch.Tensor) -> tuple[slice, ...]:
-    hits = mask.nonzero()
-    return tuple(slice(int(a), int(b) + 1) for a, b in zip(hits.amin(dim=0), hits.amax(dim=0), strict=True))

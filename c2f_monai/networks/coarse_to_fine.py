@@ -10,9 +10,10 @@ import torch
 import torch.nn as nn
 
 from ..utils import (
+    DEFAULT_SLAB,
+    SlabSpec,
     View,
     add_slabs,
-    check_depth,
     default_slice_axes,
     extract_slabs,
     from_slices,
@@ -21,6 +22,7 @@ from ..utils import (
     to_slices,
     window_count,
 )
+from .inference import prepare_for_inference
 
 __all__ = ["CoarseToFineNet", "CoarseToFineView"]
 
@@ -30,9 +32,11 @@ class CoarseToFineView(nn.Module):
     Networks of one view: coarse f_C, saliency g and fine f_F of P(0) = f_C(X), P(t) = f_F(Crop[X * g(P(t-1))]) [3.4].
 
     Args:
-        coarse: makes f_C, a 2D network from 3 channels to ``out_channels * depth`` logits.
+        coarse: makes f_C, a 2D network from ``in_slices`` channels to ``out_channels * out_slices`` logits; None where
+            P(0) comes from elsewhere.
         fine: makes f_F of the same form; None for a coarse network alone.
-        saliency: makes g, from ``out_channels * depth`` probabilities to 3 weights; None for the step-wise approach.
+        saliency: makes g, from ``out_channels * out_slices`` probabilities to ``in_slices`` weights; None for the
+            step-wise approach.
         slice_axes: signed RAS axes of the slices, rows and columns that the weights expect, see
             :py:func:`c2f_monai.utils.slice_axes`; kept in the state_dict, so that a checkpoint carries them. None where
             slices are cut from a RAS volume as it is.
@@ -40,13 +44,13 @@ class CoarseToFineView(nn.Module):
 
     def __init__(
         self,
-        coarse: Callable[[], nn.Module],
+        coarse: Callable[[], nn.Module] | None,
         fine: Callable[[], nn.Module] | None = None,
         saliency: Callable[[], nn.Module] | None = None,
         slice_axes: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.coarse = coarse()
+        self.coarse = None if coarse is None else coarse()
         self.fine = None if fine is None else fine()
         self.saliency = None if saliency is None else saliency()
         self.register_buffer("slice_axes", None if slice_axes is None else torch.tensor(list(slice_axes)))
@@ -61,18 +65,20 @@ class CoarseToFineView(nn.Module):
     def forward(self, inputs: torch.Tensor, part: str) -> torch.Tensor:
         """
         Args:
-            inputs: (B, 3, h, w) slabs or crops in [0, 1]; for the part "saliency" (B, K * depth, h, w) probabilities.
+            inputs: (B, in_slices, h, w) slabs or crops in [0, 1]; for the part "saliency" (B, K * out_slices, h, w)
+                probabilities.
             part: "coarse", "saliency" or "fine".
 
         Returns:
-            (B, K * depth, h, w) logits; for "saliency" (B, 3, h, w) float32 weights.
+            (B, K * out_slices, h, w) logits; for "saliency" (B, in_slices, h, w) float32 weights.
 
         Raises:
             ValueError: for an unknown part or one this network does not have.
         """
         if part == "coarse":
-            return self.coarse(inputs)
-        if part == "fine":
+            if self.coarse is not None:
+                return self.coarse(inputs)
+        elif part == "fine":
             if self.fine is not None:
                 return self.fine(inputs)
         elif part == "saliency":
@@ -97,12 +103,14 @@ class CoarseToFineNet(nn.Module):
     2019.
 
     Args:
-        coarse: makes one 2D network f_C from 3 to ``out_channels * depth`` channels; called once for each view.
+        coarse: makes one 2D network f_C from ``in_slices`` to ``out_channels * out_slices`` channels; called once for
+            each view. None where the inferer is given an ``initial`` answer.
         fine: makes one f_F of the same form; None leaves the fine stage out.
-        saliency: makes one g from ``out_channels * depth`` to 3 channels; None is the step-wise approach.
+        saliency: makes one g from ``out_channels * out_slices`` to ``in_slices`` channels; None is the step-wise
+            approach.
         views: any non-empty subset of "sagittal", "coronal", "axial".
         out_channels: number K of target classes.
-        depth: slices that a slab predicts, 3, or 1 for the single-slice variant.
+        slab: slices that go into the networks and that they answer for. Defaults to three and three.
         size_divisor: whole slices are zero-padded at their end to multiples of it when a volume is given.
         slabs_per_batch: slabs that run at once when a volume is given.
         slice_axcodes: for each view the axis codes of slices, rows and columns, for weights that were trained on slices
@@ -110,18 +118,31 @@ class CoarseToFineNet(nn.Module):
             a checkpoint says replaces what is given here. None: slices of a RAS volume as it is.
 
     Raises:
-        ValueError: for unknown, repeated or no views, ``depth`` other than 3 and 1, counts below 1, or
+        TypeError: when ``slab`` is no :py:class:`c2f_monai.utils.SlabSpec`.
+        ValueError: for unknown, repeated or no views, neither a coarse nor a fine network, counts below 1, or
             ``slice_axcodes`` that are no axis codes or miss a view.
+
+    Example:
+        >>> import torch
+        >>> from functools import partial
+        >>> from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
+        >>> small = partial(FCN8s, width=4, fc_channels=8, fc_kernel_size=3)
+        >>> network = CoarseToFineNet(small, small, SaliencyTransform, views=["axial"])
+        >>> network(torch.rand(2, 3, 32, 48), "coarse", "axial").shape
+        torch.Size([2, 3, 32, 48])
     """
+
+    # What a script keeps of the slab spec are the two numbers.
+    __jit_unused_properties__ = ["slab"]
 
     def __init__(
         self,
-        coarse: Callable[[], nn.Module],
+        coarse: Callable[[], nn.Module] | None,
         fine: Callable[[], nn.Module] | None = None,
         saliency: Callable[[], nn.Module] | None = None,
         views: Sequence[str] = tuple(View),
         out_channels: int = 1,
-        depth: int = 3,
+        slab: SlabSpec = DEFAULT_SLAB,
         size_divisor: int = 16,
         slabs_per_batch: int = 16,
         slice_axcodes: Mapping[str, str] | None = None,
@@ -135,14 +156,19 @@ class CoarseToFineNet(nn.Module):
                 raise ValueError(f"{name} must be at least 1, got {value}.")
         if slabs_per_batch < 1:
             raise ValueError(f"slabs_per_batch must be at least 1, got {slabs_per_batch}.")
+        if not isinstance(slab, SlabSpec):
+            raise TypeError(f"slab must be a SlabSpec, such as SlabSpec(in_slices=3, out_slices=3), got {slab!r}.")
+        if coarse is None and fine is None:
+            raise ValueError("coarse and fine are both None: give at least one network.")
         if saliency is not None and fine is None:
             raise ValueError("saliency needs a fine network: give fine, or leave saliency out.")
         axes = {} if slice_axcodes is None else slice_axes_of_views(slice_axcodes, names)
         self.view_names = names
+        self.has_coarse: bool = coarse is not None
         self.has_fine: bool = fine is not None
         self.has_saliency: bool = saliency is not None
         self.out_channels = out_channels
-        self.depth = check_depth(depth)
+        self.in_slices, self.out_slices = slab.in_slices, slab.out_slices
         self.size_divisor = size_divisor
         self.slabs_per_batch = slabs_per_batch
         self.default_axes = {name: default_slice_axes(View(name)) for name in names}
@@ -151,16 +177,35 @@ class CoarseToFineNet(nn.Module):
         #: g does not say it (``reach``).
         self.saliency_reach = int(getattr(self.views[names[0]].saliency, "reach", -1))
 
+    @property
+    def slab(self) -> SlabSpec:
+        """How many slices go in and come out."""
+        return SlabSpec(self.in_slices, self.out_slices)
+
+    def for_inference(self, amp_dtype: torch.dtype | None = None) -> nn.Module:
+        """The network that inferers run: it computes the same with less work, and may share weights with this one.
+
+        Batch norms become part of the convolutions before them, and what is used as a matrix takes the dtype of
+        autocast. A network without this method is run as it is.
+
+        Args:
+            amp_dtype: dtype of the autocast in which it will run; None for no autocast.
+
+        Returns:
+            a changed copy, or this network where there is nothing to do; it is never changed itself.
+        """
+        return prepare_for_inference(self, amp_dtype)
+
     def forward(self, inputs: torch.Tensor, part: str = "", view: str = "") -> torch.Tensor:
         """
         Args:
-            inputs: slabs or crops (B, 3, h, w) in [0, 1] for the parts "coarse" and "fine"; probabilities
-                (B, K * depth, h, w) for "saliency"; without a part a volume (B, 1, H, W, D) in [0, 1], RAS.
+            inputs: slabs or crops (B, in_slices, h, w) in [0, 1] for the parts "coarse" and "fine"; probabilities
+                (B, K * out_slices, h, w) for "saliency"; without a part a volume (B, 1, H, W, D) in [0, 1], RAS.
             part: "coarse", "saliency", "fine", or empty for a volume.
             view: name of one of this network's views; empty for a volume.
 
         Returns:
-            (B, K * depth, h, w) logits, class-major; for "saliency" (B, 3, h, w) weights; for a volume
+            (B, K * out_slices, h, w) logits, class-major; for "saliency" (B, in_slices, h, w) weights; for a volume
             (B, K, H, W, D), the mean of the views' coarse probabilities: the coarse answer only.
 
         Raises:
@@ -171,11 +216,11 @@ class CoarseToFineNet(nn.Module):
         for name, network in self.views.items():
             if name == view:
                 output = network(inputs, part)
-                expected = 3 if part == "saliency" else self.out_channels * self.depth
+                expected = self.in_slices if part == "saliency" else self.out_channels * self.out_slices
                 if output.shape[1] != expected:
                     raise ValueError(
                         f"the {part} network must give {expected} channels, got {output.shape[1]}: "
-                        "set its out_channels to classes times slab depth."
+                        "set its out_channels to the slab's in_slices for saliency, else to classes times out_slices."
                     )
                 return output
         raise ValueError(f"view must be one of {self.view_names}, got '{view}'.")
@@ -197,9 +242,9 @@ class CoarseToFineNet(nn.Module):
                 for start in range(0, slices.shape[0], self.slabs_per_batch):
                     end = min(start + self.slabs_per_batch, slices.shape[0])
                     centers = torch.arange(start, end, device=volume.device)
-                    slabs = pad_to_multiple(extract_slabs(slices, centers, self.depth), self.size_divisor)
+                    slabs = pad_to_multiple(extract_slabs(slices, centers, self.in_slices), self.size_divisor)
                     logits = network(slabs, "coarse")[:, :, : slices.shape[1], : slices.shape[2]]
-                    add_slabs(total, torch.sigmoid(logits.float()), centers, self.depth)
-                count = window_count(slices.shape[0], self.depth, volume.device)
+                    add_slabs(total, torch.sigmoid(logits.float()), centers, self.out_slices)
+                count = window_count(slices.shape[0], self.out_slices, volume.device)
                 fused[case] += from_slices(total / count[None, :, None, None], axes)
         return fused / len(self.views)

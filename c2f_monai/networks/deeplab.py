@@ -11,6 +11,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from monai.networks.blocks import Convolution, SimpleASPP
 
+from ..utils import DEFAULT_SLAB
 from .fcn8s import VGG16_BLOCKS
 
 __all__ = ["DeepLab"]
@@ -29,8 +30,8 @@ class DeepLab(nn.Module):
     Target Segmentation in Abdominal CT Scans", 2019.
 
     Args:
-        in_channels: channels of the input, 3 for a slab of three slices.
-        out_channels: channels of the logits, 3 for one class on a slab of three slices.
+        in_channels: channels of the input, the slices of a slab.
+        out_channels: channels of the logits, for each class the slices that a slab predicts.
         width: channels of the first block; 64 is VGG-16.
         aspp_channels: channels of each branch of the pyramid.
         kernel_sizes: odd kernel of each branch.
@@ -46,8 +47,8 @@ class DeepLab(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 3,
-        out_channels: int = 3,
+        in_channels: int = DEFAULT_SLAB.in_slices,
+        out_channels: int = DEFAULT_SLAB.out_slices,
         width: int = 64,
         aspp_channels: int = 256,
         kernel_sizes: Sequence[int] = (1, 3, 3, 3),

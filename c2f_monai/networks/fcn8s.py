@@ -11,7 +11,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from monai.networks.layers.utils import get_norm_layer
 
-from ..utils import MatrixConv2d
+from ..utils import DEFAULT_SLAB
+from .layers import MatrixConv2d
 
 __all__ = ["FCN8s", "bilinear_kernel"]
 
@@ -47,8 +48,8 @@ class FCN8s(nn.Module):
     Zhou et al., "2D-Based Coarse-to-Fine Approaches for Small Target Segmentation in Abdominal CT Scans", 2019.
 
     Args:
-        in_channels: channels of the input, 3 for a slab of three slices.
-        out_channels: channels of the logits, 3 for one class on a slab of three slices.
+        in_channels: channels of the input, the slices of a slab.
+        out_channels: channels of the logits, for each class the slices that a slab predicts.
         width: channels of the first block; 64 is the published network.
         fc_channels: channels of fc6 and fc7; 4096 is published.
         fc_kernel_size: odd kernel of fc6; 7 is published.
@@ -73,8 +74,8 @@ class FCN8s(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 3,
-        out_channels: int = 3,
+        in_channels: int = DEFAULT_SLAB.in_slices,
+        out_channels: int = DEFAULT_SLAB.out_slices,
         width: int = 64,
         fc_channels: int = 4096,
         fc_kernel_size: int = 7,

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn as nn
 
+from ..utils import DEFAULT_SLAB
+
 __all__ = ["SaliencyTransform"]
 
 
@@ -22,8 +24,8 @@ class SaliencyTransform(nn.Module):
     Based on: Yu et al., "Recurrent Saliency Transformation Network", CVPR 2018.
 
     Args:
-        in_channels: channels of the probability map, 3 for each target class.
-        out_channels: channels of the weight map, the 3 channels of an input slab.
+        in_channels: channels of the probability map, for each class the slices that a slab predicts.
+        out_channels: channels of the weight map, the slices of an input slab.
         kernel_sizes: odd kernel of each layer; (3, 3) is the paper's best, (3,) its basic, (3, 5) its code's.
         bias: starting bias of the last layer, one number or one for each output channel (the PyTorch port:
             1.0, 1.5, 2.0).
@@ -34,8 +36,8 @@ class SaliencyTransform(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 3,
-        out_channels: int = 3,
+        in_channels: int = DEFAULT_SLAB.out_slices,
+        out_channels: int = DEFAULT_SLAB.in_slices,
         kernel_sizes: Sequence[int] = (3, 3),
         bias: float | Sequence[float] = 1.0,
     ) -> None:

@@ -13,11 +13,10 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.transforms.utils import generate_spatial_bounding_box
 from monai.utils import convert_to_numpy
 from scipy import ndimage
 
-from ..utils import DEFAULT_WINDOW
+from ..utils import DEFAULT_WINDOW, foreground_box, grow_bounds
 from .volumes import label_values, select_label, source_of
 
 __all__ = ["ConditionOnOrgan", "ConditionOnOrgand", "condition_on_organ", "near_mask"]
@@ -41,11 +40,11 @@ def near_mask(mask: np.ndarray, distance: float, spacing: Sequence[float] | None
     """
     steps = (1.0,) * mask.ndim if spacing is None else tuple(float(step) for step in spacing)
     near = np.zeros_like(mask, dtype=bool)
-    if mask.any():
+    bounds = foreground_box(torch.from_numpy(np.ascontiguousarray(mask)))
+    if bounds is not None:
         # Beyond this box nothing is near: the transform of a whole CT would take ten times the organ's.
         reach = [math.ceil(distance / step) for step in steps]
-        start, end = generate_spatial_bounding_box(mask[None], margin=reach, allow_smaller=True)
-        box = tuple(slice(int(a), int(b)) for a, b in zip(start, end, strict=True))
+        box = tuple(slice(*side) for side in grow_bounds(bounds, reach, mask.shape))
         near[box] = ndimage.distance_transform_edt(~mask[box], sampling=steps) < distance
     return near
 

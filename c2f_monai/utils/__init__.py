@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from .boxes import (
+    Bounds,
     add_margins,
     bounding_boxes,
     boxes_from_projections,
     crop_boxes,
+    foreground_box,
     group_by_shape,
+    grow_bounds,
     grow_boxes,
     inside_boxes,
     pad_end,
@@ -17,11 +20,10 @@ from .boxes import (
     padded_side,
     paste_boxes,
 )
-from .enums import Fusion, Part, Prior, Reference, StopReason, View
+from .enums import Fusion, Part, Prior, StopReason, View
 from .errors import name_root_cause
 from .files import atomic_write, sha256_of
 from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
-from .matrix_conv import MatrixConv2d
 from .memory import keep_freed_memory
 from .naming import IMAGE_SUFFIXES, case_name, some_names
 from .orientation import (
@@ -32,13 +34,13 @@ from .orientation import (
     slice_axes_of_views,
     to_slices,
 )
-from .overlap import dice_coefficient
+from .overlap import dice_coefficient, dice_of_counts
 from .precision import check_amp_dtype
-from .prepared import prepare_for_inference
 from .slabs import (
+    DEFAULT_SLAB,
+    SlabSpec,
     add_crops,
     add_slabs,
-    check_depth,
     extract_label_slabs,
     extract_slabs,
     slab_indices,
@@ -49,13 +51,14 @@ from .state_dicts import check_weights_file, describe_mismatch, read_weights_fil
 from .wrapping import unwrap
 
 __all__ = [
+    "Bounds",
+    "DEFAULT_SLAB",
     "DEFAULT_WINDOW",
     "Fusion",
     "IMAGE_SUFFIXES",
-    "MatrixConv2d",
     "Part",
     "Prior",
-    "Reference",
+    "SlabSpec",
     "StopReason",
     "View",
     "add_crops",
@@ -65,17 +68,19 @@ __all__ = [
     "boxes_from_projections",
     "case_name",
     "check_amp_dtype",
-    "check_depth",
     "check_weights_file",
     "check_window",
     "crop_boxes",
     "default_slice_axes",
     "describe_mismatch",
     "dice_coefficient",
+    "dice_of_counts",
     "extract_label_slabs",
     "extract_slabs",
+    "foreground_box",
     "from_slices",
     "group_by_shape",
+    "grow_bounds",
     "grow_boxes",
     "inside_boxes",
     "keep_freed_memory",
@@ -84,7 +89,6 @@ __all__ = [
     "pad_to_multiple",
     "padded_side",
     "paste_boxes",
-    "prepare_for_inference",
     "read_weights_file",
     "scale_to_unit",
     "sha256_of",

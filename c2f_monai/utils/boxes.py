@@ -1,8 +1,9 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes in slices: mask -> box -> margin -> growth -> crop, and back. Vectorized over slabs, on any device.
+"""Boxes: mask -> box -> margin -> growth -> crop, and back. Vectorized over slabs, on any device.
 
-A box is (top, left, bottom, right), half-open, in pixels of its slice. Two boxes belong to a crop::
+In a volume a box is ((start, stop), ...), half-open voxels along each axis. In a slice it is (top, left, bottom,
+right), half-open, in pixels. Two boxes belong to a crop::
 
     ungrown   minimal rectangle + margin, clipped at the slice's border: outside it the answer is background
     grown     the ungrown box with sides raised to multiples, so that networks with strides take it and equal shapes
@@ -21,11 +22,14 @@ import torch
 import torch.nn.functional as F
 
 __all__ = [
+    "Bounds",
     "add_margins",
     "bounding_boxes",
     "boxes_from_projections",
     "crop_boxes",
+    "foreground_box",
     "group_by_shape",
+    "grow_bounds",
     "grow_boxes",
     "inside_boxes",
     "pad_end",
@@ -33,6 +37,10 @@ __all__ = [
     "padded_side",
     "paste_boxes",
 ]
+
+
+#: ((start, stop), ...) along each axis of a volume, half-open voxels.
+Bounds = tuple[tuple[int, int], ...]
 
 
 def _extent(present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -43,33 +51,73 @@ def _extent(present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return first, last
 
 
-def boxes_from_projections(rows: torch.Tensor, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Minimal rectangles from a mask's projections.
+def boxes_from_projections(*projections: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Minimal boxes from a mask's projections: the one finder of boxes, that the others call.
 
     Args:
-        rows: (N, h) bool, rows with foreground.
-        columns: (N, w) bool, columns with foreground.
+        projections: for each spatial axis (N, length) bool, the positions with foreground; rows, then columns.
 
     Returns:
-        boxes (N, 4) long, all zero where there is no foreground, and found (N,) bool.
+        boxes (N, 2 * axes) long, the starts, then the ends, (top, left, bottom, right) in slices; all zero where there
+        is no foreground; and found (N,) bool.
     """
-    top, bottom = _extent(rows)
-    left, right = _extent(columns)
-    found = rows.any(dim=1)
-    return torch.stack([top, left, bottom, right], dim=1) * found[:, None], found
+    starts, ends = zip(*(_extent(present) for present in projections), strict=True)
+    found = projections[0].any(dim=1)
+    return torch.stack([*starts, *ends], dim=1) * found[:, None], found
 
 
 def bounding_boxes(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Minimal rectangle of each slab's foreground, over all its channels.
+    """Minimal box of each mask's foreground, over all its channels.
 
     Args:
-        mask: (N, C, h, w) bool.
+        mask: (N, C, ...) bool, with any number of spatial axes: (N, C, h, w) slabs, (N, C, H, W, D) volumes.
 
     Returns:
-        boxes (N, 4) long, all zero where a slab is empty, and found (N,) bool.
+        boxes (N, 2 * axes) long, the starts, then the ends, (top, left, bottom, right) of slabs; all zero where a mask
+        is empty; and found (N,) bool.
     """
-    flat = mask.any(dim=1)
-    return boxes_from_projections(flat.any(dim=2), flat.any(dim=1))
+    flat = mask[:, 0] if mask.shape[1] == 1 else mask.any(dim=1)  # a copy of a volume less
+    projections = []
+    for axis in range(1, flat.dim()):
+        present = flat
+        for other in range(flat.dim() - 1, 0, -1):  # the later axes first: the earlier ones keep their number
+            if other != axis:
+                present = present.any(dim=other)
+        projections.append(present)
+    return boxes_from_projections(*projections)
+
+
+def foreground_box(mask: torch.Tensor) -> Bounds | None:
+    """Minimal box of a mask's foreground.
+
+    Args:
+        mask: bool, with any number of axes, all of them spatial: (H, W, D).
+
+    Returns:
+        ((start, stop), ...) along each axis, half-open; None where there is no foreground.
+    """
+    if not mask.numel():
+        return None
+    boxes, found = bounding_boxes(mask[None, None])
+    if not found.item():
+        return None
+    ends = boxes[0].tolist()
+    return tuple(zip(ends[: mask.dim()], ends[mask.dim() :], strict=True))
+
+
+def grow_bounds(bounds: Bounds, reach: int | Sequence[int], shape: Sequence[int]) -> Bounds:
+    """Bounds with more voxels on each side, clipped to the volume.
+
+    Args:
+        bounds: of a volume.
+        reach: voxels, one number or one for each axis.
+        shape: the volume's.
+    """
+    frame = [reach] * len(bounds) if isinstance(reach, int) else reach
+    return tuple(
+        (max(start - more, 0), min(stop + more, int(length)))
+        for (start, stop), more, length in zip(bounds, frame, shape, strict=True)
+    )
 
 
 def add_margins(boxes: torch.Tensor, margins: int | torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

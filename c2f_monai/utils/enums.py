@@ -42,17 +42,16 @@ class Prior(StrEnum):
     MASK = "mask"
 
 
-class Reference(StrEnum):
-    """What the training crops are taken around: the truth or the previous prediction."""
-
-    TRUTH = "truth"
-    PREDICTION = "prediction"
-
-
 class StopReason(StrEnum):
-    """Why the coarse-to-fine loop ended: FIXED_ROUNDS without a stop rule, MAX_ROUNDS where the rule never held."""
+    """Why the coarse-to-fine loop ended, see :py:class:`c2f_monai.inferers.StopRule`.
+
+    CONVERGED: the mask rests. FIXED_ROUNDS: all rounds were run, and nothing else was asked. MAX_ROUNDS: all rounds
+    were run, and the mask does not rest. CYCLE: nor does it, but it goes to and fro between two. EMPTY: nothing is
+    left of it.
+    """
 
     CONVERGED = "converged"
     MAX_ROUNDS = "max rounds"
     FIXED_ROUNDS = "fixed rounds"
+    CYCLE = "cycle of two"
     EMPTY = "empty"

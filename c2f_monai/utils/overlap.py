@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["dice_coefficient"]
+__all__ = ["dice_coefficient", "dice_of_counts"]
 
 
 def dice_coefficient(a: torch.Tensor, b: torch.Tensor, empty: float = 1.0) -> float:
@@ -24,5 +24,9 @@ def dice_coefficient(a: torch.Tensor, b: torch.Tensor, empty: float = 1.0) -> fl
     if a.shape != b.shape:
         raise ValueError(f"masks must have the same shape, got {tuple(a.shape)} and {tuple(b.shape)}.")
     a, b = a.bool(), b.bool()
-    total = int(a.sum()) + int(b.sum())
-    return 2.0 * int((a & b).sum()) / total if total else empty
+    return dice_of_counts(int((a & b).sum()), int(a.sum()) + int(b.sum()), empty)
+
+
+def dice_of_counts(both: int, sizes: int, empty: float = 1.0) -> float:
+    """DSC of two masks from the voxels that both hold and the sum of their sizes; ``empty`` where this is 0."""
+    return 2.0 * both / sizes if sizes else empty

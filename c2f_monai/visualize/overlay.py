@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,7 +20,7 @@ from monai.transforms import Orientation
 
 from ..data.readers import read_image
 from ..transforms.volumes import class_values, select_label
-from ..utils import DEFAULT_WINDOW, View, atomic_write, case_name
+from ..utils import DEFAULT_WINDOW, View, atomic_write, case_name, foreground_box, grow_bounds
 
 __all__ = ["COLORS", "OverlaySaver", "add_legend", "overlay_figure", "paint", "show_slice", "target_region"]
 
@@ -56,14 +57,11 @@ def paint(
 
 def target_region(mask: np.ndarray, spacing: Sequence[float], margin: float) -> tuple[slice, ...]:
     """Box of a (H, W, D) mask with a margin in mm, clipped to the volume; the whole volume for an empty mask."""
-    if not mask.any():
+    bounds = foreground_box(torch.from_numpy(np.ascontiguousarray(mask)))
+    if bounds is None:
         return tuple(slice(0, length) for length in mask.shape)
-    box = []
-    for axis, (length, step) in enumerate(zip(mask.shape, spacing, strict=True)):
-        hits = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        frame = round(margin / step)
-        box.append(slice(max(0, int(hits[0]) - frame), min(length, int(hits[-1]) + 1 + frame)))
-    return tuple(box)
+    frames = [round(margin / step) for step in spacing]
+    return tuple(slice(*side) for side in grow_bounds(bounds, frames, mask.shape))
 
 
 def overlay_figure(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from monai.networks import eval_mode
 
 from ..inferers.views import axes_of
-from ..utils import View, default_slice_axes, extract_slabs, from_slices, pad_to_multiple, to_slices, unwrap
+from ..utils import SlabSpec, View, default_slice_axes, extract_slabs, from_slices, pad_to_multiple, to_slices, unwrap
 from .overlay import show_slice
 
 __all__ = ["fullest_slice", "saliency_figure", "saliency_maps"]
@@ -39,22 +39,22 @@ def saliency_maps(network: torch.nn.Module, image: torch.Tensor, view: View, ind
         index: the slab's central slice.
 
     Returns:
-        ``image`` (3, h, w); ``probability`` (K * depth, h, w), the view's own P(0) of this slab; ``weights``
-        (3, h, w), g(P(0)). Rows and columns are those of the RAS volume.
+        ``image`` (in_slices, h, w); ``probability`` (out_slices, h, w), the view's own P(0) of this slab and the first
+        class; ``weights`` (in_slices, h, w), g(P(0)). Rows and columns are those of the RAS volume.
     """
     module = unwrap(network)
     device = next(module.parameters()).device
     axes = axes_of(network, view)
-    slices = to_slices(image, axes)
+    slices, spec = to_slices(image, axes), SlabSpec.of(module)
     center = index if axes[0] > 0 else len(slices) - 1 - index
-    slab = extract_slabs(slices, torch.tensor([center]), int(module.depth)).to(device)  # type: ignore[arg-type]
+    slab = extract_slabs(slices, torch.tensor([center]), spec.in_slices).to(device)
     height, width = slab.shape[-2:]
     # An evaluator leaves evaluation mode before its handlers run: batch norm would learn from what is shown.
     with eval_mode(module):
         logits = network(pad_to_multiple(slab, int(module.size_divisor)), "coarse", view.value)  # type: ignore[arg-type]
         probability = torch.sigmoid(logits.float())[..., :height, :width]
         weights = network(probability, "saliency", view.value)
-    found = {"image": slab, "probability": probability, "weights": weights.float()}
+    found = {"image": slab, "probability": probability[:, : spec.out_slices], "weights": weights.float()}
     default = default_slice_axes(view)
     return {name: to_slices(from_slices(maps[0].cpu(), axes), default) for name, maps in found.items()}
 
@@ -63,15 +63,16 @@ def saliency_figure(maps: Mapping[str, torch.Tensor], view: View, spacing: Seque
     """Image, probability, weights and weighted image of each of the slab's channels, a row for each [Fig. 3.9].
 
     Args:
-        maps: see :func:`saliency_maps`; of several classes the probability of the first is shown.
+        maps: see :func:`saliency_maps`; slices that the slab does not predict have no probability, and 0 is shown.
         view: the view.
         spacing: voxel size in mm for each axis.
         title: text above.
     """
     image, weights = maps["image"].numpy(), maps["weights"].numpy()
     channels = len(image)
-    # A network of single slices (depth 1) has one probability for the three channels.
-    probability = np.resize(maps["probability"][:channels].numpy(), image.shape)
+    predicted = maps["probability"].numpy()
+    beyond = (channels - len(predicted)) // 2
+    probability = np.pad(predicted, ((beyond, beyond), (0, 0), (0, 0)))
     figure = Figure(figsize=(14, 3.4 * channels), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     for channel, row in enumerate(figure.subplots(channels, 4)):

@@ -32,7 +32,7 @@ def channel_means(weights: torch.Tensor, truth: torch.Tensor, frame: int) -> lis
     """Mean weight on the target and around it, for each channel.
 
     Args:
-        weights: (3, h, w), g(P).
+        weights: (in_slices, h, w), g(P).
         truth: (h, w) bool, with foreground.
         frame: pixels around the target's minimal rectangle; what is neither target nor within them does not count.
     """

@@ -140,7 +140,7 @@ def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
     # A slab of another depth has other coarse networks; those of the cyst go on from the pancreas's.
     own = words_of(parts["training/rstn_depth_1/seed0"])["init_weights"]
     assert own == str(tmp_path / "training" / "coarse_depth_1" / "seed0" / "model.pt")
-    assert words_of(parts["training/coarse_depth_1/seed0"])["depth"] == "1"
+    assert words_of(parts["training/coarse_depth_1/seed0"])["in_slices"] == "1"
     options = words_of(parts["training/coarse_near_organ_5/seed0"])
     assert (options["config_file"], options["init_weights"]) == (
         "train from_coarse cyst coarse_only time_limit",
@@ -173,7 +173,7 @@ def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> 
     parser.read_config(ast.literal_eval(parts["evaluation/stepwise_near_organ_four_stages/seed0"].command[4]))
     parser["bundle_root"] = str(ROOT / "bundle")
     inferer = parser.get_parsed_content("two_stage_inferer").neoplasm
-    assert (inferer.rule.margin, inferer.stop, inferer.fine_fusion) == (30, 0.95, "vote")
+    assert (inferer.rule.margin, inferer.stopping.dice, inferer.fine_fusion) == (30, 0.95, "vote")
 
 
 @pytest.mark.parametrize(

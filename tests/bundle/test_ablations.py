@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 
 from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
 from c2f_monai.metrics.tables import read_cases
-from c2f_monai.utils import bounding_boxes
+from c2f_monai.utils import SlabSpec, bounding_boxes
 from tests.bundle.overlays import ROOT, config_files, run_bundle, write_organs
 
 VIEWS = ["sagittal", "coronal", "axial"]
@@ -56,13 +56,16 @@ def test_the_whole_image_is_the_box(dataset: Path, tmp_path: Path) -> None:
     assert boxes.tolist() == [[0, 0, *item["image"]["axial"].shape[-2:]]]
 
 
+SINGLE_SLICE = {"in_slices": 1, "out_slices": 1}
+
+
 def test_single_slices_go_through_training_evaluation_and_inference(dataset: Path, tmp_path: Path) -> None:
-    options = {"depth": 1, "views": VIEWS}
+    options = {**SINGLE_SLICE, "views": VIEWS}
     flow = run_bundle(("train",), dataset, tmp_path / "train", **options)
     item = flow.parser.get_parsed_content("train#dataset")[0]
-    assert (len(item["image"]["axial"]), len(item["label"]["axial"])) == (3, 1)
+    assert (len(item["image"]["axial"]), len(item["label"]["axial"])) == (1, 1)
     network = flow.parser.get_parsed_content("network_def")
-    assert network.depth == 1 and network.views["axial"].coarse(torch.zeros(2, 3, 32, 32)).shape[1] == 1
+    assert network.slab == SlabSpec(1, 1) and network.views["axial"].coarse(torch.zeros(2, 1, 32, 32)).shape[1] == 1
     for files in (("train", "evaluate"), ("inference",)):
         output = tmp_path / files[-1]
         run_bundle(files, dataset, output, ckpt_path=str(tmp_path / "train" / "model.pt"), **options)
@@ -70,12 +73,12 @@ def test_single_slices_go_through_training_evaluation_and_inference(dataset: Pat
 
 
 def test_single_slices_of_several_classes_and_with_the_organ_are_built(dataset: Path, tmp_path: Path) -> None:
-    run_bundle(("train", "several_organs"), dataset, tmp_path / "several", depth=1)
-    run_bundle(("train", "cyst", "cyst_multi_label"), dataset, tmp_path / "both", depth=1)
+    run_bundle(("train", "several_organs"), dataset, tmp_path / "several", **SINGLE_SLICE)
+    run_bundle(("train", "cyst", "cyst_multi_label"), dataset, tmp_path / "both", **SINGLE_SLICE)
     parser = parser_of("inference", "organ_then_cyst")
-    parser["depth"] = 1
+    parser.update(SINGLE_SLICE)
     networks = parser.get_parsed_content("networks")
-    assert {network.depth for network in networks.values()} == {1}
+    assert {network.slab for network in networks.values()} == {SlabSpec(1, 1)}
 
 
 def test_a_part_of_a_training_ends_in_time_and_the_next_one_continues(dataset: Path, tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ def test_training_is_built_on_the_folds_with_the_published_constants(
     parser = parser_of("train", "published", *names, **options)
     published = parser_of("train", "published")
     for name in (
-        "window pixdim margin max_margin crop_multiple stop max_rounds fusion prior learning_rate optimizer stages "
-        "coarse_def saliency_def epochs batch_size"
+        "window pixdim margin max_margin crop_multiple stop_dice max_rounds fusion prior learning_rate optimizer "
+        "stages coarse_def saliency_def epochs batch_size"
     ).split():
         assert parser[name] == published[name], name
     data = parser.get_parsed_content("train#dataset")
@@ -109,7 +109,7 @@ def test_evaluation_tests_the_fold_with_its_own_weights(name: str, dataset: Path
 def test_the_trained_fold_segments_with_the_same_overlays(names: tuple[str, ...], dataset: Path) -> None:
     options = {"dataset_dir": str(dataset), "fold": 3}
     trained, used = (parser_of(base, "published", *names, **options) for base in ("train", "inference"))
-    for key in "coarse_def label_value margin crop_multiple min_size fusion prior stop max_rounds".split():
+    for key in "coarse_def label_value margin crop_multiple min_size fusion prior stop_dice max_rounds".split():
         assert used[key] == trained[key], key
     assert used.get_parsed_content("ckpt_path") == trained.get_parsed_content("ckpt_path")
     shapes = [parser.get_parsed_content("network_def").state_dict() for parser in (trained, used)]

@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.transforms import Orientation
 
 from c2f_monai.handlers import InitialWeights, save_weights
-from c2f_monai.inferers import CoarseToFineInferer
+from c2f_monai.inferers import CoarseToFineInferer, StopRule
 from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
 from c2f_monai.networks.weights import RSTN_AXCODES, import_rstn, rstn_view
 from c2f_monai.utils import scale_to_unit, slice_axcodes_of_array
@@ -86,7 +86,7 @@ def by_the_original_array(series: Path, imported: dict[str, torch.Tensor]) -> np
     part = partial(FCN8s, width=WIDTH, fc_channels=FC, padding=100)
     network = CoarseToFineNet(part, part, partial(SaliencyTransform, kernel_sizes=(3, 5)))
     network.load_state_dict(state)
-    inferer = CoarseToFineInferer(margin=3, crop_multiple=1, max_rounds=1)
+    inferer = CoarseToFineInferer(margin=3, crop_multiple=1, stopping=StopRule(max_rounds=1))
     return inferer(scale_to_unit(torch.from_numpy(array))[None, None], network.eval())[0, 0].numpy()
 
 
@@ -146,13 +146,16 @@ def test_the_volume_forward_is_the_coarse_answer_in_that_orientation(imported: d
     network = CoarseToFineNet(part, part, saliency, size_divisor=1, slice_axcodes=codes).eval()
     network.load_state_dict(imported)
     volume = torch.rand(1, 1, 9, 12, 7)
-    expected = CoarseToFineInferer(max_rounds=0, crop_multiple=1)(volume, network)
+    expected = CoarseToFineInferer(stopping=StopRule(max_rounds=0), crop_multiple=1)(volume, network)
     scripted = torch.jit.script(network)
     with torch.no_grad():
         torch.testing.assert_close(network(volume), expected, atol=1e-5, rtol=0)
         torch.testing.assert_close(scripted(volume), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(
-        CoarseToFineInferer(max_rounds=0, crop_multiple=1)(volume, scripted), expected, atol=1e-5, rtol=0
+        CoarseToFineInferer(stopping=StopRule(max_rounds=0), crop_multiple=1)(volume, scripted),
+        expected,
+        atol=1e-5,
+        rtol=0,
     )
 
 

@@ -150,7 +150,7 @@ def test_the_oracle_box_is_the_truths_in_every_round(dataset: Path, tmp_path: Pa
     parser = _parser("train")
     parser.update(small)
     torch.save(parser.get_parsed_content("network_def").state_dict(), path)
-    options = {**small, "ckpt_path": str(path), "split": "validation", "stop": 1.01, "max_rounds": 2}
+    options = {**small, "ckpt_path": str(path), "split": "validation", "stop_dice": 1.01, "max_rounds": 2}
     flow = _run(dataset, tmp_path / "out", "train", "evaluate", "oracle_box", **options)
     [record] = flow.parser.get_parsed_content("validate#inferer").records
     truth = np.asarray(nib.load(dataset / "validation0_label.nii.gz").dataobj)

@@ -19,7 +19,7 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, Orientati
 
 from c2f_monai.data import SlabDataset, disk_cache, load_volumes, volume_cache
 from c2f_monai.data.disk_cache import DiskCache, describe_transform
-from c2f_monai.utils import View
+from c2f_monai.utils import SlabSpec, View
 from tests.bundle.volumes import write_nifti
 
 SHAPE = (9, 8, 7)
@@ -65,10 +65,10 @@ def counted(transform: Any) -> tuple[Any, list[str]]:
     return Counted(), read
 
 
-@pytest.mark.parametrize("depth", [1, 3])
-def test_items_from_disk_are_those_from_memory(tmp_path: Path, depth: int) -> None:
+@pytest.mark.parametrize("slab", [SlabSpec(1, 1), SlabSpec(3, 3), SlabSpec(5, 1)], ids=str)
+def test_items_from_disk_are_those_from_memory(tmp_path: Path, slab: SlabSpec) -> None:
     cases = write_cases(tmp_path)
-    options: dict[str, Any] = {"min_pixels": 1, "progress": False, "negative_fraction": 0.3, "depth": depth}
+    options: dict[str, Any] = {"min_pixels": 1, "progress": False, "negative_fraction": 0.3, "slab": slab}
     memory = SlabDataset(cases, preprocessing(), **options)
     disk = SlabDataset(cases, preprocessing(), **options, cache_dir=str(tmp_path / "cache"))
     assert len(memory) == len(disk)

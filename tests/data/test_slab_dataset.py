@@ -12,6 +12,7 @@ import torch
 from monai.transforms import Compose, RandAffined, RandGaussianNoised
 
 from c2f_monai.data import SlabCollate, SlabDataset, draw_margins, slice_threshold
+from c2f_monai.utils import SlabSpec
 
 
 def make_case(name: str = "a", shape: tuple[int, int, int] = (12, 10, 8), empty: bool = False) -> dict[str, Any]:
@@ -202,11 +203,11 @@ def test_bad_input_is_refused(cases: list | None, kwargs: dict, message: str) ->
         make(cases, **kwargs)
 
 
-@pytest.mark.parametrize("depth", [3, 1])
-def test_slabs_are_cut_as_the_weights_expect(depth: int) -> None:
+@pytest.mark.parametrize("slab", [SlabSpec(3, 3), SlabSpec(1, 1), SlabSpec(5, 3)], ids=str)
+def test_slabs_are_cut_as_the_weights_expect(slab: SlabSpec) -> None:
     """Axial slices from the head down, rows to the back, columns to the left, against those of the RAS volume."""
     codes = {"axial": "IPL", "sagittal": "RAS"}
-    options: dict[str, Any] = {"views": ["sagittal", "axial"], "depth": depth, "items_per_epoch": 3}
+    options: dict[str, Any] = {"views": ["sagittal", "axial"], "slab": slab, "items_per_epoch": 3}
     plain, turned = make(**options), make(**options, slice_axcodes=codes)
     for index in range(3):
         before, after = plain[index], turned[index]
@@ -215,7 +216,7 @@ def test_slabs_are_cut_as_the_weights_expect(depth: int) -> None:
             # (s, R, A) -> (s, A, R), then each axis the other way round
             expected = before[key]["axial"].transpose(1, 2).flip(0, 1, 2)
             assert torch.equal(after[key]["axial"], expected)
-        assert after["image"]["axial"].shape == (3, 10, 12)
+        assert after["image"]["axial"].shape == (slab.in_slices, 10, 12)
 
 
 def test_slice_axcodes_name_every_view() -> None:

@@ -37,16 +37,15 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 1.0 if size == 0 else 2.0 * int(np.logical_and(a, b).sum()) / size
 
 
-def neighbors(center: int, n: int, depth: int) -> list[int]:
+def neighbors(center: int, n: int, count: int) -> list[int]:
     """Slices of a slab; the edge slice is repeated beyond the ends."""
-    positions = [center - 1, center, center + 1] if depth == 3 else [center]
+    positions = [center + step for step in range(-(count - 1) // 2, (count - 1) // 2 + 1)]
     return [min(max(position, 0), n - 1) for position in positions]
 
 
-def image_slab(slices: np.ndarray, center: int, depth: int) -> np.ndarray:
-    """(3, h, w) input of a network."""
-    chosen = neighbors(center, len(slices), depth)
-    return np.stack([slices[i] for i in (chosen if depth == 3 else chosen * 3)])
+def image_slab(slices: np.ndarray, center: int, count: int) -> np.ndarray:
+    """(count, h, w) input of a network."""
+    return np.stack([slices[i] for i in neighbors(center, len(slices), count)])
 
 
 def rectangle(mask: np.ndarray) -> tuple[int, int, int, int] | None:
@@ -87,26 +86,27 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-x))
 
 
-def cover(n: int, depth: int) -> np.ndarray:
-    """How many slabs hold each slice as one of their own channels."""
+def cover(n: int, predicted: int) -> np.ndarray:
+    """How many slabs predict each slice."""
     count = np.zeros(n)
     for center in range(n):
-        for position in [center - 1, center, center + 1] if depth == 3 else [center]:
-            if 0 <= position < n:
-                count[position] += 1
+        for position in range(n):
+            count[position] += 2 * abs(position - center) < predicted
     return count
 
 
-def add_slab(total: np.ndarray, slab: np.ndarray, center: int, depth: int) -> None:
-    """Add (K * depth, h, w) to (K, n, h, w); what lies beyond the ends is dropped."""
+def add_slab(total: np.ndarray, slab: np.ndarray, center: int, predicted: int) -> None:
+    """Add (K * predicted, h, w) to (K, n, h, w); what lies beyond the ends is dropped."""
     for k in range(total.shape[0]):
-        for s in range(depth):
-            position = center + s - depth // 2
+        for s in range(predicted):
+            position = center + s - predicted // 2
             if 0 <= position < total.shape[1]:
-                total[k, position] += slab[k * depth + s]
+                total[k, position] += slab[k * predicted + s]
 
 
-def coarse_map(volume: np.ndarray, networks: torch.nn.Module, view: str, classes: int, depth: int, s: Settings):
+def coarse_map(
+    volume: np.ndarray, networks: torch.nn.Module, view: str, classes: int, slab: tuple[int, int], s: Settings
+):
     """Coarse probability (K, H, W, D) of one view."""
     slices = np.moveaxis(volume, AXES[view], 0)
     n, height, width = slices.shape
@@ -114,9 +114,9 @@ def coarse_map(volume: np.ndarray, networks: torch.nn.Module, view: str, classes
     for center in range(n):
         _, high = grow(0, height, 0, s.crop_multiple, s.min_size)
         _, wide = grow(0, width, 0, s.crop_multiple, s.min_size)
-        x = padded(image_slab(slices, center, depth), high, wide)
-        add_slab(total, sigmoid(run(networks.coarse, x))[:, :height, :width], center, depth)
-    total /= cover(n, depth)[None, :, None, None]
+        x = padded(image_slab(slices, center, slab[0]), high, wide)
+        add_slab(total, sigmoid(run(networks.coarse, x))[:, :height, :width], center, slab[1])
+    total /= cover(n, slab[1])[None, :, None, None]
     return np.moveaxis(total, 1, AXES[view] + 1)
 
 
@@ -126,7 +126,7 @@ def fine_map(
     mask: np.ndarray,
     networks: torch.nn.Module,
     view: str,
-    depth: int,
+    slab: tuple[int, int],
     s: Settings,
 ) -> np.ndarray:
     """Fine probability (K, H, W, D) of one view, given what g sees and the mask that makes the boxes."""
@@ -137,24 +137,23 @@ def fine_map(
     classes, n, height, width = priors.shape
     total = np.zeros(priors.shape)
     for center in range(n):
-        chosen = neighbors(center, n, depth)
-        box = rectangle(masks[:, chosen].any(axis=(0, 1)))
+        box = rectangle(masks[:, neighbors(center, n, slab[0])].any(axis=(0, 1)))
         if box is None:
             continue
         top, bottom = max(box[0] - s.margin, 0), min(box[1] + s.margin, height)
         left, right = max(box[2] - s.margin, 0), min(box[3] + s.margin, width)
         row, row_end = grow(top, bottom, height, s.crop_multiple, s.min_size)
         column, column_end = grow(left, right, width, s.crop_multiple, s.min_size)
-        x = image_slab(slices, center, depth)
+        x = image_slab(slices, center, slab[0])
         if networks.saliency is not None:
-            seen = np.concatenate([priors[k, chosen] for k in range(classes)])
+            seen = np.concatenate([priors[k, neighbors(center, n, slab[1])] for k in range(classes)])
             x = x * run(networks.saliency, seen)
         crop = padded(x[:, row:row_end, column:column_end], row_end - row, column_end - column)
         answer = sigmoid(run(networks.fine, crop))
-        whole = np.zeros((classes * depth, height, width))
+        whole = np.zeros((classes * slab[1], height, width))
         whole[:, top:bottom, left:right] = answer[:, top - row : bottom - row, left - column : right - column]
-        add_slab(total, whole, center, depth)
-    total /= cover(n, depth)[None, :, None, None]
+        add_slab(total, whole, center, slab[1])
+    total /= cover(n, slab[1])[None, :, None, None]
     return np.moveaxis(total, 1, axis + 1)
 
 
@@ -197,18 +196,19 @@ class Reference:
     def __init__(self, network: torch.nn.Module, settings: Settings) -> None:
         self.network = copy.deepcopy(network).double().eval()
         self.settings = settings
+        self.slab = (network.in_slices, network.out_slices)
 
     def coarse(self, volume: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
         """P(0), Z(0) and the views' maps."""
         net, s = self.network, self.settings
-        maps = [coarse_map(volume, net.views[view], view, net.out_channels, net.depth, s) for view in s.views]
+        maps = [coarse_map(volume, net.views[view], view, net.out_channels, self.slab, s) for view in s.views]
         return *fuse(maps, s.coarse_fusion), maps
 
     def fine(self, volume: np.ndarray, prior: np.ndarray, mask: np.ndarray):
         """One round from P(t-1) and Z(t-1): unfiltered P(t), filtered Z(t) and the views' maps."""
         net, s = self.network, self.settings
         seen = mask.astype(float) if s.prior == "mask" else prior
-        maps = [fine_map(volume, seen, mask, net.views[view], view, net.depth, s) for view in s.views]
+        maps = [fine_map(volume, seen, mask, net.views[view], view, self.slab, s) for view in s.views]
         probability, raw = fuse(maps, s.fine_fusion)
         mask = np.stack([drop_components(one, s.component_fraction) for one in raw])
         self.removed = raw & ~mask

@@ -11,46 +11,53 @@ from monai.data import DataLoader, MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.networks.nets import UNet
 
-from c2f_monai.inferers import CoarseToFineInferer
+from c2f_monai.inferers import CoarseToFineInferer, StopRule
 from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
-from c2f_monai.utils import dice_coefficient
+from c2f_monai.utils import SlabSpec, dice_coefficient
 from tests.inferers.reference import Reference, Settings
 
 VIEWS = ("sagittal", "coronal", "axial")
 FCN = partial(FCN8s, width=4, fc_channels=8, fc_kernel_size=3, dropout=0.0, score_init="xavier")
-UNET = partial(UNet, spatial_dims=2, in_channels=3, channels=(4, 8, 8), strides=(2, 2), norm="batch")
+UNET = partial(UNet, spatial_dims=2, channels=(4, 8, 8), strides=(2, 2), norm="batch")
 
 
 class BrightAndRandom(torch.nn.Module):
     """Logits: brightness above a level, moved by a random network that sees its surroundings."""
 
-    def __init__(self, base, outputs: int, depth: int, level: float):
+    def __init__(self, base, outputs: int, slab: SlabSpec, level: float):
         super().__init__()
-        self.base = base(out_channels=outputs)
-        self.channels = [(i % depth) if depth == 3 else 1 for i in range(outputs)]
-        levels = [level + 0.1 * (i // depth) for i in range(outputs)]
+        self.base = base(in_channels=slab.in_slices, out_channels=outputs)
+        beyond = (slab.in_slices - slab.out_slices) // 2
+        self.channels = [beyond + i % slab.out_slices for i in range(outputs)]
+        levels = [level + 0.1 * (i // slab.out_slices) for i in range(outputs)]
         self.register_buffer("levels", torch.tensor(levels)[None, :, None, None])
 
     def forward(self, x):
         return 10.0 * (x[:, self.channels] - self.levels) + 2.0 * torch.tanh(self.base(x))
 
 
-def random_network(base=FCN, classes=1, depth=3, saliency=True, views=VIEWS, seed=0):
+def random_network(base=FCN, classes=1, slab=(3, 3), saliency=True, views=VIEWS, seed=0):
     """Random coarse, fine and saliency networks whose foreground is a small part of `volume_of`."""
     torch.manual_seed(seed)
-    outputs = classes * depth
+    slab = SlabSpec(*slab)
+    outputs = classes * slab.out_slices
     network = CoarseToFineNet(
-        lambda: BrightAndRandom(base, outputs, depth, 0.6),
-        lambda: BrightAndRandom(base, outputs, depth, 0.55),
-        (lambda: SaliencyTransform(outputs, 3)) if saliency else None,
+        lambda: BrightAndRandom(base, outputs, slab, 0.6),
+        lambda: BrightAndRandom(base, outputs, slab, 0.55),
+        (lambda: SaliencyTransform(outputs, slab.in_slices)) if saliency else None,
         views,
         classes,
-        depth,
+        slab,
     )
     for name, parameter in network.named_parameters():
         if ".saliency.layers.2." in name:
             parameter.data += 0.1 * torch.randn(parameter.shape)
     return network.eval()
+
+
+def make(stop=0.95, max_rounds=10, **arguments):
+    """The inferer; what the loop and the reference are told has the same names."""
+    return CoarseToFineInferer(stopping=StopRule(stop, max_rounds), **arguments)
 
 
 def volume_of(shape, seed=0):
@@ -92,8 +99,8 @@ CASES = [
     ({}, {"margin": 2, "crop_multiple": 8, "component_fraction": 0.5}, (21, 25, 19)),
     ({"seed": 3}, {"margin": 2, "crop_multiple": 1, "component_fraction": 1.0, "fusion": "vote"}, (21, 25, 19)),
     ({"saliency": False}, {"margin": 5, "crop_multiple": 16, "fusion": "vote", "prior": "mask"}, (21, 25, 19)),
-    ({"depth": 1}, {"margin": 2, "crop_multiple": 8}, (21, 25, 19)),
-    ({"depth": 1, "classes": 2}, {"margin": 2, "crop_multiple": 1}, (12, 17, 9)),
+    ({"slab": (1, 1)}, {"margin": 2, "crop_multiple": 8}, (21, 25, 19)),
+    ({"slab": (1, 1), "classes": 2}, {"margin": 2, "crop_multiple": 1}, (12, 17, 9)),
     ({"classes": 2}, {"margin": 2, "crop_multiple": 8, "component_fraction": 0.5}, (21, 25, 19)),
     ({"classes": 2}, {"margin": 1, "crop_multiple": 8, "fusion": "vote"}, (13, 20, 17)),
     ({"base": UNET}, {"margin": 2, "crop_multiple": 8}, (21, 25, 19)),
@@ -102,8 +109,14 @@ CASES = [
     ({}, {"margin": 2, "crop_multiple": 8}, (1, 12, 17)),
     ({}, {"margin": 2, "crop_multiple": 1}, (12, 2, 17)),
     ({"saliency": False}, {"margin": 0, "crop_multiple": 16}, (9, 14, 1)),
-    ({"depth": 1}, {"margin": 1, "crop_multiple": 1}, (2, 1, 13)),
+    ({"slab": (1, 1)}, {"margin": 1, "crop_multiple": 1}, (2, 1, 13)),
     ({"classes": 2}, {"margin": 1, "crop_multiple": 8}, (2, 2, 2)),
+    ({"slab": (5, 3)}, {"margin": 2, "crop_multiple": 8}, (21, 25, 19)),
+    ({"slab": (5, 3), "classes": 2}, {"margin": 0, "crop_multiple": 1, "fusion": "vote"}, (12, 17, 9)),
+    ({"slab": (5, 5)}, {"margin": 1, "crop_multiple": 8, "component_fraction": 0.5}, (21, 25, 19)),
+    ({"slab": (7, 1)}, {"margin": 2, "crop_multiple": 1}, (12, 17, 9)),
+    ({"slab": (7, 5), "base": UNET, "saliency": False}, {"margin": 2, "crop_multiple": 4}, (4, 13, 2)),
+    ({"slab": (3, 1), "classes": 2}, {"margin": 0, "crop_multiple": 8, "prior": "mask"}, (13, 20, 17)),
 ]
 
 
@@ -119,7 +132,7 @@ def test_equals_the_plain_reference_round_by_round(number, dtype, tolerance):
     reference = Reference(network, Settings(**plain, coarse_fusion=coarse_fusion, fine_fusion=fine_fusion))
 
     def after(rounds):
-        return CoarseToFineInferer(**{**arguments, "stop": None, "max_rounds": rounds})(volume, network)[0]
+        return make(**arguments, stop=None, max_rounds=rounds)(volume, network)[0]
 
     array = volume[0, 0].double().numpy()
     coarse, plain_coarse = after(0), reference.coarse(array)
@@ -137,7 +150,7 @@ def test_equals_the_plain_reference_round_by_round(number, dtype, tolerance):
 def test_equals_the_plain_reference_as_a_loop():
     network, volume = random_network(), volume_of((21, 25, 19), 5)
     arguments = {"margin": 3, "crop_multiple": 8, "component_fraction": 0.5, "stop": 0.97, "max_rounds": 6}
-    inferer = CoarseToFineInferer(**arguments, keep_rounds=True)
+    inferer = make(**arguments, keep_rounds=True)
     answer = inferer(volume, network)
     masks, changes = Reference(network, Settings(**arguments)).loop(volume[0, 0].double().numpy())
     record = inferer.records[0]
@@ -154,8 +167,8 @@ def test_hounsfield_units_with_a_window_equal_scaled_input(window, saliency):
     network, volume = random_network(saliency=saliency), volume_of((13, 21, 11), 2)
     low, high = window
     arguments = {"margin": 3, "stop": None, "max_rounds": 1}
-    expected = CoarseToFineInferer(**arguments)(volume, network)
-    answer = CoarseToFineInferer(**arguments, window=window)(volume * (high - low) + low, network)
+    expected = make(**arguments)(volume, network)
+    answer = make(**arguments, window=window)(volume * (high - low) + low, network)
     torch.testing.assert_close(answer, expected, atol=1e-4, rtol=0)
 
 
@@ -165,7 +178,7 @@ class Scripted(torch.nn.Module):
     The volume's voxels hold their slice's number, so that a slab knows where it is; crops must be whole slices.
     """
 
-    view_names, out_channels, depth, has_fine = ["axial"], 1, 3, True
+    view_names, out_channels, slab, has_fine = ["axial"], 1, SlabSpec(), True
 
     def __init__(self, masks, saliency=False):
         super().__init__()
@@ -227,7 +240,7 @@ WHOLE = {"margin": 6, "crop_multiple": 1}
 )
 def test_rounds_by_hand(masks, arguments, voxels, changes, reason, flags):
     network = Scripted(masks)
-    inferer = CoarseToFineInferer(**WHOLE, **arguments, keep_rounds=True)
+    inferer = make(**WHOLE, **arguments, keep_rounds=True)
     answer = inferer(numbered(), network)
     record = inferer.records[0]
     assert [entry.voxels for entry in record.rounds] == voxels
@@ -243,7 +256,7 @@ def test_rounds_by_hand(masks, arguments, voxels, changes, reason, flags):
 
 def test_coarse_result_alone():
     network = Scripted([Z0])
-    inferer = CoarseToFineInferer(max_rounds=0)
+    inferer = make(max_rounds=0)
     answer = inferer(numbered(), network)
     assert torch.equal(answer[0, 0] >= 0.5, Z0)
     record = inferer.records[0]
@@ -252,14 +265,14 @@ def test_coarse_result_alone():
 
 def test_slabs_without_foreground_are_not_run():
     network = Scripted([Z0, block((1, 5), (1, 5), (3, 4)), Z0])
-    CoarseToFineInferer(**WHOLE, stop=None, max_rounds=2)(numbered(), network)
+    make(**WHOLE, stop=None, max_rounds=2)(numbered(), network)
     assert network.slabs == [list(range(8)), [1, 2, 3, 4, 5, 6], [2, 3, 4]]
 
 
 def test_removed_components_come_back_as_zero_and_the_prior_is_unfiltered():
     island = block((5, 6), (5, 6), (2, 6))  # 4 voxels beside 36: under one half, and no shared face
     network = Scripted([Z0, Z2 | island, Z2 | island], saliency=True)
-    inferer = CoarseToFineInferer(**WHOLE, component_fraction=0.5, keep_rounds=True)
+    inferer = make(**WHOLE, component_fraction=0.5, keep_rounds=True)
     answer = inferer(numbered(), network)
     record = inferer.records[0]
     assert [entry.voxels for entry in record.rounds] == [64, 36, 36]  # d(1) = 72 / 100, d(2) = 1
@@ -274,7 +287,7 @@ def test_removed_components_come_back_as_zero_and_the_prior_is_unfiltered():
 
 def test_coarse_result_is_not_filtered():
     island = block((5, 6), (5, 6), (2, 6))
-    inferer = CoarseToFineInferer(**WHOLE, component_fraction=0.5, max_rounds=0)
+    inferer = make(**WHOLE, component_fraction=0.5, max_rounds=0)
     answer = inferer(numbered(), Scripted([Z2 | island]))
     assert torch.equal(answer[0, 0] >= 0.5, Z2 | island)
 
@@ -289,7 +302,7 @@ def test_prior_is_the_probability_or_the_mask(prior, value):
             return out if part != "coarse" else torch.where(torch.tensor([1, 1, 0])[:, None, None] > 0, out, -20.0)
 
     network = TwoOfThree([Z0, Z0], saliency=True)
-    CoarseToFineInferer(**WHOLE, prior=prior)(numbered(), network)
+    make(**WHOLE, prior=prior)(numbered(), network)
     # the first slab that is run is number 1; its last channel is slice 2
     assert network.priors[0][0, 2, 2, 2] == pytest.approx(value, abs=1e-6)
     assert network.priors[0][0, 0].max() == pytest.approx(0, abs=1e-6)
@@ -312,7 +325,7 @@ def test_nothing_outside_the_ungrown_boxes(crop_multiple):
     network = CoarseToFineNet(partial(Everywhere, False), partial(Everywhere, True), views=("axial",))
     volume = torch.zeros(1, 1, 12, 14, 9)
     volume[0, 0, 5, 1, 4] = 1.0
-    inferer = CoarseToFineInferer(margin=2, crop_multiple=crop_multiple, max_rounds=1)
+    inferer = make(margin=2, crop_multiple=crop_multiple, max_rounds=1)
     answer = inferer(volume, network.eval())[0, 0]
     expected = torch.zeros(12, 14, 9)
     expected[3:8, 0:4, 2:7] = torch.tensor([1, 2, 3, 2, 1]) / 3
@@ -334,7 +347,7 @@ def test_touching_the_border_of_the_volume(position, size, touches):
     network = CoarseToFineNet(partial(Everywhere, False)).eval()
     volume = torch.zeros(1, 1, *size)
     volume[(0, 0, *position)] = 1.0
-    inferer = CoarseToFineInferer()
+    inferer = make()
     inferer(volume, network)
     record = inferer.records[0]
     assert record.rounds[0].voxels == 1
@@ -350,18 +363,18 @@ def test_edge_slices_are_repeated_and_divided_by_two():
             return torch.tensor([60.0, -60.0, -60.0])[None, :, None, None].expand_as(x)
 
     network = CoarseToFineNet(FirstChannel, views=("coronal",)).eval()
-    answer = CoarseToFineInferer()(torch.zeros(1, 1, 2, 5, 3), network)
+    answer = make()(torch.zeros(1, 1, 2, 5, 3), network)
     # Channel 0 of slab c speaks of slice c - 1: slice 0 has 2 windows, the last slice none that says yes.
     torch.testing.assert_close(answer[0, 0, 0, :, 0], torch.tensor([1 / 2, 1 / 3, 1 / 3, 1 / 3, 0]))
 
 
-@pytest.mark.parametrize("saliency", [True, False])
+@pytest.mark.parametrize(("saliency", "slab"), [(True, (3, 3)), (False, (3, 3)), (True, (5, 5)), (True, (5, 1))])
 @pytest.mark.parametrize("pixels", [1, 700, 10**7])
-def test_answer_does_not_depend_on_the_batch_size(saliency, pixels):
-    network, volume = random_network(saliency=saliency), volume_of((21, 25, 19), 1)
+def test_answer_does_not_depend_on_the_batch_size(saliency, slab, pixels):
+    network, volume = random_network(saliency=saliency, slab=slab), volume_of((21, 25, 19), 1)
     arguments = {"margin": 2, "crop_multiple": 8, "max_rounds": 1}
-    expected = CoarseToFineInferer(**arguments)(volume, network)
-    answer = CoarseToFineInferer(**arguments, pixels_per_batch=pixels)(volume, network)
+    expected = make(**arguments)(volume, network)
+    answer = make(**arguments, pixels_per_batch=pixels)(volume, network)
     torch.testing.assert_close(answer, expected, atol=1e-6, rtol=0)
 
 
@@ -375,9 +388,7 @@ def test_batches_keep_to_their_bound(pixels):
             assert x.shape[0] == 1 or x.shape[0] * x.shape[2] * x.shape[3] <= pixels
             return torch.full_like(x, 5.0)
 
-    CoarseToFineInferer(pixels_per_batch=pixels, crop_multiple=1, stop=None, max_rounds=1)(
-        numbered((9, 10, 8)), Spy([])
-    )
+    make(pixels_per_batch=pixels, crop_multiple=1, stop=None, max_rounds=1)(numbered((9, 10, 8)), Spy([]))
     assert sum(sizes) == 16
 
 
@@ -393,7 +404,7 @@ def test_a_device_out_of_memory_gets_smaller_batches(limit):
                 raise torch.cuda.OutOfMemoryError("out of memory")
             return super().forward(x, part, view)
 
-    inferer = CoarseToFineInferer(max_rounds=0, crop_multiple=1, pixels_per_batch=6 * 36)
+    inferer = make(max_rounds=0, crop_multiple=1, pixels_per_batch=6 * 36)
     answer = inferer(numbered(), Tight([Z0]))
     assert torch.equal(answer[0, 0] >= 0.5, Z0)
     # Six slabs are refused, then halved; the last two of the eight come in batches of the size that fits.
@@ -406,7 +417,7 @@ def test_one_slab_that_does_not_fit_is_an_error():
             raise torch.cuda.OutOfMemoryError("out of memory")
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        CoarseToFineInferer(**WHOLE)(numbered(), Full([Z0]))
+        make(**WHOLE)(numbered(), Full([Z0]))
 
 
 @pytest.mark.parametrize("kernels", [(1,), (3, 3), (5, 7)])
@@ -417,7 +428,7 @@ def test_saliency_near_the_crops_equals_saliency_of_the_whole_slab(kernels):
         view.saliency = SaliencyTransform(kernel_sizes=kernels)
         for parameter in view.saliency.parameters():
             parameter.data += 0.2 * torch.randn(parameter.shape)
-    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=2, stop=None)
+    inferer = make(margin=2, crop_multiple=8, max_rounds=2, stop=None)
     network.saliency_reach = -1  # as of a g that does not say how far it sees
     expected = inferer(volume, network)
     network.saliency_reach = next(iter(network.views.values())).saliency.reach
@@ -435,19 +446,19 @@ def test_air_around_the_body_is_left_out():
     spied = []
     network.views["axial"].coarse.register_forward_hook(lambda _, x, y: spied.append(tuple(x[0].shape)))
     arguments = {"max_rounds": 0, "crop_multiple": 1, "keep_rounds": True}
-    inferer = CoarseToFineInferer(**arguments, air=0.5)
+    inferer = make(**arguments, air_threshold=0.5)
     answer = inferer(volume, network)
     assert spied == [(4, 3, 4, 2)]
     assert torch.equal(answer >= 0.5, volume > 0.5)
     assert torch.equal(inferer.records[0].masks[0], volume[0] > 0.5)
     assert inferer(torch.zeros_like(volume), network).max() == 0 and inferer.records[0].flags == ["nothing found"]
-    torch.testing.assert_close(CoarseToFineInferer(**arguments)(volume, network), answer)
+    torch.testing.assert_close(make(**arguments)(volume, network), answer)
 
 
 def test_cases_of_a_batch_do_not_meet():
     network = random_network()
     one, other = volume_of((21, 25, 19), 1), volume_of((21, 25, 19), 2)
-    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=2, stop=0.999, component_fraction=0.5)
+    inferer = make(margin=2, crop_multiple=8, max_rounds=2, stop=0.999, component_fraction=0.5)
     together = inferer(torch.cat([one, other, torch.zeros_like(one)]), network)
     records = inferer.records
     assert len(records) == 3 and records[2].flags == ["nothing found"]
@@ -460,10 +471,10 @@ def test_cases_of_a_batch_do_not_meet():
 @pytest.mark.parametrize("views", [("axial",), ("coronal", "sagittal"), VIEWS])
 def test_networks_of_one_two_and_three_views(views):
     volume = volume_of((21, 25, 19), 1)
-    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1)
+    inferer = make(margin=2, crop_multiple=8, max_rounds=1)
     whole, part = random_network(), random_network(views=views)
     part.load_state_dict({key: value for key, value in whole.state_dict().items() if key.split(".")[1] in views})
-    chosen = CoarseToFineInferer(views=views, margin=2, crop_multiple=8, max_rounds=1)(volume, whole)
+    chosen = make(views=views, margin=2, crop_multiple=8, max_rounds=1)(volume, whole)
     torch.testing.assert_close(inferer(volume, part), chosen, atol=1e-6, rtol=0)
 
 
@@ -482,7 +493,7 @@ def test_scripted_network_gives_the_same(tmp_path):
     network, volume = plain_network()
     torch.jit.script(network).save(str(tmp_path / "model.ts"))
     scripted = torch.jit.load(str(tmp_path / "model.ts"))
-    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1)
+    inferer = make(margin=2, crop_multiple=8, max_rounds=1)
     expected = inferer(volume, network)
     assert inferer.records[0].fine_rounds == 1
     torch.testing.assert_close(inferer(volume, scripted), expected, atol=1e-6, rtol=0)
@@ -490,7 +501,7 @@ def test_scripted_network_gives_the_same(tmp_path):
 
 def test_wrapped_network_gives_the_same(tmp_path):
     network, volume = plain_network()
-    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1)
+    inferer = make(margin=2, crop_multiple=8, max_rounds=1)
     expected = inferer(volume, network)
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
     try:
@@ -504,7 +515,7 @@ def test_metadata_is_kept_and_read():
     network = random_network()
     affine = torch.tensor([[-2.0, 0, 0, 5], [0, 1.5, 0, 6], [0, 0, 3.0, 7], [0, 0, 0, 1]], dtype=torch.float64)
     image = MetaTensor(volume_of((21, 25, 19), 1), affine=affine, meta={"filename_or_obj": "folder/case_7.nii.gz"})
-    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1)
+    inferer = make(margin=2, crop_multiple=8, max_rounds=1)
     answer = inferer(image, network)
     assert isinstance(answer, MetaTensor) and answer.dtype == torch.float32
     torch.testing.assert_close(answer.affine, affine)
@@ -523,7 +534,7 @@ def test_evaluator_calls_it():
     for i in range(2):
         image = MetaTensor(volume_of((17, 20, 12), i)[0], meta={"filename_or_obj": f"case_{i}.nii.gz"})
         items.append({"image": image, "label": image > 0.6})
-    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1)
+    inferer = make(margin=2, crop_multiple=8, max_rounds=1)
     evaluator = SupervisedEvaluator("cpu", DataLoader(items, batch_size=2), network, inferer=inferer, decollate=False)
     evaluator.run()
     pred = evaluator.state.output["pred"]
@@ -536,8 +547,8 @@ def test_evaluator_calls_it():
 def test_sixteen_bits_agree_by_overlap(name):
     network, volume = random_network(), volume_of((21, 25, 19), 1)
     arguments = {"margin": 2, "crop_multiple": 8, "max_rounds": 1}
-    expected = CoarseToFineInferer(**arguments)(volume, network)
-    answer = CoarseToFineInferer(**arguments, amp_dtype=name)(volume, network)
+    expected = make(**arguments)(volume, network)
+    answer = make(**arguments, amp_dtype=name)(volume, network)
     assert answer.dtype == torch.float32
     assert (answer - expected).abs().max() > 1e-5  # it did run in 16 bits
     assert dice_coefficient(answer >= 0.5, expected >= 0.5) > 0.95
@@ -546,7 +557,7 @@ def test_sixteen_bits_agree_by_overlap(name):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int16])
 def test_volumes_of_other_types(dtype):
     network, volume = random_network(), (volume_of((13, 14, 12), 1) * 340 - 100).round()
-    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1, window=(-100, 240))
+    inferer = make(margin=2, crop_multiple=8, max_rounds=1, window=(-100, 240))
     answer = inferer(volume.to(dtype), network)
     assert answer.dtype == torch.float32
     torch.testing.assert_close(answer, inferer(volume, network), atol=1e-6, rtol=0)
@@ -554,7 +565,7 @@ def test_volumes_of_other_types(dtype):
 
 def test_inputs_are_not_changed_and_need_no_layout():
     network, volume = random_network(), volume_of((13, 14, 12), 1)
-    inferer = CoarseToFineInferer(margin=2, crop_multiple=8, max_rounds=1, window=(0, 1))
+    inferer = make(margin=2, crop_multiple=8, max_rounds=1, window=(0, 1))
     before = volume.clone()
     expected = inferer(volume, network)
     assert torch.equal(volume, before) and not expected.requires_grad
@@ -563,14 +574,14 @@ def test_inputs_are_not_changed_and_need_no_layout():
 
 
 def test_progress_bar_counts_rounds(capsys):
-    CoarseToFineInferer(**WHOLE, progress=True)(numbered(), Scripted([Z0, Z1, Z1]))
+    make(**WHOLE, progress=True)(numbered(), Scripted([Z0, Z1, Z1]))
     assert "d=1.000" in capsys.readouterr().err
 
 
 def test_training_mode_is_warned_of():
     network = random_network().train()
     with pytest.warns(UserWarning, match="training mode"):
-        CoarseToFineInferer(max_rounds=0)(volume_of((9, 9, 9)), network)
+        make(max_rounds=0)(volume_of((9, 9, 9)), network)
 
 
 @pytest.mark.parametrize(
@@ -596,18 +607,18 @@ def test_training_mode_is_warned_of():
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        CoarseToFineInferer(**arguments)
+        make(**arguments)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 1, 8, 8), (1, 2, 8, 8, 8), (0, 1, 8, 8, 8), (1, 1, 8, 0, 8)])
 def test_bad_inputs(shape):
     with pytest.raises(ValueError, match=r"inputs must have shape \(B, 1, H, W, D\) .* got \("):
-        CoarseToFineInferer()(torch.zeros(shape), random_network())
+        make()(torch.zeros(shape), random_network())
 
 
 def test_views_that_the_network_lacks():
     with pytest.raises(ValueError, match=r"no networks for the views \['coronal'\], it has \['axial'\]"):
-        CoarseToFineInferer(views=["axial", "coronal"])(volume_of((5, 5, 5)), random_network(views=("axial",)))
+        make(views=["axial", "coronal"])(volume_of((5, 5, 5)), random_network(views=("axial",)))
 
 
 def test_drawn_margins_vary_within_their_bound_and_repeat():
@@ -615,7 +626,7 @@ def test_drawn_margins_vary_within_their_bound_and_repeat():
     network = CoarseToFineNet(partial(Everywhere, False), partial(Everywhere, True), views=("axial",)).eval()
     volume = torch.zeros(1, 1, 40, 40, 10)
     volume[0, 0, 20, 20, 4:6] = 1.0
-    inferer = CoarseToFineInferer(crop_multiple=1, max_margin=6, max_rounds=1)
+    inferer = make(crop_multiple=1, max_margin=6, max_rounds=1)
     answer = inferer(volume, network)
     assert torch.equal(answer, inferer(volume, network))
     rows = (answer[0, 0] > 0).any(dim=1).int()
@@ -628,4 +639,4 @@ def test_axes_of_a_broken_checkpoint():
     network = random_network(views=("axial",))
     network.views["axial"].slice_axes = torch.tensor([1, 2, 3])
     with pytest.raises(ValueError, match=r"slice_axes of the axial view's weights are \[1, 2, 3\]"):
-        CoarseToFineInferer()(volume_of((5, 5, 5)), network)
+        make()(volume_of((5, 5, 5)), network)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from c2f_monai.inferers import CoarseToFineInferer
+from c2f_monai.inferers import CoarseToFineInferer, StopRule
 from c2f_monai.utils import StopReason
 from tests.inferers.levels import network
 
@@ -27,8 +27,8 @@ IMAGE, TRUTH = bright(TARGET, DECOY), (bright(TARGET) > 0.5).float()
 
 @pytest.mark.parametrize("saliency", [False, True], ids=["step-wise", "RSTN"])
 def test_every_round_looks_at_the_truths_boxes_alone(saliency: bool) -> None:
-    run = CoarseToFineInferer(margin=2, crop_multiple=8, stop=None, max_rounds=3, keep_rounds=True)
-    found = run(IMAGE, network(0.5, saliency=saliency), truth=TRUTH)
+    run = CoarseToFineInferer(margin=2, crop_multiple=8, stopping=StopRule(None, 3), keep_rounds=True)
+    found = run(IMAGE, network(0.5, saliency=saliency), label=TRUTH)
     assert torch.equal((found >= 0.5).float(), TRUTH)
     (record,) = run.records
     # The coarse result, which no box limits, holds the decoy's 27 voxels beside the target's 60.
@@ -41,18 +41,18 @@ def test_a_target_that_the_coarse_stage_missed_is_found() -> None:
     missing = network(0.5, coarse=[0.95])
     run = CoarseToFineInferer(margin=2, crop_multiple=8)
     assert not (run(IMAGE, missing) >= 0.5).any()
-    found = run(IMAGE, missing, truth=MetaTensor(TRUTH))
+    found = run(IMAGE, missing, label=MetaTensor(TRUTH))
     assert torch.equal((found >= 0.5).float(), TRUTH)
     assert run.records[0].stop_reason == StopReason.CONVERGED
 
 
 def test_without_a_truth_the_coarse_result_stays() -> None:
     run = CoarseToFineInferer(margin=2, crop_multiple=8)
-    found = run(IMAGE, network(0.5), truth=torch.zeros_like(TRUTH))
+    found = run(IMAGE, network(0.5), label=torch.zeros_like(TRUTH))
     assert torch.equal((found >= 0.5).float(), (IMAGE > 0.5).float())
     assert run.records[0].fine_rounds == 0
 
 
 def test_the_truth_must_fit() -> None:
-    with pytest.raises(ValueError, match=r"truth must have the shape \(1, 1, 20, 18, 16\), got \(1, 20, 18, 16\)"):
-        CoarseToFineInferer()(IMAGE, network(0.5), truth=TRUTH[0])
+    with pytest.raises(ValueError, match=r"label must have the shape \(1, 1, 20, 18, 16\), got \(1, 20, 18, 16\)"):
+        CoarseToFineInferer()(IMAGE, network(0.5), label=TRUTH[0])

@@ -12,12 +12,10 @@ from c2f_monai.inferers.patches import (
     Patch,
     align_bounds,
     bounds_in_view,
-    foreground_bounds,
-    grow_bounds,
     patch_dice,
     whole_bounds,
 )
-from c2f_monai.utils import to_slices
+from c2f_monai.utils import foreground_box, grow_bounds, to_slices
 
 SHAPE = (5, 6, 7)
 quick = settings(max_examples=60, deadline=None)
@@ -35,9 +33,9 @@ def mask_of(seed, share=0.02, classes=2):
 
 def test_bounds_by_hand():
     mask = torch.zeros(SHAPE, dtype=torch.bool)
-    assert foreground_bounds(mask) == EMPTY
+    assert foreground_box(mask) is None
     mask[1, 2, 3] = mask[2, 5, 3] = True
-    assert foreground_bounds(mask) == ((1, 3), (2, 6), (3, 4))
+    assert foreground_box(mask) == ((1, 3), (2, 6), (3, 4))
     assert grow_bounds(((1, 3), (2, 6), (3, 4)), 2, SHAPE) == ((0, 5), (0, 6), (1, 6))
     # slices from the head down, rows to the back, columns to the right
     assert bounds_in_view(((1, 3), (2, 6), (3, 4)), [-3, -2, 1], SHAPE) == ((3, 4), (0, 4), (1, 3))
@@ -74,7 +72,7 @@ def test_bounds_in_a_view_are_those_of_its_slices(seed, order, signs):
     axes = [axis * sign for axis, sign in zip(order, signs, strict=True)]
     mask = mask_of(seed, classes=1)[0]
     mask[1, 2, 3] = True
-    assert bounds_in_view(foreground_bounds(mask), axes, SHAPE) == foreground_bounds(to_slices(mask, axes))
+    assert bounds_in_view(foreground_box(mask), axes, SHAPE) == foreground_box(to_slices(mask, axes))
 
 
 @quick

@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from c2f_monai.inferers import CoarseToFineInferer, SeveralOrgansInferer
+from c2f_monai.inferers import CoarseToFineInferer, SeveralOrgansInferer, StopRule
 from c2f_monai.networks import CoarseToFineNet
 from c2f_monai.transforms import to_label_map
 
@@ -38,7 +38,7 @@ def network(*classes: Sequence[Sequence[float]]) -> CoarseToFineNet:
 # Probabilities of the views for brightness 0 (nothing), 0.1, 0.2, 0.3.
 LIVER = [[0.0, 0.9, 0.6, 0.6], [0.0, 0.9, 0.6, 0.6], [0.0, 0.9, 0.0, 0.0]]  # means 0.9, 0.4, 0.4
 SPLEEN = [[0.0, 0.6, 0.6, 0.6], [0.0, 0.6, 0.7, 0.6], [0.0, 0.6, 0.0, 0.6]]  # means 0.6, 0.4333, 0.6
-VOTE: dict[str, Any] = {"fusion": "vote", "crop_multiple": 1, "max_rounds": 0, "keep_rounds": True}
+VOTE: dict[str, Any] = {"fusion": "vote", "crop_multiple": 1, "stopping": StopRule(max_rounds=0), "keep_rounds": True}
 
 
 def image() -> torch.Tensor:

@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch.nn as nn
 
-from c2f_monai.inferers import UnrolledInferer
+from c2f_monai.inferers import CoarseToFineInferer, StopRule, UnrolledInferer
 from c2f_monai.losses import RoundsLoss
 from c2f_monai.networks import CoarseToFineNet, SaliencyTransform
+from c2f_monai.utils import SlabSpec
 
 
 class Pixelwise(nn.Module):
@@ -203,13 +204,11 @@ def test_parts_may_be_left_out(fine: bool, saliency: bool, maps: int) -> None:
 
 def test_agrees_with_inference_on_one_slab() -> None:
     """One slab of one slice is a volume: joint training and the inferer give the same maps."""
-    from c2f_monai.inferers import CoarseToFineInferer
-
     torch.manual_seed(3)
     conv = lambda: nn.Conv2d(3, 1, 5, padding=2)  # noqa: E731
-    net = CoarseToFineNet(conv, conv, lambda: SaliencyTransform(1, 3), views=["axial"], depth=1).eval()
+    net = CoarseToFineNet(conv, conv, lambda: SaliencyTransform(1, 3), views=["axial"], slab=SlabSpec(3, 1)).eval()
     volume = torch.rand(1, 1, 20, 24, 1)
-    inferer = CoarseToFineInferer(margin=2, crop_multiple=4, max_rounds=2, stop=None, keep_rounds=True)
+    inferer = CoarseToFineInferer(margin=2, crop_multiple=4, stopping=StopRule(None, 2), keep_rounds=True)
     expected = inferer(volume, net)[0, :, :, :, 0]
     slab = volume[0, 0, :, :, 0].expand(1, 3, 20, 24)
     unrolled = UnrolledInferer(rounds=2, stage="joint", crop_multiple=4)

@@ -70,7 +70,7 @@ def test_the_oracle_box_is_the_truths_and_a_margin(margin, context, voxels, seen
     truth = torch.zeros(2, 1, 16, 8, 8)
     truth[0, 0, 2:8, 2, 2] = 1  # the second case has no truth: it is not run
     inferer = VolumeInferer(SimpleInferer(), window=(-100, 240), margin=margin, context=context)
-    out = inferer(_volume().repeat(2, 1, 1, 1, 1), logits, truth=truth)
+    out = inferer(_volume().repeat(2, 1, 1, 1, 1), logits, label=truth)
     # The run of 2 voxels lies three voxels from the other in the plane; in the box the margin is cut at the border.
     assert shapes == [seen]
     assert [int((case >= 0.5).sum()) for case in out] == [voxels, 0]

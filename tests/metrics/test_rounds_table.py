@@ -105,6 +105,12 @@ def test_curves_come_from_the_table_of_cases() -> None:
     ]
 
 
+def test_a_cycle_ended_a_run_only_where_others_went_on() -> None:
+    long = row("a", dsc_round_0=0.5, dsc_round_1=0.6, dsc_round_2=0.7, d_1=0.8, d_2=0.9, stop_reason="cycle of two")
+    short = row("b", dsc_round_0=0.5, dsc_round_1=0.6, d_1=0.8, stop_reason="cycle of two")
+    assert [curve.stopped for curve in curves_of({"a": long, "b": short})] == [False, True]
+
+
 def test_a_run_without_kept_rounds_is_refused() -> None:
     with pytest.raises(ValueError, match="the case a has no dsc_round_1: evaluate with keep_rounds true"):
         curves_of({"a": row("a", dsc_round_0=0.5, d_1=0.9)})

@@ -10,9 +10,9 @@ import torch
 from monai.bundle import verify_net_in_out
 from monai.networks.nets import DynUNet, FlexibleUNet, SegResNet, UNet
 
-from c2f_monai.inferers import CoarseToFineInferer
+from c2f_monai.inferers import CoarseToFineInferer, StopRule
 from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
-from c2f_monai.utils import add_slabs, extract_slabs
+from c2f_monai.utils import SlabSpec, add_slabs, extract_slabs
 
 VIEWS = ("sagittal", "coronal", "axial")
 PARTS = {
@@ -123,18 +123,24 @@ def test_volume_gives_the_coarse_probability_by_hand():
     torch.testing.assert_close(network(volume), torch.sigmoid(volume))
 
 
-@pytest.mark.parametrize(("classes", "depth"), [(1, 3), (2, 3), (3, 1)])
+@pytest.mark.parametrize(
+    ("classes", "slab"),
+    [(1, SlabSpec()), (2, SlabSpec()), (3, SlabSpec(1, 1)), (2, SlabSpec(5, 3)), (1, SlabSpec(7, 5))],
+)
 @pytest.mark.parametrize("shape", [(9, 12, 7), (1, 5, 2), (1, 1, 1), (17, 20, 18)])
-def test_volume_gives_the_inferers_coarse_result(classes, depth, shape):
+def test_volume_gives_the_inferers_coarse_result(classes, slab, shape):
     torch.manual_seed(0)
-    part = partial(PARTS["FCN8s"], out_channels=classes * depth)
-    network = CoarseToFineNet(part, out_channels=classes, depth=depth, size_divisor=8, slabs_per_batch=3).eval()
+    part = partial(PARTS["FCN8s"], in_channels=slab.in_slices, out_channels=classes * slab.out_slices)
+    network = CoarseToFineNet(part, out_channels=classes, slab=slab, size_divisor=8, slabs_per_batch=3).eval()
     volume = torch.rand(2, 1, *shape)
     with torch.no_grad():
         answer = network(volume)
     assert answer.shape == (2, classes, *shape)
     torch.testing.assert_close(
-        answer, CoarseToFineInferer(max_rounds=0, crop_multiple=8)(volume, network), atol=1e-6, rtol=0
+        answer,
+        CoarseToFineInferer(stopping=StopRule(max_rounds=0), crop_multiple=8)(volume, network),
+        atol=1e-6,
+        rtol=0,
     )
 
 
@@ -157,13 +163,13 @@ def test_parts_with_strides_take_odd_volumes(part):
     with torch.no_grad():
         answer = network(volume)
         slices = volume[0, 0].movedim(2, 0)
-        padded = torch.nn.functional.pad(extract_slabs(slices, torch.arange(19)), (0, 23, 0, 27))
+        padded = torch.nn.functional.pad(extract_slabs(slices, torch.arange(19), 3), (0, 23, 0, 27))
         axial = torch.sigmoid(network(padded, "coarse", "axial")[..., :37, :41])
     assert answer.shape == volume.shape and 0 <= answer.min() and answer.max() <= 1
     alone = make(part, views=VIEWS, size_divisor=32)
     alone.view_names, alone.views = ["axial"], torch.nn.ModuleDict({"axial": network.views["axial"]})
     count = torch.tensor([2.0, *[3.0] * 17, 2.0])[None, :, None, None]
-    expected = (add_slabs(torch.zeros(1, 19, 37, 41), axial, torch.arange(19)) / count).movedim(1, 3)
+    expected = (add_slabs(torch.zeros(1, 19, 37, 41), axial, torch.arange(19), 3) / count).movedim(1, 3)
     with torch.no_grad():
         torch.testing.assert_close(alone(volume)[0], expected, atol=1e-5, rtol=0)
 
@@ -236,7 +242,6 @@ def test_bundle_verification_with_three_spatial_entries(tmp_path):
         ({"views": ()}, r"views must be different names .* got \[\]"),
         ({"views": ("axial", "axial")}, "views must be different names"),
         ({"views": ("front",)}, "'front' is not a valid View"),
-        ({"depth": 2}, "depth must be 3 .* got 2"),
         ({"out_channels": 0}, "out_channels must be at least 1, got 0"),
         ({"size_divisor": 0}, "size_divisor must be at least 1, got 0"),
         ({"slabs_per_batch": 0}, "slabs_per_batch must be at least 1, got 0"),

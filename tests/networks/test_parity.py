@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from c2f_monai.inferers import CoarseToFineInferer, UnrolledInferer, coarse_to_fine
+from c2f_monai.inferers import CoarseToFineInferer, StopRule, UnrolledInferer
 from c2f_monai.inferers.patches import Patch, whole_bounds
+from c2f_monai.inferers.views import VolumeInView
 from c2f_monai.losses import RoundsLoss
 from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
 from c2f_monai.networks.weights import RSTN_AXCODES, import_rstn
@@ -56,35 +57,34 @@ def inference(arrays, network):
     and Z(t-1): the weights are random, so that a chain of rounds would amplify the last digits."""
     torch.set_num_threads(1)
     maps = {}
-    coarse, fine = coarse_to_fine.coarse_view, coarse_to_fine.fine_view
+    coarse, fine = VolumeInView.coarse, VolumeInView.fine
 
-    def coarse_view(volume, view, *args):
-        whole = maps[f"P0_{PLANES[view]}"] = torch.zeros((1, *volume.shape))
-        for start, values in coarse(volume, view, *args):
-            whole.narrow(view.axis + 1, start, values.shape[view.axis + 1]).copy_(values)
+    def coarse_noted(seen):
+        whole = maps[f"P0_{PLANES[seen.view]}"] = torch.zeros((1, *seen.shape))
+        for start, values in coarse(seen):
+            whole.narrow(seen.view.axis + 1, start, values.shape[seen.view.axis + 1]).copy_(values)
             yield start, values
 
-    def fine_view(volume, prior, mask, view, *args):
-        t = 1 + sum(name.endswith(PLANES[view]) for name in maps) - 1
+    def fine_from_stored(seen, prior, mask, bounds):
+        t = 1 + sum(name.endswith(PLANES[seen.view]) for name in maps) - 1
         before = [torch.from_numpy(to_ras(arrays[f"{kind}{t - 1}"]).copy())[None] for kind in "PZ"]
-        whole, stored = whole_bounds(volume.shape), before[1].bool()
+        whole, stored = whole_bounds(seen.shape), before[1].bool()
         assert (stored == mask.on(whole)).all(), "Z(t-1) differs: what follows would not start from the stored one"
-        values = fine(volume, Patch(before[0], whole), mask, view, *args)
-        maps[f"P{t}_{PLANES[view]}"] = Patch(values, args[-1]).on(whole).clone()
+        values = fine(seen, Patch(before[0], whole), mask, bounds)
+        maps[f"P{t}_{PLANES[seen.view]}"] = Patch(values, bounds).on(whole).clone()
         return values
 
     inferer = CoarseToFineInferer(
         margin=4,
         crop_multiple=1,
-        stop=None,
-        max_rounds=ROUNDS,
+        stopping=StopRule(None, ROUNDS),
         component_fraction=0.5,
         keep_rounds=True,
         pixels_per_batch=8 * 22 * 26,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coarse_to_fine, "coarse_view", coarse_view)
-        patch.setattr(coarse_to_fine, "fine_view", fine_view)
+        patch.setattr(VolumeInView, "coarse", coarse_noted)
+        patch.setattr(VolumeInView, "fine", fine_from_stored)
         answer = inferer(torch.from_numpy(to_ras(arrays["volume"]).copy())[None, None], network)
     return inferer.records[0], {name: value[0].numpy() for name, value in maps.items()}, answer[0, 0].numpy()
 

@@ -12,7 +12,9 @@ from c2f_monai.utils import (
     bounding_boxes,
     boxes_from_projections,
     crop_boxes,
+    foreground_box,
     group_by_shape,
+    grow_bounds,
     grow_boxes,
     inside_boxes,
     pad_to_multiple,
@@ -50,6 +52,25 @@ def test_boxes_from_projections_equal_boxes_of_the_mask():
     expected, expected_found = bounding_boxes(mask)
     assert torch.equal(boxes, expected) and torch.equal(found, expected_found)
     assert 0 < int(found.sum()) < 20
+
+
+@quick
+@given(shape=st.lists(st.integers(1, 6), min_size=1, max_size=4), seed=st.integers(0, 999))
+def test_the_box_of_a_mask_of_any_number_of_axes(shape, seed):
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) > 0.9
+    points = mask.nonzero()
+    expected = tuple((int(axis.min()), int(axis.max()) + 1) for axis in points.T) if len(points) else None
+    assert foreground_box(mask) == expected
+    boxes, found = bounding_boxes(torch.stack([mask, torch.zeros_like(mask)])[:, None])
+    assert found.tolist() == [expected is not None, False]
+    if expected is not None:
+        assert boxes[0].tolist() == [start for start, _ in expected] + [stop for _, stop in expected]
+
+
+def test_bounds_are_grown_by_one_number_or_one_for_each_axis():
+    assert grow_bounds(((1, 3), (2, 6), (3, 4)), 2, (5, 6, 7)) == ((0, 5), (0, 6), (1, 6))
+    assert grow_bounds(((1, 3), (2, 6), (3, 4)), (0, 1, 9), (5, 6, 7)) == ((1, 3), (1, 6), (0, 7))
+    assert foreground_box(torch.zeros(0, 3, dtype=torch.bool)) is None
 
 
 @pytest.mark.parametrize(

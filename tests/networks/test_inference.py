@@ -2,12 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn as nn
 
-from c2f_monai.networks import FCN8s
-from c2f_monai.utils import MatrixConv2d, prepare_for_inference
+from c2f_monai.inferers import CoarseToFineInferer
+from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
+from c2f_monai.networks.inference import prepare_for_inference
+from c2f_monai.networks.layers import MatrixConv2d
+from c2f_monai.utils import SlabSpec
 
 
 def with_statistics(network: nn.Module) -> nn.Module:
@@ -70,3 +75,44 @@ def test_matrices_are_brought_to_the_dtype_of_autocast():
     assert isinstance(network.fc.fc6, MatrixConv2d) and network.fc.fc6.weight.dtype == torch.float32
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(prepared(x), network(x))
+
+
+def test_the_networks_own_hook_prepares_all_its_parts():
+    part = partial(FCN8s, width=4, fc_channels=64, fc_kernel_size=3, norm="batch", score_init="xavier")
+    torch.manual_seed(0)
+    network = with_statistics(CoarseToFineNet(part, part, SaliencyTransform, views=["axial"]))
+    prepared = network.for_inference(torch.bfloat16)
+    assert prepared is not network and prepared.slab == network.slab
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in prepared.modules())
+    assert prepared.views["axial"].fine.fc.fc6.weight.dtype == torch.bfloat16
+    assert network.views["axial"].fine.fc.fc6.weight.dtype == torch.float32
+    x, folded = torch.rand(2, 3, 33, 40), network.for_inference()
+    with torch.no_grad():
+        for name in ("coarse", "fine"):
+            expected = network(x, name, "axial")
+            torch.testing.assert_close(folded(x, name, "axial"), expected, atol=1e-4, rtol=1e-5)
+
+
+def test_inferers_call_the_hook_and_run_other_networks_as_they_are():
+    class Plain(nn.Module):
+        view_names, out_channels, slab, has_fine = ["axial"], 1, SlabSpec(1, 1), False
+
+        def __init__(self):
+            super().__init__()
+            self.asked, self.calls = [], 0
+            self.eval()
+
+        def forward(self, x, part, view):
+            self.calls += 1
+            return x
+
+    class Hooked(Plain):
+        def for_inference(self, amp_dtype):
+            self.asked.append(amp_dtype)
+            return other
+
+    plain, hooked, other = Plain(), Hooked(), Plain()
+    for network in (plain, hooked):
+        CoarseToFineInferer(amp_dtype="bfloat16")(torch.zeros(1, 1, 4, 4, 4), network)
+    assert (plain.calls, hooked.calls, other.calls) == (1, 0, 1)
+    assert hooked.asked == [torch.bfloat16]

@@ -13,7 +13,7 @@ import torch.nn as nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .matrix_conv import MatrixConv2d
+from .layers import MatrixConv2d
 
 __all__ = ["prepare_for_inference"]
 

@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A convolution for many weights and small maps."""
+"""Layers of our own: a convolution for many weights and small maps."""
 
 from __future__ import annotations
 

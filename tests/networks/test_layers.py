@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from c2f_monai.utils import MatrixConv2d
+from c2f_monai.networks.layers import MatrixConv2d
 
 
 @settings(max_examples=60, deadline=None)
