@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .components import FilterComponents, FilterComponentsd, filter_components
+from .components import filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
 from .conflicts import resolve_conflicts
 from .spacing import ResampleToSpacingd, working_shape
@@ -26,8 +26,6 @@ __all__ = [
     "CheckVolumed",
     "ConditionOnOrgan",
     "ConditionOnOrgand",
-    "FilterComponents",
-    "FilterComponentsd",
     "CompactDtyped",
     "SelectLabeld",
     "ToLabelMapd",

@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
-from monai.transforms import MapTransform, Transform
 from monai.utils import convert_to_dst_type
 from scipy import ndimage
 
-__all__ = ["FilterComponents", "FilterComponentsd", "filter_components"]
+__all__ = ["filter_components"]
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
@@ -46,53 +43,6 @@ def filter_components(mask: ArrayOrTensor, fraction: float, voxels: int | None =
         # Going through MONAI keeps the metadata of a MetaTensor; a plain tensor stays plain.
         return convert_to_dst_type(filtered, mask, dtype=torch.bool)[0]
     return _filter_array(mask, fraction, voxels)
-
-
-class FilterComponents(Transform):
-    """Apply :func:`filter_components` to every channel of a (C, H, W, D) mask; its foreground is what is not zero.
-
-    The data type is kept, so label values survive. It belongs after the threshold and before the inverse of the
-    preprocessing, on the grid the network works on.
-
-    Args:
-        fraction: share of the largest component's voxels below which a component goes. Defaults to 0.5.
-
-    Raises:
-        ValueError: When ``fraction`` is outside [0, 1].
-    """
-
-    def __init__(self, fraction: float = 0.5) -> None:
-        _check_fraction(fraction)
-        self.fraction = fraction
-
-    def __call__(self, img: torch.Tensor) -> torch.Tensor:
-        """Filter ``img``, (C, H, W, D); the answer has its shape, type and metadata."""
-        if self.fraction == 0:
-            return img
-        keep = torch.stack([filter_components(torch.as_tensor(channel != 0), self.fraction) for channel in img])
-        # Masking `img` itself, and not the other way round, keeps its type and its metadata.
-        return img * convert_to_dst_type(keep, img)[0]
-
-
-class FilterComponentsd(MapTransform):
-    """Dictionary-based :class:`FilterComponents`.
-
-    Args:
-        keys: keys of the masks.
-        fraction: see :class:`FilterComponents`. Defaults to 0.5.
-        allow_missing_keys: whether a missing key is passed over. Defaults to False.
-    """
-
-    def __init__(self, keys: KeysCollection, fraction: float = 0.5, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.filter = FilterComponents(fraction)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Filter the masks of ``data`` at the keys; other entries pass."""
-        out = dict(data)
-        for key in self.key_iterator(out):
-            out[key] = self.filter(out[key])
-        return out
 
 
 def _check_fraction(fraction: float) -> None:

@@ -18,12 +18,17 @@ from .boxes import (
     paste_boxes,
 )
 from .enums import Fusion, Part, Prior, Reference, StopReason, View
-from .errors import name_root_cause
-from .files import atomic_write
-from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
+from .files import (
+    IMAGE_SUFFIXES,
+    atomic_write,
+    case_name,
+    check_weights_file,
+    describe_mismatch,
+    read_weights_file,
+    some_names,
+)
 from .matrix_conv import MatrixConv2d
 from .memory import keep_freed_memory
-from .naming import IMAGE_SUFFIXES, case_name, some_names
 from .orientation import (
     default_slice_axes,
     from_slices,
@@ -33,7 +38,6 @@ from .orientation import (
     to_slices,
 )
 from .overlap import dice_coefficient
-from .precision import check_amp_dtype
 from .prepared import prepare_for_inference
 from .slabs import (
     add_crops,
@@ -45,7 +49,7 @@ from .slabs import (
     sum_windows,
     window_count,
 )
-from .state_dicts import check_weights_file, describe_mismatch, read_weights_file
+from .values import DEFAULT_WINDOW, check_amp_dtype, check_window, scale_to_unit
 from .wrapping import unwrap
 
 __all__ = [
@@ -79,7 +83,6 @@ __all__ = [
     "grow_boxes",
     "inside_boxes",
     "keep_freed_memory",
-    "name_root_cause",
     "pad_end",
     "pad_to_multiple",
     "padded_side",

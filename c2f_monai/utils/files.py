@@ -1,17 +1,54 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that appear whole or not at all."""
+"""Files: the names of cases, files that appear whole or not at all, and files of weights.
+
+Weights are read without running code from them, and compared name by name and shape by shape.
+"""
 
 from __future__ import annotations
 
 import glob
 import os
+import pickle
 import platform
-from collections.abc import Iterator
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
-__all__ = ["atomic_write"]
+import torch
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "atomic_write",
+    "case_name",
+    "check_weights_file",
+    "describe_mismatch",
+    "read_weights_file",
+    "some_names",
+]
+
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def case_name(path: str | PurePath) -> str:
+    """Name of a case: its file without the suffix of an image, or its folder.
+
+    Args:
+        path: image file or DICOM folder. Dots that do not begin a known suffix belong to the name.
+    """
+    name = PurePath(path).name
+    for suffix in (*IMAGE_SUFFIXES, ".dcm"):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def some_names(names: Sequence[str], shown: int = 3) -> str:
+    """The first names of a list in one line, and how many follow."""
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 @contextmanager
@@ -48,3 +85,82 @@ def _is_running(process: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+def check_weights_file(path: str | os.PathLike[str]) -> None:
+    """Ask for a file of weights before any long work starts.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there are no weights at {path}: check the path, or train a model first.")
+
+
+def read_weights_file(path: str | os.PathLike[str], map_location: torch.device | str | None = "cpu") -> Any:
+    """Content of a file that ``torch.save`` wrote, in the zip format or that of PyTorch before 1.6.
+
+    Only tensors and plain containers are read (``weights_only``). Tensors of the zip format stay on disk until they are
+    used.
+
+    Args:
+        path: the file.
+        map_location: device the tensors are read to.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When it holds anything else.
+    """
+    check_weights_file(path)
+    try:
+        with warnings.catch_warnings():  # about the pickle's version, of files that are refused anyway
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(os.fspath(path), map_location, weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        raise ValueError(f"{path} cannot be read as weights: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """One line; not torch's advice to load the file without ``weights_only``, which runs the code in it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not isinstance(error, pickle.UnpicklingError):
+        return lines[0] if lines else type(error).__name__
+    detail = next((line for line in lines if "unsupported" in line.lower()), "").split(". ")[0].rstrip(".")
+    return (
+        "it was not written by torch.save, or holds more than tensors in plain containers, such as a whole model "
+        f"instead of its state_dict(), which is not loaded because it could run code ({detail})."
+    )
+
+
+def describe_mismatch(
+    expected: Mapping[str, torch.Size | tuple[int, ...]], found: Mapping[str, torch.Tensor], limit: int = 3
+) -> str:
+    """What differs between a network's tensors and a file's, empty when all names and shapes agree.
+
+    Args:
+        expected: shapes by name.
+        found: tensors by name.
+        limit: names to list of each kind.
+
+    Returns:
+        such as "2 missing (a, b), 1 unexpected (c), 1 of another shape (d: 3x9, not 3x2)".
+    """
+    shapes = [
+        f"{key}: {_by(found[key].shape)}, not {_by(shape)}"
+        for key, shape in expected.items()
+        if key in found and tuple(found[key].shape) != tuple(shape)
+    ]
+    kinds = (
+        ("missing", sorted(expected.keys() - found.keys())),
+        ("unexpected", sorted(found.keys() - expected.keys())),
+        ("of another shape", shapes),
+    )
+    return ", ".join(
+        f"{len(names)} {kind} ({', '.join(names[:limit])}{', ...' if len(names) > limit else ''})"
+        for kind, names in kinds
+        if names
+    )
+
+
+def _by(shape: Iterable[int]) -> str:
+    return "x".join(str(length) for length in shape) or "scalar"

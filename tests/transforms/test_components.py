@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from c2f_monai.transforms.components import FilterComponents, FilterComponentsd, filter_components
+from c2f_monai.transforms.components import filter_components
 
 
 def _blocks(*sizes: int) -> np.ndarray:
@@ -77,22 +77,6 @@ def test_type_is_kept_and_the_input_is_not_changed():
     assert isinstance(filtered, np.ndarray)
     assert filtered.sum() == tensor.sum() == meta.sum() == 10
     np.testing.assert_array_equal(array, before)
-
-
-def test_transform_filters_each_channel_alone_and_keeps_label_values():
-    img = torch.from_numpy(np.stack([_blocks(10, 2), _blocks(2, 0)])).to(torch.uint8) * 3
-    out = FilterComponents(0.5)(img)
-    assert out.dtype == torch.uint8
-    assert _sizes(out[0].numpy() // 3) == [10, 0, 0]
-    assert _sizes(out[1].numpy() // 3) == [2, 0, 0]
-
-
-def test_dictionary_transform_keeps_metadata_and_other_keys():
-    pred = MetaTensor(torch.from_numpy(_blocks(10, 2)[None]).float(), affine=2 * torch.eye(4))
-    out = FilterComponentsd("pred", fraction=0.5)({"pred": pred, "image": 7})
-    assert out["image"] == 7
-    assert isinstance(out["pred"], MetaTensor) and out["pred"].affine[0, 0] == 2
-    assert out["pred"].sum() == 10 and pred.sum() == 12
 
 
 @pytest.mark.parametrize(
