@@ -23,7 +23,8 @@ from ..utils import (
     scale_to_unit,
     unwrap,
 )
-from .saliency import fullest_slice, saliency_maps
+from .overlay import fullest_slice
+from .saliency import saliency_maps
 
 __all__ = ["SaliencyTable", "channel_means"]
 
