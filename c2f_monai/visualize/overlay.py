@@ -56,6 +56,10 @@ def paint(
 
     Returns:
         (h, w, 3) float32 in [0, 1].
+
+    >>> pred, truth = np.array([[False, True, True]]), np.array([[False, False, True]])
+    >>> paint(np.array([[70, 70, 70]]), pred, truth, alpha=1.0).round(2).tolist()
+    [[[0.5, 0.5, 0.5], [1.0, 0.15, 0.15], [1.0, 0.9, 0.1]]]
     """
     low, high = window
     gray = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
@@ -96,7 +100,13 @@ def radiological(pixels: np.ndarray) -> np.ndarray:
 
 
 def target_region(mask: np.ndarray, spacing: Sequence[float], margin: float) -> tuple[slice, ...]:
-    """Box of a (H, W, D) mask with a margin in mm, clipped to the volume; the whole volume for an empty mask."""
+    """Box of a (H, W, D) mask with a margin in mm, clipped to the volume; the whole volume for an empty mask.
+
+    >>> mask = np.zeros((10, 10, 4), bool)
+    >>> mask[4:6, 5, 0] = True
+    >>> target_region(mask, spacing=(2.0, 2.0, 5.0), margin=4.0)
+    (slice(2, 8, None), slice(3, 8, None), slice(0, 2, None))
+    """
     if not mask.any():
         return tuple(slice(0, length) for length in mask.shape)
     box = []
