@@ -20,9 +20,6 @@ def round_weights(rounds: int, coarse: float = 0.5) -> list[float]:
     Args:
         rounds: T >= 0.
         coarse: l0 as a multiple of l1.
-
-    >>> round_weights(2)
-    [0.2, 0.4, 0.4]
     """
     total = coarse + rounds
     return [coarse / total] + [1.0 / total] * rounds
