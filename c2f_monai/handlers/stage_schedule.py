@@ -27,8 +27,9 @@ def stage_ends(lengths: Sequence[float], epochs: int) -> list[int]:
         lengths: relative lengths, such as epochs or iterations.
         epochs: total number of epochs.
 
-    >>> stage_ends([10000, 30000, 40000], epochs=8)
-    [1, 4, 8]
+    Examples:
+        >>> stage_ends([10000, 30000, 40000], epochs=8)
+        [1, 4, 8]
     """
     total, passed, ends = float(sum(lengths)), 0.0, []
     for length in lengths:
@@ -47,8 +48,9 @@ def learning_rate_factor(stage: Mapping[str, Any], progress: float) -> float:
         stage: entry of the schedule.
         progress: share of the stage that has passed, in [0, 1).
 
-    >>> [learning_rate_factor({"lr_factor": 1.0, "lr_end_factor": 0.2}, progress) for progress in (0, 0.5, 1)]
-    [1.0, 0.6, 0.2]
+    Examples:
+        >>> [learning_rate_factor({"lr_factor": 1.0, "lr_end_factor": 0.2}, progress) for progress in (0, 0.5, 1)]
+        [1.0, 0.6, 0.2]
     """
     start = float(stage.get("lr_factor", 1.0))
     end = float(stage.get("lr_end_factor", start))

@@ -54,8 +54,9 @@ def summarize(values: Sequence[float] | np.ndarray) -> Summary:
     Raises:
         ValueError: When there are no values, or one is not finite.
 
-    >>> summarize([0.8, 0.9, 0.7]).format(scale=100, digits=2)
-    '80.00±8.16 (max 90.00, min 70.00, 3 cases)'
+    Examples:
+        >>> summarize([0.8, 0.9, 0.7]).format(scale=100, digits=2)
+        '80.00±8.16 (max 90.00, min 70.00, 3 cases)'
     """
     x = _scores(values)
     return Summary(len(x), float(x.mean()), float(x.std()), float(x.max()), float(x.min()))
@@ -96,9 +97,10 @@ def compare_paired(first: Sequence[float] | np.ndarray, second: Sequence[float] 
     Raises:
         ValueError: When the numbers of cases differ, there are none, or a score is not finite.
 
-    >>> found = compare_paired([0.8, 0.9, 0.7, 0.6], [0.7, 0.8, 0.7, 0.4])
-    >>> round(found.difference.mean, 4), found.wins, found.losses, found.ties
-    (0.1, 3, 0, 1)
+    Examples:
+        >>> found = compare_paired([0.8, 0.9, 0.7, 0.6], [0.7, 0.8, 0.7, 0.4])
+        >>> round(found.difference.mean, 4), found.wins, found.losses, found.ties
+        (0.1, 3, 0, 1)
     """
     a, b = _scores(first), _scores(second)
     if len(a) != len(b):
@@ -127,8 +129,9 @@ def error_ratio(final: np.ndarray, coarse: np.ndarray, axis: int = -1) -> np.nda
     Returns:
         (...) ratios; below 1 the refinement helps. NaN where the coarse result is perfect.
 
-    >>> round(float(error_ratio(np.array([0.9, 0.8]), np.array([0.8, 0.7]))), 4)
-    0.6
+    Examples:
+        >>> round(float(error_ratio(np.array([0.9, 0.8]), np.array([0.8, 0.7]))), 4)
+        0.6
     """
     before, after = 1 - np.mean(coarse, axis=axis), 1 - np.mean(final, axis=axis)
     return np.divide(after, before, out=np.full_like(before, np.nan), where=before > 0)

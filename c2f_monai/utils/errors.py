@@ -12,11 +12,12 @@ def root_cause(error: BaseException) -> BaseException:
 
     MONAI wraps what fails inside a configuration or a transform in errors that name the component only.
 
-    >>> try:
-    ...     raise RuntimeError("Failed to instantiate") from ValueError("no such file")
-    ... except RuntimeError as error:
-    ...     root_cause(error)
-    ValueError('no such file')
+    Examples:
+        >>> try:
+        ...     raise RuntimeError("Failed to instantiate") from ValueError("no such file")
+        ... except RuntimeError as error:
+        ...     root_cause(error)
+        ValueError('no such file')
     """
     while error.__cause__ is not None:
         error = error.__cause__

@@ -39,11 +39,12 @@ def case_name(path: str | PurePath) -> str:
     Args:
         path: image file or DICOM folder. Dots that do not begin a known suffix belong to the name.
 
-    >>> case_name("scans/pancreas.v2.nii.gz"), case_name("scans/series_4")
-    ('pancreas.v2', 'series_4')
+    Examples:
+        >>> case_name("imagesTs/patient.01.nii.gz"), case_name("scans/series.v2")
+        ('patient.01', 'series.v2')
     """
     name = PurePath(path).name
-    for suffix in (*IMAGE_SUFFIXES, ".dcm"):
+    for suffix in sorted((*IMAGE_SUFFIXES, ".dcm"), key=len, reverse=True):
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)]
     return name
@@ -52,8 +53,9 @@ def case_name(path: str | PurePath) -> str:
 def some_names(names: Sequence[str], shown: int = 3) -> str:
     """The first names of a list in one line, and how many follow.
 
-    >>> some_names(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
+    Examples:
+        >>> some_names(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
     """
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
@@ -65,12 +67,13 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     The suffix stays, since writers choose format and compression by it. The folder is made. What a process that was
     killed while it wrote the same file left beside it is removed.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with atomic_write(Path(folder) / "new" / "table.csv") as part:
-    ...         length = part.write_text("case,dsc")
-    ...     [file.name for file in (Path(folder) / "new").iterdir()]
-    ['table.csv']
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_write(Path(folder) / "new" / "table.csv") as part:
+        ...         length = part.write_text("case,dsc")
+        ...     [file.name for file in (Path(folder) / "new").iterdir()]
+        ['table.csv']
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -159,8 +162,9 @@ def describe_mismatch(
     Returns:
         such as "2 missing (a, b), 1 unexpected (c), 1 of another shape (d: 3x9, not 3x2)".
 
-    >>> describe_mismatch({"a": (3, 2), "b": (1,)}, {"a": torch.zeros(3, 9), "c": torch.zeros(1)})
-    '1 missing (b), 1 unexpected (c), 1 of another shape (a: 3x9, not 3x2)'
+    Examples:
+        >>> describe_mismatch({"a": (3, 2), "b": (1,)}, {"a": torch.zeros(3, 9), "c": torch.zeros(1)})
+        '1 missing (b), 1 unexpected (c), 1 of another shape (a: 3x9, not 3x2)'
     """
     shapes = [
         f"{key}: {_by(found[key].shape)}, not {_by(shape)}"

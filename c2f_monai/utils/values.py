@@ -20,8 +20,9 @@ def check_window(window: tuple[float, float]) -> tuple[float, float]:
     Raises:
         ValueError: when it is not two increasing numbers.
 
-    >>> check_window([-100, 240])
-    (-100.0, 240.0)
+    Examples:
+        >>> check_window([-100, 240])
+        (-100.0, 240.0)
     """
     if len(window) != 2 or not float(window[0]) < float(window[1]):
         raise ValueError(f"window must be two increasing HU values (low, high), got {window!r}.")
@@ -41,8 +42,9 @@ def scale_to_unit(
     Returns:
         tensor of the same shape.
 
-    >>> scale_to_unit(torch.tensor([-1000, -100, 70, 3000], dtype=torch.int16))
-    tensor([0.0000, 0.0000, 0.5000, 1.0000])
+    Examples:
+        >>> scale_to_unit(torch.tensor([-1000, -100, 70, 3000], dtype=torch.int16))
+        tensor([0.0000, 0.0000, 0.5000, 1.0000])
     """
     low, high = window
     # One new float tensor, then in place: volumes of clinical size exist once, not three times.
@@ -58,8 +60,9 @@ def check_amp_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     Raises:
         ValueError: for anything else.
 
-    >>> check_amp_dtype("bfloat16")
-    torch.bfloat16
+    Examples:
+        >>> check_amp_dtype("bfloat16")
+        torch.bfloat16
     """
     if dtype is None or dtype in AMP_DTYPES.values():
         return dtype  # type: ignore[return-value]

@@ -57,9 +57,10 @@ def paint(
     Returns:
         (h, w, 3) float32 in [0, 1].
 
-    >>> pred, truth = np.array([[False, True, True]]), np.array([[False, False, True]])
-    >>> paint(np.array([[70, 70, 70]]), pred, truth, alpha=1.0).round(2).tolist()
-    [[[0.5, 0.5, 0.5], [1.0, 0.15, 0.15], [1.0, 0.9, 0.1]]]
+    Examples:
+        >>> pred, truth = np.array([[False, True, True]]), np.array([[False, False, True]])
+        >>> paint(np.array([[70, 70, 70]]), pred, truth, alpha=1.0).round(2).tolist()
+        [[[0.5, 0.5, 0.5], [1.0, 0.15, 0.15], [1.0, 0.9, 0.1]]]
     """
     low, high = window
     gray = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
@@ -73,10 +74,11 @@ def paint(
 def fullest_slice(mask: np.ndarray | torch.Tensor, view: View) -> int:
     """The slice of a view with most of a (H, W, D) mask, the first of equals; the middle one for an empty mask.
 
-    >>> mask = np.zeros((4, 4, 6), bool)
-    >>> mask[1, 1, 2] = mask[1:3, 1, 5] = True
-    >>> fullest_slice(mask, View.AXIAL), fullest_slice(~mask & mask, View.AXIAL)
-    (5, 3)
+    Examples:
+        >>> mask = np.zeros((4, 4, 6), bool)
+        >>> mask[1, 1, 2] = mask[1:3, 1, 5] = True
+        >>> fullest_slice(mask, View.AXIAL), fullest_slice(~mask & mask, View.AXIAL)
+        (5, 3)
     """
     counts = np.asarray(mask).sum(axis=tuple(axis for axis in range(3) if axis != view.axis))
     return int(counts.argmax()) if counts.any() else mask.shape[view.axis] // 2
@@ -93,8 +95,9 @@ def radiological(pixels: np.ndarray) -> np.ndarray:
     Returns:
         (w, h) or (w, h, 3).
 
-    >>> radiological(np.array([["left, back", "left, front"], ["right, back", "right, front"]])).tolist()
-    [['right, front', 'left, front'], ['right, back', 'left, back']]
+    Examples:
+        >>> radiological(np.array([["left, back", "left, front"], ["right, back", "right, front"]])).tolist()
+        [['right, front', 'left, front'], ['right, back', 'left, back']]
     """
     return pixels.swapaxes(0, 1)[::-1, ::-1]
 
@@ -102,10 +105,11 @@ def radiological(pixels: np.ndarray) -> np.ndarray:
 def target_region(mask: np.ndarray, spacing: Sequence[float], margin: float) -> tuple[slice, ...]:
     """Box of a (H, W, D) mask with a margin in mm, clipped to the volume; the whole volume for an empty mask.
 
-    >>> mask = np.zeros((10, 10, 4), bool)
-    >>> mask[4:6, 5, 0] = True
-    >>> target_region(mask, spacing=(2.0, 2.0, 5.0), margin=4.0)
-    (slice(2, 8, None), slice(3, 8, None), slice(0, 2, None))
+    Examples:
+        >>> mask = np.zeros((10, 10, 4), bool)
+        >>> mask[4:6, 5, 0] = True
+        >>> target_region(mask, spacing=(2.0, 2.0, 5.0), margin=4.0)
+        (slice(2, 8, None), slice(3, 8, None), slice(0, 2, None))
     """
     if not mask.any():
         return tuple(slice(0, length) for length in mask.shape)

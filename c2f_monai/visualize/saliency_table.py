@@ -37,10 +37,11 @@ def channel_means(weights: torch.Tensor, truth: torch.Tensor, frame: int) -> lis
         truth: (h, w) bool, with foreground.
         frame: pixels around the target's minimal rectangle; what is neither target nor within them does not count.
 
-    >>> truth = torch.zeros(5, 5, dtype=torch.bool)
-    >>> truth[2, 2] = True
-    >>> channel_means(1.0 + truth.expand(1, 5, 5), truth, frame=1)
-    [(2.0, 1.0)]
+    Examples:
+        >>> truth = torch.zeros(5, 5, dtype=torch.bool)
+        >>> truth[2, 2] = True
+        >>> channel_means(1.0 + truth.expand(1, 5, 5), truth, frame=1)
+        [(2.0, 1.0)]
     """
     size = (truth.shape[0], truth.shape[1])
     box = add_margins(bounding_boxes(truth[None, None])[0], frame, size)
