@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Errors alone: indices of the machine's own configuration that lack a package are no news.
+INSTALL := $(PIP) install --quiet --quiet
 
 .PHONY: install demo test lint
 .DEFAULT_GOAL := demo
@@ -21,10 +23,10 @@ install: $(STAMP)
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.10 is needed, $(PYTHON) is " + sys.version.split()[0] + ": set PYTHON=" if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install --quiet 'pip>=21.3'
-	@$(PIP) install --quiet --retries 0 --timeout 15 --no-deps --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null \
+	$(INSTALL) 'pip>=21.3'
+	@$(INSTALL) --retries 0 --timeout 15 --no-deps --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null \
 		|| echo "no $(TORCH) from $(TORCH_INDEX): pip takes what its default index has, on Linux perhaps several GB for CUDA"
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) --constraint constraints.txt --editable '.[dev]'
 	$(PIP) check
 	touch $@
 

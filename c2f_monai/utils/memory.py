@@ -17,7 +17,9 @@ def keep_freed_memory(threshold: int = 2**30, pad: int = 2**26) -> bool:
     """Let glibc keep freed tensors for the next ones instead of handing their pages back to the system.
 
     A training step on the CPU frees and takes tensors of many megabytes hundreds of times; by default each of them is
-    mapped, cleared page by page by the kernel, and unmapped again. The price is that the process keeps its peak.
+    mapped, cleared page by page by the kernel, and unmapped again. The price is that the process keeps its peak. It is
+    the option ``keep_freed_memory`` of the training's configuration; the environment variables
+    ``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_`` and ``MALLOC_TOP_PAD_`` do the same from a process's start.
 
     Args:
         threshold: bytes of a block from which it is mapped on its own, and of free memory that is kept.

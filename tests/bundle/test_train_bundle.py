@@ -291,3 +291,13 @@ def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None
     one, two = read_cases(tmp_path / "one"), read_cases(tmp_path / "two")
     assert {case: row["dsc"] for case, row in one.items()} == {case: row["dsc"] for case, row in two.items()}
     assert min(float(row["dsc"]) for row in one.values()) > 0.5
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_allocator_is_left_alone_where_the_configuration_says_so(
+    keep: bool, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[bool] = []
+    monkeypatch.setattr("c2f_monai.utils.keep_freed_memory", lambda: calls.append(True))
+    workflow(dataset, tmp_path, keep_freed_memory=keep).initialize()
+    assert calls == [True] * keep
