@@ -1,25 +1,32 @@
 # Nothing needs activating: every target runs in .venv, which is made once and again when the pins or the packaging change.
 PYTHON ?= python3
-# Where torch comes from. The default index holds CPU builds; for a GPU: make install TORCH_INDEX=https://download.pytorch.org/whl/cu130
+# Where torch comes from: CPU builds; for a GPU: make install TORCH_INDEX=https://download.pytorch.org/whl/cu130
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Errors alone: indices of the machine's own configuration that lack a package are no news.
+INSTALL := $(PIP) install --quiet --quiet
 
 .PHONY: install demo test lint
 .DEFAULT_GOAL := demo
 
 install: $(STAMP)
 
-# torch comes first, from its own index: resolved with the rest, pip would fetch the several GB of a CUDA build.
+# torch comes first, alone and from its own index: resolved with the rest, pip would fetch the several GB of a CUDA build,
+# and an index that cannot be reached would be asked again for every dependency. pip is old enough to lack editable
+# installs of a setup.cfg in the first releases of Python 3.10.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.10 is needed, $(PYTHON) is " + sys.version.split()[0] + ": set PYTHON=" if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt --extra-index-url $(TORCH_INDEX) torch
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) 'pip>=21.3'
+	@$(INSTALL) --retries 0 --timeout 15 --no-deps --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null \
+		|| echo "no $(TORCH) from $(TORCH_INDEX): pip takes what its default index has, on Linux perhaps several GB for CUDA"
+	$(INSTALL) --constraint constraints.txt --editable '.[dev]'
 	$(PIP) check
 	touch $@
 
@@ -30,6 +37,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# The last line: inside the package imports are relative.
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python -m mypy
+	@! grep -rnE --include='*.py' '^ *(from|import) c2f_monai' c2f_monai

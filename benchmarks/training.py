@@ -155,6 +155,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--bundle_root", default="bundle", help="default: bundle")
     parser.add_argument("--dataset_dir", help="default: the configuration's")
     parser.add_argument("--seconds", type=float, default=60.0, help="time to train for (default: 60)")
+    parser.add_argument("--return_memory", action="store_true", help="let glibc return freed memory to the system")
     parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override of a config id")
     args = parser.parse_args()
     if not args.plain and not args.config_file:
@@ -165,7 +166,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     load = os.getloadavg()[0]
-    keep_freed_memory()
+    if not args.return_memory:
+        keep_freed_memory()
     figures: dict[str, Any] = {}
     if args.plain:
         figures["full_size"] = against_plain(tuple(args.size), args.slabs, args.repeats)

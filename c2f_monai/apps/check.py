@@ -24,8 +24,7 @@ from monai.bundle import ConfigParser
 from ..data.datalist import load_datalist, read_description
 from ..data.survey import CaseHeader, count_labels, read_headers
 from ..transforms.volumes import class_values, label_values
-from ..utils import some_names
-from ..utils.errors import root_cause
+from ..utils import root_cause, some_names
 from .training_config import IterationClock, read_training_config, strip_to_iterations
 
 __all__ = [

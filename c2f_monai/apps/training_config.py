@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 __all__ = ["BESIDE", "IterationClock", "parse_option", "read_training_config", "strip_to_iterations"]
 
 #: What a run does beside its iterations, by the end of the handlers' names.
-BESIDE = ("ValidationHandler", "TrainingCheckpoint", "TrainingLog", "TensorBoardStatsHandler", "ProgressBar")
+BESIDE = ("ValidationHandler", "TrainingCheckpoint", "RoundLosses", "TensorBoardStatsHandler", "ProgressBar")
 
 
 class IterationClock:

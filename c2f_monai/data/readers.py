@@ -17,8 +17,7 @@ from monai.config import DtypeLike
 from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
 
-from ..utils import IMAGE_SUFFIXES
-from ..utils.errors import root_cause
+from ..utils import IMAGE_SUFFIXES, root_cause
 
 __all__ = [
     "READERS",

@@ -5,35 +5,35 @@
 from __future__ import annotations
 
 from .case_report import CaseReport, case_row, describe_row, summarize_rows
-from .checkpoints import AverageBuffers, BestWeights, InitialWeights, TrainingCheckpoint, save_weights
+from .checkpoints import AverageBuffers, InitialWeights, TrainingCheckpoint, best_weights, save_weights
 from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
 from .load_weights import LoadWeights, load_weights
 from .parameter_groups import parameter_groups
 from .stage_schedule import StageSchedule, copy_to_fine, learning_rate_factor, stage_ends
 from .target_reports import TargetReports
-from .training_log import TrainingLog, ValidationLog, overlay_image
+from .training_log import EventFile, GridDice, RoundLosses
 from .write_in_background import WriteInBackground
 
 __all__ = [
     "AverageBuffers",
-    "BestWeights",
     "CaseReport",
     "DrawsHandler",
+    "EventFile",
+    "GridDice",
     "InitialWeights",
     "LoadWeights",
+    "RoundLosses",
     "StageSchedule",
     "TargetReports",
     "TrainingCheckpoint",
-    "TrainingLog",
-    "ValidationLog",
     "WaitingTime",
     "WriteInBackground",
+    "best_weights",
     "case_row",
     "copy_to_fine",
     "describe_row",
     "learning_rate_factor",
     "load_weights",
-    "overlay_image",
     "parameter_groups",
     "prepare_slab_batch",
     "save_weights",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from monai.networks.utils import copy_model_state
 from ..utils import atomic_write, check_weights_file, read_weights_file, unwrap
 from .stage_schedule import copy_to_fine
 
-__all__ = ["AverageBuffers", "BestWeights", "InitialWeights", "TrainingCheckpoint", "save_weights"]
+__all__ = ["AverageBuffers", "InitialWeights", "TrainingCheckpoint", "best_weights", "save_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,50 +80,49 @@ class InitialWeights:
             )
 
 
-class BestWeights:
-    """
-    Writes the network's weights whenever validation improves.
+def best_weights(network: nn.Module, path: str | Path, metric: str) -> Checkpoint:
+    """Ignite's checkpoint that keeps in one file the weights of the best validation; attach it to the evaluator.
+
+    It is a saver of ours and not ``DiskSaver``, which deletes the old file before it writes the new one. A score that
+    is not a number (no validation case has a target) is worse than any other.
 
     Args:
         network: network in training.
-        path: file of the best weights, a flat state_dict.
+        path: the file, a flat state_dict; written by the first process.
         metric: name of the evaluator's metric; larger is better.
     """
 
-    def __init__(self, network: nn.Module, path: str, metric: str) -> None:
-        self.network = network
-        self.path = path
-        self.metric = metric
-        self.best = -math.inf
+    def score(engine: Engine) -> float:
+        value = float(engine.state.metrics[metric])
+        return -math.inf if math.isnan(value) else value
 
-    def attach(self, engine: Engine) -> None:
-        """Attach to the evaluator of the validation."""
-        engine.add_event_handler(Events.COMPLETED, self)
+    def save(state_dict: Mapping[str, torch.Tensor], *_: Any) -> None:
+        if idist.get_rank() == 0:
+            save_weights(state_dict, path)
 
-    def __call__(self, engine: Engine) -> None:
-        """Compare and write."""
-        value = float(engine.state.metrics[self.metric])
-        logger.info(f"validation: {self.metric} {value:.4f} (best so far {max(value, self.best):.4f})")
-        if value > self.best:
-            self.best = value
-            if idist.get_rank() == 0:
-                save_weights(unwrap(self.network).state_dict(), self.path)
+    return Checkpoint(
+        {"network": unwrap(network)},
+        save,
+        score_name=metric,
+        score_function=score,
+        filename_pattern=Path(path).name,
+    )
 
-    def state_dict(self) -> dict[str, float]:
-        """The best value."""
-        return {"best": self.best}
 
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Continue from a checkpoint."""
-        self.best = float(state["best"])
+class _Folder(DiskSaver):
+    """A folder in which a run may have been killed between the removal of an old checkpoint and the new one's."""
+
+    def remove(self, filename: str) -> None:
+        with suppress(FileNotFoundError):
+            super().remove(filename)
 
 
 class TrainingCheckpoint:
     """
-    Keeps the best weights and the two latest checkpoints (network, optimizer, trainer, best value), and continues from
-    the latest.
+    Keeps the best weights and the two latest checkpoints, and continues from the latest.
 
-    Attach it after the validation, so that the best value of an epoch is part of the epoch's checkpoint.
+    A checkpoint holds network, optimizer, trainer, the best score and what Ignite's ``Checkpoint`` knows of its files.
+    Attach this handler after the validation, so that the best score of an epoch is part of the epoch's checkpoint.
 
     Args:
         directory: of the checkpoints and of ``model.pt``, the best weights.
@@ -152,14 +152,13 @@ class TrainingCheckpoint:
     ) -> None:
         self.directory = Path(directory)
         metric = metric or getattr(validator.state, "key_metric_name")  # noqa: B009 - MONAI's engines add it
-        self.best = BestWeights(network, str(self.directory / "model.pt"), str(metric))
+        self.best = best_weights(network, self.directory / "model.pt", str(metric))
         self.validator = validator
         self.objects: dict[str, Any] = {"network": unwrap(network), "optimizer": optimizer, "best": self.best}
         self.interval = interval
         self.resume = resume
-        found = sorted(self.directory.glob(f"{self.prefix}_*.pt"), key=lambda p: int(p.stem.rsplit("_", 1)[1]))
-        self.found = found[-2:]
-        self.latest = found[-1] if found else None
+        found = self.directory.glob(f"{self.prefix}_*.pt")
+        self.latest = max(found, key=lambda path: int(path.stem.rsplit("_", 1)[1]), default=None)
         if resume and self.latest is None:
             raise FileNotFoundError(f"resume: no checkpoint in {self.directory}")
         if not resume and self.latest is not None:
@@ -170,31 +169,26 @@ class TrainingCheckpoint:
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
-        self.best.attach(self.validator)
-        if self.resume:
-            engine.add_event_handler(Events.STARTED, self.load)
-        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self._saver(engine))
-
-    def _saver(self, engine: Engine) -> Checkpoint:
-        """The saver of every process: Ignite forms groups of processes in it, and lets the first one write."""
+        self.validator.add_event_handler(Events.COMPLETED, self.best)
+        # In every process: Ignite forms groups of processes in the saver, and lets the first one write.
         saver = Checkpoint(
             {**self.objects, "trainer": engine},
-            DiskSaver(str(self.directory), create_dir=True, require_empty=False, atomic=True),
-            filename_prefix="",
+            _Folder(str(self.directory), create_dir=True, require_empty=False, atomic=True),
             filename_pattern=f"{self.prefix}_{{global_step}}.{{ext}}",
             global_step_transform=lambda e, _: e.state.epoch,
             n_saved=2,
+            include_self=True,
         )
-        # The files of the run that was killed count among the two.
-        saver._saved.extend(Checkpoint.Item(int(path.stem.rsplit("_", 1)[1]), path.name) for path in self.found)
-        return saver
+        if self.resume:
+            engine.add_event_handler(Events.STARTED, self.load, saver)
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), saver)
 
-    def load(self, engine: Engine) -> None:
+    def load(self, engine: Engine, saver: Checkpoint) -> None:
         """Continue from the latest checkpoint, with the number of epochs of this run's config."""
         assert self.latest is not None
         epochs = engine.state.max_epochs
         checkpoint = torch.load(self.latest, map_location="cpu", weights_only=True)
-        Checkpoint.load_objects({**self.objects, "trainer": engine}, checkpoint)
+        Checkpoint.load_objects({**self.objects, "trainer": engine, "checkpointer": saver}, checkpoint)
         if engine.state.max_epochs != epochs:
             logger.warning(f"resume: the run was of {engine.state.max_epochs} epochs, now {epochs}: its schedule moves")
         engine.state.max_epochs = epochs

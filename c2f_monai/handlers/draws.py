@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from ignite.handlers import Timer
 
 __all__ = ["DrawsHandler", "WaitingTime", "prepare_slab_batch"]
 
@@ -76,6 +76,9 @@ class WaitingTime:
     """
     Logs after each epoch the time of an iteration and the share of it spent waiting for the next batch.
 
+    Ignite's ``BasicTimeProfiler`` measures both, but tells of the run as a whole, at its end, and keeps every
+    iteration that the run may have.
+
     Attributes:
         share: of the latest epoch, in [0, 1].
         seconds: mean time of an iteration of the latest epoch.
@@ -83,38 +86,24 @@ class WaitingTime:
 
     def __init__(self) -> None:
         self.share = self.seconds = 0.0
-        self._waited = self._busy = self._mark = 0.0
-        self._iterations = 0
+        self._waiting, self._iteration = Timer(), Timer(average=True)
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
-        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._batch_came)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._iteration_completed)
+        ended = Events.ITERATION_COMPLETED
+        self._waiting.attach(
+            engine, start=Events.EPOCH_STARTED, pause=Events.GET_BATCH_COMPLETED, resume=Events.GET_BATCH_STARTED
+        )
+        self._iteration.attach(
+            engine, start=Events.EPOCH_STARTED, pause=ended, resume=Events.GET_BATCH_STARTED, step=ended
+        )
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
 
-    def _lap(self) -> float:
-        now = time.perf_counter()
-        passed, self._mark = now - self._mark, now
-        return passed
-
-    def _epoch_started(self, engine: Engine) -> None:
-        self._waited = self._busy = 0.0
-        self._iterations = 0
-        self._lap()
-
-    def _batch_came(self, engine: Engine) -> None:
-        self._waited += self._lap()
-
-    def _iteration_completed(self, engine: Engine) -> None:
-        self._busy += self._lap()
-        self._iterations += 1
-
     def _epoch_completed(self, engine: Engine) -> None:
-        total = self._waited + self._busy
-        self.share = self._waited / max(total, 1e-9)
-        self.seconds = total / max(self._iterations, 1)
+        self.seconds = self._iteration.value()
+        iterations = round(self._iteration.step_count)
+        self.share = self._waiting.value() / max(self.seconds * iterations, 1e-9)
         logger.info(
-            f"epoch {engine.state.epoch}: {self._iterations} iterations of {self.seconds:.3f} s, "
+            f"epoch {engine.state.epoch}: {iterations} iterations of {self.seconds:.3f} s, "
             f"{100 * self.share:.1f} % of it waiting for data"
         )

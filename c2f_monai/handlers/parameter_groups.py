@@ -35,6 +35,11 @@ def parameter_groups(
 
     Raises:
         ValueError: for an unknown part in ``lr_factors``.
+
+    Examples:
+        >>> groups = parameter_groups(nn.Conv2d(3, 8, 3), lr=0.1, weight_decay=0.01, bias_lr_factor=2.0)
+        >>> [(len(group["params"]), group["lr"], group["weight_decay"]) for group in groups]
+        [(1, 0.1, 0.01), (1, 0.2, 0.0)]
     """
     factors = {part.value: 1.0 for part in Part} | dict(lr_factors or {})
     if len(factors) > len(Part):

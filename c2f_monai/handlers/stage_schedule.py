@@ -26,6 +26,10 @@ def stage_ends(lengths: Sequence[float], epochs: int) -> list[int]:
     Args:
         lengths: relative lengths, such as epochs or iterations.
         epochs: total number of epochs.
+
+    Examples:
+        >>> stage_ends([10000, 30000, 40000], epochs=8)
+        [1, 4, 8]
     """
     total, passed, ends = float(sum(lengths)), 0.0, []
     for length in lengths:
@@ -34,20 +38,21 @@ def stage_ends(lengths: Sequence[float], epochs: int) -> list[int]:
     return ends
 
 
-def learning_rate_factor(stage: Mapping[str, Any], progress: float, epochs: float) -> float:
+def learning_rate_factor(stage: Mapping[str, Any], progress: float) -> float:
     """Factor on the learning rates within a stage.
 
     It starts at ``lr_factor`` (default 1) and follows a half cosine to ``lr_end_factor`` (default: the same) over the
-    stage, or is halved every ``halve_every`` epochs.
+    stage. The halving of the original code is a stage for each factor: 1, 0.5, 0.25 and so on.
 
     Args:
         stage: entry of the schedule.
         progress: share of the stage that has passed, in [0, 1).
-        epochs: length of the stage in epochs.
+
+    Examples:
+        >>> [learning_rate_factor({"lr_factor": 1.0, "lr_end_factor": 0.2}, progress) for progress in (0, 0.5, 1)]
+        [1.0, 0.6, 0.2]
     """
     start = float(stage.get("lr_factor", 1.0))
-    if "halve_every" in stage:
-        return start * 0.5 ** int(progress * epochs / float(stage["halve_every"]) + 1e-9)
     end = float(stage.get("lr_end_factor", start))
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
@@ -80,9 +85,9 @@ class StageSchedule:
 
     Args:
         stages: dictionaries with ``stage`` ("coarse", "separate", "individual", "joint"), ``length`` (relative to the
-            sum) and optionally ``lr_factor``, ``lr_end_factor`` or ``halve_every`` (epochs), ``rounds``: the most
-            rounds of this stage, and ``copy_to_fine``, for "coarse" alone: whether each epoch ends with a copy of the
-            coarse networks into the fine ones, which then begin the next stage with what the coarse ones know.
+            sum) and optionally ``lr_factor``, ``lr_end_factor``, ``rounds``: the most rounds of this stage, and
+            ``copy_to_fine``, for "coarse" alone: whether each epoch ends with a copy of the coarse networks into the
+            fine ones, which then begin the next stage with what the coarse ones know.
         inferer: :py:class:`c2f_monai.inferers.UnrolledInferer`, whose ``stage`` and ``rounds`` are assigned; its
             rounds at construction are T, which a stage may lower.
         optimizer: its groups' learning rates at construction are the base that the factors multiply.
@@ -94,7 +99,7 @@ class StageSchedule:
             ``copy_to_fine`` without a network or in a stage that trains the fine one.
     """
 
-    keys = {"stage", "length", "lr_factor", "lr_end_factor", "halve_every", "rounds", "copy_to_fine"}
+    keys = {"stage", "length", "lr_factor", "lr_end_factor", "rounds", "copy_to_fine"}
 
     def __init__(
         self,
@@ -132,15 +137,15 @@ class StageSchedule:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         engine.add_event_handler(Events.ITERATION_STARTED, self.iteration_started)
 
-    def locate(self, engine: Engine, epoch: float) -> tuple[Mapping[str, Any], float, float]:
-        """The stage at a fractional number of completed epochs, its progress in [0, 1), and its epochs."""
+    def locate(self, engine: Engine, epoch: float) -> tuple[Mapping[str, Any], float]:
+        """The stage at a fractional number of completed epochs, and its progress in [0, 1)."""
         ends = stage_ends([float(s["length"]) for s in self.stages], int(engine.state.max_epochs or 1))
         start = 0
         for stage, end in zip(self.stages, ends, strict=True):
             if epoch < end:
-                return stage, (epoch - start) / (end - start), end - start
+                return stage, (epoch - start) / (end - start)
             start = end
-        return self.stages[-1], 1.0, 1.0
+        return self.stages[-1], 1.0
 
     def epoch_started(self, engine: Engine) -> None:
         """Assign the stage and the rounds of this epoch."""

@@ -1,67 +1,78 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""TensorBoard log of training: losses of the rounds, learning rates, validation and an overlay."""
+"""What MONAI's ``StatsHandler`` and ``TensorBoardStatsHandler`` write, but do not find in an engine by themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
-from monai.visualize import blend_images
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
-from ..utils import DEFAULT_WINDOW, View, dice_coefficient, scale_to_unit
+from ..utils import dice_coefficient
 
-__all__ = ["TrainingLog", "ValidationLog", "overlay_image"]
+__all__ = ["EventFile", "GridDice", "RoundLosses"]
 
 
-def overlay_image(
-    image: torch.Tensor,
-    pred: torch.Tensor,
-    label: torch.Tensor,
-    view: str = View.AXIAL,
-    window: Sequence[float] = DEFAULT_WINDOW,
-) -> torch.Tensor:
-    """The slice with most target: prediction alone purple, truth alone brown, both green.
+class EventFile:
+    """
+    The TensorBoard file of a run, for all its handlers (their ``summary_writer``).
+
+    It is made with the first value and by the first process alone: a run that does not begin leaves no folder, and
+    handlers without a writer of their own would leave a file each.
 
     Args:
-        image: (1, H, W, D) HU.
-        pred: (1, H, W, D) mask.
-        label: (1, H, W, D) mask; where it is empty the slice with most prediction is taken.
-        view: view of the slice.
-        window: HU window.
-
-    Returns:
-        (3, h, w) float32 RGB in [0, 1].
-    """
-    axis = View(view).axis
-    mask = label if bool((label > 0).any()) else pred
-    slices = [torch.as_tensor(x)[0].movedim(axis, 0) for x in (mask, image, pred, label)]
-    center = int((slices[0] > 0).flatten(1).sum(1).argmax())
-    _, gray, found, truth = (x[center].cpu() for x in slices)
-    # RAS axes: flipped and transposed so that anterior or superior is up.
-    gray, found, truth = (x.float().flip(1).T[None] for x in (gray, found, truth))
-    base = scale_to_unit(gray, (float(window[0]), float(window[1])))
-    marked = ((found > 0).float() + 2.0 * (truth > 0).float()) / 3.0  # colors: prediction alone, truth alone, both
-    return torch.as_tensor(blend_images(base, marked, alpha=0.4, cmap="brg", rescale_arrays=False)).clamp(0, 1)
-
-
-class TrainingLog:
-    """
-    Writes the mean loss of each round and view, and the learning rates, once for each epoch.
-
-    Args:
-        log_dir: folder of the TensorBoard files.
-        loss: :py:class:`c2f_monai.losses.RoundsLoss` of the trainer.
-        optimizer: its groups' learning rates are written.
+        log_dir: folder of the file.
     """
 
-    def __init__(self, log_dir: str, loss: Any, optimizer: Optimizer) -> None:
+    def __init__(self, log_dir: str) -> None:
         self.log_dir = log_dir
+        self._made: SummaryWriter | None = None
+
+    def _writer(self) -> SummaryWriter | None:
+        if self._made is None and idist.get_rank() == 0:
+            self._made = SummaryWriter(self.log_dir)
+        return self._made
+
+    def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None) -> None:
+        """As ``SummaryWriter.add_scalar``."""
+        if (writer := self._writer()) is not None:
+            writer.add_scalar(tag, scalar_value, global_step)
+
+    def add_image(self, tag: str, img_tensor: Any, global_step: int | None = None, dataformats: str = "CHW") -> None:
+        """As ``SummaryWriter.add_image``."""
+        if (writer := self._writer()) is not None:
+            writer.add_image(tag, img_tensor, global_step, dataformats=dataformats)
+
+    def flush(self) -> None:
+        """Write what waits in memory."""
+        if self._made is not None:
+            self._made.flush()
+
+    def close(self) -> None:
+        """Close the file; the next value begins another."""
+        if self._made is not None:
+            self._made.close()
+            self._made = None
+
+
+class RoundLosses:
+    """
+    Makes metrics of the trainer: the mean loss of each round and view over the epoch, and the learning rates.
+
+    ``loss/<view>/coarse``, ``loss/<view>/round <t>`` and ``learning rate/group <i>`` of ``engine.state.metrics`` are
+    then written by MONAI's handlers, which are attached after this one; a line in the log tells the losses.
+
+    Args:
+        loss: :py:class:`c2f_monai.losses.RoundsLoss` of the trainer.
+        optimizer: its groups' learning rates.
+    """
+
+    def __init__(self, loss: Any, optimizer: Optimizer) -> None:
         self.loss = loss
         self.optimizer = optimizer
         self._sums: dict[str, torch.Tensor] = {}
@@ -71,7 +82,7 @@ class TrainingLog:
         """Attach to a trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._reset)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._publish)
 
     def _reset(self, engine: Engine) -> None:
         self._sums, self._count = {}, 0
@@ -85,50 +96,46 @@ class TrainingLog:
         """Mean loss of each round (coarse first) of the epoch so far, by view."""
         return {view: (total / max(self._count, 1)).tolist() for view, total in self._sums.items()}
 
-    def _write(self, engine: Engine) -> None:
+    def _publish(self, engine: Engine) -> None:
         means = self.means()
+        # A stage with fewer rounds must not leave the last one's losses behind.
+        kept = {name: value for name, value in engine.state.metrics.items() if not name.startswith("loss/")}
+        rates = {f"learning rate/group {i}": group["lr"] for i, group in enumerate(self.optimizer.param_groups)}
+        engine.state.metrics = {**kept, **_by_round(means), **rates}
         text = "; ".join(f"{view} {' '.join(f'{x:.4f}' for x in losses)}" for view, losses in means.items())
         engine.logger.info(f"epoch {engine.state.epoch}: loss of the coarse stage and each round: {text}")
-        if idist.get_rank() != 0:
-            return
-        with SummaryWriter(self.log_dir) as writer:
-            for view, losses in means.items():
-                for t, loss in enumerate(losses):
-                    writer.add_scalar(f"loss/{view}/{'coarse' if t == 0 else f'round {t}'}", loss, engine.state.epoch)
-            for i, group in enumerate(self.optimizer.param_groups):
-                writer.add_scalar(f"learning rate/group {i}", group["lr"], engine.state.epoch)
 
 
-class ValidationLog:
+def _by_round(means: Mapping[str, list[float]]) -> dict[str, float]:
+    return {
+        f"loss/{view}/{f'round {t}' if t else 'coarse'}": loss
+        for view, losses in means.items()
+        for t, loss in enumerate(losses)
+    }
+
+
+class GridDice:
     """
-    Writes the evaluator's metrics, the DSC of the coarse stage and of the last round on the working grid, and an
-    overlay of the first case.
+    Makes metrics of the evaluator: the mean DSC of the coarse stage and of the last round on the working grid.
+
+    ``grid DSC coarse`` and ``grid DSC last round`` of ``engine.state.metrics`` are then written by MONAI's handlers,
+    which are attached after this one. Each process tells those of its own cases.
 
     Args:
-        log_dir: folder of the TensorBoard files.
         inferer: the evaluator's :py:class:`c2f_monai.inferers.CoarseToFineInferer`, with ``keep_rounds=True``.
-        window: HU window of the overlay.
         label_key: key of the label on the working grid, (K, H, W, D).
     """
 
-    def __init__(
-        self, log_dir: str, inferer: Any, window: Sequence[float] = DEFAULT_WINDOW, label_key: str = "label_grid"
-    ) -> None:
-        self.log_dir = log_dir
+    def __init__(self, inferer: Any, label_key: str = "label_grid") -> None:
         self.inferer = inferer
-        self.window = window
         self.label_key = label_key
         self._scores: list[tuple[float, float]] = []
-        self._overlay: torch.Tensor | None = None
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator of the validation."""
-        engine.add_event_handler(Events.STARTED, self._reset)
+        engine.add_event_handler(Events.STARTED, lambda _: self._scores.clear())
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
-        engine.add_event_handler(Events.COMPLETED, self._write)
-
-    def _reset(self, engine: Engine) -> None:
-        self._scores, self._overlay = [], None
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._publish)
 
     def _add(self, engine: Engine) -> None:
         cases: Any = engine.state.batch
@@ -136,19 +143,8 @@ class ValidationLog:
             label = torch.as_tensor(case[self.label_key]).cpu() > 0.5
             first, last = (dice_coefficient(record.masks[i], label) for i in (0, -1))
             self._scores.append((first, last))
-            if self._overlay is None and idist.get_rank() == 0:
-                self._overlay = overlay_image(case["image"], record.masks[-1], label, window=self.window)
 
-    def _write(self, engine: Engine) -> None:
-        if idist.get_rank() != 0 or not self._scores:
-            return
-        coarse, fine = (sum(column) / len(column) for column in zip(*self._scores, strict=True))
-        engine.logger.info(f"validation on the working grid: DSC {coarse:.4f} coarse, {fine:.4f} after the last round")
-        with SummaryWriter(self.log_dir) as writer:
-            writer.add_scalar("validation/grid DSC coarse", coarse, engine.state.epoch)
-            writer.add_scalar("validation/grid DSC last round", fine, engine.state.epoch)
-            for name, value in engine.state.metrics.items():
-                if isinstance(value, (int, float)):
-                    writer.add_scalar(f"validation/{name}", value, engine.state.epoch)
-            if self._overlay is not None:
-                writer.add_image("validation/overlay", self._overlay, engine.state.epoch)
+    def _publish(self, engine: Engine) -> None:
+        if self._scores:
+            coarse, last = (sum(column) / len(column) for column in zip(*self._scores, strict=True))
+            engine.state.metrics |= {"grid DSC coarse": coarse, "grid DSC last round": last}

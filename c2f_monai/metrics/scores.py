@@ -68,6 +68,12 @@ def score_masks(pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float
 
     Raises:
         ValueError: When the shapes differ.
+
+    Examples:
+        >>> pred, label = torch.zeros(2, 8, 8, 8, dtype=torch.bool)
+        >>> pred[2:6, 2:6, 2:6] = label[2:6, 2:6, 3:7] = True
+        >>> score_masks(pred, label, spacing=(1.0, 1.0, 2.0))
+        CaseScore(dsc=0.75, hd95=2.0, voxels=64, label_voxels=64, ml=0.128)
     """
     if pred.shape != label.shape:
         raise ValueError(f"prediction and label differ in shape, {tuple(pred.shape)} and {tuple(label.shape)}.")

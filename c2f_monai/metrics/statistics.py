@@ -53,6 +53,10 @@ def summarize(values: Sequence[float] | np.ndarray) -> Summary:
 
     Raises:
         ValueError: When there are no values, or one is not finite.
+
+    Examples:
+        >>> summarize([0.8, 0.9, 0.7]).format(scale=100, digits=2)
+        '80.00±8.16 (max 90.00, min 70.00, 3 cases)'
     """
     x = _scores(values)
     return Summary(len(x), float(x.mean()), float(x.std()), float(x.max()), float(x.min()))
@@ -92,6 +96,11 @@ def compare_paired(first: Sequence[float] | np.ndarray, second: Sequence[float] 
 
     Raises:
         ValueError: When the numbers of cases differ, there are none, or a score is not finite.
+
+    Examples:
+        >>> found = compare_paired([0.8, 0.9, 0.7, 0.6], [0.7, 0.8, 0.7, 0.4])
+        >>> round(found.difference.mean, 4), found.wins, found.losses, found.ties
+        (0.1, 3, 0, 1)
     """
     a, b = _scores(first), _scores(second)
     if len(a) != len(b):

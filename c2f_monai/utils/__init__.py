@@ -21,11 +21,18 @@ from .boxes import (
     paste_boxes,
 )
 from .enums import Fusion, Part, Prior, StopReason, View
-from .errors import name_root_cause
-from .files import atomic_write, sha256_of
-from .intensity import DEFAULT_WINDOW, check_window, scale_to_unit
-from .memory import keep_freed_memory
-from .naming import IMAGE_SUFFIXES, case_name, some_names
+from .environment import keep_freed_memory
+from .errors import root_cause
+from .files import (
+    IMAGE_SUFFIXES,
+    atomic_write,
+    case_name,
+    check_weights_file,
+    describe_mismatch,
+    read_weights_file,
+    sha256_of,
+    some_names,
+)
 from .orientation import (
     default_slice_axes,
     from_slices,
@@ -34,8 +41,6 @@ from .orientation import (
     slice_axes_of_views,
     to_slices,
 )
-from .overlap import dice_coefficient, dice_of_counts
-from .precision import check_amp_dtype
 from .slabs import (
     DEFAULT_SLAB,
     SlabSpec,
@@ -47,7 +52,7 @@ from .slabs import (
     sum_windows,
     window_count,
 )
-from .state_dicts import check_weights_file, describe_mismatch, read_weights_file
+from .values import DEFAULT_WINDOW, check_amp_dtype, check_window, dice_coefficient, dice_of_counts, scale_to_unit
 from .wrapping import unwrap
 
 __all__ = [
@@ -64,6 +69,7 @@ __all__ = [
     "add_crops",
     "add_margins",
     "add_slabs",
+    "atomic_write",
     "bounding_boxes",
     "boxes_from_projections",
     "case_name",
@@ -84,12 +90,12 @@ __all__ = [
     "grow_boxes",
     "inside_boxes",
     "keep_freed_memory",
-    "name_root_cause",
     "pad_end",
     "pad_to_multiple",
     "padded_side",
     "paste_boxes",
     "read_weights_file",
+    "root_cause",
     "scale_to_unit",
     "sha256_of",
     "slab_indices",
@@ -101,5 +107,4 @@ __all__ = [
     "to_slices",
     "unwrap",
     "window_count",
-    "atomic_write",
 ]

@@ -1,18 +1,66 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that appear whole or not at all."""
+"""Files: the names of cases, files that appear whole or not at all, and files of weights.
+
+Weights are read without running code from them, and compared name by name and shape by shape.
+"""
 
 from __future__ import annotations
 
 import glob
 import hashlib
 import os
+import pickle
 import platform
-from collections.abc import Iterator
+import warnings
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
-__all__ = ["atomic_write", "sha256_of"]
+import torch
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "atomic_write",
+    "case_name",
+    "check_weights_file",
+    "describe_mismatch",
+    "read_weights_file",
+    "sha256_of",
+    "some_names",
+]
+
+#: Suffixes of image files; what :data:`c2f_monai.data.READERS` learns to read is added.
+IMAGE_SUFFIXES = [".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd"]
+
+
+def case_name(path: str | PurePath) -> str:
+    """Name of a case: its file without the suffix of an image, or its folder.
+
+    Args:
+        path: image file or DICOM folder. Dots that do not begin a known suffix belong to the name.
+
+    Examples:
+        >>> case_name("imagesTs/patient.01.nii.gz"), case_name("scans/series.v2")
+        ('patient.01', 'series.v2')
+    """
+    name = PurePath(path).name
+    for suffix in sorted((*IMAGE_SUFFIXES, ".dcm"), key=len, reverse=True):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def some_names(names: Sequence[str], shown: int = 3) -> str:
+    """The first names of a list in one line, and how many follow.
+
+    Examples:
+        >>> some_names(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
+    """
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
 
 
 @contextmanager
@@ -21,6 +69,14 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The suffix stays, since writers choose format and compression by it. The folder is made. What a process that was
     killed while it wrote the same file left beside it is removed.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_write(Path(folder) / "new" / "table.csv") as part:
+        ...         length = part.write_text("case,dsc")
+        ...     [file.name for file in (Path(folder) / "new").iterdir()]
+        ['table.csv']
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,3 +114,86 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def check_weights_file(path: str | os.PathLike[str]) -> None:
+    """Ask for a file of weights before any long work starts.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there are no weights at {path}: check the path, or train a model first.")
+
+
+def read_weights_file(path: str | os.PathLike[str], map_location: torch.device | str | None = "cpu") -> Any:
+    """Content of a file that ``torch.save`` wrote, in the zip format or that of PyTorch before 1.6.
+
+    Only tensors and plain containers are read (``weights_only``). Tensors of the zip format stay on disk until they are
+    used.
+
+    Args:
+        path: the file.
+        map_location: device the tensors are read to.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When it holds anything else.
+    """
+    check_weights_file(path)
+    try:
+        with warnings.catch_warnings():  # about the pickle's version, of files that are refused anyway
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(os.fspath(path), map_location, weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        raise ValueError(f"{path} cannot be read as weights: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """One line; not torch's advice to load the file without ``weights_only``, which runs the code in it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not isinstance(error, pickle.UnpicklingError):
+        return lines[0] if lines else type(error).__name__
+    detail = next((line for line in lines if "unsupported" in line.lower()), "").split(". ")[0].rstrip(".")
+    return (
+        "it was not written by torch.save, or holds more than tensors in plain containers, such as a whole model "
+        f"instead of its state_dict(), which is not loaded because it could run code ({detail})."
+    )
+
+
+def describe_mismatch(
+    expected: Mapping[str, torch.Size | tuple[int, ...]], found: Mapping[str, torch.Tensor], limit: int = 3
+) -> str:
+    """What differs between a network's tensors and a file's, empty when all names and shapes agree.
+
+    Args:
+        expected: shapes by name.
+        found: tensors by name.
+        limit: names to list of each kind.
+
+    Returns:
+        such as "2 missing (a, b), 1 unexpected (c), 1 of another shape (d: 3x9, not 3x2)".
+
+    Examples:
+        >>> describe_mismatch({"a": (3, 2), "b": (1,)}, {"a": torch.zeros(3, 9), "c": torch.zeros(1)})
+        '1 missing (b), 1 unexpected (c), 1 of another shape (a: 3x9, not 3x2)'
+    """
+    shapes = [
+        f"{key}: {_by(found[key].shape)}, not {_by(shape)}"
+        for key, shape in expected.items()
+        if key in found and tuple(found[key].shape) != tuple(shape)
+    ]
+    kinds = (
+        ("missing", sorted(expected.keys() - found.keys())),
+        ("unexpected", sorted(found.keys() - expected.keys())),
+        ("of another shape", shapes),
+    )
+    return ", ".join(
+        f"{len(names)} {kind} ({', '.join(names[:limit])}{', ...' if len(names) > limit else ''})"
+        for kind, names in kinds
+        if names
+    )
+
+
+def _by(shape: Iterable[int]) -> str:
+    return "x".join(str(length) for length in shape) or "scalar"

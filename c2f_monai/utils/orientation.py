@@ -42,6 +42,10 @@ def slice_axes(axcodes: str, view: str) -> list[int]:
 
     Raises:
         ValueError: when the codes are not three different axes, or the first is not the view's.
+
+    Examples:
+        >>> slice_axes("SPL", "axial")
+        [3, -2, -1]
     """
     axes = _signed_axes(axcodes)
     if abs(axes[0]) != View(view).axis + 1:
@@ -50,7 +54,12 @@ def slice_axes(axcodes: str, view: str) -> list[int]:
 
 
 def default_slice_axes(view: View) -> list[int]:
-    """Signed axes of slices that are cut from a RAS volume as it is: [1, 2, 3], [2, 1, 3] and [3, 1, 2]."""
+    """Signed axes of slices that are cut from a RAS volume as it is: [1, 2, 3], [2, 1, 3] and [3, 1, 2].
+
+    Examples:
+        >>> default_slice_axes(View.CORONAL)
+        [2, 1, 3]
+    """
     axis = view.axis + 1
     return [axis] + [other for other in (1, 2, 3) if other != axis]
 
@@ -82,6 +91,10 @@ def slice_axcodes_of_array(axcodes: str) -> dict[str, str]:
 
     Raises:
         ValueError: when the codes are not three different axes.
+
+    Examples:
+        >>> slice_axcodes_of_array("PLS")
+        {'coronal': 'PLS', 'sagittal': 'LPS', 'axial': 'SPL'}
     """
     axes = _signed_axes(axcodes)
     names = list(View)
@@ -97,6 +110,12 @@ def to_slices(volume: torch.Tensor, axes: list[int]) -> torch.Tensor:
 
     Returns:
         (..., n, h, w).
+
+    Examples:
+        >>> volume = torch.rand(4, 5, 6)
+        >>> slices = to_slices(volume, slice_axes("SPL", "axial"))
+        >>> slices.shape, torch.equal(from_slices(slices, slice_axes("SPL", "axial")), volume)
+        (torch.Size([6, 5, 4]), True)
     """
     lead = volume.dim() - 3
     order = [i for i in range(lead)]  # noqa: C416 - TorchScript has no list(range())

@@ -5,14 +5,15 @@
 from __future__ import annotations
 
 from .charts import box_figure, convergence_figure, scatter_figure
-from .overlay import COLORS, OverlaySaver, overlay_figure, paint, target_region
+from .overlay import COLORS, OverlaySaver, overlay_figure, paint, radiological, target_region
 from .rounds import rounds_figure
 from .saliency import saliency_figure, saliency_maps
 from .saliency_table import SaliencyTable
-from .savers import RoundsSaver, SaliencySaver
+from .savers import OverlayImage, RoundsSaver, SaliencySaver
 
 __all__ = [
     "COLORS",
+    "OverlayImage",
     "OverlaySaver",
     "RoundsSaver",
     "SaliencySaver",
@@ -21,6 +22,7 @@ __all__ = [
     "convergence_figure",
     "overlay_figure",
     "paint",
+    "radiological",
     "rounds_figure",
     "saliency_figure",
     "saliency_maps",

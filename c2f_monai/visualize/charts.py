@@ -23,6 +23,11 @@ def mean_over_rounds(curves: Sequence[RoundCurve]) -> tuple[np.ndarray, np.ndarr
 
     Returns:
         (T + 1,) and (T,), T of the longest curve.
+
+    Examples:
+        >>> curves = [RoundCurve("a", (0.6, 0.8), (0.7,)), RoundCurve("b", (0.8, 0.8), (0.9,))]
+        >>> [values.round(2).tolist() for values in mean_over_rounds(curves)]
+        [[0.7, 0.8], [0.8]]
     """
     rounds = max(len(curve.changes) for curve in curves)
     dsc = [np.mean([curve.dsc[min(t, len(curve.changes))] for curve in curves]) for t in range(rounds + 1)]

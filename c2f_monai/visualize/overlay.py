@@ -22,7 +22,18 @@ from ..data.readers import read_image
 from ..transforms.volumes import class_values, select_label
 from ..utils import DEFAULT_WINDOW, View, atomic_write, case_name, foreground_box, grow_bounds
 
-__all__ = ["COLORS", "OverlaySaver", "add_legend", "overlay_figure", "paint", "show_slice", "target_region"]
+__all__ = [
+    "COLORS",
+    "OverlaySaver",
+    "add_legend",
+    "fullest_slice",
+    "overlay_figure",
+    "overlay_slice",
+    "paint",
+    "radiological",
+    "show_slice",
+    "target_region",
+]
 
 COLORS = {"prediction": (1.0, 0.15, 0.15), "truth": (0.1, 0.85, 0.2), "overlap": (1.0, 0.9, 0.1)}
 
@@ -45,6 +56,11 @@ def paint(
 
     Returns:
         (h, w, 3) float32 in [0, 1].
+
+    Examples:
+        >>> pred, truth = np.array([[False, True, True]]), np.array([[False, False, True]])
+        >>> paint(np.array([[70, 70, 70]]), pred, truth, alpha=1.0).round(2).tolist()
+        [[[0.5, 0.5, 0.5], [1.0, 0.15, 0.15], [1.0, 0.9, 0.1]]]
     """
     low, high = window
     gray = np.clip((image.astype(np.float32) - low) / (high - low), 0, 1)
@@ -55,8 +71,46 @@ def paint(
     return rgb
 
 
+def fullest_slice(mask: np.ndarray | torch.Tensor, view: View) -> int:
+    """The slice of a view with most of a (H, W, D) mask, the first of equals; the middle one for an empty mask.
+
+    Examples:
+        >>> mask = np.zeros((4, 4, 6), bool)
+        >>> mask[1, 1, 2] = mask[1:3, 1, 5] = True
+        >>> fullest_slice(mask, View.AXIAL), fullest_slice(~mask & mask, View.AXIAL)
+        (5, 3)
+    """
+    counts = np.asarray(mask).sum(axis=tuple(axis for axis in range(3) if axis != view.axis))
+    return int(counts.argmax()) if counts.any() else mask.shape[view.axis] // 2
+
+
+def radiological(pixels: np.ndarray) -> np.ndarray:
+    """A slice of a RAS volume turned as radiologists look at it; a view of its memory.
+
+    Superior (anterior in axial slices) comes to the top; the patient's right, or anterior, to the left.
+
+    Args:
+        pixels: (h, w) or (h, w, 3) slice of a view, rows and columns along its two RAS axes.
+
+    Returns:
+        (w, h) or (w, h, 3).
+
+    Examples:
+        >>> radiological(np.array([["left, back", "left, front"], ["right, back", "right, front"]])).tolist()
+        [['right, front', 'left, front'], ['right, back', 'left, back']]
+    """
+    return pixels.swapaxes(0, 1)[::-1, ::-1]
+
+
 def target_region(mask: np.ndarray, spacing: Sequence[float], margin: float) -> tuple[slice, ...]:
-    """Box of a (H, W, D) mask with a margin in mm, clipped to the volume; the whole volume for an empty mask."""
+    """Box of a (H, W, D) mask with a margin in mm, clipped to the volume; the whole volume for an empty mask.
+
+    Examples:
+        >>> mask = np.zeros((10, 10, 4), bool)
+        >>> mask[4:6, 5, 0] = True
+        >>> target_region(mask, spacing=(2.0, 2.0, 5.0), margin=4.0)
+        (slice(2, 8, None), slice(3, 8, None), slice(0, 2, None))
+    """
     bounds = foreground_box(torch.from_numpy(np.ascontiguousarray(mask)))
     if bounds is None:
         return tuple(slice(0, length) for length in mask.shape)
@@ -90,9 +144,7 @@ def overlay_figure(
     figure = Figure(figsize=(12, 4.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, view in zip(figure.subplots(1, 3), (View.AXIAL, View.CORONAL, View.SAGITTAL), strict=True):
-        others = tuple(axis for axis in range(3) if axis != view.axis)
-        counts = center.sum(axis=others)
-        index = int(counts.argmax()) if counts.any() else center.shape[view.axis] // 2
+        index = fullest_slice(center, view)
         place = tuple(index if axis == view.axis else region[axis] for axis in range(3))
         rgb = paint(image[place], pred[place], None if truth is None else truth[place], window)
         show_slice(axes, rgb, view, spacing)
@@ -103,9 +155,7 @@ def overlay_figure(
 
 
 def show_slice(axes: Axes, pixels: np.ndarray, view: View, spacing: Sequence[float], **options: Any) -> Any:
-    """Show a slice of a RAS volume as radiologists look at it.
-
-    Superior (anterior in axial slices) is at the top; the patient's right, or anterior, at the left.
+    """Show a slice of a RAS volume as radiologists look at it, see :func:`radiological`.
 
     Args:
         axes: of matplotlib.
@@ -119,8 +169,8 @@ def show_slice(axes: Axes, pixels: np.ndarray, view: View, spacing: Sequence[flo
     """
     rows, columns = (axis for axis in range(3) if axis != view.axis)
     axes.set_axis_off()
-    turned = pixels.swapaxes(0, 1)[::-1, ::-1]
-    return axes.imshow(turned, **{"aspect": spacing[columns] / spacing[rows], "interpolation": "bilinear", **options})
+    shown = {"aspect": spacing[columns] / spacing[rows], "interpolation": "bilinear", **options}
+    return axes.imshow(radiological(pixels), **shown)
 
 
 def add_legend(figure: Figure, with_truth: bool = True) -> None:
@@ -132,6 +182,26 @@ def add_legend(figure: Figure, with_truth: bool = True) -> None:
         loc="outside lower center",
         ncols=3,
     )
+
+
+def overlay_slice(
+    image: np.ndarray, pred: np.ndarray, truth: np.ndarray, view: View, window: Sequence[float] = DEFAULT_WINDOW
+) -> np.ndarray:
+    """The slice of a view with most truth, or with most prediction where there is none, as a picture.
+
+    Args:
+        image: (H, W, D) RAS volume in HU.
+        pred: boolean mask of the same shape.
+        truth: boolean mask of the same shape.
+        view: view of the slice.
+        window: HU that become black and white.
+
+    Returns:
+        (h, w, 3) float32 RGB in [0, 1], turned as by :func:`radiological`.
+    """
+    index = fullest_slice(truth if truth.any() else pred, view)
+    gray, found, true = (np.take(volume, index, axis=view.axis) for volume in (image, pred, truth))
+    return np.ascontiguousarray(radiological(paint(gray, found, true, window)))
 
 
 class OverlaySaver:

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..utils import DEFAULT_WINDOW, View, dice_coefficient
-from .overlay import add_legend, paint, show_slice, target_region
+from .overlay import add_legend, fullest_slice, paint, show_slice, target_region
 
 __all__ = ["rounds_figure"]
 
@@ -39,8 +39,7 @@ def rounds_figure(
         window: HU that become black and white.
         margin: mm around all predictions and the truth. Defaults to 20.
     """
-    others = tuple(axis for axis in range(3) if axis != view.axis)
-    index = int(truth.sum(axis=others).argmax())
+    index = fullest_slice(truth, view)
     flat = np.zeros_like(truth)
     on_slice = tuple(index if axis == view.axis else slice(None) for axis in range(3))
     flat[on_slice] = np.logical_or.reduce([truth[on_slice], *(mask[on_slice] for mask in masks.values())])

@@ -17,15 +17,10 @@ from ..inferers.views import axes_of
 from ..utils import SlabSpec, View, default_slice_axes, extract_slabs, from_slices, pad_to_multiple, to_slices, unwrap
 from .overlay import show_slice
 
-__all__ = ["fullest_slice", "saliency_figure", "saliency_maps"]
+__all__ = ["saliency_figure", "saliency_maps"]
 
 # Pixels: more than half of any kernel, or of two layers of 3x3.
 _FRAME = 4
-
-
-def fullest_slice(truth: torch.Tensor, view: View) -> int:
-    """The slice of a view with most of the truth (H, W, D), the first of equals."""
-    return int(truth.movedim(view.axis, 0).flatten(1).sum(dim=1).argmax())
 
 
 def saliency_maps(network: torch.nn.Module, image: torch.Tensor, view: View, index: int) -> dict[str, torch.Tensor]:

@@ -23,7 +23,8 @@ from ..utils import (
     scale_to_unit,
     unwrap,
 )
-from .saliency import fullest_slice, saliency_maps
+from .overlay import fullest_slice
+from .saliency import saliency_maps
 
 __all__ = ["SaliencyTable", "channel_means"]
 
@@ -35,6 +36,12 @@ def channel_means(weights: torch.Tensor, truth: torch.Tensor, frame: int) -> lis
         weights: (in_slices, h, w), g(P).
         truth: (h, w) bool, with foreground.
         frame: pixels around the target's minimal rectangle; what is neither target nor within them does not count.
+
+    Examples:
+        >>> truth = torch.zeros(5, 5, dtype=torch.bool)
+        >>> truth[2, 2] = True
+        >>> channel_means(1.0 + truth.expand(1, 5, 5), truth, frame=1)
+        [(2.0, 1.0)]
     """
     size = (truth.shape[0], truth.shape[1])
     box = add_margins(bounding_boxes(truth[None, None])[0], frame, size)

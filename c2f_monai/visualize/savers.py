@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 
 from ..inferers import CaseRecord
 from ..utils import DEFAULT_WINDOW, View, atomic_write, scale_to_unit, unwrap
+from .overlay import fullest_slice, overlay_slice
 from .rounds import rounds_figure
-from .saliency import fullest_slice, saliency_figure, saliency_maps
+from .saliency import saliency_figure, saliency_maps
 
-__all__ = ["RoundsSaver", "SaliencySaver"]
+__all__ = ["OverlayImage", "RoundsSaver", "SaliencySaver"]
 
 
 class _FirstCases(ABC):
@@ -117,3 +118,41 @@ class SaliencySaver(_FirstCases):
         index = fullest_slice(truth, self.view)
         maps = saliency_maps(self.network, scale_to_unit(image, self.window), self.view, index)
         return saliency_figure(maps, self.view, spacing, title=record.name)
+
+
+class OverlayImage:
+    """
+    Writes to TensorBoard the last mask of the first case of each run, on the slice with most truth.
+
+    Colors and sides are those of the PNG files, see :func:`paint` and :func:`radiological`; MONAI's
+    ``TensorBoardImageHandler`` shows gray volumes, of the last case, as they lie in memory.
+
+    Args:
+        writer: with ``add_image``, such as :py:class:`c2f_monai.handlers.EventFile`.
+        inferer: the evaluator's :py:class:`c2f_monai.inferers.CoarseToFineInferer`, with ``keep_rounds=True``.
+        window: HU that become black and white.
+        view: view of the slice. Defaults to "axial".
+        tag: name of the image. Defaults to "validation/overlay".
+    """
+
+    def __init__(
+        self,
+        writer: Any,
+        inferer: Any,
+        window: Sequence[float] = DEFAULT_WINDOW,
+        view: str = View.AXIAL,
+        tag: str = "validation/overlay",
+    ) -> None:
+        self.writer, self.inferer, self.window, self.view, self.tag = writer, inferer, window, View(view), tag
+
+    def attach(self, engine: Engine) -> None:
+        """Attach to an evaluator with ``image`` and ``label_grid``."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED(once=1), self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the first case of the batch."""
+        batch: Any = engine.state.batch
+        image, truth = (np.asarray(torch.as_tensor(batch[0][key])[0].cpu()) for key in ("image", "label_grid"))
+        pred = self.inferer.records[0].masks[-1][0].numpy()
+        pixels = overlay_slice(image, pred, truth > 0, self.view, self.window)
+        self.writer.add_image(self.tag, pixels, engine.state.epoch, dataformats="HWC")

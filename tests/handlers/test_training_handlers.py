@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,18 +14,21 @@ import pytest
 import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
+from monai.handlers import TensorBoardStatsHandler
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from c2f_monai.handlers import (
-    BestWeights,
     DrawsHandler,
+    EventFile,
+    GridDice,
     InitialWeights,
+    RoundLosses,
     StageSchedule,
     TrainingCheckpoint,
-    TrainingLog,
     WaitingTime,
+    best_weights,
     copy_to_fine,
     learning_rate_factor,
-    overlay_image,
     parameter_groups,
     prepare_slab_batch,
     save_weights,
@@ -53,19 +55,16 @@ def test_lengths_share_out_the_epochs(lengths: list[float], epochs: int, expecte
 
 
 @pytest.mark.parametrize(
-    ("stage", "progress", "epochs", "expected"),
+    ("stage", "progress", "expected"),
     [
-        ({}, 0.7, 4, 1.0),
-        ({"lr_factor": 0.2}, 0.7, 4, 0.2),
-        ({"lr_factor": 1.0, "lr_end_factor": 0.0}, 0.5, 4, 0.5),
-        ({"lr_factor": 1.0, "lr_end_factor": 0.2}, 1.0, 4, 0.2),
-        ({"lr_factor": 1.0, "halve_every": 2}, 0.24, 8, 1.0),
-        ({"lr_factor": 1.0, "halve_every": 2}, 0.25, 8, 0.5),
-        ({"lr_factor": 1.0, "halve_every": 2}, 0.99, 8, 0.125),
+        ({}, 0.7, 1.0),
+        ({"lr_factor": 0.2}, 0.7, 0.2),
+        ({"lr_factor": 1.0, "lr_end_factor": 0.0}, 0.5, 0.5),
+        ({"lr_factor": 1.0, "lr_end_factor": 0.2}, 1.0, 0.2),
     ],
 )
-def test_learning_rate_within_a_stage(stage: dict, progress: float, epochs: float, expected: float) -> None:
-    assert learning_rate_factor(stage, progress, epochs) == pytest.approx(expected)
+def test_learning_rate_within_a_stage(stage: dict, progress: float, expected: float) -> None:
+    assert learning_rate_factor(stage, progress) == pytest.approx(expected)
 
 
 def test_schedule_follows_the_iteration() -> None:
@@ -185,24 +184,28 @@ def test_draws_follow_the_iteration_not_the_history() -> None:
     assert draw(2) == draw(0)[2:]
 
 
-def test_waiting_time(caplog: pytest.LogCaptureFixture) -> None:
-    def slow() -> list[int]:
-        class Loader(list):
-            def __iter__(self):
-                for i in range(4):
-                    time.sleep(0.03)
-                    yield i
+def test_waiting_time(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("ignite.handlers.timing.perf_counter", lambda: now[0])
 
-        return Loader(range(4))
+    def passes(seconds: float) -> None:
+        now[0] += seconds
+
+    class Loader(list):
+        def __iter__(self):
+            for i in range(4):
+                passes(3.0)
+                yield i
 
     waiting = WaitingTime()
-    engine = make_engine(lambda e, _: time.sleep(0.01))
+    engine = make_engine(lambda e, _: passes(1.0))
     waiting.attach(engine)
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: passes(100.0))  # a validation is no part of it
     with caplog.at_level(logging.INFO):
-        engine.run(slow(), max_epochs=2)
-    assert 0.55 < waiting.share < 0.9  # 30 of 40 ms
-    assert 0.035 < waiting.seconds < 0.08
-    assert "4 iterations of 0.0" in caplog.text and "% of it waiting for data" in caplog.text
+        engine.run(Loader(range(4)), max_epochs=2)
+    assert waiting.share == 0.75
+    assert waiting.seconds == 4.0
+    assert "epoch 2: 4 iterations of 4.000 s, 75.0 % of it waiting for data" in caplog.text
 
 
 def test_initial_weights_copy_what_fits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -235,16 +238,31 @@ def test_weights_of_coarse_networks_are_the_start_of_the_fine_ones_too(tmp_path:
     assert torch.equal(target.views["axial"]["saliency"].weight, saliency)
 
 
+def validate(engine: Engine, dice: float) -> None:
+    engine.state.metrics["dice"] = dice
+    engine.run([0])
+
+
 def test_best_weights_only_improve(tmp_path: Path) -> None:
-    network = nn.Linear(1, 1)
-    best = BestWeights(network, str(tmp_path / "runs" / "model.pt"), "dice")
+    network, validator = nn.Linear(1, 1), make_engine()
+    path = tmp_path / "runs" / "model.pt"
+    validator.add_event_handler(Events.COMPLETED, best_weights(network, path, "dice"))
     kept = []
     for value in (0.5, 0.4, math.nan, 0.6):
         nn.init.constant_(network.weight, value)
-        best(SimpleNamespace(state=SimpleNamespace(metrics={"dice": value})))  # type: ignore[arg-type]
-        kept.append(torch.load(best.path, weights_only=True)["weight"].item())
+        validate(validator, value)
+        kept.append(torch.load(path, weights_only=True)["weight"].item())
     assert kept == pytest.approx([0.5, 0.5, 0.5, 0.6])
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["model.pt"]
+
+
+def test_any_score_is_better_than_none(tmp_path: Path) -> None:
+    network, validator = nn.Linear(1, 1), make_engine()
+    validator.add_event_handler(Events.COMPLETED, best_weights(network, tmp_path / "model.pt", "dice"))
+    for value, weight in ((math.nan, 0.0), (0.1, 1.0), (math.nan, 2.0)):
+        nn.init.constant_(network.weight, weight)
+        validate(validator, value)
+    assert torch.load(tmp_path / "model.pt", weights_only=True)["weight"].item() == 1.0
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,14 +299,12 @@ def train(
         network(x).pow(2).sum().backward()
         optimizer.step()
 
-    engine = Engine(step)
+    engine, validator = Engine(step), make_engine()
     engine.state.max_epochs, engine.state.epoch_length = epochs, 3
-    checkpoint = TrainingCheckpoint(str(folder), network, optimizer, make_engine(), "dice", resume=resume)
-    checkpoint.attach(engine)
-    best = checkpoint.best
+    TrainingCheckpoint(str(folder), network, optimizer, validator, "dice", resume=resume).attach(engine)
     if not resume:
-        best.best = 0.25
-    engine.add_event_handler(Events.COMPLETED, lambda e: setattr(network, "best", best.best))
+        validate(validator, 0.25)
+    engine.add_event_handler(Events.COMPLETED, lambda e: validate(validator, 0.2))
     try:
         engine.run(range(3), max_epochs=epochs)
     except KeyboardInterrupt:
@@ -296,15 +312,20 @@ def train(
     return network, done
 
 
-def test_killed_run_continues_to_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("removed", [False, True], ids=["in an iteration", "while a checkpoint is replaced"])
+def test_killed_run_continues_to_the_same_weights(removed: bool, tmp_path: Path) -> None:
     straight, _ = train(tmp_path / "a", 5)
     train(tmp_path / "b", 5, stop_after=8)  # in the third epoch
-    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["checkpoint_1.pt", "checkpoint_2.pt"]
+    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["checkpoint_1.pt", "checkpoint_2.pt", "model.pt"]
+    start = torch.load(tmp_path / "b" / "model.pt", weights_only=True)
+    if removed:
+        (tmp_path / "b" / "checkpoint_1.pt").unlink()
     resumed, done = train(tmp_path / "b", 5, resume=True)
     assert done == list(range(7, 16))
     assert torch.equal(straight.weight, resumed.weight)
-    assert resumed.best == 0.25
-    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["checkpoint_4.pt", "checkpoint_5.pt"]
+    # 0.25, from before the run was killed, is still the best.
+    assert torch.equal(torch.load(tmp_path / "b" / "model.pt", weights_only=True)["weight"], start["weight"])
+    assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["checkpoint_4.pt", "checkpoint_5.pt", "model.pt"]
 
 
 def test_runs_do_not_mix(tmp_path: Path) -> None:
@@ -315,26 +336,57 @@ def test_runs_do_not_mix(tmp_path: Path) -> None:
         train(tmp_path, 1)
 
 
-def test_log_means_over_the_epoch(tmp_path: Path) -> None:
+def events(folder: Path) -> EventAccumulator:
+    (file,) = folder.glob("events*")
+    return EventAccumulator(str(file)).Reload()
+
+
+def test_a_run_writes_one_file_of_losses_rates_and_validation(tmp_path: Path) -> None:
     loss = SimpleNamespace(rounds={})
-    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
-    engine = make_engine(lambda e, x: setattr(loss, "rounds", {"axial": torch.tensor([1.0, x])}))
-    log = TrainingLog(str(tmp_path), loss, optimizer)
-    log.attach(engine)
-    engine.run([0.0, 1.0], max_epochs=2)
-    assert log.means() == {"axial": [1.0, 0.5]}
-    assert list(tmp_path.glob("events*"))
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.5)
+    losses = {1: [2.0], 2: [1.0, 3.0]}  # the first epoch unrolls no round
+
+    def step(engine: Engine, x: float) -> None:
+        loss.rounds = {"axial": torch.tensor(losses[engine.state.epoch]) + x}
+
+    label = torch.zeros(1, 4, 4, 4)
+    label[0, :2] = 1
+    masks = [torch.zeros(1, 4, 4, 4).bool(), label > 0]
+    inferer = SimpleNamespace(records=[SimpleNamespace(masks=masks)])
+    trainer, validator, writer = Engine(step), make_engine(), EventFile(str(tmp_path / "run"))
+    for handler in (RoundLosses(loss, optimizer), TensorBoardStatsHandler(writer, iteration_log=False)):
+        handler.attach(trainer)
+    for handler in (GridDice(inferer), TensorBoardStatsHandler(writer, iteration_log=False)):
+        handler.attach(validator)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: validator.run([[{"label_grid": label}]]))
+    assert not (tmp_path / "run").exists()
+    trainer.run([0.0, 1.0], max_epochs=2)
+    found = events(tmp_path / "run")
+    values = {tag: [(e.step, e.value) for e in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
+    assert values["loss/axial/coarse"] == [(1, 2.5), (2, 1.5)]
+    assert values["loss/axial/round 1"] == [(2, 3.5)]
+    assert values["learning rate/group 0"] == [(1, 0.5), (2, 0.5)]
+    assert [value for _, value in values["grid DSC coarse"]] == [0.0, 0.0]
+    assert [value for _, value in values["grid DSC last round"]] == [1.0, 1.0]
 
 
-def test_overlay_marks_truth_and_prediction_on_the_fullest_slice() -> None:
-    image = torch.full((1, 6, 8, 4), 70.0)  # middle of the window
-    label, pred = torch.zeros(1, 6, 8, 4), torch.zeros(1, 6, 8, 4)
-    label[0, 2, 3, 1] = 1
-    label[0, 2, 3:5, 2] = 1
-    pred[0, 5, 0, 2] = 1
-    rgb = overlay_image(image, pred, label)
-    assert rgb.shape == (3, 8, 6)  # rows from anterior to posterior, columns from left to right of the RAS axis
-    gray = (rgb - 0.5).abs().amax(0) < 1e-3
-    marked = [tuple(p) for p in (~gray).nonzero().tolist()]
-    assert marked == [(3, 2), (4, 2), (7, 5)]
-    assert not torch.allclose(rgb[:, 3, 2], rgb[:, 7, 5])
+def test_losses_of_a_later_stage_do_not_stay_in_one_with_fewer_rounds() -> None:
+    loss = SimpleNamespace(rounds={})
+
+    def step(engine: Engine, _: int) -> None:
+        loss.rounds = {"axial": torch.ones(3 - engine.state.epoch)}
+
+    engine = Engine(step)
+    RoundLosses(loss, torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.5)).attach(engine)
+    engine.run([0], max_epochs=2)
+    assert engine.state.metrics == {"loss/axial/coarse": 1.0, "learning rate/group 0": 0.5}
+
+
+def test_other_processes_write_no_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ignite.distributed.get_rank", lambda: 1)
+    writer = EventFile(str(tmp_path / "run"))
+    writer.add_scalar("a", 1.0, 1)
+    writer.add_image("b", torch.zeros(3, 2, 2), 1)
+    writer.flush()
+    writer.close()
+    assert not (tmp_path / "run").exists()

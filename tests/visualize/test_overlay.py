@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from matplotlib.image import imread
 from monai.data import MetaTensor
 
-from c2f_monai.visualize import COLORS, OverlaySaver, overlay_figure, paint, target_region
+from c2f_monai.visualize import COLORS, OverlayImage, OverlaySaver, overlay_figure, paint, target_region
 
 
 def test_colours_by_hand() -> None:
@@ -64,6 +66,30 @@ def test_the_views_are_turned_as_radiologists_look_at_them() -> None:
     assert np.argwhere(axial == 1).tolist() == [[0, 2], [2, 0]]  # anterior at the top, right at the left
     assert np.argwhere(coronal == 1).tolist() == [[0, 2], [2, 0]]  # superior at the top, right at the left
     assert np.argwhere(sagittal == 1).tolist() == [[0, 2], [2, 0]]  # superior at the top, anterior at the left
+
+
+def test_tensorboard_shows_the_sides_and_colors_of_the_png_files() -> None:
+    """Prediction, truth and overlap in a slice that is its own mirror image in no direction."""
+    image = torch.full((1, 5, 6, 4), 70.0)
+    label, pred = torch.zeros_like(image), torch.zeros_like(image)
+    label[0, 3, 1, 2] = label[0, 3, 2, 2] = pred[0, 3, 1, 2] = pred[0, 0, 5, 2] = 1
+    label[0, 0, 0, 0] = 1  # less of it in another slice
+    shown = {}
+    writer = SimpleNamespace(add_image=lambda tag, x, step, dataformats: shown.update({(tag, step, dataformats): x}))
+    inferer = SimpleNamespace(records=[SimpleNamespace(masks=[label > 0, pred > 0])])
+    engine = Engine(lambda *_: None)
+    OverlayImage(writer, inferer).attach(engine)
+    engine.run([[{"image": image, "label_grid": label}], [{"image": image * 0, "label_grid": label}]], max_epochs=1)
+    (pixels,) = shown.values()
+    assert list(shown) == [("validation/overlay", 1, "HWC")]
+    assert pixels.shape == (6, 5, 3)
+    names = {(r, c): [n for n, x in COLORS.items() if np.allclose(pixels[r, c], 0.275 + 0.45 * np.array(x))]
+             for r, c in np.argwhere(~np.isclose(pixels, 0.5).all(axis=-1)).tolist()}  # fmt: skip
+    # Anterior (the sixth row) at the top, right (the fifth column) at the left.
+    assert names == {(0, 4): ["prediction"], (4, 1): ["overlap"], (3, 1): ["truth"]}
+    arrays = [np.asarray(x[0]) for x in (image, pred, label)]
+    figure = overlay_figure(arrays[0], arrays[1] > 0, arrays[2] > 0, (1, 1, 1), margin=100)
+    assert np.array_equal(np.asarray(figure.axes[0].images[0].get_array()), pixels)
 
 
 @pytest.mark.parametrize("flip", [False, True])
