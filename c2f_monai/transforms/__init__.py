@@ -7,6 +7,7 @@ from __future__ import annotations
 from .components import FilterComponents, FilterComponentsd, filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
 from .conflicts import resolve_conflicts
+from .preprocessing import image_preprocessing, labeled_preprocessing
 from .spacing import ResampleToSpacingd, working_shape
 from .volumes import (
     CheckSameGridd,
@@ -36,7 +37,9 @@ __all__ = [
     "class_values",
     "condition_on_organ",
     "filter_components",
+    "image_preprocessing",
     "label_values",
+    "labeled_preprocessing",
     "near_mask",
     "resolve_conflicts",
     "select_label",
