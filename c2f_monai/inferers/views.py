@@ -71,7 +71,7 @@ class CropRule:
         return max(shape) if largest is None else largest
 
     def margins(self, count: int) -> int | torch.Tensor | None:
-        """The margin, None for the whole slice, or (count, 4) long drawn margins: the same for the same count, whatever ran before."""
+        """The margin (None: the whole slice), or (count, 4) long drawn ones, the same for a count in every run."""
         if self.max_margin is None:
             return self.margin
         return torch.randint(0, self.max_margin + 1, (count, 4), generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 from monai.transforms import Compose, CopyItemsd, EnsureChannelFirstd, LoadImaged, Orientationd, Transform
 
 from .spacing import ResampleToSpacingd
@@ -28,14 +27,14 @@ def image_preprocessing(pixdim: Sequence[float] | None = None, mode: str = "bili
         type is kept as far as it holds HU below 0: a CT of 16-bit integers takes half the memory of float32.
     """
     transforms: list[Transform] = [
-        LoadImaged("image", reader=["ITKReader", "NibabelReader"], dtype=None),
+        LoadImaged("image", reader=["ITKReader", "NibabelReader"], dtype=None),  # type: ignore[arg-type]
         EnsureChannelFirstd("image"),
         CompactDtyped("image"),
         CheckVolumed("image"),
         Orientationd("image", axcodes="RAS", labels=None),
     ]
     if pixdim is not None:
-        transforms.append(ResampleToSpacingd("image", pixdim=pixdim, mode=mode, dtype=torch.float32))
+        transforms.append(ResampleToSpacingd("image", pixdim=pixdim, mode=mode, dtype=np.float32))
     return Compose(transforms)
 
 
@@ -76,9 +75,7 @@ def labeled_preprocessing(
     transforms.append(Orientationd(both, axcodes="RAS", labels=None))
     if pixdim is not None:
         transforms.append(
-            ResampleToSpacingd(
-                both, pixdim=pixdim, mode=[mode, "nearest"], padding_mode="border", dtype=np.float32
-            )
+            ResampleToSpacingd(both, pixdim=pixdim, mode=[mode, "nearest"], padding_mode="border", dtype=np.float32)
         )
     if conditioning is not None:
         transforms.append(conditioning(keys="image", organ_key=grid))

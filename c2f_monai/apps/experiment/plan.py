@@ -188,12 +188,12 @@ class Table:
 
 def rounds_of(weights: Weights) -> Evaluation:
     """Ten rounds with stopping off, from which every rule of stopping can be read."""
-    return Evaluation(f"{weights.name}_rounds", weights, ("configs/diagnostics.json",))
+    return Evaluation(f"{weights.name}_rounds", weights, ("configs/run/diagnostics.json",))
 
 
 def oracle_of(weights: Weights) -> Evaluation:
     """The truth's box for each slab in every round."""
-    return Evaluation(f"{weights.name}_oracle", weights, ("configs/oracle_box.json",))
+    return Evaluation(f"{weights.name}_oracle", weights, ("configs/ablation/oracle_box.json",))
 
 
 def view_of(weights: Weights, view: View) -> Evaluation:
