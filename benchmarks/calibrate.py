@@ -7,7 +7,7 @@ the environment, the mean time of an iteration (waiting for data included) and t
 machine that is not idle, ``--clock cpu`` counts the seconds of the processor instead (use OMP_NUM_THREADS=1, so that
 no thread spins while it waits for another):
 
-    python benchmarks/calibrate.py --config_file bundle/configs/train.json benchmarks/unet3d.json --budget 900
+    python benchmarks/calibrate.py --config_file bundle/configs/train.json configs/baseline/unet3d.json --budget 900
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -18,9 +19,12 @@ import c2f_monai
 from c2f_monai.utils import sha256_of
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted([*(ROOT / "bundle" / "configs").glob("*.json"), *(ROOT / "configs").glob("*.json")])
-OVERLAYS = sorted((ROOT / "configs").glob("*.json"))
+CONFIGS = sorted([*(ROOT / "bundle" / "configs").glob("*.json"), *(ROOT / "configs").glob("**/*.json")])
+OVERLAYS = sorted((ROOT / "configs").glob("**/*.json"))
 MAX_OVERLAY_LINES = 60
+# A method of its own, with its network, data and handlers.
+LONG_OVERLAYS = {"unet3d.json"}
+MAX_BUNDLE_LINES = {"train.json": 280, "inference.json": 160}
 PYTHONS = ("3.10", "3.11", "3.12")
 
 
@@ -114,7 +118,7 @@ def test_a_repeated_key_is_noticed() -> None:
         json.loads('{"margin": 20, "margin": 30}', object_pairs_hook=refuse_duplicates)
 
 
-@pytest.mark.parametrize("path", OVERLAYS, ids=name_of)
+@pytest.mark.parametrize("path", [path for path in OVERLAYS if path.name not in LONG_OVERLAYS], ids=name_of)
 def test_overlays_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_OVERLAY_LINES
 
@@ -125,3 +129,66 @@ def test_weights_are_those_that_the_metadata_names(metadata: dict[str, Any]) -> 
     found = {path.name: sha256_of(path) for path in sorted(models.glob("*.pt"))}
     assert {name: entry["sha256"] for name, entry in metadata["weights"].items()} == found
     assert all(entry["version"] in metadata["changelog"] for entry in metadata["weights"].values())
+
+
+@pytest.mark.parametrize(("name", "limit"), MAX_BUNDLE_LINES.items())
+def test_the_bundles_configurations_stay_readable(name: str, limit: int) -> None:
+    lines = (ROOT / "bundle" / "configs" / name).read_text(encoding="utf-8").splitlines()
+    assert len(lines) < limit and max(map(len, lines)) <= 120
+
+
+def places_in_lists(config: Any) -> list[str]:
+    """Ids that name an entry of a list by its place, in keys and in references."""
+    if isinstance(config, str):
+        # An index that Python takes of a value, `@window[0]`, is none.
+        return re.findall(r"[@%][\w#:]*(?:#|::)\d+\b", config)
+    if isinstance(config, dict):
+        keys = [key for key in config if re.search(r"(?:#|::)\d+(?:#|::|$)", key)]
+        return keys + [found for value in config.values() for found in places_in_lists(value)]
+    return [found for value in config for found in places_in_lists(value)] if isinstance(config, list) else []
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_no_entry_of_a_list_is_named_by_its_place(path: Path) -> None:
+    """One that is inserted before it would change what such an id means, without a word."""
+    assert places_in_lists(json.loads(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"handlers#2": None},
+        {"train#preprocessing#transforms#3#_disabled_": True},
+        {"train::handlers::0": None},
+        {"a": ["@handlers#1"]},
+        {"a": {"b": "$[@postprocessing#transforms#1.values]"}},
+        {"a": "%handlers::0"},
+    ],
+)
+def test_a_place_in_a_list_is_noticed(config: dict[str, Any]) -> None:
+    assert len(places_in_lists(config)) == 1
+
+
+def test_an_index_of_a_value_is_no_place_in_a_list() -> None:
+    assert places_in_lists({"a": "$@window[0]", "b#c2": "@d#e3"}) == []
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=name_of)
+def test_an_overlay_says_first_what_it_does_and_what_comes_before(path: Path) -> None:
+    key, text = next(iter(json.loads(path.read_text(encoding="utf-8")).items()))
+    assert key == "description" and re.search(r"\b[Aa]fter .*\.json", text)
+
+
+def test_the_list_of_overlays_is_that_of_their_descriptions() -> None:
+    spec = importlib.util.spec_from_file_location("make_readme", ROOT / "configs" / "make_readme.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = (ROOT / "configs" / "README.md").read_text(encoding="utf-8")
+    assert found == module.readme(), "run python configs/make_readme.py"
+
+
+def test_handlers_of_training_are_dictionaries_as_they_are_read() -> None:
+    """MONAI Label looks at each entry's _target_ before MONAI has put anything in the place of a name."""
+    config = json.loads((ROOT / "bundle" / "configs" / "train.json").read_text(encoding="utf-8"))
+    assert all(isinstance(entry, dict) and entry.get("_target_") for entry in config["train"]["handlers"])

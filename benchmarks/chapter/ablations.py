@@ -32,7 +32,7 @@ def training_table() -> Table:
     # T = 2 is the bundle's.
     found |= {f"training rounds T = {t}": _trained(rstn_variant(f"rounds_{t}", rounds=t)) for t in (1, 3, 5)}
     found["single slice (depth 1)"] = _trained(rstn_variant("depth_1", own_start=True, in_slices=1, out_slices=1))
-    whole = Training("rstn_whole_image", ("configs/ablation_whole_image.json",), start=COARSE)
+    whole = Training("rstn_whole_image", ("configs/ablation/whole_image.json",), start=COARSE)
     found["whole image for the box"] = _trained(whole)
     return _against(_DEFAULT, found, "training", "Ablations of the training of RSTN")
 

@@ -25,17 +25,17 @@ __all__ = [
 #: Label values that the bundle trains on, and that of the cyst among them.
 TARGET, CYST = (1, 2), (2,)
 
-_COARSE_ONLY = "configs/coarse_only.json"
+_COARSE_ONLY = "configs/baseline/coarse_only.json"
 #: Coarse networks alone, which the methods start from: they differ in what comes after.
 COARSE = Training("coarse", (_COARSE_ONLY,))
 RSTN = Training("rstn", start=COARSE)
 STEPWISE = Training(
-    "stepwise", ("bundle/configs/stepwise.json",), published=("configs/published_stepwise.json",), start=COARSE
+    "stepwise", ("bundle/configs/stepwise.json",), published=("configs/baseline/published_stepwise.json",), start=COARSE
 )
 UNET3D = Training(
     "unet3d",
-    ("benchmarks/unet3d.json",),
-    published=("benchmarks/unet3d_published.json",),
+    ("configs/baseline/unet3d.json",),
+    published=("configs/baseline/unet3d_published.json",),
     own_recipe=True,
     small={"patch": [48, 48, 48], "frame": 8},
     effort=0.25,
@@ -80,7 +80,7 @@ def saliency_training(kernels: Sequence[int], tuned: bool = True) -> Training:
     options = {} if tuple(kernels) == (3, 3) else {"saliency_def#kernel_sizes": list(kernels)}
     if tuned:
         return Training(f"rstn_saliency_{name}", options=options, start=COARSE) if options else RSTN
-    overlays = ("configs/ablation_truth_reference.json",)
+    overlays = ("configs/ablation/truth_reference.json",)
     return Training(f"rstn_saliency_{name}_untuned", overlays, options, start=COARSE)
 
 
@@ -108,7 +108,7 @@ def near_organ_training(base: Training, distance: int | None = None) -> Training
         base: the method.
         distance: t in voxels; None for the default.
     """
-    overlays = ("configs/cyst.json",)
+    overlays = ("configs/task/cyst.json",)
     name = "near_organ" if distance is None else f"near_organ_{distance}"
     options = {} if distance is None else {"organ_distance_voxels": distance}
     start = coarse_variant(name, overlays, start=COARSE, **options)

@@ -22,9 +22,10 @@ __all__ = ["ROOT", "ExperimentPart", "ExperimentSettings", "cases_file", "evalua
 ROOT = Path(__file__).resolve().parents[2]
 _TRAIN, _INFERENCE = "bundle/configs/train.json", "bundle/configs/inference.json"
 # A coarser grid and a few iterations; an overlay, so that the methods' own overlays come after it.
-_SMALL = "configs/small.json"
-_PUBLISHED = "configs/published.json"
-_FROM_COARSE = "configs/from_coarse.json"
+_SMALL = "configs/run/small.json"
+_PUBLISHED = "configs/baseline/published.json"
+_FROM_COARSE = "configs/run/from_coarse.json"
+_TIME_LIMIT = "configs/run/time_limit.json"
 # Seconds on 2 cores with the embedded data set, before any part has shown the time it takes.
 _START, _ITERATION, _ROUND, _SMALLER = 25.0, 0.4, 1.0, 4.0
 
@@ -128,7 +129,7 @@ def _trainings(table: Table, settings: ExperimentSettings) -> list[Training]:
 def _training_part(training: Training, settings: ExperimentSettings, fold: int | None, seed: int) -> ExperimentPart:
     name, folder = _folder("training", training.name, settings, fold, seed)
     start = None if settings.published else training.start
-    files = [_TRAIN, *([_FROM_COARSE] if start else []), *_method_files(training, settings), "configs/time_limit.json"]
+    files = [_TRAIN, *([_FROM_COARSE] if start else []), *_method_files(training, settings), _TIME_LIMIT]
     options = _options(training, settings, fold) | {"seed": seed, "output_dir": _portable(folder)}
     if start:
         options["init_weights"] = _weights_file(start, settings, fold, seed)

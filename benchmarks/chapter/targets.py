@@ -52,7 +52,7 @@ def cyst_table() -> Table:
         four = Evaluation(
             f"{near.name}_four_stages",
             near,
-            (*organ.overlays, "configs/organ_then_cyst.json"),
+            (*organ.overlays, "configs/task/organ_then_cyst.json"),
             {"keep_rounds": True},
             base="inference",
             further={"organ_ckpt_path": organ},

@@ -96,7 +96,7 @@ def _run_rstn(args: argparse.Namespace) -> None:
     views = views_of(imported)
     print(f"{args.output}: {len(imported)} tensors of the views {', '.join(views)}, trained on {args.axcodes} arrays.")
     limited = "" if len(views) == len(View) else f''' --views "{views}"'''
-    print("Segment with configs/imported_rstn.json after bundle/configs/inference.json, and with")
+    print("Segment with configs/network/imported_rstn.json after bundle/configs/inference.json, and with")
     print(f"    --ckpt_path {args.output}{limited}")
 
 

@@ -11,6 +11,7 @@ from .inputs import CaseDataset, list_inputs
 from .phantom import PHANTOM_VERSION, generate_case, write_phantom
 from .prefetch import PrefetchDataLoader
 from .preparers import PREPARERS
+from .preprocessing import image_preprocessing, labeled_preprocessing
 from .readers import READERS, CTReader, dicom_series, image_shape, read_image
 from .slab_dataset import SlabCollate, SlabDataset
 from .slab_draws import draw_fallback_box, draw_margins, slice_threshold
@@ -18,6 +19,8 @@ from .volume_cache import CachedVolume, load_volumes
 from .writers import AtomicNiftiWriter, name_after_case
 
 __all__ = [
+    "image_preprocessing",
+    "labeled_preprocessing",
     "AtomicNiftiWriter",
     "CTReader",
     "CachedVolume",

@@ -88,7 +88,7 @@ class SlabDataset(Dataset):
             the working grid and on these cases only; None takes every slice with target.
         fraction: instead, the share of the slices with target to keep.
         negative_fraction: share of the slabs that is drawn from those without target.
-        margin: pixels of the working grid around a crop's box.
+        margin: pixels of the working grid around a crop's box; None takes the whole slice for the box.
         max_margin: largest jittered margin; None is twice the margin.
         fixed_margin_probability: probability that a round's margins are not jittered.
         augmentation: MONAI dictionary transforms of "image" (in_slices, h, w) in [0, 1] and "label"
@@ -118,7 +118,7 @@ class SlabDataset(Dataset):
         min_pixels: int | None = 100,
         fraction: float | None = None,
         negative_fraction: float = 0.0,
-        margin: int = 20,
+        margin: int | None = 20,
         max_margin: int | None = None,
         fixed_margin_probability: float = 0.5,
         augmentation: Callable | None = None,
@@ -134,7 +134,7 @@ class SlabDataset(Dataset):
         ):
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} must be in [0, 1], got {value}.")
-        if margin < 0 or (max_margin is not None and max_margin < 0):
+        if (margin is not None and margin < 0) or (max_margin is not None and max_margin < 0):
             raise ValueError(f"margins must not be negative, got margin {margin} and max_margin {max_margin}.")
         self.views = [View(view) for view in views]
         axes = {} if slice_axcodes is None else slice_axes_of_views(slice_axcodes, self.views)
@@ -177,12 +177,18 @@ class SlabDataset(Dataset):
             rng = np.random.default_rng(np.random.SeedSequence([self.seed, self.epoch, index, view.axis]))
             case, center = self._draw_slice(rng, view, index)
             image, label = self._slab(rng, self.volumes[case], view, center)
-            margins = draw_margins(rng, self.rounds, self.margin, self.max_margin, self.fixed_probability)
+            margins = self._margins(rng, max(image.shape[-2:]))
             item["image"][view.value] = image
             item["label"][view.value] = label
             item["margins"][view.value] = torch.from_numpy(margins)
             item["fallback"][view.value] = torch.from_numpy(draw_fallback_box(rng, (image.shape[-2], image.shape[-1])))
         return item
+
+    def _margins(self, rng: np.random.Generator, whole: int) -> np.ndarray:
+        """(T, 4) margins; those of a whole slice reach over its longer side and are not jittered."""
+        if self.margin is None:
+            return draw_margins(rng, self.rounds, whole, None, 1.0)
+        return draw_margins(rng, self.rounds, self.margin, self.max_margin, self.fixed_probability)
 
     def _draw_slice(self, rng: np.random.Generator, view: View, index: int) -> tuple[int, int]:
         slices = self.index[view]

@@ -9,7 +9,7 @@ from .checkpoints import AverageBuffers, InitialWeights, TrainingCheckpoint, bes
 from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
 from .load_weights import LoadWeights, load_weights
 from .parameter_groups import parameter_groups
-from .stage_schedule import StageSchedule, copy_to_fine, learning_rate_factor, stage_ends
+from .stage_schedule import StageSchedule, change_stages, copy_to_fine, learning_rate_factor, stage_ends
 from .target_reports import TargetReports
 from .training_log import EventFile, GridDice, RoundLosses
 from .write_in_background import WriteInBackground
@@ -30,6 +30,7 @@ __all__ = [
     "WriteInBackground",
     "best_weights",
     "case_row",
+    "change_stages",
     "copy_to_fine",
     "describe_row",
     "learning_rate_factor",

@@ -65,7 +65,7 @@ class InitialWeights:
         if turned:
             raise ValueError(
                 f"init_weights: {self.path} was trained on slices of another orientation ({turned[0]}): "
-                "set slice_axcodes to theirs, as configs/imported_rstn.json does."
+                "set slice_axcodes to theirs, as configs/network/imported_rstn.json does."
             )
         _, copied, left = copy_model_state(network, source)
         if not copied:

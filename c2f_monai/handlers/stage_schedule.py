@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from ..utils import describe_mismatch, unwrap
 
-__all__ = ["StageSchedule", "copy_to_fine", "learning_rate_factor", "stage_ends"]
+__all__ = ["StageSchedule", "change_stages", "copy_to_fine", "learning_rate_factor", "stage_ends"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,27 @@ def learning_rate_factor(stage: Mapping[str, Any], progress: float) -> float:
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+def change_stages(
+    stages: Sequence[Mapping[str, Any]], changes: Mapping[str, Mapping[str, Any] | None]
+) -> list[dict[str, Any]]:
+    """The stages of a schedule, those of some kinds changed or left out.
+
+    Args:
+        stages: entries of the schedule.
+        changes: by the kind of stage, keys that are set in its entries; None leaves them out.
+
+    Example:
+        >>> change_stages([{"stage": "coarse"}, {"stage": "joint"}], {"coarse": None, "joint": {"stage": "individual"}})
+        [{'stage': 'individual'}]
+    """
+    changed = []
+    for stage in stages:
+        change = changes.get(stage.get("stage", ""), {})
+        if change is not None:
+            changed.append({**stage, **change})
+    return changed
+
+
 def copy_to_fine(network: nn.Module) -> None:
     """Copy each view's coarse network into its fine one: the same target at the same scale, with less around it.
 
@@ -93,6 +114,7 @@ class StageSchedule:
         optimizer: its groups' learning rates at construction are the base that the factors multiply.
         warmup: iterations over which the factor rises linearly from 0 at the start of training.
         network: :py:class:`c2f_monai.networks.CoarseToFineNet`, bare or wrapped; needed for ``copy_to_fine``.
+        changes: of the stages of some kinds, see :func:`change_stages`. Defaults to none.
 
     Raises:
         ValueError: for an empty schedule, unknown keys, lengths that are not positive or rounds out of range, and for
@@ -108,9 +130,11 @@ class StageSchedule:
         optimizer: Optimizer,
         warmup: int = 0,
         network: nn.Module | None = None,
+        changes: Mapping[str, Mapping[str, Any] | None] | None = None,
     ) -> None:
+        stages = change_stages(stages, changes or {})
         if not stages:
-            raise ValueError("stages is empty: give at least one stage.")
+            raise ValueError(f"stages is empty: give at least one stage that changes ({changes}) do not leave out.")
         for stage in stages:
             unknown = sorted(set(stage) - self.keys)
             if unknown or "stage" not in stage:

@@ -42,7 +42,7 @@ class CoarseToFineInferer(Inferer):
         fusion: "mean" or "vote", or a pair for the coarse stage and the fine rounds (the original step-wise code:
             ``("vote", "mean")``).
         prior: what the saliency transformation sees of the last round: "probability" (unfiltered) or "mask".
-        margin: frame around the box of the last mask, pixels of the working grid.
+        margin: frame around the box of the last mask, pixels of the working grid; None takes whole slices.
         crop_multiple: sides of crops and of whole slices are multiples of it; 1 reproduces the original exactly with
             networks that take any size.
         min_size: smallest side of a crop or whole slice, pixels; small ones carry no context and break instance norm.
@@ -101,7 +101,7 @@ class CoarseToFineInferer(Inferer):
         views: Sequence[str] | None = None,
         fusion: str | Sequence[str] = Fusion.MEAN,
         prior: str = Prior.PROBABILITY,
-        margin: int = 20,
+        margin: int | None = 20,
         crop_multiple: int = 16,
         min_size: int = 0,
         max_margin: int | None = None,
@@ -119,7 +119,7 @@ class CoarseToFineInferer(Inferer):
         exclusive: bool = False,
     ) -> None:
         for name, value, least in (
-            ("margin", margin, 0),
+            ("margin", 0 if margin is None else margin, 0),
             ("crop_multiple", crop_multiple, 1),
             ("min_size", min_size, 0),
             ("max_margin", 0 if max_margin is None else max_margin, 0),
@@ -303,7 +303,9 @@ class CoarseToFineInferer(Inferer):
         """P(t) where it is not zero and the unfiltered Z(t) on the same bounds."""
         # Along the slices a slab beside the mask still speaks of its far neighbors.
         slab = case.caller.slab
-        bounds = grow_bounds(box.bounds, max(self.rule.reach, slab.in_reach + slab.out_reach), case.volume.shape)
+        bounds = grow_bounds(
+            box.bounds, max(self.rule.reach(case.volume.shape), slab.in_reach + slab.out_reach), case.volume.shape
+        )
         fusion = self._fusion(case, [stop - start for start, stop in bounds], self.fine_fusion)
         for seen in case.in_views():
             fusion.add(seen.fine(prior, box, bounds))

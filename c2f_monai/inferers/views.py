@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -56,24 +56,24 @@ class CropRule:
     """How a slab's crop is cut.
 
     Attributes:
-        margin: frame around the minimal rectangle, pixels.
+        margin: frame around the minimal rectangle, pixels; None for the whole slice.
         multiple: sides of crops and whole slices are multiples of it.
         min_size: smallest side of a crop or whole slice, pixels.
         max_margin: instead of ``margin``, each of a box's four margins is uniform in {0..max_margin}; None for none.
     """
 
-    margin: int = 20
+    margin: int | None = 20
     multiple: int = 16
     min_size: int = 0
     max_margin: int | None = None
 
-    @property
-    def reach(self) -> int:
-        """The largest margin."""
-        return self.margin if self.max_margin is None else self.max_margin
+    def reach(self, shape: Sequence[int]) -> int:
+        """The largest margin in a volume of a shape."""
+        largest = self.margin if self.max_margin is None else self.max_margin
+        return max(shape) if largest is None else largest
 
-    def margins(self, count: int) -> int | torch.Tensor:
-        """The margin, or (count, 4) long drawn margins: the same for the same count, whatever ran before."""
+    def margins(self, count: int) -> int | torch.Tensor | None:
+        """The margin (None: the whole slice), or (count, 4) long drawn ones, the same for a count in every run."""
         if self.max_margin is None:
             return self.margin
         return torch.randint(0, self.max_margin + 1, (count, 4), generator=torch.Generator().manual_seed(0))

@@ -33,7 +33,7 @@ class VolumeInferer(Inferer):
         component_fraction: 6-connected components smaller than this fraction of the largest leave the mask; 0 keeps
             all. Defaults to 0.
         keep_rounds: keep the mask in the record. Defaults to False.
-        margin: frame in voxels around the true box, where ``label`` is given. Defaults to 20.
+        margin: frame in voxels around the true box, where ``label`` is given; None is the whole volume. Defaults to 20.
         context: (H, W, D) voxels that the network sees around a true box that is smaller, in the volume as far as it
             reaches: the size of its training patches, as it knows no smaller ones. Defaults to (1, 1, 1).
 
@@ -52,14 +52,14 @@ class VolumeInferer(Inferer):
         threshold: float = 0.5,
         component_fraction: float = 0.0,
         keep_rounds: bool = False,
-        margin: int = 20,
+        margin: int | None = 20,
         context: Sequence[int] = (1, 1, 1),
     ) -> None:
         super().__init__()
         if not isinstance(inferer, Inferer):
             raise TypeError(f"inferer must be a monai.inferers.Inferer, got {type(inferer).__name__}.")
         check_mask_arguments(threshold, component_fraction)
-        if margin < 0:
+        if margin is not None and margin < 0:
             raise ValueError(f"margin must be at least 0, got {margin}.")
         if len(context) != 3 or min(context) < 1:
             raise ValueError(f"context must be three numbers of at least 1, got {context}.")
@@ -118,8 +118,9 @@ class VolumeInferer(Inferer):
         probability = torch.zeros(label.shape, device=volume.device)
         box = foreground_box((label > 0.5).any(dim=0))
         if box is not None:
+            margin = max(label.shape) if self.margin is None else self.margin
             spans = [
-                _spans(lo - self.margin, hi + self.margin, least, size)
+                _spans(lo - margin, hi + margin, least, size)
                 for (lo, hi), least, size in zip(box, self.context, label.shape[1:], strict=True)
             ]
             kept, seen, inside = ((slice(None), *axes) for axes in zip(*spans, strict=True))

@@ -6,7 +6,16 @@ from __future__ import annotations
 
 from .coarse_to_fine import CoarseToFineNet, CoarseToFineView
 from .deeplab import DeepLab
+from .factories import build_network, fcn8s_compact
 from .fcn8s import FCN8s
 from .saliency import SaliencyTransform
 
-__all__ = ["CoarseToFineNet", "CoarseToFineView", "DeepLab", "FCN8s", "SaliencyTransform"]
+__all__ = [
+    "CoarseToFineNet",
+    "CoarseToFineView",
+    "DeepLab",
+    "FCN8s",
+    "SaliencyTransform",
+    "build_network",
+    "fcn8s_compact",
+]

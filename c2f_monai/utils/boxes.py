@@ -120,12 +120,12 @@ def grow_bounds(bounds: Bounds, reach: int | Sequence[int], shape: Sequence[int]
     )
 
 
-def add_margins(boxes: torch.Tensor, margins: int | torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def add_margins(boxes: torch.Tensor, margins: int | torch.Tensor | None, size: tuple[int, int]) -> torch.Tensor:
     """Add a frame of real image around boxes, clipped at the slice's border.
 
     Args:
         boxes: (N, 4) long.
-        margins: pixels, one number or (N, 4) long for (top, left, bottom, right).
+        margins: pixels, one number or (N, 4) long for (top, left, bottom, right); None for the whole slice.
         size: (h, w) of the slice.
 
     Returns:
@@ -133,6 +133,8 @@ def add_margins(boxes: torch.Tensor, margins: int | torch.Tensor, size: tuple[in
     """
     sign = boxes.new_tensor([-1, -1, 1, 1])
     limit = boxes.new_tensor([size[0], size[1], size[0], size[1]])
+    if margins is None:
+        margins = max(size)
     return torch.minimum((boxes + sign * margins).clamp_min(0), limit)
 
 

@@ -29,13 +29,14 @@ from .saliency import saliency_maps
 __all__ = ["SaliencyTable", "channel_means"]
 
 
-def channel_means(weights: torch.Tensor, truth: torch.Tensor, frame: int) -> list[tuple[float, float]]:
+def channel_means(weights: torch.Tensor, truth: torch.Tensor, frame: int | None) -> list[tuple[float, float]]:
     """Mean weight on the target and around it, for each channel.
 
     Args:
         weights: (in_slices, h, w), g(P).
         truth: (h, w) bool, with foreground.
-        frame: pixels around the target's minimal rectangle; what is neither target nor within them does not count.
+        frame: pixels around the target's minimal rectangle, None for the whole slice; what is neither target nor within
+            them does not count.
 
     Examples:
         >>> truth = torch.zeros(5, 5, dtype=torch.bool)
@@ -58,7 +59,7 @@ class SaliencyTable:
         network: :py:class:`c2f_monai.networks.CoarseToFineNet` with saliency.
         inferer: the evaluator's inferer, whose records name the cases.
         output_dir: folder of the table.
-        frame: pixels around the target's rectangle. Defaults to 8.
+        frame: pixels around the target's rectangle, None for the whole slice. Defaults to 8.
         window: HU that become 0 and 1.
     """
 
@@ -69,7 +70,7 @@ class SaliencyTable:
         network: torch.nn.Module,
         inferer: Any,
         output_dir: str,
-        frame: int = 8,
+        frame: int | None = 8,
         window: Sequence[float] = DEFAULT_WINDOW,
     ) -> None:
         self.network, self.inferer, self.path, self.frame = network, inferer, Path(output_dir) / "saliency.csv", frame

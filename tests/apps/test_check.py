@@ -115,7 +115,7 @@ def test_the_memory_of_the_network_is_counted() -> None:
 
 def test_the_time_is_measured_by_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_set(tmp_path)
-    tiny = {"coarse_def#width": 2, "coarse_def#fc_channels": 4, "views": ["axial"], "min_pixels": 1, "min_size": 32}
+    tiny = {"fcn_def#width": 2, "fcn_def#fc_channels": 4, "views": ["axial"], "min_pixels": 1, "min_size": 32}
     tiny |= {"batch_size": 1, "items_per_epoch": 3, "crop_multiple": 8, "slab_multiple": 32, "train_amp_dtype": None}
     tiny |= {"output_dir": str(tmp_path / "out"), "pixdim": None}
     options = [part for key, value in tiny.items() for part in ("--option", f"{key}={value}")]

@@ -77,7 +77,7 @@ def test_the_commands_of_a_method(tmp_path: Path) -> None:
             seeds=[1],
             options={"epochs": 3},
             own_options={"x": {"epochs": 4}, "rstn": {"epochs": 5}},
-            overlays=["configs/nih.json"],
+            overlays=["configs/data/nih.json"],
             small=True,
         ),
     )
@@ -156,7 +156,7 @@ def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
 
 
 def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> None:
-    found = settings(tmp_path, published=True, overlays=["configs/msd_pancreas.json"])
+    found = settings(tmp_path, published=True, overlays=["configs/data/msd_pancreas.json"])
     parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
     files = {name: words_of(part)["config_file"] for name, part in parts.items()}
     assert files["training/stepwise_near_organ/seed0"] == (
@@ -214,9 +214,10 @@ def test_the_3d_comparator_keeps_its_recipe_beside_the_published_constants(tmp_p
         "train unet3d unet3d_published evaluate oracle_box"
     )
     own, all_constants = (
-        json.loads((ROOT / name).read_text()) for name in ("benchmarks/unet3d_published.json", "configs/published.json")
+        json.loads((ROOT / name).read_text())
+        for name in ("configs/baseline/unet3d_published.json", "configs/baseline/published.json")
     )
-    assert own == {key: all_constants[key] for key in own}
+    assert own.pop("description") and own == {key: all_constants[key] for key in own}
 
 
 def test_the_small_version_is_small_with_the_published_constants_too(tmp_path: Path) -> None:

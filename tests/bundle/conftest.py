@@ -17,10 +17,10 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 # A network of a few thousand weights on a coarse grid.
 TINY = {
-    "coarse_def#width": 2,
+    "fcn_def#width": 2,
     # Score layers that start at zero would answer 0.5 everywhere, in any orientation.
-    "coarse_def#score_init": "xavier",
-    "coarse_def#fc_channels": 4,
+    "fcn_def#score_init": "xavier",
+    "fcn_def#fc_channels": 4,
     "pixdim": [6.0, 6.0, 6.0],
     "crop_multiple": 16,
     "min_size": 16,
@@ -42,7 +42,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory, bundle_root: Path) ->
     parser = ConfigParser()
     parser.read_config(str(bundle_root / "configs" / "inference.json"))
     parser["bundle_root"] = str(bundle_root)
-    parser.update({key: value for key, value in TINY.items() if key.startswith("coarse_def")})
+    parser.update({key: value for key, value in TINY.items() if key.startswith("fcn_def")})
     state = parser.get_parsed_content("network_def").state_dict()
     path = tmp_path_factory.mktemp("weights") / "model.pt"
     torch.save(state, path)

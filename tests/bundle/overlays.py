@@ -13,13 +13,15 @@ import numpy as np
 from monai.bundle import ConfigWorkflow
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Configurations by name: no two have the same.
+CONFIGS = {path.stem: path for folder in ("configs", "bundle/configs") for path in (ROOT / folder).glob("**/*.json")}
 SHAPE = (32, 28, 24)
 NETWORK: dict[str, Any] = {
-    "coarse_def#width": 2,
-    "coarse_def#fc_channels": 4,
-    "coarse_def#fc_kernel_size": 3,
+    "fcn_def#width": 2,
+    "fcn_def#fc_channels": 4,
+    "fcn_def#fc_kernel_size": 3,
     # Score layers that start at zero would answer 0.5 everywhere.
-    "coarse_def#score_init": "xavier",
+    "fcn_def#score_init": "xavier",
     "crop_multiple": 16,
     "min_size": 32,
     "max_rounds": 1,
@@ -61,9 +63,8 @@ def write_organs(folder: Path) -> Path:
 
 
 def config_files(*names: str) -> list[str]:
-    """Paths of configurations by name, of the bundle or of ``configs/``."""
-    bundle, overlays = ROOT / "bundle" / "configs", ROOT / "configs"
-    return [str((bundle if (bundle / f"{name}.json").is_file() else overlays) / f"{name}.json") for name in names]
+    """Paths of configurations by name, of the bundle or of a folder of ``configs/``."""
+    return [str(CONFIGS[name]) for name in names]
 
 
 def run_bundle(files: tuple[str, ...], dataset: Path, output: Path, **override: Any) -> ConfigWorkflow:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from monai.bundle import ConfigParser
 
 from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
+from c2f_monai.handlers import change_stages
 from c2f_monai.metrics.tables import read_cases
 from c2f_monai.utils import SlabSpec, bounding_boxes
 from tests.bundle.overlays import ROOT, config_files, run_bundle, write_organs
@@ -32,12 +34,17 @@ def parser_of(*names: str) -> ConfigParser:
     return parser
 
 
+def stages_of(parser: ConfigParser) -> list[dict[str, Any]]:
+    """The stages that the schedule's handler is given, changed as it changes them."""
+    (schedule,) = (entry for entry in parser["train#handlers"] if entry["_target_"].endswith("StageSchedule"))
+    own = ConfigParser({**parser.get(), "schedule": {key: schedule[key] for key in ("stages", "changes")}})
+    return change_stages(**own.get_parsed_content("schedule"))
+
+
 @pytest.mark.parametrize("base", [(), ("published",)], ids=["bundle", "published"])
 def test_without_predicted_references_every_joint_stage_is_individual(base: tuple[str, ...]) -> None:
     stages = parser_of("train", *base).get_parsed_content("stages")
-    parser = parser_of("train", *base, "ablation_truth_reference")
-    assert parser["train#handlers#2"]["_target_"].endswith("StageSchedule")
-    found = parser.get_parsed_content("train#handlers#2#stages")
+    found = stages_of(parser_of("train", *base, "truth_reference"))
     assert any(stage["stage"] == "joint" for stage in stages)
     assert [stage["stage"] for stage in found] == [
         "individual" if stage["stage"] == "joint" else stage["stage"] for stage in stages
@@ -47,7 +54,7 @@ def test_without_predicted_references_every_joint_stage_is_individual(base: tupl
 
 
 def test_the_whole_image_is_the_box(dataset: Path, tmp_path: Path) -> None:
-    flow = run_bundle(("train", "ablation_whole_image"), dataset, tmp_path, margin=65536)
+    flow = run_bundle(("train", "whole_image"), dataset, tmp_path, margin=None)
     item = flow.parser.get_parsed_content("train#dataset")[0]
     inferer = flow.parser.get_parsed_content("train#inferer")
     target, size = item["label"]["axial"][None], torch.tensor([item["image"]["axial"].shape[-2:]])

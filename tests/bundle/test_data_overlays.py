@@ -13,17 +13,16 @@ import pytest
 from monai.bundle import ConfigParser
 
 from c2f_monai.data.disk_cache import DiskVolume
+from tests.bundle.overlays import ROOT, config_files
 from tests.bundle.volumes import make_volume, write_nifti
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = dict.fromkeys(("train", "evaluate", "inference"), "bundle/configs")
 # The published network has 130 million weights for each part and view.
-SMALL: dict[str, Any] = {"coarse_def#width": 2, "coarse_def#fc_channels": 4, "min_pixels": 1, "items_per_epoch": 3}
+SMALL: dict[str, Any] = {"fcn_def#width": 2, "fcn_def#fc_channels": 4, "min_pixels": 1, "items_per_epoch": 3}
 
 
 def parser_of(*names: str, **override: Any) -> ConfigParser:
     parser = ConfigParser()
-    parser.read_config([str(ROOT / FOLDERS.get(name, "configs") / f"{name}.json") for name in names])
+    parser.read_config(config_files(*names))
     parser["bundle_root"] = str(ROOT / "bundle")
     for key, value in (SMALL | override).items():
         parser[key] = value
@@ -63,7 +62,7 @@ def test_training_is_built_on_the_folds_with_the_published_constants(
     published = parser_of("train", "published")
     for name in (
         "window pixdim margin max_margin crop_multiple stop_dice max_rounds fusion prior learning_rate optimizer "
-        "stages coarse_def saliency_def epochs batch_size"
+        "stages fcn_def coarse_def saliency_def epochs batch_size"
     ).split():
         assert parser[name] == published[name], name
     data = parser.get_parsed_content("train#dataset")
@@ -109,7 +108,7 @@ def test_evaluation_tests_the_fold_with_its_own_weights(name: str, dataset: Path
 def test_the_trained_fold_segments_with_the_same_overlays(names: tuple[str, ...], dataset: Path) -> None:
     options = {"dataset_dir": str(dataset), "fold": 3}
     trained, used = (parser_of(base, "published", *names, **options) for base in ("train", "inference"))
-    for key in "coarse_def label_value margin crop_multiple min_size fusion prior stop_dice max_rounds".split():
+    for key in "fcn_def coarse_def label_value margin crop_multiple min_size fusion prior stop_dice max_rounds".split():
         assert used[key] == trained[key], key
     assert used.get_parsed_content("ckpt_path") == trained.get_parsed_content("ckpt_path")
     shapes = [parser.get_parsed_content("network_def").state_dict() for parser in (trained, used)]

@@ -27,8 +27,8 @@ from tests.networks.port import random_tensors, rstn_shapes
 
 WIDTH, FC, DIVISOR = 2, 128, 32
 SMALL: dict[str, Any] = {
-    "coarse_def#width": WIDTH,
-    "coarse_def#fc_channels": FC,
+    "fcn_def#width": WIDTH,
+    "fcn_def#fc_channels": FC,
     "margin": 3,
     "max_rounds": 1,
     "component_fraction": 0.0,
@@ -59,7 +59,7 @@ def make(project_root: Path, imported: dict[str, torch.Tensor], tmp_path: Path):
         flow = ConfigWorkflow(
             config_file=[
                 str(bundle / "configs" / "inference.json"),
-                str(project_root / "configs" / "imported_rstn.json"),
+                str(project_root / "configs" / "network" / "imported_rstn.json"),
             ],
             workflow_type="infer",
             logging_file=False,
@@ -161,7 +161,7 @@ def test_the_volume_forward_is_the_coarse_answer_in_that_orientation(imported: d
 
 def test_the_overlay_is_the_network_of_the_port(project_root: Path) -> None:
     parser = ConfigParser()
-    files = ["bundle/configs/inference.json", "configs/imported_rstn.json"]
+    files = ["bundle/configs/inference.json", "configs/network/imported_rstn.json"]
     parser.read_config([str(project_root / name) for name in files])
     parser["bundle_root"] = str(project_root / "bundle")
     with torch.device("meta"):
@@ -172,7 +172,7 @@ def test_the_overlay_is_the_network_of_the_port(project_root: Path) -> None:
         assert own.pop("slice_axes").shape == (3,)
         assert {key: value.shape for key, value in own.items()} == shapes
         assert network.views[view].coarse.original_padding
-    overlay = json.loads((project_root / "configs" / "imported_rstn.json").read_text())
+    overlay = json.loads((project_root / "configs" / "network" / "imported_rstn.json").read_text())
     assert overlay["slice_axcodes"] == slice_axcodes_of_array(RSTN_AXCODES)
 
 
@@ -189,7 +189,7 @@ def test_training_continues_from_imported_weights(
         write_nifti(tmp_path / f"{split}_label.nii.gz", (volume > 100).astype(np.uint8), LPS)
         lists[split].append({"image": f"{split}.nii.gz", "label": f"{split}_label.nii.gz"})
     (tmp_path / "dataset.json").write_text(json.dumps(lists))
-    names = ["bundle/configs/train.json", "configs/published.json", "configs/imported_rstn.json"]
+    names = ["bundle/configs/train.json", "configs/baseline/published.json", "configs/network/imported_rstn.json"]
     options: dict[str, Any] = {"epochs": 1, "val_interval": 1, "items_per_epoch": 2, "min_pixels": 1}
     flow = ConfigWorkflow(
         config_file=[str(project_root / name) for name in names],

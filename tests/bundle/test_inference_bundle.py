@@ -30,9 +30,9 @@ from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_di
 LPS = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 2.5, -40], [0, 0, 0, 1]])
 OBLIQUE = np.array([[1.9, -0.5, 0.1, 3], [0.5, 1.9, -0.2, 4], [-0.1, 0.2, 2.4, 5], [0, 0, 0, 1]])
 SHARED_IDS = (
-    "bundle_root package_path dataset_dir views slice_axcodes pixdim window label_value coarse_def fine_def "
-    "saliency_def network_def in_slices out_slices slab margin crop_multiple min_size fusion prior stop_dice "
-    "max_rounds stopping component_fraction amp_dtype pixels_per_batch"
+    "bundle_root package_path dataset_dir views slice_axcodes pixdim window label_value classes in_slices "
+    "out_slices slab fcn_def backbone_def coarse_def fine_def saliency_def network_def margin crop_multiple "
+    "min_size fusion prior stop_dice max_rounds stopping component_fraction amp_dtype pixels_per_batch"
 ).split()
 
 Make = Callable[..., ConfigWorkflow]
@@ -81,7 +81,7 @@ def test_the_network_answers_what_the_metadata_says(bundle_root: Path) -> None:
         config_file=str(configs / "inference.json"),
         bundle_root=str(bundle_root),
         device="cpu",
-        **{"coarse_def#width": 2, "coarse_def#fc_channels": 4},
+        **{"fcn_def#width": 2, "fcn_def#fc_channels": 4},
     )
 
 
@@ -95,7 +95,7 @@ def test_the_exported_script_gives_the_coarse_probability(
         meta_file=str(bundle_root / "configs" / "metadata.json"),
         config_file=str(bundle_root / "configs" / "inference.json"),
         bundle_root=str(bundle_root),
-        **{key: value for key, value in TINY.items() if key.startswith(("coarse_def", "crop_multiple"))},
+        **{key: value for key, value in TINY.items() if key.startswith(("fcn_def", "crop_multiple"))},
     )
     image = write_nifti(tmp_path / "a.nii.gz", make_volume())
     network = inference_workflow(input=str(image)).parser.get_parsed_content("network_def").eval()

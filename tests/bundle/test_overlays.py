@@ -12,15 +12,18 @@ import torch
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNet
 
+from c2f_monai.handlers import change_stages
 from c2f_monai.networks import DeepLab, FCN8s
-from tests.bundle.overlays import ROOT, config_files, run_bundle, write_organs
+from tests.bundle.overlays import CONFIGS, ROOT, config_files, run_bundle, write_organs
 
-OVERLAYS = sorted(path.stem for path in (ROOT / "configs").glob("*.json"))
+OVERLAYS = sorted(name for name, path in CONFIGS.items() if path.parent.parent == ROOT / "configs")
 # Overlays that train nothing or need weights, and the test module that runs them.
 ELSEWHERE = {
     "imported_rstn": "test_imported_weights.py",
     "organ_then_cyst": "test_organs_bundle.py",
     "organs_alone": "test_organs_bundle.py",
+    "unet3d": "test_yardsticks.py",
+    "unet3d_published": "test_yardsticks.py",
     "several_organs_inference": "test_organs_bundle.py",
 }
 # What an overlay is appended to where it is not the training alone.
@@ -103,7 +106,7 @@ def test_parts_of_two_forms_are_trained_beside_each_other_from_the_start(name: s
     parser = ConfigParser()
     parser.read_config(config_files("train", "deeplab", name))
     stages = parser.get_parsed_content("stages")
-    found = parser.get_parsed_content("train#handlers#2#stages")
+    found = change_stages(stages, {"coarse": parser.get_parsed_content("coarse_stage")})
     assert stages[0]["stage"] == "coarse" and stages[0]["copy_to_fine"]
     assert found[0] == {**stages[0], "stage": "separate", "copy_to_fine": False, "rounds": 1}
     assert found[1:] == stages[1:]

@@ -23,8 +23,8 @@ BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 CONFIGS = BUNDLE / "configs"
 TINY: dict[str, Any] = {
     "pixdim": None,
-    "coarse_def#width": 2,
-    "coarse_def#fc_channels": 4,
+    "fcn_def#width": 2,
+    "fcn_def#fc_channels": 4,
     "crop_multiple": 8,
     "min_size": 40,
     "slab_multiple": 64,
@@ -88,8 +88,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def workflow(dataset: Path, output: Path, files: tuple[str, ...] = ("train",), **override: Any) -> ConfigWorkflow:
     options = TINY | {"bundle_root": str(BUNDLE), "dataset_dir": str(dataset), "output_dir": str(output)} | override
-    if "coarse_def" in override:
-        options = {key: value for key, value in options.items() if not key.startswith("coarse_def#")}
     return ConfigWorkflow(
         config_file=[str(CONFIGS / f"{name}.json") for name in files],
         meta_file=None,
@@ -190,7 +188,7 @@ def test_evaluation_writes_a_row_for_each_case(dataset: Path, trained: Path, tmp
 
 
 def test_training_learns_with_any_2d_network(dataset: Path, tmp_path: Path) -> None:
-    options = {"coarse_def": UNET, "views": ["axial"]}
+    options = {"backbone_def": UNET, "views": ["axial"]}
     run(dataset, tmp_path, **options, **FAST)
     run(dataset, tmp_path / "eval", ("train", "evaluate"), **options, ckpt_path=str(tmp_path / "model.pt"))
     scores = [float(row["dsc"]) for row in read_cases(tmp_path / "eval").values()]
@@ -275,8 +273,8 @@ def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None
     def files(*names: str) -> list[str]:
         return [str(CONFIGS / f"{name}.json") for name in names]
 
-    network = {"coarse_def": UNET, "views": ["axial"]}
-    options = {key: value for key, value in TINY.items() if not key.startswith("coarse_def#")} | network | FAST
+    network = {"backbone_def": UNET, "views": ["axial"]}
+    options = TINY | network | FAST
     options |= {"bundle_root": BUNDLE, "dataset_dir": dataset, "device": "cpu", "backend": "gloo", "rounds": 2}
     options |= {"holdout": 0.5}  # a validation case for each process
     torchrun(files("train", "multi_gpu_train"), options | {"output_dir": tmp_path / "train"})

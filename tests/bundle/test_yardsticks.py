@@ -16,8 +16,8 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.inferers import SlidingWindowInferer
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {"unet3d": "benchmarks", "unet3d_published": "benchmarks", "coarse_only": "configs"}
+from tests.bundle.overlays import ROOT, config_files
+
 TINY: dict[str, Any] = {
     "bundle_root": str(ROOT / "bundle"),
     "pixdim": None,
@@ -28,20 +28,16 @@ TINY: dict[str, Any] = {
 }
 
 
-def _files(*names: str) -> list[str]:
-    return [str(ROOT / FOLDERS.get(name, "bundle/configs") / f"{name}.json") for name in names]
-
-
 def _parser(*names: str) -> ConfigParser:
     parser = ConfigParser()
-    parser.read_config(_files(*names))
+    parser.read_config(config_files(*names))
     parser["bundle_root"] = TINY["bundle_root"]
     return parser
 
 
 def _run(dataset: Path, output: Path, *names: str, **options: Any) -> ConfigWorkflow:
     flow = ConfigWorkflow(
-        config_file=_files(*names),
+        config_file=config_files(*names),
         meta_file=None,
         logging_file=False,
         workflow_type="train",
@@ -95,7 +91,8 @@ def test_data_and_answer_are_treated_as_those_of_the_end_to_end_approach(overlay
     ).split():
         assert other[name] == base[name], name
     # Of the augmentation only what three axes need is replaced: the kinds, their order and their probabilities stay.
-    for ours, theirs in zip(other["augmentation#transforms"], base["augmentation#transforms"], strict=True):
+    assert list(other["augmentations"]) == list(base["augmentations"])
+    for ours, theirs in zip(other["augmentations"].values(), base["augmentations"].values(), strict=True):
         assert {key: ours[key] for key in ("_target_", "prob")} == {key: theirs[key] for key in ("_target_", "prob")}
 
 
@@ -135,7 +132,7 @@ def test_the_coarse_network_alone_is_that_of_the_end_to_end_approach() -> None:
 
 
 def test_the_coarse_network_trains_alone(dataset: Path, tmp_path: Path) -> None:
-    small = {"coarse_def#width": 2, "coarse_def#fc_channels": 4, "items_per_epoch": 4, "batch_size": 2, "min_pixels": 4}
+    small = {"fcn_def#width": 2, "fcn_def#fc_channels": 4, "items_per_epoch": 4, "batch_size": 2, "min_pixels": 4}
     flow = _run(dataset, tmp_path, "train", "coarse_only", **small)
     assert (tmp_path / "model.pt").is_file()
     records = flow.parser.get_parsed_content("validate#inferer").records
@@ -145,7 +142,7 @@ def test_the_coarse_network_trains_alone(dataset: Path, tmp_path: Path) -> None:
 def test_the_oracle_box_is_the_truths_in_every_round(dataset: Path, tmp_path: Path) -> None:
     # Score layers that are zero say 0.5, foreground, wherever the network is run: the coarse mask is the whole volume,
     # the fine ones show where the boxes were.
-    small = {"coarse_def#width": 2, "coarse_def#fc_channels": 4, "coarse_def#score_init": "zero", "margin": 2}
+    small = {"fcn_def#width": 2, "fcn_def#fc_channels": 4, "fcn_def#score_init": "zero", "margin": 2}
     path = tmp_path / "weights.pt"
     parser = _parser("train")
     parser.update(small)

@@ -222,3 +222,14 @@ def test_slabs_are_cut_as_the_weights_expect(slab: SlabSpec) -> None:
 def test_slice_axcodes_name_every_view() -> None:
     with pytest.raises(ValueError, match=r"must name every view, \['sagittal', 'coronal'\] are not in"):
         make(slice_axcodes={"axial": "SPL"})
+
+
+def test_margins_of_whole_slices_reach_over_them_and_leave_the_other_draws() -> None:
+    whole, boxes = (make(margin=margin, rounds=2, negative_fraction=0.5) for margin in (None, 2))
+    for index in range(4):
+        found, other = whole[index], boxes[index]
+        for view, image in found["image"].items():
+            assert torch.equal(image, other["image"][view])
+            assert torch.equal(found["fallback"][view], other["fallback"][view])
+            assert found["margins"][view].shape == (2, 4)
+            assert (found["margins"][view] == max(image.shape[-2:])).all()

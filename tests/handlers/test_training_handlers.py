@@ -108,6 +108,17 @@ def test_bad_stages_are_refused(stages: list, message: str) -> None:
         StageSchedule(stages, SimpleNamespace(stage="", rounds=1), optimizer)
 
 
+def test_stages_of_a_kind_are_changed_or_left_out() -> None:
+    inferer = SimpleNamespace(stage="", rounds=2)
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    stages = [{"stage": "coarse", "length": 1}, {"stage": "joint", "length": 2, "rounds": 1}]
+    found = StageSchedule(stages, inferer, optimizer, changes={"coarse": None, "joint": {"stage": "individual"}}).stages
+    assert found == [{"stage": "individual", "length": 2, "rounds": 1}]
+    assert StageSchedule(stages, inferer, optimizer, changes={"coarse": {}, "joint": {}}).stages == stages
+    with pytest.raises(ValueError, match="give at least one stage that changes .* do not leave out"):
+        StageSchedule(stages, inferer, optimizer, changes={"coarse": None, "joint": None})
+
+
 class Parts(nn.Module):
     """Names as in the coarse-to-fine network."""
 

@@ -1,0 +1,83 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""From files to the working grid: the one way that training, validation and inference prepare a case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from monai.transforms import Compose, CopyItemsd, EnsureChannelFirstd, LoadImaged, Orientationd, Transform
+
+from ..transforms import CheckSameGridd, CheckVolumed, CompactDtyped, ResampleToSpacingd, SelectLabeld
+from .readers import CTReader
+
+__all__ = ["image_preprocessing", "labeled_preprocessing"]
+
+
+def image_preprocessing(pixdim: Sequence[float] | None = None, mode: str = "bilinear") -> Compose:
+    """Transforms of "image" for inference: read, check, turn to RAS, resample to the working grid.
+
+    Args:
+        pixdim: voxel size of the working grid in mm, (x, y, z); None keeps the file's. Defaults to None.
+        mode: interpolation. Defaults to "bilinear".
+
+    Returns:
+        Transforms of a dictionary whose "image" is a file, which becomes (1, H, W, D) in HU; invertible. The file's
+        type is kept as far as it holds HU below 0: a CT of 16-bit integers takes half the memory of float32.
+    """
+    transforms: list[Transform] = [
+        LoadImaged("image", reader=CTReader, dtype=None),
+        EnsureChannelFirstd("image"),
+        CompactDtyped("image"),
+        CheckVolumed("image"),
+        Orientationd("image", axcodes="RAS", labels=None),
+    ]
+    if pixdim is not None:
+        transforms.append(ResampleToSpacingd("image", pixdim=pixdim, mode=mode, dtype=np.float32))
+    return Compose(transforms)
+
+
+def labeled_preprocessing(
+    label_value: int | Sequence[int] | Sequence[Sequence[int]],
+    pixdim: Sequence[float] | None = None,
+    keep_label: bool = False,
+    conditioning: Callable[..., Transform] | None = None,
+    mode: str = "bilinear",
+) -> Compose:
+    """Transforms of "image" and "label" for training and validation: as in inference, and the target's mask.
+
+    Args:
+        label_value: label value of the target, several that are joined, or a list of them for each class, see
+            :py:class:`SelectLabeld`.
+        pixdim: voxel size of the working grid in mm, (x, y, z); None keeps the file's. Defaults to None.
+        keep_label: "label" stays on the file's own grid, on which validation scores, and "label_grid" is its copy on
+            the working grid. Defaults to False.
+        conditioning: makes the transform that hides what is not near an organ from ``keys`` and ``organ_key``, such as
+            :py:class:`ConditionOnOrgand` [3.3.3]. It sees the label map with all its values. Defaults to None.
+        mode: interpolation of the image. Defaults to "bilinear".
+
+    Returns:
+        Transforms of a dictionary of files: "image" becomes (1, H, W, D) in HU, "label" and "label_grid"
+        (K, H, W, D) masks; invertible.
+    """
+    grid = "label_grid" if keep_label else "label"
+    both = ["image", grid]
+    transforms: list[Transform] = [
+        LoadImaged(["image", "label"], reader=CTReader, ensure_channel_first=True),
+        CheckVolumed("image"),
+        CheckSameGridd("label"),
+    ]
+    if conditioning is None:
+        transforms.append(SelectLabeld("label", values=label_value))
+    if keep_label:
+        transforms.append(CopyItemsd("label", names=grid))
+    transforms.append(Orientationd(both, axcodes="RAS", labels=None))
+    if pixdim is not None:
+        transforms.append(
+            ResampleToSpacingd(both, pixdim=pixdim, mode=[mode, "nearest"], padding_mode="border", dtype=np.float32)
+        )
+    if conditioning is not None:
+        transforms.append(conditioning(keys="image", organ_key=grid))
+        transforms.append(SelectLabeld(["label", grid] if keep_label else "label", values=label_value))
+    return Compose(transforms)

@@ -1,0 +1,71 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to a case, in which order."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from c2f_monai.data import image_preprocessing, labeled_preprocessing
+from c2f_monai.transforms import ConditionOnOrgand
+
+CHECKS = ["LoadImaged", "CheckVolumed", "CheckSameGridd"]
+GRID = ["Orientationd", "ResampleToSpacingd"]
+near = partial(ConditionOnOrgand, organ_value=[1, 2], distance_voxels=2)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> dict[str, str]:
+    """LPS volumes of 2 mm: 10 in an organ of label 1 with a cyst of label 2, 5 elsewhere."""
+    label = np.zeros((12, 10, 8), np.uint8)
+    label[2:6, 2:6, 2:6], label[3:5, 3:5, 3:5] = 1, 2
+    image = np.where(label > 0, 10, 5).astype(np.int16)
+    for name, array in (("image", image), ("label", label)):
+        nib.save(nib.Nifti1Image(array, np.diag([-2.0, -2.0, 2.0, 1.0])), tmp_path / f"{name}.nii.gz")
+    return {name: str(tmp_path / f"{name}.nii.gz") for name in ("image", "label")}
+
+
+def names(transform) -> list[str]:
+    return [type(one).__name__ for one in transform.transforms]
+
+
+def test_the_order_of_training_validation_and_inference() -> None:
+    pixdim = [2.0, 2.0, 2.0]
+    loading = ["LoadImaged", "EnsureChannelFirstd", "CompactDtyped", "CheckVolumed"]
+    assert names(image_preprocessing(pixdim)) == [*loading, *GRID]
+    assert names(image_preprocessing()) == [*loading, "Orientationd"]
+    assert names(labeled_preprocessing(1, pixdim)) == [*CHECKS, "SelectLabeld", *GRID]
+    assert names(labeled_preprocessing(1, pixdim, keep_label=True)) == [*CHECKS, "SelectLabeld", "CopyItemsd", *GRID]
+    last = ["ConditionOnOrgand", "SelectLabeld"]
+    assert names(labeled_preprocessing(2, pixdim, conditioning=near)) == [*CHECKS, *GRID, *last]
+    both = labeled_preprocessing(2, pixdim, keep_label=True, conditioning=near)
+    assert names(both) == [*CHECKS, "CopyItemsd", *GRID, *last]
+
+
+def test_the_label_stays_on_the_files_grid_where_it_is_scored(case: dict[str, str]) -> None:
+    found = labeled_preprocessing(1, [4.0, 4.0, 4.0], keep_label=True)(case)
+    assert found["label"].shape == (1, 12, 10, 8) and found["image"].shape == found["label_grid"].shape
+    assert int(found["label"].sum()) == 4**3 - 2**3
+    trained = labeled_preprocessing(1, [4.0, 4.0, 4.0])(case)
+    assert torch.equal(torch.as_tensor(trained["label"]), torch.as_tensor(found["label_grid"]))
+
+
+def test_the_image_beyond_the_organ_is_hidden_before_the_target_is_selected(case: dict[str, str]) -> None:
+    found = labeled_preprocessing(2, conditioning=partial(near, outside=-100))(case)
+    assert int(found["label"].sum()) == 2**3
+    image = torch.as_tensor(found["image"])
+    assert sorted(image.unique().tolist()) == [-100, 5, 10] and int((image == 10).sum()) == 4**3
+
+
+def test_inference_turns_to_ras_and_back(case: dict[str, str]) -> None:
+    transform = image_preprocessing([2.0, 2.0, 2.0])
+    found = transform({"image": case["image"]})
+    stored = nib.load(case["image"])
+    assert np.array_equal(np.asarray(found["image"])[0], np.asarray(stored.dataobj)[::-1, ::-1])
+    assert np.array_equal(np.asarray(transform.inverse(found)["image"])[0], np.asarray(stored.dataobj))
