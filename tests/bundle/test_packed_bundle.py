@@ -34,7 +34,8 @@ for name, ids in alone.items():
         parser.read_config(str(root / "configs" / f"{name}.json"))
         parser["bundle_root"] = str(root)
         assert parser.get_parsed_content(key) is not None
-        found = Path(sys.modules["c2f_monai"].__file__)
+        import c2f_monai  # where the id has not imported it, it has made it importable
+        found = Path(c2f_monai.__file__)
         assert found.is_relative_to(root), f"{name}, {key}: {found}"
 print("packed")
 """
