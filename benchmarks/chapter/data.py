@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from c2f_monai.data.datalist import list_entries
 from c2f_monai.data.folds import assign_folds
 from c2f_monai.utils import atomic_write
 
@@ -46,11 +45,11 @@ def derive_dataset(dataset: Path, output: Path, folds: int | None, seed: int | N
 
 
 def derived_lists(
-    content: Mapping[str, Any], folder: Path, folds: int | None, seed: int | None, small: bool
+    content: dict[str, Any], folder: Path, folds: int | None, seed: int | None, small: bool
 ) -> dict[str, list[dict[str, Any]]]:
     """Lists of cases by split with absolute paths; with folds all cases are ``training``, each with its ``fold``."""
-    used = [split for split in SMALL_CASES if split in content and (folds is None or split == "training")]
-    lists = {split: [_absolute(entry, folder) for entry in content[split]] for split in used}
+    used = [split for split in SMALL_CASES if content.get(split) and (folds is None or split == "training")]
+    lists = {split: list_entries(content, split, folder) for split in used}
     if small:
         lists = {split: entries[: SMALL_CASES[split]] for split, entries in lists.items()}
     if folds is None:
@@ -58,10 +57,3 @@ def derived_lists(
     cases = lists["training"]
     assigned = assign_folds(len(cases), folds, seed)
     return {"training": [{**case, "fold": fold} for case, fold in zip(cases, assigned, strict=True)]}
-
-
-def _absolute(entry: Mapping[str, Any] | str, folder: Path) -> dict[str, Any]:
-    if isinstance(entry, str):  # cases without a label, as the Medical Segmentation Decathlon lists them
-        entry = {"image": entry}
-    files = {key: os.path.normpath(folder / entry[key]) for key in ("image", "label") if key in entry}
-    return {**entry, **files}
