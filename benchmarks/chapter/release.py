@@ -84,7 +84,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             record = json.loads(line)
             record["sha256"], record["name"], record["date"]
@@ -102,7 +102,7 @@ def find_record(path: Path, digest: str) -> dict[str, Any] | None:
 def append_record(path: Path, record: dict[str, Any]) -> None:
     """Append one line; earlier lines are never rewritten."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")
         file.flush()
         os.fsync(file.fileno())

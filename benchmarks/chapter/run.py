@@ -51,7 +51,9 @@ def is_done(part: ExperimentPart) -> bool:
 
 def estimates(parts: Sequence[ExperimentPart]) -> dict[str, float]:
     """Seconds of each part by name: measured where it is done, else scaled by what parts of its kind took."""
-    taken = {part.name: json.loads(part.result.read_text())["seconds"] for part in parts if is_done(part)}
+    taken = {
+        part.name: json.loads(part.result.read_text(encoding="utf-8"))["seconds"] for part in parts if is_done(part)
+    }
     ratios: dict[str, list[float]] = defaultdict(list)
     for part in parts:
         if part.name in taken:
@@ -129,7 +131,7 @@ def _locked(folder: Path) -> Iterator[tuple[int, ...]]:
     if not HAS_FCNTL:
         yield ()
         return
-    with (folder / "lock").open("w") as file:
+    with (folder / "lock").open("w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

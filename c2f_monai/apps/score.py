@@ -108,7 +108,7 @@ def score_folder(
 
 def write_scores(path: Path, scores: dict[str, CaseScore], groups: dict[str, str]) -> None:
     """Write one row for each case; what does not exist is left empty. The file appears whole or not at all."""
-    with atomic_write(path) as part, part.open("w", newline="") as file:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for case, score in scores.items():

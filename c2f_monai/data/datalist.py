@@ -110,7 +110,7 @@ def read_description(dataset_dir: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no dataset.json; it should list the cases (training, validation, test).")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no readable JSON: {error}.") from error
     if not isinstance(content, dict):

@@ -104,4 +104,4 @@ def list_decathlon(folder: str | os.PathLike[str], folds: int = 4, seed: int | N
 
 
 def _has(source: Path, split: str) -> bool:
-    return bool(json.loads(source.read_text()).get(split))
+    return bool(json.loads(source.read_text(encoding="utf-8")).get(split))

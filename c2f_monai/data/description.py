@@ -102,7 +102,7 @@ def write_description(folder: str | os.PathLike[str], content: Mapping[str, Any]
         FileExistsError: when the folder holds the ``dataset.json`` of another data set.
     """
     path = Path(folder).absolute() / "dataset.json"
-    if path.exists() and (known := json.loads(path.read_text()).get("name")) != content["name"]:
+    if path.exists() and (known := json.loads(path.read_text(encoding="utf-8")).get("name")) != content["name"]:
         raise FileExistsError(f"{path} describes the data set {known!r} already; choose another --output.")
     listed = {
         split: [{key: _shortest(value, path.parent) for key, value in case.items()} for case in content[split]]
@@ -110,7 +110,7 @@ def write_description(folder: str | os.PathLike[str], content: Mapping[str, Any]
         if split in content
     }
     with atomic_write(path) as part:
-        part.write_text(json.dumps({**content, **listed}, indent=1) + "\n")
+        part.write_text(json.dumps({**content, **listed}, indent=1) + "\n", encoding="utf-8")
     return path
 
 

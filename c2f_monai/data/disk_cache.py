@@ -106,7 +106,7 @@ class DiskCache:
         """The case, if it is here for all views."""
         folder = self._place(case)
         try:
-            found = json.loads((folder / "case.json").read_text())
+            found = json.loads((folder / "case.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
             return None
         volume = DiskVolume(
@@ -143,7 +143,7 @@ class DiskCache:
             targets = {view.value: count_target(label, view).tolist() for view in View}
             found = {"image": name, "shape": shape, "classes": len(label), "target_pixels": targets}
             with atomic_write(folder / "case.json") as part:  # last: it says that the case is whole
-                part.write_text(json.dumps(found) + "\n")
+                part.write_text(json.dumps(found) + "\n", encoding="utf-8")
         return DiskVolume(name, folder, shape, len(label), targets)
 
     @contextmanager

@@ -223,7 +223,7 @@ def _convert(case: NihCase, place: Path, target: Path, report: NihReport, collec
     write_nifti(target / files["image"], volume.hu, volume.affine)
     write_nifti(target / files["label"], mask, volume.affine)
     with atomic_write(_record(target, case.name)) as part:  # last: it says that the case is whole
-        part.write_text(json.dumps(record, indent=1) + "\n")
+        part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return True
 
 
@@ -283,7 +283,7 @@ def _earlier_record(target: Path, name: str, stamp: dict[str, Any]) -> dict[str,
     if not all((target / path).is_file() for path in _files(name).values()):
         return None
     try:
-        record = json.loads(_record(target, name).read_text())
+        record = json.loads(_record(target, name).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return record if (record.get("version"), record.get("source")) == (_RECORD_VERSION, stamp) else None

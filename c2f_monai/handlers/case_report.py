@@ -268,7 +268,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _write_whole(path: Path, text: str) -> None:
     with atomic_write(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

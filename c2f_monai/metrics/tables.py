@@ -46,7 +46,7 @@ def read_cases(path: str | Path, columns: Sequence[str] = ()) -> dict[str, CaseR
         ValueError: When the file cannot be read, lacks a column or has no cases, or a case occurs twice.
     """
     try:
-        with Path(path).open(newline="") as file:
+        with Path(path).open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             rows, present = list(reader), reader.fieldnames or []
     except OSError as error:

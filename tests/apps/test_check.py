@@ -34,7 +34,7 @@ def write_set(root: Path, cases: int = 4, **change: Any) -> Path:
         write_nifti(root / entry["image"], np.zeros(label.shape, np.int16), affine)
         write_nifti(root / entry["label"], label, affine)
         entries.append(entry)
-    (root / "dataset.json").write_text(json.dumps({"training": entries} | change))
+    (root / "dataset.json").write_text(json.dumps({"training": entries} | change), encoding="utf-8")
     return root
 
 

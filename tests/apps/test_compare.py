@@ -10,7 +10,7 @@ from c2f_monai.apps import compare
 
 
 def _csv(path, rows, columns="case,group,dsc"):
-    path.write_text("\n".join([columns, *rows]) + "\n")
+    path.write_text("\n".join([columns, *rows]) + "\n", encoding="utf-8")
     return path
 
 

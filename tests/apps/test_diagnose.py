@@ -48,7 +48,7 @@ def test_weights_are_diagnosed_once(
     assert evaluated == ["coarse_axial", "coarse_coronal", "rounds", "oracle_box"]
     text = (output / "table.md").read_text(encoding="utf-8")
     assert text in capsys.readouterr().out
-    with (output / "rows.csv").open(newline="") as file:
+    with (output / "rows.csv").open(newline="", encoding="utf-8") as file:
         rows = {row["row"]: row for row in csv.DictReader(file)}
     assert list(rows) == [
         *("coarse, axial", "coarse, coronal", "coarse"),
@@ -56,7 +56,7 @@ def test_weights_are_diagnosed_once(
         *("d >= 0.90", "d >= 0.95", "d >= 0.98", "d >= 0.99", "best of all rounds", "oracle box"),
     ]
     assert {row["cases"] for row in rows.values()} == {"2"}
-    with (output / "rounds" / "cases.csv").open(newline="") as file:
+    with (output / "rounds" / "cases.csv").open(newline="", encoding="utf-8") as file:
         cases = list(csv.DictReader(file))
     mean = sum(float(case["dsc_round_0"]) for case in cases) / 2
     assert float(rows["coarse"]["mean"]) == pytest.approx(mean, abs=1e-6)
@@ -85,6 +85,6 @@ def test_what_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_target_that_no_case_has_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "cases.csv").write_text("case,dsc_round_0,label_voxels,stop_reason\na,1.0,0,empty\n")
+    (tmp_path / "cases.csv").write_text("case,dsc_round_0,label_voxels,stop_reason\na,1.0,0,empty\n", encoding="utf-8")
     with pytest.raises(ValueError, match="none of the 1 cases has the target: set --option label_value"):
         diagnose._read_curves(tmp_path / "cases.csv")

@@ -82,7 +82,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: py
     torch.save(random_tensors(rstn_shapes(DIVISOR)), rstn)
     torch.save(random_tensors(fcn_shapes(21, DIVISOR)), fcn)
     torch.save({"epoch": 3, "state": {}}, tmp_path / "checkpoint.pth")
-    text.write_text("no weights")
+    text.write_text("no weights", encoding="utf-8")
     for arguments, message in (
         (["rstn"], "give at least one snapshot: --x, --y and --z"),
         (["rstn", "--x", str(fcn)], "the snapshot of plane X is not a snapshot of RSTN's port: 82 missing"),

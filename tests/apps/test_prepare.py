@@ -55,10 +55,10 @@ def test_msd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "labels: 1 pancreas, 2 cancer; train on one of them, or several together, with --label_value",
         str(tmp_path / "out" / "dataset.json"),
     ]
-    before = (folder / "dataset.json").read_text()
+    before = (folder / "dataset.json").read_text(encoding="utf-8")
     assert main(["prepare", "msd", "--input", str(folder), "--output", str(folder)]) == 1
     assert "--output must be another folder than the task's own" in capsys.readouterr().err
-    assert (folder / "dataset.json").read_text() == before
+    assert (folder / "dataset.json").read_text(encoding="utf-8") == before
 
 
 def test_msd_says_when_images_are_no_ct(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +83,7 @@ def test_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "labels: 1 pancreas, 5 duodenum; train on one of them, or several together, with --label_value",
         str(tmp_path / "o" / "dataset.json"),
     ]
-    content = json.loads((tmp_path / "o" / "dataset.json").read_text())
+    content = json.loads((tmp_path / "o" / "dataset.json").read_text(encoding="utf-8"))
     assert (content["name"], content["labels"]) == ("o", {"0": "background", "1": "pancreas", "5": "duodenum"})
     assert {key: content["training"][0][key] for key in ("image", "label")} == {
         "image": "images/s1.nii.gz",  # all images are called ct.nii.gz: results would be, too

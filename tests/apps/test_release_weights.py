@@ -20,7 +20,7 @@ from c2f_monai.networks import FCN8s
 def bundle(tmp_path: Path) -> Path:
     (tmp_path / "configs").mkdir()
     metadata = {"version": "0.2.0", "changelog": {"0.1.0": "first", "0.2.0": "second"}, "task": "segmentation"}
-    (tmp_path / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    (tmp_path / "configs" / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
     return tmp_path
 
 
@@ -49,7 +49,7 @@ def test_metadata_names_version_and_hash_and_keeps_the_rest(bundle: Path, tmp_pa
     write(tmp_path / "trained.pt")
     options = ["--bundle_root", str(bundle), "--version", "0.2.0", "--name", "model_stepwise.pt"]
     assert main(["release-weights", str(tmp_path / "trained.pt"), *options]) == 0
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
     state, stored = (
         torch.load(p, weights_only=True) for p in (tmp_path / "trained.pt", bundle / "models" / options[-1])
     )
@@ -83,11 +83,14 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: dict, version: str, message: str
 ) -> None:
     torch.save(content, tmp_path / "bad.pt")
-    before = (bundle / "configs" / "metadata.json").read_text()
+    before = (bundle / "configs" / "metadata.json").read_text(encoding="utf-8")
     options = ["--bundle_root", str(bundle), "--version", version, "--half"]
     assert main(["release-weights", str(tmp_path / "bad.pt"), *options]) == 1
     assert message in capsys.readouterr().err
-    assert not (bundle / "models").exists() and (bundle / "configs" / "metadata.json").read_text() == before
+    assert (
+        not (bundle / "models").exists()
+        and (bundle / "configs" / "metadata.json").read_text(encoding="utf-8") == before
+    )
 
 
 def test_counters_keep_their_type() -> None:

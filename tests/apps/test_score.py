@@ -29,7 +29,7 @@ def _run(*arguments) -> None:
 
 
 def _rows(path) -> dict[str, dict[str, str]]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return {row["case"]: row for row in csv.DictReader(file)}
 
 
@@ -64,7 +64,9 @@ def test_dataset_json_gives_the_split_and_the_groups(tmp_path, capsys):
         _save(tmp_path / "data" / "labels" / f"{case}_label.nii.gz", 4)
         _save(tmp_path / "pred" / f"{case}_seg.nii.gz", 4, start)
         items.append({"image": f"images/{case}.nii.gz", "label": f"labels/{case}_label.nii.gz", "group": group})
-    (tmp_path / "data" / "dataset.json").write_text(json.dumps({"training": [], "validation": [], "test": items}))
+    (tmp_path / "data" / "dataset.json").write_text(
+        json.dumps({"training": [], "validation": [], "test": items}), encoding="utf-8"
+    )
     arguments = ["--pred", tmp_path / "pred", "--label", tmp_path / "data" / "dataset.json", "--suffix", "_seg"]
     _run(*arguments, "--output", tmp_path / "scores.csv")
     rows = _rows(tmp_path / "scores.csv")
@@ -122,7 +124,7 @@ def test_a_fold_is_scored(tmp_path):
         label = _save(tmp_path / "data" / f"{case}_label.nii.gz", 4)
         image = _save(tmp_path / "data" / f"{case}.nii.gz", 0)
         items.append({"image": image.name, "label": label.name, "fold": fold})
-    (tmp_path / "data" / "dataset.json").write_text(json.dumps({"training": items}))
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps({"training": items}), encoding="utf-8")
     _save(tmp_path / "pred" / "b.nii.gz", 4)
     options = ("--pred", tmp_path / "pred", "--label", tmp_path / "data" / "dataset.json", "--fold", 1)
     _run(*options, "--output", tmp_path / "scores.csv")

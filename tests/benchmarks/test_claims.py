@@ -97,12 +97,12 @@ def write_run(evaluation: Evaluation, settings: ExperimentSettings, seed: int, g
     """Three cases of ten rounds that gain so much in the first, and nothing then."""
     path = cases_file(evaluation, settings, None, seed)
     path.parent.mkdir(parents=True)
-    (path.parent / "result.json").write_text("{}")
+    (path.parent / "result.json").write_text("{}", encoding="utf-8")
     command = evaluation_part(evaluation, settings, None, seed).command
-    (path.parent / "arguments.json").write_text(json.dumps(command))
+    (path.parent / "arguments.json").write_text(json.dumps(command), encoding="utf-8")
     columns = ["case", "label_voxels", "stop_reason", *(f"dsc_round_{t}" for t in range(11))]
     columns += [f"d_{t}" for t in range(1, 11)]
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for i in range(3):
@@ -120,8 +120,8 @@ def test_verdicts_come_from_what_is_there(tmp_path: Path) -> None:
         folder = write_run(rounds_of(RSTN), settings, seed, gain)
         rows = ["case,view,channel,target,around", "c0,axial,1,3,1", "c0,axial,2,2,1", "c0,axial,3,1,2"]
         rows += ["c1,axial,1,1,2", "c1,axial,2,2,1", "c1,axial,3,1,2"]
-        (folder / "saliency.csv").write_text("\n".join(rows) + "\n")
-    lines = write_verdicts(build_tables(DEFAULT_ORGANS), settings, "a command").read_text().splitlines()
+        (folder / "saliency.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    lines = write_verdicts(build_tables(DEFAULT_ORGANS), settings, "a command").read_text(encoding="utf-8").splitlines()
     assert (
         "| fine beats coarse | RSTN, d >= 0.99 - coarse | +20.00 | +20.00 .. +20.00 | +10.00, +20.00, +30.00 | found |"
         in (lines)
@@ -144,7 +144,7 @@ def test_results_that_are_not_whole_or_of_other_settings_say_nothing(tmp_path: P
     with pytest.raises(ValueError, match=r"rstn_rounds.seed0 was made with other settings"):
         write_verdicts(tables, replace(settings, options={"margin": 99}), "")
     (folder / "result.json").unlink()
-    text = write_verdicts(tables, settings, "").read_text()
+    text = write_verdicts(tables, settings, "").read_text(encoding="utf-8")
     assert "| fine beats coarse | RSTN, d >= 0.99 - coarse |  |  |  | no results |" in text
 
 
@@ -152,7 +152,7 @@ def test_claims_of_single_tables_leave_the_others_out(tmp_path: Path) -> None:
     tables = build_tables(DEFAULT_ORGANS)
     text = write_verdicts(
         tables, ExperimentSettings(tmp_path, tmp_path), "", [tables["cyst"], tables["distance"]]
-    ).read_text()
+    ).read_text(encoding="utf-8")
     claims = [line.split(" | ")[0] for line in text.splitlines() if line.endswith(" |") and "---" not in line][1:]
     of_both = [*["the cyst gains from the organ"] * 2, "without the organ the two approaches tie"]
     of_both += ["insensitive to t"] * 2
@@ -165,7 +165,7 @@ def test_an_organ_loses_when_its_fine_stage_is_worse(tmp_path: Path) -> None:
     row = next(row for row in tables["organs"].rows if row.label == "gallbladder, step-wise, coarse")
     assert row.evaluation is not None
     write_run(row.evaluation, settings, 0, -0.1)
-    text = write_verdicts(tables, settings, "a command").read_text()
+    text = write_verdicts(tables, settings, "a command").read_text(encoding="utf-8")
     assert (
         "| gallbladder may lose in the fine stage | gallbladder, step-wise, coarse - gallbladder, step-wise, fine | "
         "+10.00 | +10.00 .. +10.00 | +10.00 | found |"

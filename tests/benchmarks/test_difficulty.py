@@ -63,7 +63,7 @@ def test_measurement_of_a_data_set(tmp_path: Path) -> None:
         nib.save(nib.Nifti1Image(np.where(target, 80, 0).astype(np.int16), np.eye(4)), tmp_path / names["image"])
         nib.save(nib.Nifti1Image(target.astype(np.uint8), np.eye(4)), tmp_path / names["label"])
         lists["validation" if index == 2 else "training"].append(names)
-    (tmp_path / "dataset.json").write_text(json.dumps(lists))
+    (tmp_path / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
     found = measure_difficulty(tmp_path, progress=False)
     assert found.cases == (2, 1)
     assert found.overlap == 0

@@ -115,7 +115,9 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
 
 def test_four_stages_know_what_an_overlay_says_of_the_images(tmp_path: Path) -> None:
     overlay = tmp_path / "own.json"
-    overlay.write_text('{"pixdim": [1, 1, 2], "label_value": [4], "val_interval": 3, "margin": 9, "min_size": null}')
+    overlay.write_text(
+        '{"pixdim": [1, 1, 2], "label_value": [4], "val_interval": 3, "margin": 9, "min_size": null}', encoding="utf-8"
+    )
     found = settings(tmp_path, overlays=[str(overlay)], options={"margin": 5})
     parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
     options = words_of(parts["evaluation/stepwise_near_organ_four_stages/seed0"])
@@ -214,7 +216,7 @@ def test_the_3d_comparator_keeps_its_recipe_beside_the_published_constants(tmp_p
         "train unet3d unet3d_published evaluate oracle_box"
     )
     own, all_constants = (
-        json.loads((ROOT / name).read_text())
+        json.loads((ROOT / name).read_text(encoding="utf-8"))
         for name in ("configs/baseline/unet3d_published.json", "configs/baseline/published.json")
     )
     assert own.pop("description") and own == {key: all_constants[key] for key in own}
@@ -273,7 +275,7 @@ def test_folds_take_consecutive_cases_and_absolute_paths() -> None:
 def test_an_experiment_keeps_to_its_data(tmp_path: Path) -> None:
     dataset = tmp_path / "set"
     dataset.mkdir()
-    (dataset / "dataset.json").write_text(json.dumps({"training": CONTENT["training"]}))
+    (dataset / "dataset.json").write_text(json.dumps({"training": CONTENT["training"]}), encoding="utf-8")
     assert derive_dataset(dataset, tmp_path / "out", None, None, small=False) == dataset
     folder = derive_dataset(dataset, tmp_path / "out", 4, None, small=False)
     assert derive_dataset(dataset, tmp_path / "out", 4, None, small=False) == folder == tmp_path / "out" / "data"
@@ -291,8 +293,8 @@ def test_a_part_runs_once_and_says_how(tmp_path: Path) -> None:
     count = "(folder / 'runs').open('a').write('x'); (folder / 'product').touch()"
     part, other = code_part(tmp_path, "a", count), code_part(tmp_path, "b", count)
     assert run_parts([part], None) and run_parts([part], None)
-    assert (part.folder / "runs").read_text() == "x"
-    result = json.loads(part.result.read_text())
+    assert (part.folder / "runs").read_text(encoding="utf-8") == "x"
+    result = json.loads(part.result.read_text(encoding="utf-8"))
     assert {"command", "source", "versions", "machine", "seconds", "finished"} <= set(result)
     assert result["command"].startswith("python -c ")
     seconds = estimates([part, other])
@@ -310,7 +312,8 @@ def test_a_part_that_outlives_a_killed_command_is_not_run_beside_itself(tmp_path
         "import pathlib\nfrom benchmarks.chapter.parts import ExperimentPart\n"
         "from benchmarks.chapter.run import run_part\n"
         f"folder = pathlib.Path({str(part.folder)!r})\n"
-        f"run_part(ExperimentPart('kind/a', folder, {part.command!r}, folder / 'product', 1.0))"
+        f"run_part(ExperimentPart('kind/a', folder, {part.command!r}, folder / 'product', 1.0))",
+        encoding="utf-8",
     )
     with subprocess.Popen([sys.executable, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)}) as command:
         wait_for((part.folder / "begun").exists)
@@ -350,8 +353,8 @@ def test_a_training_goes_on_until_its_last_epoch(tmp_path: Path) -> None:
     assert not run_parts([part], minutes=0)
     assert not part.folder.exists()
     assert run_parts([part])
-    assert len((part.folder / "seconds.txt").read_text().split()) == 3
-    assert json.loads(part.result.read_text())["seconds"] > 0
+    assert len((part.folder / "seconds.txt").read_text(encoding="utf-8").split()) == 3
+    assert json.loads(part.result.read_text(encoding="utf-8"))["seconds"] > 0
 
 
 def test_parts_run_at_once_and_wait_for_what_they_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,7 +375,7 @@ time.sleep(0.1)
     pair = [code_part(tmp_path, name, "\n" + meet) for name in "ab"]
     third = replace(code_part(tmp_path, "c", last), needs=("kind/a", "kind/b"))
     assert run_parts([*pair, third], jobs=3)
-    assert third.product.read_text() == "2 2"  # threads: 6 cores for 3 parts
+    assert third.product.read_text(encoding="utf-8") == "2 2"  # threads: 6 cores for 3 parts
     with pytest.raises(ValueError, match="jobs must be at least 1, got 0"):
         run_parts([third], jobs=0)
 

@@ -29,9 +29,10 @@ def project(tmp_path, monkeypatch):
     configs.mkdir(parents=True)
     write = f"$pathlib.Path(@output_dir, 'cases.csv').write_text({TABLE!r})"
     ids = {"imports": ["$import pathlib"], "ckpt_path": "", "output_dir": "", "fail": "false"}
-    (configs / "train.json").write_text(json.dumps(ids))
+    (configs / "train.json").write_text(json.dumps(ids), encoding="utf-8")
     (configs / "evaluate.json").write_text(
-        json.dumps({"run": ["$int('failed') if @fail == 'true' else None", "$open(@ckpt_path).close()", write]})
+        json.dumps({"run": ["$int('failed') if @fail == 'true' else None", "$open(@ckpt_path).close()", write]}),
+        encoding="utf-8",
     )
     (tmp_path / "model.pt").write_bytes(b"weights")
     monkeypatch.chdir(tmp_path)
@@ -48,7 +49,7 @@ def test_a_release_is_evaluated_recorded_and_refused_the_second_time(project, ca
     assert record["numbers"]["plain"]["coarse_dsc"]["mean"] == pytest.approx(0.8)
     assert record["numbers"]["all"]["error_ratio"]["mean"] == pytest.approx(0.4 / 0.8)
     assert {"versions", "machine", "source", "command"} <= set(record)
-    assert (project / "results" / record["table"]).read_text() == TABLE
+    assert (project / "results" / record["table"]).read_text(encoding="utf-8") == TABLE
     assert sorted(path.name for path in (project / "results").iterdir()) == sorted(["log.jsonl", record["table"]])
 
     with pytest.raises(ValueError, match="model.pt was scored on the test split before .rstn, .*--again"):
@@ -69,7 +70,7 @@ def test_a_second_scoring_is_possible_with_a_reason_that_is_recorded(project, mo
     release.append_record(log, record)
 
     def evaluate(files, options, folder):
-        (folder / "cases.csv").write_text(TABLE)
+        (folder / "cases.csv").write_text(TABLE, encoding="utf-8")
         return folder / "cases.csv"
 
     monkeypatch.setattr(release, "evaluate", evaluate)
@@ -96,6 +97,6 @@ def test_bad_arguments_are_named_before_the_evaluation(project, arguments, messa
 
 def test_a_damaged_log_is_refused(tmp_path):
     log = tmp_path / "log.jsonl"
-    log.write_text('{"sha256": "a", "name": "b", "date": "c"}\nno record\n')
+    log.write_text('{"sha256": "a", "name": "b", "date": "c"}\nno record\n', encoding="utf-8")
     with pytest.raises(ValueError, match="line 2 of .*log.jsonl is not a record"):
         release.find_record(log, "a")

@@ -60,12 +60,12 @@ def settings(tmp_path: Path) -> ExperimentSettings:
         lines = [",".join(["case", *columns, "stop_reason", "label_voxels"])]
         lines += [",".join([case, *map(str, numbers), "fixed rounds", "9"]) for case, numbers in rows.items()]
         lines += [f"without {fold}," + "1.0," * 21 + "empty,0"]
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         (path.parent / f"{next(iter(cases))}_rounds.png").write_bytes(b"png")
     for part in parts_of([TABLE], found):
         part.folder.mkdir(parents=True, exist_ok=True)
         made = {"part": part.name, "seconds": 30.0, "source": {"commit": "c"}, "versions": {}, "machine": {}}
-        part.result.write_text(json.dumps(made))
+        part.result.write_text(json.dumps(made), encoding="utf-8")
     return found
 
 
@@ -109,7 +109,7 @@ def test_the_report_by_hand(settings: ExperimentSettings) -> None:
     assert {"rows.csv", "cases.csv", "box.png", "scatter_1.png", "convergence.png"} <= names
     assert "- [a_rounds: x_rounds](../../evaluation/a_rounds/fold0_seed0/x_rounds.png)" in lines
     assert "- [DSC of the cases](box.png)" in lines
-    with (path.parent / "cases.csv").open(newline="") as file:
+    with (path.parent / "cases.csv").open(newline="", encoding="utf-8") as file:
         first = next(csv.DictReader(file))
     assert first == {"case": "x", "a, coarse": "0.600000", "a, d >= 0.95": "0.750000", "b, coarse": "0.500000"}
 
@@ -124,7 +124,7 @@ def test_shares_of_converged_seeds_are_told_to_a_tenth() -> None:
 
 def test_a_case_that_two_folds_test_is_refused(settings: ExperimentSettings) -> None:
     source, target = (cases_file(A, settings, fold, 0) for fold in (0, 1))
-    target.write_text(source.read_text())
+    target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     with pytest.raises(ValueError, match="a_rounds: the case without 0 is tested in two folds"):
         gather(A, settings)
 
@@ -132,7 +132,7 @@ def test_a_case_that_two_folds_test_is_refused(settings: ExperimentSettings) -> 
 def test_a_target_that_no_case_has_is_refused(settings: ExperimentSettings) -> None:
     for fold in settings.folds:
         path = cases_file(A, settings, fold, 0)
-        path.write_text(path.read_text().replace("fixed rounds,9", "fixed rounds,0"))
+        path.write_text(path.read_text(encoding="utf-8").replace("fixed rounds,9", "fixed rounds,0"), encoding="utf-8")
     with pytest.raises(ValueError, match="a_rounds: none of the 4 cases has the target"):
         gather(A, settings)
 

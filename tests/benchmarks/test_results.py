@@ -34,12 +34,16 @@ def write_part(evaluation: Evaluation, settings: ExperimentSettings, seed: int) 
     for case, dsc in (("001", 0.5), ("002", 0.75)):  # names that are no numbers
         rounds = [f"{dsc + seed / 10 + t / 100:.6f}" for t in range(11)]
         lines.append(",".join([case, "plain", *rounds, *["0.900000"] * 10, "fixed rounds", "9"]))
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     (path.parent / "001_rounds.png").write_bytes(b"png")
-    (path.parent / "saliency.csv").write_text(f"case,view,channel,target,around\n001,axial,1,{1 + seed},1.5\n")
-    (path.parent / "arguments.json").write_text(json.dumps(part.command))
+    (path.parent / "saliency.csv").write_text(
+        f"case,view,channel,target,around\n001,axial,1,{1 + seed},1.5\n", encoding="utf-8"
+    )
+    (path.parent / "arguments.json").write_text(json.dumps(part.command), encoding="utf-8")
     made = {"source": {"commit": str(seed)}, "versions": {"torch": "2"}, "machine": {"cpu": "x"}}
-    part.result.write_text(json.dumps({"part": part.name, "seconds": 30.0, "command": "a command", **made}))
+    part.result.write_text(
+        json.dumps({"part": part.name, "seconds": 30.0, "command": "a command", **made}), encoding="utf-8"
+    )
 
 
 @pytest.fixture
@@ -62,7 +66,7 @@ def test_a_record_says_what_the_parts_said(settings: ExperimentSettings, tmp_pat
             for case, row in written.items():
                 assert row.values.items() <= kept[case].values.items()
         assert [path.name for path in figures_of(evaluation, recorded)] == ["001_rounds.png"]
-    parts = json.loads((tmp_path / "record" / "parts.json").read_text())
+    parts = json.loads((tmp_path / "record" / "parts.json").read_text(encoding="utf-8"))
     assert [shared["source"]["commit"] for shared in parts["made with"]] == ["0", "1"]
     assert {(part["part"], part["made with"]) for part in parts["parts"]} == {
         (f"evaluation/{evaluation.name}/seed{seed}", seed) for evaluation in BOTH for seed in (0, 1)
@@ -81,7 +85,13 @@ def test_tables_and_claims_of_a_record_are_those_of_the_parts(settings: Experime
     texts = []
     for found in (both, recorded):
         report, claims = write_report(table, found, parts, "a command"), write_verdicts(TABLES, found, "a command")
-        texts.append((report.read_text(), claims.read_text(), report.with_name("rows.csv").read_text()))
+        texts.append(
+            (
+                report.read_text(encoding="utf-8"),
+                claims.read_text(encoding="utf-8"),
+                report.with_name("rows.csv").read_text(encoding="utf-8"),
+            )
+        )
     old, new = texts
     assert new[1:] == old[1:] and "not distinguishable: needs 3" in new[1] and "| 0 | axial | -0.500 |" in new[1]
     assert new[0] == old[0].replace("evaluation", "figures").replace("/seed0", "")

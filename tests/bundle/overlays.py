@@ -58,7 +58,7 @@ def write_organs(folder: Path) -> Path:
             for name, array in (("image", image.astype(np.int16)), ("label", label)):
                 nib.save(nib.Nifti1Image(array, np.diag([2.0, 2.0, 2.0, 1.0])), folder / item[name])
             lists.setdefault(split, []).append(item)
-    (folder / "dataset.json").write_text(json.dumps(lists))
+    (folder / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
     return folder
 
 

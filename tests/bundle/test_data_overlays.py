@@ -41,7 +41,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_nifti(folder / entry["image"], make_volume(label.shape, number))
         write_nifti(folder / entry["label"], label)
         entries.append(entry)
-    (folder / "dataset.json").write_text(json.dumps({"training": entries}))
+    (folder / "dataset.json").write_text(json.dumps({"training": entries}), encoding="utf-8")
     return folder
 
 

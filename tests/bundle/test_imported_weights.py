@@ -172,7 +172,7 @@ def test_the_overlay_is_the_network_of_the_port(project_root: Path) -> None:
         assert own.pop("slice_axes").shape == (3,)
         assert {key: value.shape for key, value in own.items()} == shapes
         assert network.views[view].coarse.original_padding
-    overlay = json.loads((project_root / "configs" / "network" / "imported_rstn.json").read_text())
+    overlay = json.loads((project_root / "configs" / "network" / "imported_rstn.json").read_text(encoding="utf-8"))
     assert overlay["slice_axcodes"] == slice_axcodes_of_array(RSTN_AXCODES)
 
 
@@ -188,7 +188,7 @@ def test_training_continues_from_imported_weights(
         write_nifti(tmp_path / f"{split}.nii.gz", volume, LPS)
         write_nifti(tmp_path / f"{split}_label.nii.gz", (volume > 100).astype(np.uint8), LPS)
         lists[split].append({"image": f"{split}.nii.gz", "label": f"{split}_label.nii.gz"})
-    (tmp_path / "dataset.json").write_text(json.dumps(lists))
+    (tmp_path / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
     names = ["bundle/configs/train.json", "configs/baseline/published.json", "configs/network/imported_rstn.json"]
     options: dict[str, Any] = {"epochs": 1, "val_interval": 1, "items_per_epoch": 2, "min_pixels": 1}
     flow = ConfigWorkflow(

@@ -55,7 +55,8 @@ def probability_of(make: Make, path: Path, **override) -> MetaTensor:
 @pytest.mark.parametrize("key", SHARED_IDS)
 def test_what_is_written_twice_is_equal(bundle_root: Path, key: str) -> None:
     train, inference = (
-        json.loads((bundle_root / "configs" / f"{name}.json").read_text()) for name in ("train", "inference")
+        json.loads((bundle_root / "configs" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("train", "inference")
     )
     assert inference[key] == train[key]
 
@@ -69,7 +70,7 @@ def test_metadata_is_valid(bundle_root: Path, shared_data: Path, tmp_path: Path)
     schema = shutil.copy(shared_data / "meta_schema_20240725.json", tmp_path / "schema.json")
     meta = str(bundle_root / "configs" / "metadata.json")
     verify_metadata(meta_file=meta, filepath=schema)
-    content = json.loads(Path(meta).read_text())
+    content = json.loads(Path(meta).read_text(encoding="utf-8"))
     assert content["version"] in content["changelog"]
 
 

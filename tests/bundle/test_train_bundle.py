@@ -82,7 +82,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
             write_case(folder, f"test{i}", 10 + i, orientation) for i, orientation in enumerate(("RAS", "LPS", "SAR"))
         ],
     }
-    (folder / "dataset.json").write_text(json.dumps({"labels": {"1": "a", "2": "b"}} | lists))
+    (folder / "dataset.json").write_text(json.dumps({"labels": {"1": "a", "2": "b"}} | lists), encoding="utf-8")
     return folder
 
 
@@ -172,7 +172,7 @@ def test_same_seed_same_weights_and_a_killed_run_continues(dataset: Path, traine
 
 
 def read_cases(folder: Path) -> dict[str, dict[str, str]]:
-    with (folder / "cases.csv").open(newline="") as file:
+    with (folder / "cases.csv").open(newline="", encoding="utf-8") as file:
         return {row["case"]: row for row in csv.DictReader(file)}
 
 
@@ -240,7 +240,7 @@ def test_bad_input_stops_before_training(change: str | None, override: dict, mes
     folder = tmp_path / "data"
     folder.mkdir()
     cases = [write_case(folder, f"train{i}", i) for i in range(2)]
-    (folder / "dataset.json").write_text(json.dumps({"training": cases, "validation": cases}))
+    (folder / "dataset.json").write_text(json.dumps({"training": cases, "validation": cases}), encoding="utf-8")
     for name in ("train0", "train1") if change else ():
         path = folder / f"{name}_label.nii.gz"
         array = np.zeros((24, 28, 19 if change == "shape" else 20), np.uint8)
@@ -283,7 +283,7 @@ def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None
     evaluation = options | {"ckpt_path": path, "output_dir": tmp_path / "two"}
     torchrun(files("train", "evaluate", "multi_gpu_evaluate", "diagnostics"), evaluation)
     run(dataset, tmp_path / "one", ("train", "evaluate", "diagnostics"), ckpt_path=str(path), **network)
-    tables = [(tmp_path / name / "saliency.csv").read_text() for name in ("one", "two")]
+    tables = [(tmp_path / name / "saliency.csv").read_text(encoding="utf-8") for name in ("one", "two")]
     assert tables[0] == tables[1] and tables[0].count("axial,1,") == 3
     one, two = read_cases(tmp_path / "one"), read_cases(tmp_path / "two")
     assert {case: row["dsc"] for case, row in one.items()} == {case: row["dsc"] for case, row in two.items()}

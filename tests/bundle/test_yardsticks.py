@@ -66,7 +66,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
             nib.save(nib.Nifti1Image(image.astype(np.int16), np.diag([2.0, 2.0, 2.0, 1.0])), folder / item["image"])
             nib.save(nib.Nifti1Image(label, np.diag([2.0, 2.0, 2.0, 1.0])), folder / item["label"])
             lists.setdefault(split, []).append(item)
-    (folder / "dataset.json").write_text(json.dumps(lists))
+    (folder / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
     return folder
 
 
@@ -103,7 +103,7 @@ def test_the_3d_unet_learns_and_is_evaluated_like_the_others(dataset: Path, tmp_
     assert (tmp_path / "train" / "checkpoint_25.pt").is_file()
     options["ckpt_path"] = str(tmp_path / "train" / "model.pt")
     _run(dataset, tmp_path / "test", "train", "evaluate", "unet3d", **options)
-    with (tmp_path / "test" / "cases.csv").open(newline="") as file:
+    with (tmp_path / "test" / "cases.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["case"], row["rounds"]) for row in rows] == [("test0", "0"), ("test1", "0")]
     assert min(float(row["dsc"]) for row in rows) > 0.8

@@ -95,5 +95,5 @@ def write_dataset(folder: Path, cases: int = 2, shape: Sequence[int] = (40, 36, 
         write_nifti(folder / files["image"], volume)
         write_nifti(folder / files["label"], (volume > 120).astype(np.uint8))
         entries.append({**files, "group": "plain" if index % 2 == 0 else "shifted"})
-    (folder / "dataset.json").write_text(json.dumps({"training": [], "test": entries}))
+    (folder / "dataset.json").write_text(json.dumps({"training": [], "test": entries}), encoding="utf-8")
     return folder

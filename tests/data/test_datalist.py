@@ -17,7 +17,7 @@ from c2f_monai.data.datalist import load_datalist, resolve_dataset
 def make_dataset(folder: Path, content: dict[str, Any]) -> Path:
     """Write `dataset.json` and an empty file for everything that it lists."""
     folder.mkdir(exist_ok=True)
-    (folder / "dataset.json").write_text(json.dumps(content))
+    (folder / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
     for listed in content.values():
         for entry in listed if isinstance(listed, list) else []:
             for key in ("image", "label"):
@@ -77,7 +77,7 @@ def test_a_fixed_share_of_training_is_held_back(tmp_path: Path, count: int, hold
     ],
 )
 def test_bad_contents_are_named(tmp_path: Path, content: Any, split: str, message: str) -> None:
-    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         load_datalist(tmp_path, split)
 
@@ -100,7 +100,7 @@ def test_missing_folder_file_and_listed_file_are_named(tmp_path: Path) -> None:
 
 
 def test_unreadable_json_is_named(tmp_path: Path) -> None:
-    (tmp_path / "dataset.json").write_text("{training: ")
+    (tmp_path / "dataset.json").write_text("{training: ", encoding="utf-8")
     with pytest.raises(ValueError, match="dataset.json is no readable JSON"):
         load_datalist(tmp_path, "training")
 

@@ -34,7 +34,9 @@ def write_task(root: Path, cases: int = 5, **change: Any) -> Path:
     write_nifti(folder / "imagesTs" / "pancreas_010.nii.gz", np.zeros((4, 5, 6), np.int16))
     test.append("./imagesTs/pancreas_010.nii.gz")
     content = {"name": "Pancreas", "modality": {"0": "CT"}, "labels": LABELS, "tensorImageSize": "3D"}
-    (folder / "dataset.json").write_text(json.dumps(content | {"training": training, "test": test} | change))
+    (folder / "dataset.json").write_text(
+        json.dumps(content | {"training": training, "test": test} | change), encoding="utf-8"
+    )
     return folder
 
 
@@ -52,7 +54,7 @@ def test_files_are_listed_where_they_are(tmp_path: Path) -> None:
     folder = write_task(tmp_path / "data")
     for output, start in ((tmp_path / "data", "Task07_Pancreas/"), (tmp_path / "other", f"{folder}/")):
         path = write_description(output, list_decathlon(folder))
-        entry = json.loads(path.read_text())["training"][0]
+        entry = json.loads(path.read_text(encoding="utf-8"))["training"][0]
         assert entry == {
             "image": f"{start}imagesTr/pancreas_001.nii.gz",
             "label": f"{start}labelsTr/pancreas_001.nii.gz",
@@ -108,8 +110,8 @@ def test_few_cases_have_no_folds() -> None:
 def test_the_description_of_another_data_set_is_not_overwritten(tmp_path: Path) -> None:
     cases = [{"image": "a", "label": "b"}]
     path = write_description(tmp_path, describe_dataset("one", {1: "x"}, cases))
-    before = path.read_text()
+    before = path.read_text(encoding="utf-8")
     with pytest.raises(FileExistsError, match="describes the data set 'one' already"):
         write_description(tmp_path, describe_dataset("two", {1: "x"}, cases))
     write_description(tmp_path, describe_dataset("one", {1: "x"}, cases))
-    assert path.read_text() == before
+    assert path.read_text(encoding="utf-8") == before

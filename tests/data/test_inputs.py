@@ -34,8 +34,8 @@ def test_a_folder_of_images_is_sorted_and_other_files_are_passed_over(tmp_path: 
         write_nifti(tmp_path / name, volume())
     itk.imwrite(itk_image(volume(), AFFINE), str(tmp_path / "c.nrrd"))
     itk.imwrite(itk_image(volume(), AFFINE), str(tmp_path / "d.mha"))
-    (tmp_path / "notes.txt").write_text("x")
-    (tmp_path / ".hidden.nii").write_text("x")
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
+    (tmp_path / ".hidden.nii").write_text("x", encoding="utf-8")
     names = [Path(case["image"]).name for case in list_inputs(tmp_path)]
     assert names == ["a.nii", "b.nii.gz", "c.nrrd", "d.mha"]
 
@@ -58,9 +58,9 @@ def test_a_decathlon_folder_gives_its_test_split_with_labels_and_groups(tmp_path
 
 def test_the_tested_fold_of_a_data_set_takes_the_place_of_its_test_split(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "set", shape=SHAPE)
-    content = json.loads((folder / "dataset.json").read_text())
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     cases = [{**case, "fold": fold} for fold, case in enumerate(content["test"])]
-    (folder / "dataset.json").write_text(json.dumps({"training": cases, "test": cases}))
+    (folder / "dataset.json").write_text(json.dumps({"training": cases, "test": cases}), encoding="utf-8")
     assert [Path(case["image"]).name for case in list_inputs(None, folder, fold=1)] == ["case_1.nii.gz"]
     assert len(list_inputs(None, folder)) == 2
 
@@ -151,7 +151,7 @@ def test_a_label_of_another_shape_is_refused_before_any_voxel_is_read(tmp_path: 
     write_nifti(tmp_path / "image.nii.gz", volume())
     write_nifti(tmp_path / "label.nii.gz", volume()[1:])
     content = {"test": [{"image": "image.nii.gz", "label": "label.nii.gz"}]}
-    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(ValueError, match=r"label\.nii\.gz has the shape \(7, 7, 5\), but its image"):
         list_inputs(tmp_path)
 

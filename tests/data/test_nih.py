@@ -43,14 +43,14 @@ def test_images_are_hu_on_the_scanners_grid_and_labels_lie_on_them(download: Pat
         assert (image.get_data_dtype(), label.get_data_dtype()) == (np.int16, np.uint8)
         for volume in (image, label):
             np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-4)
-    record = json.loads((tmp_path / "cases" / "pancreas_0024.json").read_text())
+    record = json.loads((tmp_path / "cases" / "pancreas_0024.json").read_text(encoding="utf-8"))
     assert (record["change"], record["evidence"]) == ("mirrored front-back", "voxels")
     assert record["instance_axcodes"] == "PLS"
     assert record["spacing"] == [0.8, 0.8, 1.5] and record["foreground"] == make_patient(24)[1].sum()
 
 
 def test_folds_go_by_the_cases_numbers(download: Path, tmp_path: Path) -> None:
-    content = json.loads(prepare_nih(download, tmp_path, progress=False).dataset.read_text())
+    content = json.loads(prepare_nih(download, tmp_path, progress=False).dataset.read_text(encoding="utf-8"))
     names = [f"pancreas_{number:04d}.nii.gz" for number in NUMBERS]
     assert content["training"] == [
         {"image": f"imagesTr/{name}", "label": f"labelsTr/{name}", "fold": fold}
@@ -169,7 +169,7 @@ def test_broken_cases_are_skipped_and_listed(
     damage(source)
     report = prepare_nih(source, tmp_path / "out", progress=False)
     assert list(report.skipped) == ["pancreas_0002"] and reason in report.skipped["pancreas_0002"]
-    content = json.loads(report.dataset.read_text())
+    content = json.loads(report.dataset.read_text(encoding="utf-8"))
     assert content["skipped"] == [{"case": "pancreas_0002", "reason": report.skipped["pancreas_0002"]}]
     # The others stay in the folds of their numbers.
     assert [case["fold"] for case in content["training"]] == [0, 0, 1, 1]
@@ -182,7 +182,9 @@ def test_a_fold_is_that_of_the_whole_collection(tmp_path: Path, folds: int, expe
     numbers = (1, 20, 21, 40, 42, 61, 62, 82)
     for number in numbers:
         write_case(tmp_path / "in", number)
-    content = json.loads(prepare_nih(tmp_path / "in", tmp_path / "out", folds, progress=False).dataset.read_text())
+    content = json.loads(
+        prepare_nih(tmp_path / "in", tmp_path / "out", folds, progress=False).dataset.read_text(encoding="utf-8")
+    )
     assert [case["fold"] for case in content["training"]] == expected
 
 
@@ -209,7 +211,7 @@ def test_a_label_that_does_not_tell_alone_lies_as_the_others(download: Path, tmp
     assert report.skipped == {} and report.written["pancreas_0006"]["evidence"] == "collection"
     label = nib.load(tmp_path / "out" / "labelsTr" / "pancreas_0006.nii.gz")
     np.testing.assert_array_equal(np.asarray(label.dataobj), mask)
-    names = [Path(case["image"]).name for case in json.loads(report.dataset.read_text())["training"]]
+    names = [Path(case["image"]).name for case in json.loads(report.dataset.read_text(encoding="utf-8"))["training"]]
     assert names == sorted(names) and len(names) == 6
     assert len(prepare_nih(source, tmp_path / "out", progress=False).kept) == 6
 

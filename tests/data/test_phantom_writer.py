@@ -60,7 +60,7 @@ def test_bad_selections_are_refused(splits: dict[str, int], message: str) -> Non
 
 def test_files_hold_the_generated_voxels_and_dataset_json_lists_them(tmp_path: Path) -> None:
     folder = write_phantom(tmp_path / "made" / "p", {"training": 1, "test": 2}, SIZE, processes=1, progress=False)
-    content = json.loads((folder / "dataset.json").read_text())
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert (content["name"], content["version"]) == ("phantom-v1", "1")
     assert [len(content[split]) for split in SPLITS] == [1, 0, 2]
     assert (content["numTraining"], content["numTest"]) == (1, 2)
@@ -83,7 +83,7 @@ def test_files_hold_the_generated_voxels_and_dataset_json_lists_them(tmp_path: P
 
 def test_a_cohort_is_written_under_its_name(tmp_path: Path) -> None:
     folder = write_phantom(tmp_path / "p", {"test": 1}, SIZE, processes=1, progress=False, cohort="cysts")
-    content = json.loads((folder / "dataset.json").read_text())
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert content["name"] == "phantom-v1-cysts"
     assert (content["test"][0]["group"], content["test"][0]["seed"]) == ("cysts", 6000)
     stored = nib.load(load_datalist(folder, "test")[0]["label"])
@@ -102,7 +102,8 @@ def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
     script.write_text(
         "from c2f_monai.data import write_phantom\n"
         "print('once')\n"
-        f"write_phantom({str(tmp_path / 'p')!r}, {{'test': 3}}, {SIZE}, processes=2, progress=False)\n"
+        f"write_phantom({str(tmp_path / 'p')!r}, {{'test': 3}}, {SIZE}, processes=2, progress=False)\n",
+        encoding="utf-8",
     )
     path = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(

@@ -105,7 +105,7 @@ def test_the_table_and_the_summary_are_written_by_group(tmp_path: Path) -> None:
             ),
         ],
     )
-    with (tmp_path / "out" / "cases.csv").open() as file:
+    with (tmp_path / "out" / "cases.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == (
         "case,group,dsc,hd95,dsc_round_0,dsc_round_1,dsc_round_2,d_1,d_2,"
@@ -115,7 +115,7 @@ def test_the_table_and_the_summary_are_written_by_group(tmp_path: Path) -> None:
         ("a", "1.000000", "1.000000"),
         ("b", "0.500000", ""),
     ]
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert summary["all"]["dsc"] == {"mean": 0.75, "std": 0.25, "max": 1.0, "min": 0.5, "count": 2}
     assert summary["shifted"]["dsc"]["mean"] == 0.5
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cases.csv", "summary.json"]
@@ -161,6 +161,6 @@ def test_cases_without_a_score_do_not_enter_the_mean() -> None:
 
 
 def test_a_folder_that_cannot_be_made_stops_before_the_first_case(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(OSError, match="file"):
         run(CaseReport(SimpleNamespace(records=[]), str(tmp_path / "file" / "cases.csv")), [({}, {}, record(mask(0)))])

@@ -49,7 +49,7 @@ def test_weights_that_do_not_fit_are_an_error_in_one_line(tmp_path: Path, conten
 def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there are no weights at .*none\.pt"):
         load_weights(nn.Linear(1, 1), str(tmp_path / "none.pt"))
-    (tmp_path / "text.pt").write_text("no weights")
+    (tmp_path / "text.pt").write_text("no weights", encoding="utf-8")
     with pytest.raises(ValueError, match=r"text\.pt cannot be read as weights") as raised:
         load_weights(nn.Linear(1, 1), str(tmp_path / "text.pt"))
     assert "\n" not in str(raised.value)

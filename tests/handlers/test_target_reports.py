@@ -60,7 +60,7 @@ def test_every_target_has_its_table_from_a_label_file(tmp_path: Path) -> None:
     rows = {name: read_cases(tmp_path / "out" / f"cases_{name}.csv")["a"] for name in ("organ", "cyst")}
     assert [rows["organ"].number(key) for key in ("dsc", "dsc_round_0")] == pytest.approx([6 / 7, 6 / 7], abs=1e-6)
     assert [rows["cyst"].number(key) for key in ("dsc", "dsc_round_0")] == pytest.approx([2 / 3, 1.0], abs=1e-6)
-    assert json.loads((tmp_path / "out" / "summary_cyst.json").read_text())["all"]["cases"] == 1
+    assert json.loads((tmp_path / "out" / "summary_cyst.json").read_text(encoding="utf-8"))["all"]["cases"] == 1
 
 
 def test_classes_of_one_network_are_told_apart() -> None:

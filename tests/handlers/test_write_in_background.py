@@ -54,7 +54,7 @@ def test_without_the_handler_files_are_written_at_once(tmp_path: Path) -> None:
 
 def test_two_runs_do_not_share_their_files(tmp_path: Path) -> None:
     """A failed file of one run is no error of another that goes on beside it."""
-    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
     inner, outer = Case(), Case()
 
     def step(number: int) -> None:
@@ -67,7 +67,7 @@ def test_two_runs_do_not_share_their_files(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_an_error_of_the_run(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
     case = Case()
     with pytest.raises(OSError, match="file"):
         case.run(lambda number: case.write(tmp_path / "file" / "mask.nii.gz", number), [1])

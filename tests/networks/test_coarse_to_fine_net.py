@@ -217,7 +217,7 @@ def test_bundle_verification_with_three_spatial_entries(tmp_path):
         "inputs": {"image": {**channels, "value_range": [0, 1]}},
         "outputs": {"pred": {**channels, "value_range": [0, 1]}},
     }
-    (tmp_path / "metadata.json").write_text(json.dumps({"network_data_format": data_format}))
+    (tmp_path / "metadata.json").write_text(json.dumps({"network_data_format": data_format}), encoding="utf-8")
     part = {"_target_": "c2f_monai.networks.FCN8s", "_mode_": "callable", "width": 2, "fc_channels": 4}
     config = {
         "network_def": {
@@ -227,7 +227,7 @@ def test_bundle_verification_with_three_spatial_entries(tmp_path):
             "saliency": {"_target_": "c2f_monai.networks.SaliencyTransform", "_mode_": "callable"},
         }
     }
-    (tmp_path / "inference.json").write_text(json.dumps(config))
+    (tmp_path / "inference.json").write_text(json.dumps(config), encoding="utf-8")
     verify_net_in_out(
         "network_def",
         meta_file=str(tmp_path / "metadata.json"),

@@ -24,12 +24,12 @@ with atomic_write(sys.argv[1]) as part:
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.nii.gz"
     with atomic_write(path) as part:
-        part.write_text("whole")
+        part.write_text("whole", encoding="utf-8")
         assert part.name.endswith(".a.nii.gz") and not path.exists()
     with pytest.raises(KeyError), atomic_write(path) as part:
-        part.write_text("half")
+        part.write_text("half", encoding="utf-8")
         raise KeyError
-    assert path.read_text() == "whole" and os.listdir(path.parent) == ["a.nii.gz"]
+    assert path.read_text(encoding="utf-8") == "whole" and os.listdir(path.parent) == ["a.nii.gz"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
@@ -37,10 +37,10 @@ def test_what_a_killed_process_left_is_removed_when_the_file_is_written_again(tm
     path = tmp_path / "a.txt"
     subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
     assert len(os.listdir(tmp_path)) == 1
-    (tmp_path / f".{platform.node()}-{os.getppid()}.a.txt").write_text("of a process that runs")
-    (tmp_path / ".another-1.a.txt").write_text("of another machine")
+    (tmp_path / f".{platform.node()}-{os.getppid()}.a.txt").write_text("of a process that runs", encoding="utf-8")
+    (tmp_path / ".another-1.a.txt").write_text("of another machine", encoding="utf-8")
     with atomic_write(path) as part:
-        part.write_text("whole")
+        part.write_text("whole", encoding="utf-8")
     assert sorted(os.listdir(tmp_path)) == sorted(
         ["a.txt", ".another-1.a.txt", f".{platform.node()}-{os.getppid()}.a.txt"]
     )

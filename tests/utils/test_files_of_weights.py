@@ -35,7 +35,7 @@ def test_code_in_a_file_is_not_run(tmp_path, capsys, zipped):
 def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there are no weights at .*none\.pt: check the path"):
         read_weights_file(tmp_path / "none.pt")
-    (tmp_path / "text.pt").write_text("no weights")
+    (tmp_path / "text.pt").write_text("no weights", encoding="utf-8")
     with pytest.raises(ValueError, match=r"text\.pt cannot be read as weights"):
         read_weights_file(tmp_path / "text.pt")
 

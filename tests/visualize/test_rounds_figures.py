@@ -114,7 +114,7 @@ def test_every_case_with_target_has_rows_for_each_view_and_channel(tmp_path) -> 
         engine.state.batch = [{"image": MetaTensor(truth * 240), "label_grid": MetaTensor(label)}]
         table(engine)
     table.write(engine)
-    with (tmp_path / "saliency.csv").open(newline="") as file:
+    with (tmp_path / "saliency.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     views = list(network().view_names)
     assert [(r["case"], r["view"], r["channel"]) for r in rows] == [

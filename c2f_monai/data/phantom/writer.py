@@ -165,7 +165,9 @@ def _write_beside(
     try:
         beside.chmod(0o755)  # mkdtemp's 0700 would stay after the rename
         _write_cases(beside, entries, size, processes, progress)
-        (beside / "dataset.json").write_text(json.dumps(_description(entries, cohort), indent=1) + "\n")
+        (beside / "dataset.json").write_text(
+            json.dumps(_description(entries, cohort), indent=1) + "\n", encoding="utf-8"
+        )
         try:
             os.rename(beside, target)
         except OSError:  # another process was first: its folder is whole, since it was renamed too
