@@ -114,7 +114,9 @@ class CTReader(ImageReader):
     def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
         """Voxels and metadata, "affine" to RAS mm among them, of what :meth:`read` gave."""
         reader, image = img
-        return reader.get_data(image)
+        array, meta = reader.get_data(image)
+        # Files of the other byte order, which torch does not take.
+        return array.astype(array.dtype.newbyteorder("="), copy=False), meta
 
 
 def read_image(path: str | os.PathLike[str], dtype: DtypeLike = np.float32) -> MetaTensor:

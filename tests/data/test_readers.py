@@ -49,6 +49,16 @@ def test_a_slope_of_the_header_is_applied(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(read_image(tmp_path / "v.nii")[0]), 0.5 * make_volume(SHAPE) - 3)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_either_byte_order_is_read(tmp_path: Path, order: str) -> None:
+    volume = make_volume(SHAPE).astype(np.int16)
+    header = nib.Nifti1Header(endianness=order)
+    header.set_data_dtype(np.dtype(np.int16).newbyteorder(order))
+    nib.save(nib.Nifti1Image(volume, AFFINE, header), tmp_path / "v.nii.gz")
+    assert nib.load(tmp_path / "v.nii.gz").header.endianness == order
+    assert np.array_equal(np.asarray(read_image(tmp_path / "v.nii.gz", None)[0]), volume)
+
+
 def test_several_files_become_channels(tmp_path: Path) -> None:
     paths = [write_nifti(tmp_path / f"{k}.nii.gz", make_volume(SHAPE, seed=k), AFFINE) for k in range(2)]
     assert LoadImage(reader=CTReader)(paths).shape == (2, *SHAPE)
