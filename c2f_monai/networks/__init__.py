@@ -6,7 +6,16 @@ from __future__ import annotations
 
 from .coarse_to_fine import CoarseToFineNet, CoarseToFineView
 from .deeplab import DeepLab
+from .efficientnet_lite import EfficientNetLiteEncoder, LiteUNet
 from .fcn8s import FCN8s
 from .saliency import SaliencyTransform
 
-__all__ = ["CoarseToFineNet", "CoarseToFineView", "DeepLab", "FCN8s", "SaliencyTransform"]
+__all__ = [
+    "CoarseToFineNet",
+    "CoarseToFineView",
+    "DeepLab",
+    "EfficientNetLiteEncoder",
+    "FCN8s",
+    "LiteUNet",
+    "SaliencyTransform",
+]
