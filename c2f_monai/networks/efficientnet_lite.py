@@ -198,8 +198,6 @@ class LiteUNet(nn.Module):
 
     __constants__ = ["divisor"]
     divisor = 32
-    mean: torch.Tensor
-    std: torch.Tensor
 
     def __init__(
         self,
@@ -241,5 +239,5 @@ class LiteUNet(nn.Module):
             logits (B, out_channels, h, w).
         """
         # A single slice is broadcast to three channels here.
-        normalized = (pad_to_multiple(x, self.divisor) - self.mean) / self.std
+        normalized = (pad_to_multiple(x, self.divisor) - self.mean) / self.std  # type: ignore[operator]
         return self.unet(normalized)[:, :, : x.shape[2], : x.shape[3]]
