@@ -11,6 +11,7 @@ from pathlib import Path
 from ..data.decathlon import describe_dataset, find_task, list_decathlon, write_description
 from ..data.nih import NihReport, prepare_nih
 from ..data.plain_folders import LAYOUTS, find_folder_cases, list_folder_cases, parse_names
+from ..data.slices import SlicesPreparer
 from ..utils import some_names
 
 __all__ = ["add_parser", "nih_lines"]
@@ -18,7 +19,9 @@ __all__ = ["add_parser", "nih_lines"]
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add ``prepare`` with its data sets."""
-    parser = subparsers.add_parser("prepare", help="make a dataset.json from NIH, MSD or plain folders")
+    parser = subparsers.add_parser(
+        "prepare", help="make a dataset.json from NIH, MSD, plain folders or pictures of slices"
+    )
     kinds = parser.add_subparsers(required=True, metavar="dataset")
     nih = kinds.add_parser("nih", help="NIH Pancreas-CT as downloaded: DICOM to NIfTI in HU")
     nih.add_argument("--input", type=Path, required=True, help="download: PANCREAS_0001 and so on, and labels")
@@ -38,7 +41,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     folders.add_argument("--label-pattern", help="path of a label, such as {case} or {case}/{name}")
     folders.add_argument("--dataset-name", help="name of the data set (default: the output folder's)")
     folders.set_defaults(run=_folders)
-    for kind in (nih, msd, folders):
+    slices = kinds.add_parser("slices", help=SlicesPreparer.help)
+    SlicesPreparer().add_options(slices)
+    slices.set_defaults(run=_slices)
+    for kind in (nih, msd, folders, slices):
         kind.add_argument("--output", type=Path, required=True, help="folder to write dataset.json to")
         kind.add_argument("--folds", type=int, default=4, help="folds of the cross-validation (default: 4)")
         kind.add_argument("--fold-seed", type=int, help="shuffle the cases (default: folds in the order of the cases)")
@@ -93,6 +99,11 @@ def _folders(args: argparse.Namespace) -> None:
         print(f"voxels in several masks, given to the organ that is named last: {overlap}")
     name = args.dataset_name or args.output.absolute().name
     _write(args.output, describe_dataset(name, names, entries, folds=args.folds, seed=args.fold_seed))
+
+
+def _slices(args: argparse.Namespace) -> None:
+    for line in SlicesPreparer().prepare(args):
+        print(line, flush=True)
 
 
 def _write(output: Path, content: dict) -> None:

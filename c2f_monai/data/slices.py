@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from .decathlon import describe_dataset, write_description
 from .grey_levels import grey_to_hu
 from .writers import write_nifti
 
-__all__ = ["COLUMNS", "check_single_slices", "prepare_slices", "read_index"]
+__all__ = ["COLUMNS", "SlicesPreparer", "check_single_slices", "prepare_slices", "read_index"]
 
 #: Columns that an index must have: file name in both folders, patient, and the slice's number in its volume.
 COLUMNS = ("file", "patient", "z_index0")
@@ -26,6 +28,43 @@ COLUMNS = ("file", "patient", "z_index0")
 SLICES_KEY = "slices"
 #: Slices of a stack have no distance; a file must state one.
 STACK_STEP = 1.0
+
+
+class SlicesPreparer:
+    """Pictures of single slices, with a table of patients."""
+
+    help = "8-bit pictures of single slices (HU clipped to [0, 255]), masks, and a table of patients"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """``--images``, ``--masks``, ``--index``, ``--name`` and ``--spacing``."""
+        parser.add_argument("--images", type=Path, required=True, help="folder of pictures")
+        parser.add_argument("--masks", type=Path, required=True, help="folder of masks of the same names")
+        parser.add_argument("--index", type=Path, required=True, help=f"table (CSV) with {', '.join(COLUMNS)}")
+        parser.add_argument("--name", default="pancreas", help="name of the target (default: pancreas)")
+        parser.add_argument(
+            "--spacing", type=float, default=0.8, help="pixel size in mm that the files state (default: 0.8)"
+        )
+
+    def prepare(self, options: argparse.Namespace) -> Iterator[str]:
+        """Write the data set to ``options.output``; lines of text for the user, the path of ``dataset.json`` last."""
+        content = prepare_slices(
+            options.images,
+            options.masks,
+            options.index,
+            options.output,
+            options.name,
+            options.spacing,
+            options.folds,
+            options.fold_seed,
+        )
+        cases = content["training"]
+        sizes = Counter(case.get("fold") for case in cases)
+        folds = ", ".join(str(sizes[fold]) for fold in sorted(f for f in sizes if f is not None))
+        slices = sum(len(case["slice_numbers"]) for case in cases)
+        yield f"{len(cases)} patients (folds: {folds or 'none'}), {slices} slices"
+        yield "neighbors in a stack are none in the body: train one view, slabs of one slice"
+        yield f"pixels are stated to be {options.spacing:g} mm, slices 1 mm: their true sizes are not known"
+        yield str(write_description(options.output, content))
 
 
 def read_index(path: str | os.PathLike[str]) -> dict[str, list[dict[str, str]]]:
@@ -63,11 +102,11 @@ def prepare_slices(
     folds: int | None = 4,
     seed: int | None = None,
     progress: bool = True,
-) -> Path:
-    """Write a stack of slices and one of masks for each patient, and a ``dataset.json`` with folds of patients.
+) -> dict[str, Any]:
+    """Write a stack of slices and one of masks for each patient.
 
-    Neighbors in a stack may be far apart in the body: the description and every case say ``"slices": true``, and
-    training refuses slabs of several slices (:func:`check_single_slices`). Pixel size and slice distance are not known:
+    Neighbors in a stack may be far apart in the body: the description and every case say ``"slices": true``, so that
+    slabs of several slices can be refused (:func:`check_single_slices`). Pixel size and slice distance are not known:
     the files state ``spacing`` and 1 mm.
 
     Args:
@@ -82,7 +121,7 @@ def prepare_slices(
         progress: show a bar.
 
     Returns:
-        path of ``dataset.json``.
+        content of a ``dataset.json``, with folds of patients.
 
     Raises:
         FileNotFoundError: when the index or a picture does not exist.
@@ -100,15 +139,18 @@ def prepare_slices(
         shapes = {picture.shape for picture in (*pictures, *labels)}
         if len(shapes) > 1:
             raise ValueError(f"the pictures of patient {patient} have different shapes: {sorted(shapes)}.")
-        entry: dict[str, Any] = {}
+        paths = {key: target / f"{key}s" / f"{patient}.nii.gz" for key in ("image", "label")}
         for key, stack in (("image", [grey_to_hu(picture) for picture in pictures]), ("label", labels)):
-            entry[key] = target / f"{key}s" / f"{patient}.nii.gz"
-            write_nifti(entry[key], np.stack([picture.T for picture in stack], axis=2), affine)
-        entry |= {SLICES_KEY: True, "slice_numbers": [int(row["z_index0"]) for row in rows]}
-        entries.append({key: str(value) if isinstance(value, Path) else value for key, value in entry.items()})
+            write_nifti(paths[key], np.stack([picture.T for picture in stack], axis=2), affine)
+        entries.append(
+            {
+                **{key: str(path) for key, path in paths.items()},
+                SLICES_KEY: True,
+                "slice_numbers": [int(row["z_index0"]) for row in rows],
+            }
+        )
     further = {SLICES_KEY: True, "stated_spacing_mm": [spacing, spacing, STACK_STEP]}
-    content = describe_dataset(target.name, {1: name}, entries, folds=folds, seed=seed, further=further)
-    return write_description(target, content)
+    return describe_dataset(target.name, {1: name}, entries, folds=folds, seed=seed, further=further)
 
 
 def check_single_slices(data: Sequence[Mapping[str, Any]], in_slices: int) -> None:
