@@ -110,7 +110,8 @@ def prepare_slices(
     the files state ``spacing`` and 1 mm.
 
     Args:
-        images: folder of 8-bit gray pictures, HU clipped to [0, 255]; rows run to the back, columns to the left.
+        images: folder of 8-bit gray pictures, HU clipped to [0, 255]; rows run to the back, columns to the left. Zeros
+            around a smaller field of view become air.
         masks: folder of masks of the same names, 0 outside of the target.
         index: table (CSV) with the columns of :data:`COLUMNS`; further ones are allowed.
         output: folder to write to.
