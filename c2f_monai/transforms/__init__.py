@@ -7,6 +7,7 @@ from __future__ import annotations
 from .components import filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
 from .conflicts import resolve_conflicts
+from .contrast_phase import RandContrastPhased
 from .spacing import ResampleToSpacingd, working_shape
 from .volumes import (
     CheckSameGridd,
@@ -27,6 +28,7 @@ __all__ = [
     "ConditionOnOrgan",
     "ConditionOnOrgand",
     "CompactDtyped",
+    "RandContrastPhased",
     "SelectLabeld",
     "ToLabelMapd",
     "ResampleToSpacingd",

@@ -34,6 +34,7 @@ from c2f_monai.handlers import (
     save_weights,
     stage_ends,
 )
+from c2f_monai.networks import CoarseToFineNet, LiteUNet, SaliencyTransform
 
 STAGES = [
     {"stage": "separate", "length": 1},
@@ -166,6 +167,17 @@ def test_parameter_groups() -> None:
     assert len(rates) == len(list(network.parameters()))
     with pytest.raises(ValueError, match="lr_factors knows"):
         parameter_groups(network, 0.1, lr_factors={"final": 2.0})
+
+
+def test_a_module_of_a_part_has_its_own_learning_rate() -> None:
+    """A pretrained encoder moves less than what starts at random."""
+    network = CoarseToFineNet(LiteUNet, LiteUNet, SaliencyTransform, views=["axial"])
+    groups = parameter_groups(network, 0.1, lr_factors={"encoder": 0.3, "fine": 2.0})
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert len(rates) == sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        factor = (2.0 if ".fine." in name else 1.0) * (0.3 if ".encoder." in name else 1.0)
+        assert rates[id(parameter)] == pytest.approx(0.1 * factor), name
 
 
 def test_prepare_batch_hands_labels_and_draws_to_the_inferer() -> None:
