@@ -14,7 +14,7 @@ BUNDLE = HERE.parent / "bundle" / "configs"
 FOLDERS = {
     "baseline": "Methods to compare with, and the constants of the publication.",
     "data": "What a data set needs: label values, folds, a cache on disk.",
-    "task": "Other targets than one organ.",
+    "task": "Other targets than one organ, and recipes of training.",
     "network": "Other networks for the coarse part, the fine part or both.",
     "ablation": "One thing of the method left out.",
     "run": "How long, on what grid, from where, and what is written besides.",
@@ -53,6 +53,8 @@ IDS = {
     "`coarse_stage`, `joint_stage`": "keys that are set in its coarse or joint stages; null leaves these out",
     "`epochs`, `items_per_epoch`, `batch_size`": "length of training",
     "`learning_rate`, `rounds`": "of training; rounds T of a step",
+    "`max_grad_norm`": "largest norm of the gradient; null for none",
+    "`val_interval`": "epochs between validations; the last epoch is always validated",
     "`augmentations`": "by name: `augmentations#noise#prob`, `augmentations#noise#_disabled_`",
     "`augmentation`": "all of them; null for none",
     "`conditioning`": "in training: what hides the image beyond an organ",

@@ -56,7 +56,7 @@ def test_the_inverse_leads_back_to_the_volumes_own_grid() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 4, 100])
-@pytest.mark.parametrize("pixdim", [[2.0] * 3, [3.0, 2.5, 5.0], [4.0, 2.5, 7.0]])
+@pytest.mark.parametrize("pixdim", [[2.0] * 3, [3.0, 2.5, 5.0], [4.0, 2.5, 7.0], [4.0, 2.0, -1.0]])
 def test_the_inverse_in_pieces_is_monais(monkeypatch: pytest.MonkeyPatch, rows: int, pixdim: list[float]) -> None:
     source = volume()
     turn = torch.eye(4, dtype=torch.float64)
@@ -70,3 +70,13 @@ def test_the_inverse_in_pieces_is_monais(monkeypatch: pytest.MonkeyPatch, rows: 
     torch.testing.assert_close(back.as_tensor(), expected.as_tensor(), atol=1e-5, rtol=0)
     torch.testing.assert_close(back.affine, expected.affine)
     assert back.applied_operations == [] and back.shape == source.shape
+
+
+def test_an_axis_without_a_voxel_size_keeps_its_slices() -> None:
+    source = volume()
+    transform = ResampleToSpacingd(["x"], [6.0, 5.0, -1.0], mode="bilinear")
+    grid = transform({"x": source})["x"]
+    assert grid.shape == (1, 5, 5, 6) and grid.pixdim.tolist() == pytest.approx([6.0, 5.0, 5.0])
+    assert torch.allclose(grid[0, 1, 1].as_tensor(), source[0, 2, 2].as_tensor(), atol=1e-5)
+    back = transform.inverse({"x": grid})["x"]
+    assert back.shape == source.shape and torch.allclose(back.affine, source.affine)
