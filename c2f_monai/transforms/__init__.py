@@ -8,7 +8,7 @@ from .components import filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
 from .conflicts import resolve_conflicts
 from .contrast_phase import RandContrastPhased
-from .spacing import ResampleToSpacingd, working_shape
+from .spacing import ResampleToSpacingd, SmoothForSpacingd, working_shape
 from .volumes import (
     CheckSameGridd,
     CheckVolumed,
@@ -32,6 +32,7 @@ __all__ = [
     "SelectLabeld",
     "ToLabelMapd",
     "ResampleToSpacingd",
+    "SmoothForSpacingd",
     "check_volume",
     "class_values",
     "condition_on_organ",
