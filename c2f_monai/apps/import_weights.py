@@ -11,7 +11,15 @@ from pathlib import Path
 import torch
 
 from ..handlers import save_weights
-from ..networks.weights import RSTN_AXCODES, RSTN_PLANES, import_fcn8s, import_rstn, import_vgg16, plain_state_dict
+from ..networks.weights import (
+    RSTN_AXCODES,
+    RSTN_PLANES,
+    import_fcn8s,
+    import_lite0,
+    import_rstn,
+    import_vgg16,
+    plain_state_dict,
+)
 from ..utils import View, read_weights_file
 from .merge import views_of
 
@@ -19,8 +27,8 @@ __all__ = ["add_parser", "read_state_dict", "run"]
 
 DESCRIPTION = """Turns published weights into files for the bundle. rstn: snapshots of the PyTorch port, one for each
 of the planes X, Y and Z, become a model for inference (ckpt_path) that carries the orientation of the slices it was
-trained on. fcn8s and vgg16: weights of natural images become a start of training (init_weights). Every tensor of a file
-is used or known to be left out; files are read without running code from them."""
+trained on. fcn8s, vgg16 and lite0: weights of natural images become a start of training (init_weights). Every tensor
+of a file is used or known to be left out; files are read without running code from them."""
 STARTS: dict[str, tuple[str, Callable[..., dict[str, torch.Tensor]], str]] = {
     "fcn8s": (
         "FCN-8s on PASCAL VOC in PyTorch, converted from Caffe, as a start of training",
@@ -28,9 +36,14 @@ STARTS: dict[str, tuple[str, Callable[..., dict[str, torch.Tensor]], str]] = {
         "score and up-sampling layers (21 classes)",
     ),
     "vgg16": (
-        "VGG-16 on ImageNet from torchvision, as a start of training",
+        "VGG-16 on ImageNet from torchvision, whole or its features alone, as a start of training",
         import_vgg16,
         "the last layer of the classifier (1000 classes)",
+    ),
+    "lite0": (
+        "EfficientNet-Lite0 on ImageNet in PyTorch, as a start of training of LiteUNet",
+        import_lite0,
+        "the head and the classifier (1000 classes)",
     ),
 }
 
@@ -55,6 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         start = kinds.add_parser(kind, help=text)
         start.add_argument("weights", type=Path, help="the state_dict")
         start.add_argument("--views", nargs="+", default=[view.value for view in View], help="views (default: all)")
+    kinds.choices["vgg16"].add_argument("--in-slices", type=int, default=3, help="slices of a slab (default: 3)")
     for one in kinds.choices.values():
         one.add_argument("--output", required=True, type=Path, help="file to write")
     parser.set_defaults(run=run)
@@ -103,8 +117,9 @@ def _run_rstn(args: argparse.Namespace) -> None:
 def _run_start(args: argparse.Namespace) -> None:
     _, convert, rest = STARTS[args.kind]
     source = read_state_dict(args.weights)
+    options = {"in_slices": args.in_slices} if args.kind == "vgg16" else {}
     try:
-        imported = convert(source, args.views)
+        imported = convert(source, args.views, **options)
     except ValueError as error:
         raise ValueError(f"{args.weights}: {error}") from error
     save_weights(imported, args.output)

@@ -55,7 +55,9 @@ def load_datalist(
 
     Without the key ``validation`` a fixed share of ``training`` (every k-th case in the order of the image paths) is
     the validation split, and ``training`` is the rest. In a cross-validation the cases of one fold are the test split
-    and the others are training and validation: the tested fold never chooses weights.
+    and the others are training and validation: the tested fold never chooses weights. Cases of ``training`` whose
+    "fold" is null are always trained on, with and without folds: hard negatives whose label is empty, or cases of
+    another source. They are neither tested nor held back.
 
     Args:
         dataset_dir: folder with a ``dataset.json`` whose splits are lists of ``{"image", "label"}`` or image paths.
@@ -158,21 +160,26 @@ def _select_fold(content: dict[str, Any], fold: int, path: Path) -> dict[str, An
     """The content with the cases of one fold as test split and the others as training."""
     entries = _entries(content, "training", path)
     if any("fold" not in entry for entry in entries):
-        raise ValueError(f"{path} has training cases without a fold: make it with python -m c2f_monai prepare.")
-    if fold not in (known := sorted({entry["fold"] for entry in entries})):
+        raise ValueError(
+            f"{path} has training cases without a fold: make it with python -m c2f_monai prepare, "
+            "or give cases that are always trained on the fold null."
+        )
+    if fold not in (known := sorted({entry["fold"] for entry in entries if entry["fold"] is not None})):
         raise ValueError(f"{path} has the folds {', '.join(map(str, known))}, got fold {fold!r}.")
     parts = {tested: [e for e in entries if (e["fold"] == fold) == tested] for tested in (True, False)}
     return {**content, "test": parts[True], "training": parts[False]}
 
 
 def _hold_back(entries: list[dict[str, Any]], split: str, holdout: float, path: Path) -> list[dict[str, Any]]:
-    if len(entries) < 2:
+    extra = [entry for entry in entries if entry.get("fold", 0) is None]
+    ordered = sorted((entry for entry in entries if entry.get("fold", 0) is not None), key=lambda e: e["image"])
+    if len(ordered) < 2:
         raise ValueError(f"{path} has no 'validation' and only one training case; holding back needs at least two.")
-    ordered = sorted(entries, key=lambda entry: entry["image"])
     count = max(1, int(len(ordered) * holdout))
     # Evenly spread over the sorted names: no random numbers, so that every machine holds back the same cases.
     held = {(2 * i + 1) * len(ordered) // (2 * count) for i in range(count)}
-    return [entry for i, entry in enumerate(ordered) if (i in held) == (split == "validation")]
+    kept = [entry for i, entry in enumerate(ordered) if (i in held) == (split == "validation")]
+    return kept if split == "validation" else kept + extra
 
 
 def _with_absolute_paths(entry: dict[str, Any], folder: Path, path: Path, check_files: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from .decathlon import DecathlonPreparer
 from .description import Preparer
 from .nih import NihPreparer
 from .plain_folders import FoldersPreparer
+from .slices import SlicesPreparer
 
 __all__ = ["PREPARERS"]
 
@@ -16,4 +17,5 @@ PREPARERS: dict[str, Preparer] = {
     "nih": NihPreparer(),
     "msd": DecathlonPreparer(),
     "folders": FoldersPreparer(),
+    "slices": SlicesPreparer(),
 }

@@ -9,18 +9,29 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from monai.transforms import Compose, CopyItemsd, EnsureChannelFirstd, LoadImaged, Orientationd, Transform
 
-from ..transforms import CheckSameGridd, CheckVolumed, CompactDtyped, ResampleToSpacingd, SelectLabeld
+from ..transforms import (
+    CheckSameGridd,
+    CheckVolumed,
+    CompactDtyped,
+    ResampleToSpacingd,
+    SelectLabeld,
+    SmoothForSpacingd,
+)
 from .readers import CTReader
 
 __all__ = ["image_preprocessing", "labeled_preprocessing"]
 
 
-def image_preprocessing(pixdim: Sequence[float] | None = None, mode: str = "bilinear") -> Compose:
+def image_preprocessing(
+    pixdim: Sequence[float] | None = None, mode: str = "bilinear", antialias: bool = False
+) -> Compose:
     """Transforms of "image" for inference: read, check, turn to RAS, resample to the working grid.
 
     Args:
         pixdim: voxel size of the working grid in mm, (x, y, z); None keeps the file's. Defaults to None.
         mode: interpolation. Defaults to "bilinear".
+        antialias: blur first where voxels become larger, see :py:class:`SmoothForSpacingd`; as the weights were
+            trained. Defaults to False.
 
     Returns:
         Transforms of a dictionary whose "image" is a file, which becomes (1, H, W, D) in HU; invertible. The file's
@@ -33,6 +44,8 @@ def image_preprocessing(pixdim: Sequence[float] | None = None, mode: str = "bili
         CheckVolumed("image"),
         Orientationd("image", axcodes="RAS", labels=None),
     ]
+    if pixdim is not None and antialias:
+        transforms.append(SmoothForSpacingd("image", pixdim=pixdim))
     if pixdim is not None:
         transforms.append(ResampleToSpacingd("image", pixdim=pixdim, mode=mode, dtype=np.float32))
     return Compose(transforms)
@@ -44,6 +57,7 @@ def labeled_preprocessing(
     keep_label: bool = False,
     conditioning: Callable[..., Transform] | None = None,
     mode: str = "bilinear",
+    antialias: bool = False,
 ) -> Compose:
     """Transforms of "image" and "label" for training and validation: as in inference, and the target's mask.
 
@@ -56,6 +70,7 @@ def labeled_preprocessing(
         conditioning: makes the transform that hides what is not near an organ from ``keys`` and ``organ_key``, such as
             :py:class:`ConditionOnOrgand` [3.3.3]. It sees the label map with all its values. Defaults to None.
         mode: interpolation of the image. Defaults to "bilinear".
+        antialias: blur the image first where voxels become larger. Defaults to False.
 
     Returns:
         Transforms of a dictionary of files: "image" becomes (1, H, W, D) in HU, "label" and "label_grid"
@@ -73,6 +88,8 @@ def labeled_preprocessing(
     if keep_label:
         transforms.append(CopyItemsd("label", names=grid))
     transforms.append(Orientationd(both, axcodes="RAS", labels=None))
+    if pixdim is not None and antialias:
+        transforms.append(SmoothForSpacingd("image", pixdim=pixdim))
     if pixdim is not None:
         transforms.append(
             ResampleToSpacingd(both, pixdim=pixdim, mode=[mode, "nearest"], padding_mode="border", dtype=np.float32)

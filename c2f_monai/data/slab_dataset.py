@@ -31,6 +31,7 @@ from ..utils import (
 )
 from .disk_cache import DiskVolume
 from .slab_draws import draw_fallback_box, draw_margins, slice_threshold
+from .slices import check_single_slices
 from .volume_cache import CachedVolume, load_volumes
 
 __all__ = ["SlabCollate", "SlabDataset"]
@@ -103,7 +104,7 @@ class SlabDataset(Dataset):
     Raises:
         OSError: when the disk has no room for the cache.
         ValueError: for no cases, cases whose label has another shape, labels without any foreground, no slice with
-            enough target, or arguments out of range.
+            enough target, slabs of several slices where cases are stacks of single ones, or arguments out of range.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class SlabDataset(Dataset):
                 raise ValueError(f"{name} must be in [0, 1], got {value}.")
         if (margin is not None and margin < 0) or (max_margin is not None and max_margin < 0):
             raise ValueError(f"margins must not be negative, got margin {margin} and max_margin {max_margin}.")
+        check_single_slices(data, slab.in_slices)
         self.views = [View(view) for view in views]
         axes = {} if slice_axcodes is None else slice_axes_of_views(slice_axcodes, self.views)
         self.axes = {view: axes.get(view.value, default_slice_axes(view)) for view in self.views}

@@ -7,18 +7,22 @@ from __future__ import annotations
 from .case_report import CaseReport, case_row, describe_row, summarize_rows
 from .checkpoints import AverageBuffers, InitialWeights, TrainingCheckpoint, best_weights, save_weights
 from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
+from .gradients import GradientClipping
 from .load_weights import LoadWeights, load_weights
 from .parameter_groups import parameter_groups
 from .stage_schedule import StageSchedule, change_stages, copy_to_fine, learning_rate_factor, stage_ends
 from .target_reports import TargetReports
 from .training_log import EventFile, GridDice, RoundLosses
+from .validation import EpochValidationHandler
 from .write_in_background import WriteInBackground
 
 __all__ = [
     "AverageBuffers",
     "CaseReport",
     "DrawsHandler",
+    "EpochValidationHandler",
     "EventFile",
+    "GradientClipping",
     "GridDice",
     "InitialWeights",
     "LoadWeights",

@@ -1,30 +1,33 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of a released model into a network: all of them, or an error."""
+"""Weights of a released model into a network: all of its views' tensors, or an error."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
 
-from ..utils import describe_mismatch, read_weights_file, unwrap
+from ..utils import View, describe_mismatch, read_weights_file, unwrap
 
 __all__ = ["LoadWeights", "load_weights"]
 
 logger = logging.getLogger(__name__)
 
 
-def load_weights(network: nn.Module, path: str, map_location: torch.device | str | None = "cpu") -> None:
-    """Fill a network from a flat state_dict.
+def load_weights(network: nn.Module, path: str, map_location: torch.device | str | None = "cpu") -> list[str]:
+    """Fill a network from a flat state_dict, which may hold views that the network does not have.
 
     Args:
         network: network to fill, bare or wrapped for several processes.
         path: the file.
         map_location: device the file's tensors are read to.
+
+    Returns:
+        The views that were left out.
 
     Raises:
         FileNotFoundError: When there is no such file.
@@ -34,10 +37,24 @@ def load_weights(network: nn.Module, path: str, map_location: torch.device | str
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path} is not a flat state_dict of tensors: a checkpoint of training holds more than that.")
     module = unwrap(network)
-    problems = describe_mismatch({key: value.shape for key, value in module.state_dict().items()}, state)
+    own = module.state_dict()
+    left = _views_of(state) - _views_of(own) if _views_of(own) else set()
+    state = {key: value for key, value in state.items() if _view_of(key) not in left}
+    problems = describe_mismatch({key: value.shape for key, value in own.items()}, state)
     if problems:
         raise ValueError(f"{path} does not fit the network: {problems}; check views and network_def.")
     module.load_state_dict(state)
+    return sorted(left)
+
+
+def _view_of(key: str) -> str | None:
+    """The view that a tensor belongs to, None where it belongs to none: ``views.<view>.<part>.*``."""
+    path = key.split(".")
+    return path[1] if len(path) > 2 and path[0] == "views" and path[1] in set(View) else None
+
+
+def _views_of(keys: Iterable[str]) -> set[str]:
+    return {view for key in keys if (view := _view_of(key)) is not None}
 
 
 class LoadWeights:
@@ -78,5 +95,6 @@ class LoadWeights:
         files = {"": self.path} if isinstance(self.path, str) else dict(self.path)
         for name, path in files.items():
             network = self.network[name] if name else self.network  # type: ignore[index]
-            load_weights(network, path, self.map_location)
-            logger.info(f"weights: {f'{name}: ' if name else ''}{path}")
+            left = load_weights(network, path, self.map_location)
+            without = f", without the views {', '.join(left)}" if left else ""
+            logger.info(f"weights: {f'{name}: ' if name else ''}{path}{without}")

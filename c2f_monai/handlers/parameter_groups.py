@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,17 +25,18 @@ def parameter_groups(
     """Optimiser groups: one for the weights and one for the biases (and normalization) of each part.
 
     Biases and other one-dimensional parameters are not decayed. The original code: ``lr_factors`` 10 for "fine" and
-    "saliency", ``bias_lr_factor`` 2.
+    "saliency", ``bias_lr_factor`` 2. A pretrained encoder: ``{"encoder": 0.3}``.
 
     Args:
         network: its parameter names hold the part, as in ``views.axial.fine.*``.
         lr: base learning rate.
         weight_decay: of the weights.
-        lr_factors: factor for each of "coarse", "saliency", "fine"; 1 where not given.
+        lr_factors: factor for each of "coarse", "saliency", "fine", and for any module by its name, such as "encoder";
+            those of all modules that a parameter is in are multiplied. 1 where not given.
         bias_lr_factor: further factor on biases.
 
     Raises:
-        ValueError: for an unknown part in ``lr_factors``.
+        ValueError: for a name in ``lr_factors`` that no part and no module has.
 
     Examples:
         >>> groups = parameter_groups(nn.Conv2d(3, 8, 3), lr=0.1, weight_decay=0.01, bias_lr_factor=2.0)
@@ -42,18 +44,21 @@ def parameter_groups(
         [(1, 0.1, 0.01), (1, 0.2, 0.0)]
     """
     factors = {part.value: 1.0 for part in Part} | dict(lr_factors or {})
-    if len(factors) > len(Part):
-        raise ValueError(f"lr_factors knows {[part.value for part in Part]}, got {sorted(lr_factors or {})}.")
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            part = next((p for p in name.split(".") if p in factors), Part.COARSE.value)
-            groups.setdefault((part, parameter.dim() < 2), []).append(parameter)
+    named = [(name.split("."), parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    unknown = factors.keys() - {part.value for part in Part} - {module for path, _ in named for module in path}
+    if unknown:
+        raise ValueError(
+            f"lr_factors knows {[part.value for part in Part]} and the network's modules, got {sorted(unknown)}."
+        )
+    groups: dict[tuple[tuple[str, ...], bool], list[nn.Parameter]] = {}
+    for path, parameter in named:
+        modules = tuple(module for module in path if module in factors)
+        groups.setdefault((modules or (Part.COARSE.value,), parameter.dim() < 2), []).append(parameter)
     return [
         {
             "params": parameters,
-            "lr": lr * factors[part] * (bias_lr_factor if bias else 1.0),
+            "lr": lr * math.prod(factors[module] for module in modules) * (bias_lr_factor if bias else 1.0),
             "weight_decay": 0.0 if bias else weight_decay,
         }
-        for (part, bias), parameters in groups.items()
+        for (modules, bias), parameters in groups.items()
     ]

@@ -13,11 +13,15 @@ import torch.nn as nn
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 
+from ..inferers import StopRule
 from ..utils import describe_mismatch, unwrap
 
 __all__ = ["StageSchedule", "change_stages", "copy_to_fine", "learning_rate_factor", "stage_ends"]
 
 logger = logging.getLogger(__name__)
+
+#: The coarse answer alone.
+NO_ROUNDS = StopRule(dice=None, max_rounds=0)
 
 
 def stage_ends(lengths: Sequence[float], epochs: int) -> list[int]:
@@ -104,6 +108,11 @@ class StageSchedule:
     Both follow from the trainer's iteration, epoch length and number of epochs: a run that continues from a checkpoint
     needs no state of its own, and another number of epochs rescales the whole schedule.
 
+    With ``validator_inferer``, validation in stage "coarse" scores the coarse answer: fine networks that no stage has
+    trained yet would only spoil it. In the other stages it scores the last round. Both are scores of an answer on the
+    same cases, so they are compared as they are: where the rounds that follow find less than the coarse networks did,
+    the coarse stage's weights stay the best, and those are to be used with ``max_rounds`` 0.
+
     Args:
         stages: dictionaries with ``stage`` ("coarse", "separate", "individual", "joint"), ``length`` (relative to the
             sum) and optionally ``lr_factor``, ``lr_end_factor``, ``rounds``: the most rounds of this stage, and
@@ -115,6 +124,9 @@ class StageSchedule:
         warmup: iterations over which the factor rises linearly from 0 at the start of training.
         network: :py:class:`c2f_monai.networks.CoarseToFineNet`, bare or wrapped; needed for ``copy_to_fine``.
         changes: of the stages of some kinds, see :func:`change_stages`. Defaults to none.
+        validator_inferer: :py:class:`c2f_monai.inferers.CoarseToFineInferer` of the validation, whose ``stopping`` is
+            assigned; its own comes back with the first stage of fine networks, and when training ends. None leaves the
+            validation alone. Defaults to None.
 
     Raises:
         ValueError: for an empty schedule, unknown keys, lengths that are not positive or rounds out of range, and for
@@ -131,6 +143,7 @@ class StageSchedule:
         warmup: int = 0,
         network: nn.Module | None = None,
         changes: Mapping[str, Mapping[str, Any] | None] | None = None,
+        validator_inferer: Any = None,
     ) -> None:
         stages = change_stages(stages, changes or {})
         if not stages:
@@ -154,12 +167,15 @@ class StageSchedule:
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.warmup = warmup
         self.network = network
+        self.validator_inferer = validator_inferer
+        self.stopping = getattr(validator_inferer, "stopping", None)
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self.epoch_started)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         engine.add_event_handler(Events.ITERATION_STARTED, self.iteration_started)
+        engine.add_event_handler(Events.COMPLETED, self.completed)
 
     def locate(self, engine: Engine, epoch: float) -> tuple[Mapping[str, Any], float]:
         """The stage at a fractional number of completed epochs, and its progress in [0, 1)."""
@@ -172,13 +188,15 @@ class StageSchedule:
         return self.stages[-1], 1.0
 
     def epoch_started(self, engine: Engine) -> None:
-        """Assign the stage and the rounds of this epoch."""
+        """Assign the stage and the rounds of this epoch, and what its validation scores."""
         stage = self.locate(engine, engine.state.epoch - 1)[0]
         name, rounds = stage["stage"], min(int(stage.get("rounds", self.rounds)), self.rounds)
         if engine.state.epoch == 1 or (self.inferer.stage, self.inferer.rounds) != (name, rounds):
             about = name if name == "coarse" else f"{name}, rounds {rounds}"
             logger.info(f"epoch {engine.state.epoch} of {engine.state.max_epochs}: stage {about}")
         self.inferer.stage, self.inferer.rounds = name, rounds
+        if self.validator_inferer is not None:
+            self.validator_inferer.stopping = NO_ROUNDS if name == "coarse" else self.stopping
 
     def epoch_completed(self, engine: Engine) -> None:
         """Copy the coarse networks where the stage says so; attached before what validates and saves."""
@@ -193,3 +211,8 @@ class StageSchedule:
             factor *= (done + 1) / self.warmup
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base * factor
+
+    def completed(self, engine: Engine) -> None:
+        """Give the validation its own rule back."""
+        if self.validator_inferer is not None:
+            self.validator_inferer.stopping = self.stopping

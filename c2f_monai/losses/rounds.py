@@ -48,9 +48,11 @@ class RoundsLoss(_Loss):
         coarse_weight: weight of the coarse result as a multiple of a round's; 0.5 in the paper. The rounds also reach
             the coarse network, through g; where their gradient is the larger one, a larger weight keeps the coarse
             result good.
+        target_weight: weight of the target's pixels in the cross-entropy against those of the background, which are
+            many more; 1 treats all alike. Defaults to 1.
 
     Raises:
-        ValueError: for a negative ``cross_entropy`` or a ``coarse_weight`` that is not positive.
+        ValueError: for a negative ``cross_entropy``, or a ``coarse_weight`` or ``target_weight`` that is not positive.
 
     Example:
         >>> import torch
@@ -68,15 +70,18 @@ class RoundsLoss(_Loss):
         smooth: float = 1e-6,
         cross_entropy: float = 0.0,
         coarse_weight: float = 0.5,
+        target_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if coarse_weight <= 0:
-            raise ValueError(f"coarse_weight must be positive, got {coarse_weight}.")
+        for name, weight in (("coarse_weight", coarse_weight), ("target_weight", target_weight)):
+            if weight <= 0:
+                raise ValueError(f"{name} must be positive, got {weight}.")
         if cross_entropy < 0:
             raise ValueError(f"cross_entropy must not be negative, got {cross_entropy}.")
         self.slab = slab
         self.cross_entropy = cross_entropy
         self.coarse_weight = coarse_weight
+        self.target_weight = target_weight
         self.dice = DiceLoss(smooth_nr=smooth, smooth_dr=smooth, batch=batch)
         #: Unweighted loss of each round, (T + 1,), of the latest call, by view; for logs.
         self.rounds: dict[str, torch.Tensor] = {}
@@ -117,4 +122,6 @@ class RoundsLoss(_Loss):
         losses = torch.stack([self.dice(p, truth) for p in found.unbind(1)])
         if not self.cross_entropy:
             return losses
-        return losses + self.cross_entropy * torch.stack([F.binary_cross_entropy(p, truth) for p in found.unbind(1)])
+        weight = None if self.target_weight == 1.0 else 1.0 + (self.target_weight - 1.0) * truth
+        pixels = [F.binary_cross_entropy(p, truth, weight) for p in found.unbind(1)]
+        return losses + self.cross_entropy * torch.stack(pixels)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .coarse_to_fine import CoarseToFineNet, CoarseToFineView
 from .deeplab import DeepLab
+from .efficientnet_lite import EfficientNetLiteEncoder, LiteUNet
 from .factories import build_network, fcn8s_compact
 from .fcn8s import FCN8s
 from .saliency import SaliencyTransform
@@ -14,7 +15,9 @@ __all__ = [
     "CoarseToFineNet",
     "CoarseToFineView",
     "DeepLab",
+    "EfficientNetLiteEncoder",
     "FCN8s",
+    "LiteUNet",
     "SaliencyTransform",
     "build_network",
     "fcn8s_compact",

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from monai.networks.layers.utils import get_norm_layer
 
 from ..utils import DEFAULT_SLAB
+from .initialization import prior_logit
 from .layers import MatrixConv2d
 
 __all__ = ["FCN8s", "bilinear_kernel"]
@@ -59,6 +61,8 @@ class FCN8s(nn.Module):
         padding: "same", or 100: the original's padding of conv1_1 (fc6 then pads nothing), for imported weights.
         score_init: "zero" (PyTorch port) or "xavier" (Caffe RSTN) start of the score layers.
         freeze_upsampling: keep the bilinear kernels fixed, as the original code does.
+        prior: share of the target in a slice, where every probability starts but for those of the outermost 4 pixels,
+            see :py:func:`c2f_monai.networks.initialization.prior_logit`; None starts at 0.5, as published.
 
     Raises:
         ValueError: for sizes below 1, an even ``fc_kernel_size``, one that is not 7 with ``padding=100`` (the original
@@ -85,6 +89,7 @@ class FCN8s(nn.Module):
         padding: str | int = "same",
         score_init: str = "zero",
         freeze_upsampling: bool = True,
+        prior: float | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("width", width)):
@@ -129,6 +134,9 @@ class FCN8s(nn.Module):
         self.upscore_pool4 = nn.ConvTranspose2d(out_channels, out_channels, 4, stride=2, padding=trim, bias=False)
         self.upscore8 = nn.ConvTranspose2d(out_channels, out_channels, 16, stride=8, padding=4 * trim, bias=False)
         self._initialize(score_init, freeze_upsampling)
+        if prior is not None:
+            bias: Any = self.score_pool3.bias  # of the last score layer; the kernel after it sums to 1
+            nn.init.constant_(bias, prior_logit(prior))
 
     @staticmethod
     def _block(

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Published weights under this package's names: every tensor of a file is used or known, or the file is refused.
 
-Three kinds of files: snapshots of RSTN's PyTorch port, which are whole models; the FCN-8s that was converted from Caffe
-to PyTorch (PASCAL VOC) and torchvision's VGG-16 (ImageNet), which initialize the coarse and the fine networks.
+Four kinds of files: snapshots of RSTN's PyTorch port, which are whole models; the FCN-8s that was converted from Caffe
+to PyTorch (PASCAL VOC), torchvision's VGG-16 and EfficientNet-Lite0 (ImageNet), which initialize the coarse and the
+fine networks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 
 from ..utils import View, describe_mismatch, slice_axcodes_of_array, slice_axes
 from .coarse_to_fine import CoarseToFineView
+from .efficientnet_lite import IMAGENET_MEAN, IMAGENET_STD, EfficientNetLiteEncoder
 from .fcn8s import VGG16_BLOCKS, FCN8s
 from .saliency import SaliencyTransform
 
@@ -22,6 +24,7 @@ __all__ = [
     "RSTN_AXCODES",
     "RSTN_PLANES",
     "import_fcn8s",
+    "import_lite0",
     "import_rstn",
     "import_vgg16",
     "plain_state_dict",
@@ -34,11 +37,10 @@ __all__ = [
 RSTN_AXCODES = "PLS"
 #: The port's names of the planes whose slices run along the first, second and third axis of its arrays.
 RSTN_PLANES = ("X", "Y", "Z")
-#: Mean and standard deviation of red, green and blue that torchvision's networks see normalized images with.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 VOC_CLASSES = 21
 IMAGENET_CLASSES = 1000
+#: Channels of the convolution before EfficientNet-Lite0's classifier.
+LITE0_HEAD = 1280
 LISTED = 10
 
 State = dict[str, torch.Tensor]
@@ -143,64 +145,101 @@ def import_fcn8s(
 
 
 def import_vgg16(
-    source: Mapping[str, torch.Tensor], views: Sequence[str] = tuple(View), fcn: Callable[..., FCN8s] = FCN8s
+    source: Mapping[str, torch.Tensor],
+    views: Sequence[str] = tuple(View),
+    fcn: Callable[..., FCN8s] = FCN8s,
+    in_slices: int = 3,
 ) -> State:
     """VGG-16 on ImageNet, in torchvision's naming, as a start for every network.
 
-    The classifier's first two layers become the convolutions fc6 (7x7) and fc7 (1x1); its last layer is left out. The
-    first layer is adapted to a slab of three slices by :func:`slab_filters`.
+    The classifier's first two layers become the convolutions fc6 (7x7) and fc7 (1x1); its last layer is left out. A
+    file of the features alone starts the 13 convolutions. The first layer is adapted to a slab by :func:`slab_filters`.
+    Layers may be scaled: a network of convolutions and ReLUs gives the same maps but for their scale.
 
     Args:
         source: its state_dict (``features.0.weight``, ..., ``classifier.6.bias``), without batch norm.
         views: views to start.
-        fcn: makes the network that it must fit; kernels of fc6 are 7.
+        fcn: makes the network that it must fit; kernels of fc6 are 7 where the file has a classifier.
+        in_slices: slices of a slab. Defaults to 3.
 
     Returns:
         ``views.<view>.coarse.*`` and ``views.<view>.fine.*`` without score and up-sampling layers, float32. One tensor
         under several names.
 
     Raises:
-        ValueError: when it does not fit name by name and shape by shape, or holds values that are not finite (such as
-            torchvision's weights of the features alone).
+        ValueError: when it does not fit name by name and shape by shape, or holds values that are not finite.
     """
     with torch.device("meta"):
         own = {key: value.shape for key, value in fcn().state_dict().items() if "score" not in key}
     names = dict(zip(own, _vgg16_names(), strict=True))
-    features = own["fc.fc7.weight"][0]
-    shapes = {names[key]: shape if "fc." not in key else _linear(shape) for key, shape in own.items()}
-    shapes |= {
-        "classifier.6.weight": torch.Size((IMAGENET_CLASSES, features)),
-        "classifier.6.bias": torch.Size((IMAGENET_CLASSES,)),
-    }
+    features_alone = bool(source) and all(key.startswith("features.") for key in source)
+    if features_alone:
+        names = {key: theirs for key, theirs in names.items() if "fc." not in key}
+    shapes = {theirs: own[key] if "fc." not in key else _linear(own[key]) for key, theirs in names.items()}
+    if not features_alone:
+        shapes |= {
+            "classifier.6.weight": torch.Size((IMAGENET_CLASSES, own["fc.fc7.weight"][0])),
+            "classifier.6.bias": torch.Size((IMAGENET_CLASSES,)),
+        }
     whole = _checked(source, shapes, "the file", "VGG-16 of 1000 classes without batch norm")
-    started = {key: whole[theirs].reshape(own[key]) for key, theirs in names.items()}
+    started = {key: whole[theirs] for key, theirs in names.items()}
+    started |= {key: value.reshape(own[key]) for key, value in started.items() if "fc." in key}
     first = "block1.conv1_1"
     started[f"{first}.weight"], started[f"{first}.bias"] = slab_filters(
-        started[f"{first}.weight"], started[f"{first}.bias"]
+        started[f"{first}.weight"], started[f"{first}.bias"], in_slices
     )
     return _for_all(started, views)
 
 
-def slab_filters(weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Filters of a normalized RGB image as filters of a slab of three slices in [0, 1].
+def import_lite0(source: Mapping[str, torch.Tensor], views: Sequence[str] = tuple(View)) -> State:
+    """EfficientNet-Lite0 on ImageNet, in the naming of its PyTorch conversion, as a start for every ``LiteUNet``.
 
-    The three channels of a slab are neighbors in space, not colors: a filter of red against green would become one of
-    the lower against the upper slice, which means nothing. So each slice gets the mean of the three colors' filters,
-    and ImageNet's normalization, which slabs do not have, goes into weights and bias. A slab of three equal slices then
-    gives what the gray image gave, but for the border, where a slab is padded with 0 and a normalized image with its
-    mean.
+    The convolution of 1280 channels, its batch norm and the classifier are left out.
+
+    Args:
+        source: its state_dict (``_conv_stem.weight``, ..., ``_fc.bias``).
+        views: views to start.
+
+    Returns:
+        ``views.<view>.coarse.unet.encoder.*`` and ``views.<view>.fine.unet.encoder.*``, float32 but for the counts of
+        the batch norms. One tensor under several names.
+
+    Raises:
+        ValueError: when it does not fit name by name and shape by shape, or holds values that are not finite.
+    """
+    with torch.device("meta"):
+        own = EfficientNetLiteEncoder().state_dict()
+        last = own["_blocks.15._project_conv.weight"].shape[0]
+        head = torch.nn.Sequential(torch.nn.Conv2d(last, LITE0_HEAD, 1, bias=False), torch.nn.BatchNorm2d(LITE0_HEAD))
+        classifier = torch.nn.Linear(LITE0_HEAD, IMAGENET_CLASSES)
+    shapes = {key: value.shape for key, value in own.items()}
+    for prefix, module in (("_conv_head", head[0]), ("_bn1", head[1]), ("_fc", classifier)):
+        shapes |= {f"{prefix}.{key}": value.shape for key, value in module.state_dict().items()}
+    whole = _checked(source, shapes, "the file", "EfficientNet-Lite0 of 1000 classes")
+    return _for_all({f"unet.encoder.{key}": whole[key].to(value.dtype) for key, value in own.items()}, views)
+
+
+def slab_filters(weight: torch.Tensor, bias: torch.Tensor, in_slices: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    """Filters of a normalized RGB image as filters of a slab of slices in [0, 1].
+
+    The channels of a slab are neighbors in space, not colors: a filter of red against green would become one of the
+    lower against the upper slice, which means nothing. So each slice gets its share of the sum of the three colors'
+    filters, and ImageNet's normalization, which slabs do not have, goes into weights and bias. A slab of equal slices
+    then gives what the gray image gave, but for the border, where a slab is padded with 0 and a normalized image with
+    its mean.
 
     Args:
         weight: (n, 3, k, k), of red, green and blue.
         bias: (n,).
+        in_slices: slices of a slab. Defaults to 3.
 
     Returns:
-        weight (n, 3, k, k), of the three slices, and bias (n,).
+        weight (n, in_slices, k, k) and bias (n,).
     """
     mean, std = weight.new_tensor(IMAGENET_MEAN), weight.new_tensor(IMAGENET_STD)
     scaled = weight / std[:, None, None]
     return (
-        scaled.mean(dim=1, keepdim=True).repeat(1, 3, 1, 1),
+        scaled.mean(dim=1, keepdim=True).repeat(1, in_slices, 1, 1) * (len(IMAGENET_MEAN) / in_slices),
         bias - (scaled * mean[:, None, None]).sum(dim=(1, 2, 3)),
     )
 

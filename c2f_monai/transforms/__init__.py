@@ -7,7 +7,8 @@ from __future__ import annotations
 from .components import filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
 from .conflicts import resolve_conflicts
-from .spacing import ResampleToSpacingd, working_shape
+from .contrast_phase import RandContrastPhased
+from .spacing import ResampleToSpacingd, SmoothForSpacingd, working_shape
 from .volumes import (
     CheckSameGridd,
     CheckVolumed,
@@ -27,9 +28,11 @@ __all__ = [
     "ConditionOnOrgan",
     "ConditionOnOrgand",
     "CompactDtyped",
+    "RandContrastPhased",
     "SelectLabeld",
     "ToLabelMapd",
     "ResampleToSpacingd",
+    "SmoothForSpacingd",
     "check_volume",
     "class_values",
     "condition_on_organ",

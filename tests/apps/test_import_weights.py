@@ -11,7 +11,7 @@ import torch
 from c2f_monai.apps import import_weights
 from c2f_monai.apps.cli import main
 from c2f_monai.handlers import InitialWeights, load_weights
-from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
+from c2f_monai.networks import CoarseToFineNet, CoarseToFineView, FCN8s, LiteUNet, SaliencyTransform
 from c2f_monai.networks.weights import import_fcn8s, import_rstn, rstn_view
 from tests.networks.port import fcn_shapes, random_tensors, rstn_shapes
 
@@ -98,3 +98,22 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: py
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1, error
     assert not (tmp_path / "model.pt").exists()
+
+
+def test_lite0_and_vgg16_features_become_a_start(
+    tmp_path: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, start = shared_data / "pretrained", tmp_path / "start.pt"
+    for kind, file, part, key in (
+        ("lite0", "efficientnet_lite0_imagenet.fp16.pt", partial(LiteUNet, 1, 1), "unet.encoder._conv_stem.weight"),
+        ("vgg16", "vgg16_imagenet_features.fp16.pt", partial(FCN8s, 1, 1, fc_channels=8), "block5.conv5_3.weight"),
+    ):
+        slices = ["--in-slices", "1"] if kind == "vgg16" else []
+        command = ["import-weights", kind, str(folder / file), "--views", "axial", *slices]
+        assert main([*command, "--output", str(start)]) == 0
+        assert "for the coarse and fine networks of axial. Left out: the" in capsys.readouterr().out
+        state = torch.load(start, weights_only=True)
+        started = CoarseToFineView(part, part)
+        own = {k.removeprefix("views.axial."): v for k, v in state.items()}
+        _, unexpected = started.load_state_dict(own, strict=False)  # raises for other shapes
+        assert unexpected == [] and torch.equal(started.fine.state_dict()[key], own[f"coarse.{key}"])

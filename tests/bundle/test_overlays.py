@@ -35,6 +35,7 @@ BASES = {
     "nih": ("train", "published"),
     "pancreas_only": ("train", "published", "msd_pancreas"),
     "published_stepwise": ("train", "stepwise", "published"),
+    "real_axial": ("train", "lite_unet"),
 }
 FCN = {"backbone_def#width": 2, "backbone_def#fc_channels": 4, "backbone_def#fc_kernel_size": 3}
 DEEPLAB = {"backbone_def#width": 2, "backbone_def#aspp_channels": 2}
@@ -47,6 +48,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "fcn8s_full": FCN,
     "msd_pancreas": {"fold": None},  # folds are tested with a data set that has them, in test_data_overlays.py
     "nih": {"fold": None},
+    "nih_slices": {"fold": None},
     "pancreas_only": {"fold": None},
     "unet": UNET,
 }

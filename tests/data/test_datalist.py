@@ -139,6 +139,20 @@ def test_a_fold_is_tested_by_the_others(tmp_path: Path) -> None:
     assert [Path(case["image"]).name for case in load_datalist(folder, "test")] == ["other.nii"]
 
 
+def test_cases_of_no_fold_are_always_trained_on(tmp_path: Path) -> None:
+    extra = [{**pair, "fold": None} for pair in pairs(3, 20)]
+    folder = make_dataset(tmp_path, {"training": [*extra, *folded(12, 4)]})
+    for fold, tested, held in ((1, [1, 5, 9], [6]), (3, [3, 7, 11], [5])):
+        assert names(load_datalist(folder, "test", fold=fold)) == tested
+        assert names(load_datalist(folder, "validation", fold=fold)) == held
+        trained = load_datalist(folder, "training", fold=fold)
+        assert names(trained) == [n for n in range(12) if n not in (*tested, *held)] + [20, 21, 22]
+    assert names(load_datalist(folder, "validation", 0.5)) == [1, 3, 5, 7, 9, 11]
+    assert names(load_datalist(folder, "training", 0.5)) == [0, 2, 4, 6, 8, 10, 20, 21, 22]
+    with pytest.raises(ValueError, match="has the folds 0, 1, 2, 3, got fold 4"):
+        load_datalist(folder, "test", fold=4)
+
+
 def test_a_given_validation_split_stays_with_folds(tmp_path: Path) -> None:
     folder = make_dataset(tmp_path, {"training": folded(8, 4), "validation": pairs(1, 20)})
     assert names(load_datalist(folder, "training", fold=0)) == [1, 2, 3, 5, 6, 7]

@@ -39,6 +39,9 @@ def test_the_order_of_training_validation_and_inference() -> None:
     pixdim = [2.0, 2.0, 2.0]
     loading = ["LoadImaged", "EnsureChannelFirstd", "CompactDtyped", "CheckVolumed"]
     assert names(image_preprocessing(pixdim)) == [*loading, *GRID]
+    assert names(image_preprocessing(pixdim, antialias=True)) == [*loading, GRID[0], "SmoothForSpacingd", GRID[1]]
+    assert names(labeled_preprocessing(1, pixdim, antialias=True))[-2:] == ["SmoothForSpacingd", GRID[1]]
+    assert names(image_preprocessing(antialias=True)) == names(image_preprocessing())
     assert names(image_preprocessing()) == [*loading, "Orientationd"]
     assert names(labeled_preprocessing(1, pixdim)) == [*CHECKS, "SelectLabeld", *GRID]
     assert names(labeled_preprocessing(1, pixdim, keep_label=True)) == [*CHECKS, "SelectLabeld", "CopyItemsd", *GRID]

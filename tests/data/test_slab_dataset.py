@@ -49,6 +49,22 @@ def test_slice_threshold_refuses_both() -> None:
         slice_threshold([np.array([1])], None, 0.0)
 
 
+def test_stacks_of_single_slices_have_no_slabs_of_several() -> None:
+    case = make_case() | {"slices": True}
+    with pytest.raises(ValueError, match="set in_slices and out_slices to 1, got in_slices 3"):
+        make([case])
+    item = make([case], views=["axial"], slab=SlabSpec(1, 1))[0]
+    assert item["image"]["axial"].shape == (1, 12, 10)
+
+
+def test_cases_without_the_target_give_slabs_without_it() -> None:
+    """Hard negatives: slices of volumes that do not show the organ, in which their label is empty."""
+    cases = [make_case("organ", (12, 10, 4)), make_case("chest", (12, 10, 60), empty=True)]
+    index = make(cases, views=["axial"], slab=SlabSpec(1, 1)).index["axial"]
+    assert set(index.positive[:, 0]) == {0}
+    assert np.bincount(index.negative[:, 0]).tolist() == [2, 60]
+
+
 @pytest.mark.parametrize(
     ("min_pixels", "sagittal", "coronal", "axial"),
     [

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,37 @@ def test_every_network_of_several_gets_its_own_file(tmp_path: Path) -> None:
 def test_files_and_networks_must_have_the_same_names(network: nn.Module, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LoadWeights(network, {"organ": "a.pt", "neoplasm": "b.pt"})
+
+
+def of_views(*views: str) -> nn.Module:
+    """Names as in the coarse-to-fine network."""
+    network = nn.Module()
+    network.views = nn.ModuleDict({view: nn.ModuleDict({"coarse": nn.Linear(1, 2)}) for view in views})
+    return network
+
+
+def test_a_subset_of_the_views_of_the_weights_is_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source, target = of_views("sagittal", "coronal", "axial"), of_views("axial")
+    torch.save(source.state_dict(), tmp_path / "model.pt")
+    with caplog.at_level(logging.INFO):
+        LoadWeights(target, str(tmp_path / "model.pt"))(Engine(lambda engine, batch: None))
+    assert torch.equal(source.views["axial"]["coarse"].weight, target.views["axial"]["coarse"].weight)
+    assert "model.pt, without the views coronal, sagittal" in caplog.text
+    assert load_weights(source, str(tmp_path / "model.pt")) == []
+
+
+@pytest.mark.parametrize(
+    ("views", "more", "message"),
+    [
+        (["axial", "coronal"], {}, r"2 missing \(views\.coronal\."),
+        (["coronal"], {}, r"2 missing \(views\.coronal\."),
+        (["axial"], {"views.axial.fine.weight": torch.zeros(1)}, r"1 unexpected \(views\.axial\.fine\.weight"),
+        (["axial"], {"views.oblique.coarse.bias": torch.zeros(1)}, r"1 unexpected \(views\.oblique\."),
+    ],
+)
+def test_what_a_view_lacks_or_has_too_much_stays_an_error(
+    views: list[str], more: dict[str, torch.Tensor], message: str, tmp_path: Path
+) -> None:
+    torch.save(of_views("axial", "sagittal").state_dict() | more, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match=message):
+        load_weights(of_views(*views), str(tmp_path / "model.pt"))

@@ -14,12 +14,15 @@ import pytest
 import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import TensorBoardStatsHandler
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from c2f_monai.handlers import (
     DrawsHandler,
+    EpochValidationHandler,
     EventFile,
+    GradientClipping,
     GridDice,
     InitialWeights,
     RoundLosses,
@@ -34,6 +37,8 @@ from c2f_monai.handlers import (
     save_weights,
     stage_ends,
 )
+from c2f_monai.inferers import StopRule
+from c2f_monai.networks import CoarseToFineNet, LiteUNet, SaliencyTransform
 
 STAGES = [
     {"stage": "separate", "length": 1},
@@ -119,6 +124,65 @@ def test_stages_of_a_kind_are_changed_or_left_out() -> None:
         StageSchedule(stages, inferer, optimizer, changes={"coarse": None, "joint": None})
 
 
+def test_validation_scores_the_coarse_answer_until_a_fine_network_is_trained() -> None:
+    own, seen = StopRule(dice=0.9, max_rounds=4), []
+    validator_inferer = SimpleNamespace(stopping=own)
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+
+    def schedule(*stages: str) -> Engine:
+        engine = make_engine()
+        lengths = [{"stage": stage, "length": 1} for stage in stages]
+        inferer = SimpleNamespace(stage="", rounds=1)
+        StageSchedule(lengths, inferer, optimizer, validator_inferer=validator_inferer).attach(engine)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: seen.append(validator_inferer.stopping))
+        return engine
+
+    schedule("coarse", "separate", "individual", "joint").run([0], max_epochs=4)
+    assert seen == [StopRule(dice=None, max_rounds=0), own, own, own]
+    seen.clear()
+    continued = schedule("coarse", "joint")
+    continued.load_state_dict({"iteration": 1, "max_epochs": 4, "epoch_length": 1})
+    continued.run([0], max_epochs=4)
+    assert [rule.max_rounds for rule in seen] == [0, 4, 4]
+    schedule("coarse").run([0], max_epochs=1)
+    assert validator_inferer.stopping is own  # afterwards it is as it was
+
+
+@pytest.mark.parametrize(
+    ("interval", "epochs", "expected"), [(3, 7, [3, 6, 7]), (3, 6, [3, 6]), (9, 2, [2]), (1, 2, [1, 2])]
+)
+def test_the_last_epoch_is_validated_whatever_the_interval_is(interval: int, epochs: int, expected: list[int]) -> None:
+    device = torch.device("cpu")
+    validator = SupervisedEvaluator(device, [], nn.Identity())
+    seen: list[int] = []
+    validator.run = seen.append  # type: ignore[method-assign,assignment] # what the handler calls, with the epoch
+    trainer = make_engine()
+    EpochValidationHandler(interval, validator).attach(trainer)
+    trainer.run([0, 1], max_epochs=epochs)
+    assert seen == expected
+    with pytest.raises(ValueError, match="val_interval must be at least 1 epoch, got 0"):
+        EpochValidationHandler(0, validator)
+
+
+@pytest.mark.parametrize(("limit", "step"), [(None, 30.0), (1.0, 1.0), (100.0, 30.0)])
+def test_gradients_are_shortened_to_a_largest_norm(limit: float | None, step: float) -> None:
+    network = nn.Linear(2, 1, bias=False)
+    before = network.weight.detach().clone()
+    trainer = SupervisedTrainer(
+        torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=[{"image": torch.tensor([[18.0, 24.0]]), "label": torch.zeros(1, 1)}],
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=1.0),
+        loss_function=lambda pred, label: (pred - label).sum(),
+        train_handlers=[] if limit is None else [GradientClipping(network, limit)],
+    )
+    trainer.run()
+    assert (network.weight - before).norm().item() == pytest.approx(step, rel=1e-5)
+    with pytest.raises(ValueError, match="max_grad_norm must be positive, or null for no limit, got 0"):
+        GradientClipping(network, 0)
+
+
 class Parts(nn.Module):
     """Names as in the coarse-to-fine network."""
 
@@ -166,6 +230,17 @@ def test_parameter_groups() -> None:
     assert len(rates) == len(list(network.parameters()))
     with pytest.raises(ValueError, match="lr_factors knows"):
         parameter_groups(network, 0.1, lr_factors={"final": 2.0})
+
+
+def test_a_module_of_a_part_has_its_own_learning_rate() -> None:
+    """A pretrained encoder moves less than what starts at random."""
+    network = CoarseToFineNet(LiteUNet, LiteUNet, SaliencyTransform, views=["axial"])
+    groups = parameter_groups(network, 0.1, lr_factors={"encoder": 0.3, "fine": 2.0})
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert len(rates) == sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        factor = (2.0 if ".fine." in name else 1.0) * (0.3 if ".encoder." in name else 1.0)
+        assert rates[id(parameter)] == pytest.approx(0.1 * factor), name
 
 
 def test_prepare_batch_hands_labels_and_draws_to_the_inferer() -> None:

@@ -24,7 +24,7 @@ def test_rounds_on_whole_slices_are_those_with_a_margin_beyond_every_border(sali
     network = build_network(part, part, saliency).eval()
     volume = torch.rand(1, 1, 20, 18, 12)
     whole, large = (
-        CoarseToFineInferer(margin=margin, crop_multiple=8, stopping=StopRule(None, 2))(volume, network)
+        CoarseToFineInferer(margin=margin, crop_multiple=8, stopping=StopRule(dice=None, max_rounds=2))(volume, network)
         for margin in (None, LARGE)
     )
     assert torch.equal(whole, large) and 0 < whole.min() < whole.max() < 1

@@ -114,3 +114,19 @@ def test_cross_entropy_brings_back_a_network_that_finds_nothing(cross_entropy: f
 def test_negative_cross_entropy_is_refused() -> None:
     with pytest.raises(ValueError, match="cross_entropy must not be negative, got -0.5"):
         RoundsLoss(cross_entropy=-0.5)
+
+
+def test_pixels_of_the_target_weigh_more_in_the_cross_entropy() -> None:
+    target = torch.zeros(1, 3, 2, 2)
+    target[0, 0, 0, 0] = 1.0
+    logits = torch.linspace(-2, 2, 12).view(1, 1, 3, 2, 2)
+    pred = {"axial": logits.sigmoid()}
+    plain, weighted = (RoundsLoss(cross_entropy=2.0, target_weight=w)(pred, {"axial": target}) for w in (1.0, 3.0))
+    # PyTorch's loss on logits, whose pos_weight is the same.
+    more = [
+        torch.nn.functional.binary_cross_entropy_with_logits(logits[:, 0], target, pos_weight=torch.tensor(w))
+        for w in (1.0, 3.0)
+    ]
+    assert (weighted - plain).item() == pytest.approx(2.0 * (more[1] - more[0]).item(), rel=1e-5)
+    with pytest.raises(ValueError, match="target_weight must be positive, got 0"):
+        RoundsLoss(target_weight=0)

@@ -158,3 +158,12 @@ def test_a_normalisation_sees_all_of_the_original_padding():
     with torch.no_grad():
         expected = torch.cat([network(image[None]) for image in x])
         torch.testing.assert_close(network(x), expected, atol=1e-12, rtol=0)
+
+
+def test_probabilities_start_at_the_targets_share():
+    network = FCN8s(3, 2, width=2, fc_channels=4, fc_kernel_size=3, dropout=0.0, prior=0.018).eval()
+    with torch.no_grad():
+        found = torch.sigmoid(network(torch.rand(1, 3, 48, 56)))
+    torch.testing.assert_close(found[..., 4:-4, 4:-4], torch.full((1, 2, 40, 48), 0.018))
+    with pytest.raises(ValueError, match=r"prior must be a share in \(0, 1\), got 0.0"):
+        FCN8s(width=2, fc_channels=4, prior=0.0)

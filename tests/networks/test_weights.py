@@ -209,3 +209,51 @@ def test_the_prefix_of_data_parallel_is_taken_off_when_every_name_has_it():
     weight = torch.zeros(2)
     assert list(plain_state_dict({"module.a": weight, "module.b": weight})) == ["a", "b"]
     assert list(plain_state_dict({"module.a": weight, "b": weight})) == ["module.a", "b"]
+
+
+#: Mean, standard deviation and maximum of maps of the development data's VGG-16 on the image of its README.
+VGG_MAPS = {
+    "block2": (0.69202, 1.33897, 10.1664),
+    "block3": (0.92905, 2.05890, 22.1204),
+    "block4": (0.29117, 0.98937, 17.8066),
+    "block5": (0.21679, 1.12336, 14.9849),
+    "pool5": (0.37028, 1.50785, 14.9849),
+}
+
+
+def test_vgg16_without_classifier_gives_the_published_maps(shared_data):
+    source = torch.load(shared_data / "pretrained" / "vgg16_imagenet_features.fp16.pt", weights_only=True)
+    small = partial(FCN8s, fc_channels=8)
+    state = import_vgg16(source, ["axial"], small)
+    assert len(state) == 2 * len(source) and all(value.dtype == torch.float32 for value in state.values())
+    network = small().eval()
+    prefix = "views.axial.coarse."
+    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    missing, unexpected = network.load_state_dict(own, strict=False)
+    assert unexpected == [] and {key.split(".")[0] for key in missing} == {*LEFT_OUT, "fc"}
+    # behind the first layer, which is adapted, all is VGG-16
+    network.block1.conv1_1.load_state_dict({k: source[f"features.0.{k}"].float() for k in ("weight", "bias")})
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    x = ((torch.arange(3 * 64 * 64) % 97).view(1, 3, 64, 64) / 96 - mean) / std
+    found = {}
+    with torch.no_grad():
+        for name in ("block1", "block2", "block3", "block4", "block5"):
+            found[name] = getattr(network, name)(x)
+            x = network.pool(found[name])
+    found["pool5"] = x
+    for name, expected in VGG_MAPS.items():
+        numbers = (found[name].mean().item(), found[name].std().item(), found[name].max().item())
+        assert numbers == pytest.approx(expected, abs=2e-4), name
+
+
+@pytest.mark.parametrize("in_slices", [1, 2])
+def test_vgg16_fits_slabs_of_other_numbers_of_slices(in_slices):
+    source = {key: value for key, value in random_tensors(vgg_shapes()).items() if key.startswith("features")}
+    state = import_vgg16(source, ["axial"], SMALL, in_slices)
+    slab, own = torch.rand(1, 1, 9, 11), "views.axial.fine.block1.conv1_1"
+    found = nn.functional.conv2d(slab.expand(1, in_slices, -1, -1), state[f"{own}.weight"], state[f"{own}.bias"])
+    weight, bias = slab_filters(source["features.0.weight"], source["features.0.bias"])
+    expected = nn.functional.conv2d(slab.expand(1, 3, -1, -1), weight, bias)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"1 missing \(features.2.bias\)"):
+        import_vgg16(without(source, "features.2.bias"), fcn=SMALL)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Spacingd
 
-from c2f_monai.transforms import ResampleToSpacingd, spacing, working_shape
+from c2f_monai.transforms import ResampleToSpacingd, SmoothForSpacingd, spacing, working_shape
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_the_inverse_leads_back_to_the_volumes_own_grid() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 4, 100])
-@pytest.mark.parametrize("pixdim", [[2.0] * 3, [3.0, 2.5, 5.0], [4.0, 2.5, 7.0]])
+@pytest.mark.parametrize("pixdim", [[2.0] * 3, [3.0, 2.5, 5.0], [4.0, 2.5, 7.0], [4.0, 2.0, -1.0]])
 def test_the_inverse_in_pieces_is_monais(monkeypatch: pytest.MonkeyPatch, rows: int, pixdim: list[float]) -> None:
     source = volume()
     turn = torch.eye(4, dtype=torch.float64)
@@ -70,3 +71,52 @@ def test_the_inverse_in_pieces_is_monais(monkeypatch: pytest.MonkeyPatch, rows: 
     torch.testing.assert_close(back.as_tensor(), expected.as_tensor(), atol=1e-5, rtol=0)
     torch.testing.assert_close(back.affine, expected.affine)
     assert back.applied_operations == [] and back.shape == source.shape
+
+
+def test_an_axis_without_a_voxel_size_keeps_its_slices() -> None:
+    source = volume()
+    transform = ResampleToSpacingd(["x"], [6.0, 5.0, -1.0], mode="bilinear")
+    grid = transform({"x": source})["x"]
+    assert grid.shape == (1, 5, 5, 6) and grid.pixdim.tolist() == pytest.approx([6.0, 5.0, 5.0])
+    assert torch.allclose(grid[0, 1, 1].as_tensor(), source[0, 2, 2].as_tensor(), atol=1e-5)
+    back = transform.inverse({"x": grid})["x"]
+    assert back.shape == source.shape and torch.allclose(back.affine, source.affine)
+
+
+def noise(dtype: type = np.float32) -> MetaTensor:
+    """A volume of 0.8 x 0.8 x 3 mm of noise."""
+    values = np.random.default_rng(0).normal(40, 100, (1, 64, 64, 6)).astype(dtype)
+    return MetaTensor(torch.from_numpy(values), affine=torch.diag(torch.tensor([0.8, 0.8, 3.0, 1.0]).double()))
+
+
+def test_samples_of_a_blurred_volume_are_about_means_of_what_they_cover() -> None:
+    source = noise()
+    smooth = SmoothForSpacingd("x", (1.6, 1.6, -1.0))({"x": source})["x"]
+    means = source.as_tensor().reshape(1, 32, 2, 32, 2, 6).mean((2, 4))
+    fine = torch.nn.functional.interpolate(smooth.as_tensor().permute(0, 3, 1, 2), scale_factor=0.5, mode="bilinear")
+    assert (fine.permute(0, 2, 3, 1) - means).std() < 0.5 * means.std()
+    assert torch.allclose(smooth.mean(), source.mean(), atol=1.0)
+    assert smooth.shape == source.shape and torch.equal(smooth.affine, source.affine)
+    assert torch.equal(source.as_tensor(), noise().as_tensor())  # the volume that came in is as it was
+
+
+@pytest.mark.parametrize(
+    ("pixdim", "blurred"),
+    [((1.6, -1.0, -1.0), [0]), ((0.8, 0.4, 3.0), []), ((0.5, 0.5, 6.0), [2]), ((2.0, 2.0, 6.0), [0, 1, 2])],
+)
+def test_only_axes_whose_voxels_become_larger_are_blurred(pixdim: tuple[float, ...], blurred: list[int]) -> None:
+    source = noise(np.int16)
+    smooth = SmoothForSpacingd("x", pixdim)({"x": source})["x"]
+    assert smooth.dtype == torch.int16
+    # Differences of neighbors shrink along the axes that are blurred, and there alone.
+    for axis in range(3):
+        pair = [
+            torch.diff(volume.float().as_tensor(), dim=axis + 1).std() / volume.float().std()
+            for volume in (smooth, source)
+        ]
+        assert (pair[0] < 0.95 * pair[1]) == (axis in blurred)
+
+
+def test_a_blur_needs_a_voxel_size() -> None:
+    with pytest.raises(ValueError, match="x must be a MetaTensor to have a voxel size, got Tensor"):
+        SmoothForSpacingd("x", (2.0, 2.0, 2.0))({"x": torch.zeros(1, 2, 2, 2)})

@@ -1,0 +1,182 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of single CT slices as a data set of stacks by patient, of which one slice at a time can be used."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from .description import Preparer, describe_dataset, write_description
+from .gray_levels import gray_to_hu
+from .writers import write_nifti
+
+__all__ = ["COLUMNS", "SlicesPreparer", "check_single_slices", "prepare_slices", "read_index"]
+
+#: Columns that an index must have: file name in both folders, patient, and the slice's number in its volume.
+COLUMNS = ("file", "patient", "z_index0")
+#: Entry of a data set's case, and key of its description, that says that neighbors in a stack are none in the body.
+SLICES_KEY = "slices"
+#: Slices of a stack have no distance; a file must state one.
+STACK_STEP = 1.0
+
+
+class SlicesPreparer(Preparer):
+    """Pictures of single slices, with a table of patients."""
+
+    help = "8-bit pictures of single slices (HU clipped to [0, 255]), masks, and a table of patients"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """``--images``, ``--masks``, ``--index``, ``--name`` and ``--spacing``."""
+        parser.add_argument("--images", type=Path, required=True, help="folder of pictures")
+        parser.add_argument("--masks", type=Path, required=True, help="folder of masks of the same names")
+        parser.add_argument("--index", type=Path, required=True, help=f"table (CSV) with {', '.join(COLUMNS)}")
+        parser.add_argument("--name", default="pancreas", help="name of the target (default: pancreas)")
+        parser.add_argument(
+            "--spacing", type=float, default=0.8, help="pixel size in mm that the files state (default: 0.8)"
+        )
+
+    def prepare(self, options: argparse.Namespace) -> Iterator[str]:
+        """Write the data set to ``options.output``; lines of text for the user, the path of ``dataset.json`` last."""
+        content = prepare_slices(
+            options.images,
+            options.masks,
+            options.index,
+            options.output,
+            options.name,
+            options.spacing,
+            options.folds,
+            options.fold_seed,
+        )
+        cases = content["training"]
+        sizes = Counter(case.get("fold") for case in cases)
+        folds = ", ".join(str(sizes[fold]) for fold in sorted(f for f in sizes if f is not None))
+        slices = sum(len(case["slice_numbers"]) for case in cases)
+        yield f"{len(cases)} patients (folds: {folds or 'none'}), {slices} slices"
+        yield "neighbors in a stack are none in the body: train one view, slabs of one slice"
+        yield f"pixels are stated to be {options.spacing:g} mm, slices 1 mm: their true sizes are not known"
+        yield str(write_description(options.output, content))
+
+
+def read_index(path: str | os.PathLike[str]) -> dict[str, list[dict[str, str]]]:
+    """Rows of an index of slices by patient, patients in the order of their names and slices of their numbers.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for missing columns, no rows, a slice number that is none, or two slices of the same place.
+    """
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    missing = [column for column in COLUMNS if not rows or not rows[0].get(column)]
+    if missing:
+        raise ValueError(f"{path} must have rows with the columns {', '.join(COLUMNS)}; without: {', '.join(missing)}.")
+    patients: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        if not row["z_index0"].lstrip("-").isdigit():
+            raise ValueError(f"{path}: z_index0 of {row['file']} must be a whole number, got {row['z_index0']!r}.")
+        patients.setdefault(row["patient"], []).append(row)
+    for patient, own in patients.items():
+        own.sort(key=lambda row: int(row["z_index0"]))
+        numbers = [int(row["z_index0"]) for row in own]
+        if len(set(numbers)) < len(numbers):
+            raise ValueError(f"{path}: patient {patient} has several slices of the same z_index0: {numbers}.")
+    return {patient: patients[patient] for patient in sorted(patients)}
+
+
+def prepare_slices(
+    images: str | os.PathLike[str],
+    masks: str | os.PathLike[str],
+    index: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    name: str = "pancreas",
+    spacing: float = 0.8,
+    folds: int | None = 4,
+    seed: int | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Write a stack of slices and one of masks for each patient.
+
+    Neighbors in a stack may be far apart in the body: the description and every case say ``"slices": true``, so that
+    slabs of several slices can be refused (:func:`check_single_slices`). Pixel size and slice distance are not known:
+    the files state ``spacing`` and 1 mm.
+
+    Args:
+        images: folder of 8-bit gray pictures, HU clipped to [0, 255]; rows run to the back, columns to the left. Zeros
+            around a smaller field of view become air.
+        masks: folder of masks of the same names, 0 outside of the target.
+        index: table (CSV) with the columns of :data:`COLUMNS`; further ones are allowed.
+        output: folder to write to.
+        name: of the target. Defaults to pancreas.
+        spacing: pixel size to state, in mm. Defaults to 0.8.
+        folds: number of folds. Defaults to 4.
+        seed: None takes consecutive patients together; a number shuffles them first.
+        progress: show a bar.
+
+    Returns:
+        content of a ``dataset.json``, with folds of patients.
+
+    Raises:
+        FileNotFoundError: when the index or a picture does not exist.
+        ValueError: for a bad index or spacing, pictures of another type, or shapes that differ within a patient.
+    """
+    if not spacing > 0:
+        raise ValueError(f"spacing must be above 0 mm, got {spacing}.")
+    patients = read_index(index)
+    target = Path(output).absolute()
+    affine = np.diag([-spacing, -spacing, STACK_STEP, 1.0])  # columns run to the left, rows to the back, slices up
+    entries = []
+    for patient, rows in tqdm(patients.items(), desc="stacks", unit="patient", disable=not progress):
+        pictures = [_picture(Path(images) / row["file"]) for row in rows]
+        labels = [(_picture(Path(masks) / row["file"]) > 0).astype(np.uint8) for row in rows]
+        shapes = {picture.shape for picture in (*pictures, *labels)}
+        if len(shapes) > 1:
+            raise ValueError(f"the pictures of patient {patient} have different shapes: {sorted(shapes)}.")
+        paths = {key: target / f"{key}s" / f"{patient}.nii.gz" for key in ("image", "label")}
+        for key, stack in (("image", [gray_to_hu(picture) for picture in pictures]), ("label", labels)):
+            write_nifti(paths[key], np.stack([picture.T for picture in stack], axis=2), affine)
+        entries.append(
+            {
+                **{key: str(path) for key, path in paths.items()},
+                SLICES_KEY: True,
+                "slice_numbers": [int(row["z_index0"]) for row in rows],
+            }
+        )
+    further = {SLICES_KEY: True, "stated_spacing_mm": [spacing, spacing, STACK_STEP]}
+    return describe_dataset(target.name, {1: name}, entries, folds=folds, seed=seed, further=further)
+
+
+def check_single_slices(data: Sequence[Mapping[str, Any]], in_slices: int) -> None:
+    """Refuse slabs of several slices where the data are stacks of single slices.
+
+    Args:
+        data: cases of a data set.
+        in_slices: slices that the network sees.
+
+    Raises:
+        ValueError: when a case is a stack of single slices and ``in_slices`` is above 1.
+    """
+    stacks = [str(case.get("image")) for case in data if case.get(SLICES_KEY)]
+    if stacks and in_slices > 1:
+        raise ValueError(
+            f"{len(stacks)} cases (first: {stacks[0]}) are stacks of single slices, whose neighbors are none in the "
+            f"body: set in_slices and out_slices to 1, got in_slices {in_slices}."
+        )
+
+
+def _picture(path: Path) -> np.ndarray:
+    """(H, W) uint8 of a gray picture."""
+    if not path.is_file():
+        raise FileNotFoundError(f"the index lists {path.name}, but there is no {path}.")
+    with Image.open(path) as picture:
+        if picture.mode not in ("L", "1"):
+            raise ValueError(f"{path} must be an 8-bit gray picture, but its mode is {picture.mode}.")
+        return np.asarray(picture.convert("L"))

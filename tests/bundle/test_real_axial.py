@@ -1,0 +1,167 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The recipe for real CT, from pictures of single slices to masks of volumes, on made-up patients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+from PIL import Image
+
+from c2f_monai.data.description import write_description
+from c2f_monai.data.slices import prepare_slices
+from c2f_monai.handlers import learning_rate_factor, save_weights
+from c2f_monai.metrics.tables import read_cases
+from c2f_monai.networks import LiteUNet
+from tests.bundle.overlays import ROOT, config_files
+
+OVERLAYS = ("nih_slices", "lite_unet")
+SIDE = 96
+SMALL: dict[str, Any] = {"min_size": 32, "margin": 4, "slab_multiple": 32, "max_rounds": 1}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six patients of two or three slices, three folds: a bright square in a gray body."""
+    folder = tmp_path_factory.mktemp("slices")
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir()
+    lines = ["file,patient,z_index0"]
+    for patient in range(6):
+        for number in range(2 + patient % 2):
+            rng = np.random.default_rng([patient, number])
+            mask = np.zeros((SIDE, SIDE), np.uint8)
+            top, left = rng.integers(30, 50, 2)
+            mask[top : top + 16, left : left + 16] = 1
+            gray = np.zeros((SIDE, SIDE))
+            gray[10:-10, 10:-10] = rng.normal(60, 8, (SIDE - 20, SIDE - 20))
+            file = f"p{patient}_{number}.png"
+            Image.fromarray((gray + 90 * mask).clip(0, 255).astype(np.uint8)).save(folder / "images" / file)
+            Image.fromarray(mask).save(folder / "masks" / file)
+            lines.append(f"{file},p{patient},{7 * number}")
+    (folder / "index.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    places = [folder / name for name in ("images", "masks", "index.csv")]
+    output = tmp_path_factory.mktemp("prepared")
+    write_description(output, prepare_slices(*places, output, folds=3, progress=False))
+    return output
+
+
+def workflow(names: tuple[str, ...], dataset: Path, output: Path, **override: Any) -> ConfigWorkflow:
+    flow = ConfigWorkflow(
+        config_file=config_files(*names),
+        meta_file=None,
+        logging_file=False,
+        workflow_type="infer" if names[0] == "inference" else "train",
+        **SMALL,
+        **{"bundle_root": str(ROOT / "bundle"), "dataset_dir": str(dataset), "output_dir": str(output)} | override,
+    )
+    flow.initialize()
+    return flow
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ConfigWorkflow]:
+    """Three epochs of two iterations from an encoder's weights, without the whole training's end at the interval."""
+    folder = tmp_path_factory.mktemp("run")
+    encoder = LiteUNet(1, 1).unet.encoder.state_dict()
+    start = {f"views.axial.{part}.unet.encoder.{k}": v for part in ("coarse", "fine") for k, v in encoder.items()}
+    save_weights(start, folder / "start.pt")
+    options = {"items_per_epoch": 4, "batch_size": 2, "epochs": 3, "val_interval": 2, "warmup": 1}
+    flow = workflow(
+        ("train", *OVERLAYS, "real_axial"),
+        dataset,
+        folder / "out",
+        **options,
+        fold=1,
+        init_weights=str(folder / "start.pt"),
+    )
+    assert flow.check_properties() == []
+    flow.run()
+    return folder / "out", flow
+
+
+def test_training_reads_one_slice_at_half_the_resolution_and_keeps_the_last_epoch(
+    trained: tuple[Path, ConfigWorkflow],
+) -> None:
+    folder, flow = trained
+    data = flow.parser.get_parsed_content("train#dataset")
+    assert len(data.volumes) == 3 and data.volumes[0].shape == (SIDE // 2, SIDE // 2, 2)
+    item = data[0]
+    assert item["image"]["axial"].shape == item["label"]["axial"].shape == (1, SIDE // 2, SIDE // 2)
+    evaluator = flow.parser.get_parsed_content("validate#evaluator")
+    assert evaluator.state.epoch == 3  # val_interval 2 does not divide the three epochs
+    assert flow.parser.get_parsed_content("validate#inferer").stopping.max_rounds == SMALL["max_rounds"]
+    assert sorted(path.suffix for path in folder.iterdir() if not path.name.startswith("events")) == [".pt"] * 3
+    assert len(list(folder.glob("events*"))) == 1
+    rates = {group["lr"] for group in flow.parser.get_parsed_content("optimizer").param_groups}
+    assert min(rates) / max(rates) == pytest.approx(0.3)  # of the encoder
+
+
+def test_the_fold_is_evaluated_and_volumes_are_segmented_with_the_same_overlays(
+    trained: tuple[Path, ConfigWorkflow], dataset: Path, tmp_path: Path
+) -> None:
+    weights = str(trained[0] / "model.pt")
+    workflow(("train", *OVERLAYS, "evaluate"), dataset, tmp_path, fold=1, ckpt_path=weights).run()
+    assert sorted(read_cases(tmp_path / "cases.csv", ["dsc"])) == ["p2", "p3"]
+
+    # A volume of 1 mm with slices of 3 mm: its pixels change, its slices do not.
+    volume = np.random.default_rng(0).normal(40, 20, (64, 56, 5)).astype(np.int16)
+    nib.save(nib.Nifti1Image(volume, np.diag([1.0, 1.0, 3.0, 1.0])), tmp_path / "ct.nii.gz")
+    options = {"input": str(tmp_path / "ct.nii.gz"), "ckpt_path": weights, "progress": False}
+    flow = workflow(("inference", *OVERLAYS, "real_axial"), dataset, tmp_path / "masks", **options)
+    flow.run()
+    grid = flow.parser.get_parsed_content("preprocessing")({"image": str(tmp_path / "ct.nii.gz")})["image"]
+    assert grid.shape == (1, 40, 35, 5)
+    mask = nib.load(tmp_path / "masks" / "ct_seg.nii.gz")
+    assert mask.shape == volume.shape and np.allclose(mask.affine, np.diag([1.0, 1.0, 3.0, 1.0]))
+
+
+def test_slabs_of_several_slices_are_refused(dataset: Path, tmp_path: Path) -> None:
+    flow = workflow(("train", *OVERLAYS), dataset, tmp_path, in_slices=3, out_slices=3)
+    with pytest.raises(RuntimeError, match="SlabDataset") as caught:
+        flow.parser.get_parsed_content("train#dataset")
+    assert "set in_slices and out_slices to 1, got in_slices 3" in str(caught.value.__cause__)
+
+
+def test_the_learning_rate_falls_from_stage_to_stage_as_one_cosine_does() -> None:
+    parser = ConfigParser()
+    parser.read_config(config_files("train", *OVERLAYS, "real_axial"))
+    stages = parser.get_parsed_content("stages")
+    total, passed, last = sum(stage["length"] for stage in stages), 0, 1.0
+    assert total == parser.get_parsed_content("epochs")
+    for stage in stages:
+        passed += stage["length"]
+        assert learning_rate_factor(stage, 0.0) == pytest.approx(last)
+        last = learning_rate_factor(stage, 1.0)
+        assert last == pytest.approx(0.5 * (1 + np.cos(np.pi * passed / total)), abs=0.01)
+    assert stages[0]["stage"] == "coarse" and stages[0]["copy_to_fine"] is True
+    assert {stage["stage"] for stage in stages[1:]} == {"joint"}
+
+
+@pytest.mark.parametrize("name", ["affine", "phase", "low_resolution", "noise", "gamma", "scale", "shift"])
+def test_every_augmentation_of_the_recipe_keeps_shape_and_range_of_a_slab(name: str) -> None:
+    parser = ConfigParser()
+    parser.read_config(config_files("train", *OVERLAYS, "real_axial"))
+    assert name in parser["augmentations"]
+    transform = parser.get_parsed_content(f"augmentations#{name}")
+    label = torch.zeros(1, 64, 64)
+    label[:, 20:40, 24:44] = 1
+    changed = []
+    for seed in range(8):
+        slab = {"image": 0.2 + 0.6 * label, "label": label.clone()}
+        found = transform.set_random_state(seed=seed)(slab)
+        assert found["image"].shape == found["label"].shape == (1, 64, 64)
+        assert -0.5 < found["image"].min() and found["image"].max() < 1.5
+        changed.append(not torch.equal(torch.as_tensor(found["image"]), 0.2 + 0.6 * label))
+        # The target stays with its image.
+        if name == "affine":
+            assert ((torch.as_tensor(found["image"]) > 0.5) != (torch.as_tensor(found["label"]) > 0.5)).sum() < 60
+        else:
+            assert torch.equal(torch.as_tensor(found["label"]), label)
+    assert any(changed)

@@ -1,0 +1,191 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of slices become stacks of pseudo-HU by patient, and nobody takes neighbors in them for neighbors."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from c2f_monai.apps.cli import main
+from c2f_monai.data import load_datalist
+from c2f_monai.data.gray_levels import AIR_HU, FAT_HU, gray_to_hu
+from c2f_monai.data.slices import check_single_slices, read_index
+
+SIZE = (160, 200)
+
+
+def body(gas: bool = True) -> np.ndarray:
+    """HU of an ellipse of fat in air, with skin, an organ, and a pocket of gas in the organ; rows run to the back."""
+    rows, columns = np.ogrid[: SIZE[0], : SIZE[1]]
+    radius = np.hypot((rows - 80) / 60, (columns - 100) / 80)
+    hu = np.full(SIZE, -1000)
+    hu[radius < 1] = -100
+    hu[(radius < 1) & (radius > 0.95)] = 30
+    hu[60:100, 40:90] = 120  # left of the middle in the picture: the patient's right
+    if gas:
+        hu[74:86, 55:70] = -1000
+    return hu
+
+
+def picture(hu: np.ndarray) -> np.ndarray:
+    return np.clip(hu, 0, 255).astype(np.uint8)
+
+
+def test_fat_gas_and_air_are_told_apart() -> None:
+    hu = body()
+    found = gray_to_hu(picture(hu))
+    assert found.dtype == np.int16
+    assert np.array_equal(found[hu > 0], hu[hu > 0])
+    assert found[0, 0] == found[80, 5] == AIR_HU  # around the body
+    assert found[80, 62] == AIR_HU  # gas
+    assert found[80, 110] == FAT_HU  # far from everything
+    beside = found[80, 91]  # fat beside the organ: such pixels hold both
+    assert FAT_HU + 20 < beside < 0
+
+
+def test_gaps_of_the_skin_let_no_air_in() -> None:
+    hu = body(gas=False)
+    hu[:40, 80:110][hu[:40, 80:110] == 30] = -100  # 30 pixels without skin
+    assert gray_to_hu(picture(hu))[35, 100] == FAT_HU
+
+
+@pytest.mark.parametrize("value", [0, 200])
+def test_plain_pictures_are_no_error(value: int) -> None:
+    found = gray_to_hu(np.full((8, 9), value, np.uint8))
+    assert np.all(found == (value or AIR_HU))
+
+
+@pytest.mark.parametrize("gray", [np.zeros((4, 4), np.int16), np.zeros((4, 4, 3), np.uint8)])
+def test_other_pictures_are_refused(gray: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"a slice must be \(H, W\) uint8, got"):
+        gray_to_hu(gray)
+
+
+@pytest.mark.parametrize("case", ["cptac_pda_c3l_00189", "acrin_flt_breast_001"])
+def test_what_was_clipped_comes_back_near_to_its_hu(shared_data: Path, case: str) -> None:
+    """Clipped and stored as JPEG, as the slices of the development data are; what the window shows of the body."""
+
+    def window(values: np.ndarray) -> np.ndarray:
+        halved = values.reshape(256, 2, 256, 2).mean((1, 3))
+        return np.clip((halved + 100) / 340, 0, 1)[window_of_body]
+
+    volume = np.asarray(nib.load(shared_data / "ct_unlabelled" / f"{case}.nii.gz").dataobj)
+    middle = volume.shape[2] // 2
+    taken, back = [], []
+    for number in (middle - 8, middle, middle + 8):
+        hu = volume[:, :, number].T.astype(float)
+        file = io.BytesIO()
+        Image.fromarray(picture(hu)).save(file, "JPEG", quality=90)
+        gray = np.asarray(Image.open(file))
+        window_of_body = hu.reshape(256, 2, 256, 2).mean((1, 3)) > -200
+        truth = window(hu)
+        taken.append(window(gray.astype(float)) - truth)
+        back.append(window(gray_to_hu(gray).astype(float)) - truth)
+    taken_off, back_off = (np.sqrt(np.mean(np.concatenate(parts) ** 2)) for parts in (taken, back))
+    assert back_off < 0.075 and taken_off > 2.5 * back_off
+
+
+def write_data(folder: Path, patients: dict[str, list[int]]) -> list[str]:
+    """Pictures, masks of the organ and an index; returns the options of the command."""
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    lines = ["file,patient,z_index0,fov"]
+    for patient, numbers in patients.items():
+        for number in numbers:
+            file = f"P{patient}_z{number}.png"
+            hu = body()
+            hu[0, 0] = number  # tells the slices apart
+            Image.fromarray(picture(hu)).save(folder / "images" / file)
+            Image.fromarray((hu == 120).astype(np.uint8)).save(folder / "masks" / file)
+            lines.append(f"{file},{patient},{number},full")
+    (folder / "index.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    parts = [f"--{kind}={folder / kind}" for kind in ("images", "masks")]
+    return ["prepare", "slices", *parts, f"--index={folder / 'index.csv'}", f"--output={folder / 'out'}"]
+
+
+def test_slices_become_stacks_by_patient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = write_data(tmp_path, {"0003": [131, 90, 100], "0001": [70], "0002": [80, 81], "0010": [99]})
+    assert main(options) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "4 patients (folds: 1, 1, 1, 1), 7 slices",
+        "neighbors in a stack are none in the body: train one view, slabs of one slice",
+        "pixels are stated to be 0.8 mm, slices 1 mm: their true sizes are not known",
+        str(tmp_path / "out" / "dataset.json"),
+    ]
+    content = json.loads((tmp_path / "out" / "dataset.json").read_text(encoding="utf-8"))
+    assert content["slices"] is True and content["labels"]["1"] == "pancreas"
+    assert content["stated_spacing_mm"] == [0.8, 0.8, 1.0]
+    assert [case["image"] for case in content["training"]] == [
+        f"images/{p}.nii.gz" for p in ("0001", "0002", "0003", "0010")
+    ]
+    assert content["training"][2]["slice_numbers"] == [90, 100, 131]
+    image, label = (nib.load(tmp_path / "out" / f"{kind}s" / "0003.nii.gz") for kind in ("image", "label"))
+    assert image.shape == label.shape == (SIZE[1], SIZE[0], 3) and nib.aff2axcodes(image.affine) == ("L", "P", "S")
+    volume = np.asarray(image.dataobj)
+    assert volume[0, 0].tolist() == [90, 100, 131]
+    assert np.array_equal(volume[..., 0].T[60:100, 40:50], body()[60:100, 40:50])
+    canonical = np.asarray(nib.as_closest_canonical(label).dataobj)
+    assert np.nonzero(canonical)[0].mean() > 100  # RAS: the patient's right has large indices where the axis runs left
+    assert np.count_nonzero(canonical) == 3 * np.count_nonzero(body() == 120)
+
+
+def test_every_split_is_one_of_patients(tmp_path: Path) -> None:
+    assert main([*write_data(tmp_path, {str(n): [n, n + 9] for n in range(10, 18)}), "--fold-seed", "1"]) == 0
+    files = {
+        split: {Path(case["image"]).name for case in load_datalist(tmp_path / "out", split, holdout=0.2, fold=1)}
+        for split in ("training", "validation", "test")
+    }
+    assert [len(names) for names in files.values()] == [5, 1, 2] and len(set.union(*files.values())) == 8
+
+
+def test_slabs_of_several_slices_are_refused(tmp_path: Path) -> None:
+    assert main(write_data(tmp_path, {str(n): [n] for n in range(10, 16)})) == 0
+    cases = load_datalist(tmp_path / "out", "training")
+    check_single_slices(cases, 1)
+    check_single_slices([{"image": "volume.nii.gz"}], 3)
+    with pytest.raises(
+        ValueError, match="stacks of single slices, whose neighbors are none in the body: set in_slices"
+    ):
+        check_single_slices(cases, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,patient\na.png,1", "without: z_index0"),
+        ("file,patient,z_index0", "without: file, patient, z_index0"),
+        ("file,patient,z_index0\na.png,1,x", "z_index0 of a.png must be a whole number, got 'x'"),
+        ("file,patient,z_index0\na.png,1,5\nb.png,1,5", r"patient 1 has several slices of the same z_index0: \[5, 5\]"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "index.csv").write_text(text + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_index(tmp_path / "index.csv")
+
+
+def test_bad_pictures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = write_data(tmp_path, {"1": [1, 2]})
+    for change, message in (
+        (
+            lambda path: Image.fromarray(np.zeros((3, 3), np.uint8)).save(path),
+            "patient 1 have different shapes: [(3, 3)",
+        ),
+        (
+            lambda path: Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(path),
+            "8-bit gray picture, but its mode is",
+        ),
+        (lambda path: path.unlink(), "the index lists P1_z2.png, but there is no"),
+    ):
+        change(tmp_path / "images" / "P1_z2.png")
+        assert main(options) == 1
+        assert message in capsys.readouterr().err
+    assert main([*options, "--spacing", "0"]) == 1
+    assert "spacing must be above 0 mm, got 0.0" in capsys.readouterr().err
