@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import ignite.distributed as idist
 from tqdm import tqdm
@@ -198,8 +198,9 @@ _WORKER = f"""
 import json, sys
 job = json.loads(sys.argv[1])
 sys.path[:] = job.pop("path")
+answers, sys.stdout = sys.stdout, sys.stderr
 from {__name__} import _write_share
-_write_share(**job)
+_write_share(**job, answers=answers)
 """
 
 
@@ -230,15 +231,15 @@ def _write_apart(
             worker.communicate()
 
 
-def _write_share(folder: str, entries: list[dict[str, Any]], size: Sequence[int] | None) -> None:
-    """Write cases; print an empty line for each, or why one could not be written."""
+def _write_share(folder: str, entries: list[dict[str, Any]], size: Sequence[int] | None, answers: TextIO) -> None:
+    """Write cases; answer with an empty line for each, or with why one could not be written."""
     for entry in entries:
         try:
             _write_case(Path(folder), PhantomEntry(**entry), None if size is None else tuple(size))
         except OSError as error:
-            print(error, flush=True)
+            print(error, file=answers, flush=True)
             return
-        print(flush=True)
+        print(file=answers, flush=True)
 
 
 def _write_case(folder: Path, entry: PhantomEntry, size: tuple[int, ...] | None) -> None:
