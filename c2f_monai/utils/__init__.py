@@ -18,6 +18,7 @@ from .boxes import (
     paste_boxes,
 )
 from .enums import Fusion, Part, Prior, Reference, StopReason, View
+from .environment import keep_freed_memory
 from .files import (
     IMAGE_SUFFIXES,
     atomic_write,
@@ -28,7 +29,6 @@ from .files import (
     some_names,
 )
 from .matrix_conv import MatrixConv2d
-from .memory import keep_freed_memory
 from .orientation import (
     default_slice_axes,
     from_slices,

@@ -1,18 +1,22 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a number was measured with: machine, versions, state of the source."""
+"""The machine: what a number was measured with (versions and source too), and how the process takes memory from it."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["describe_machine", "describe_source", "describe_versions"]
+__all__ = ["describe_machine", "describe_source", "describe_versions", "keep_freed_memory"]
 
 PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "pytorch-ignite")
+# Numbers of mallopt's parameters in glibc's malloc.h.
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def describe_machine() -> dict[str, str | int]:
@@ -37,6 +41,30 @@ def describe_source(folder: str | Path = ".") -> dict[str, str | bool]:
     if not commit:
         return {}
     return {"commit": commit, "modified": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+
+
+def keep_freed_memory(threshold: int = 2**30, pad: int = 2**26) -> bool:
+    """Let glibc keep freed tensors for the next ones instead of handing their pages back to the system.
+
+    A training step on the CPU frees and takes tensors of many megabytes hundreds of times; by default each of them is
+    mapped, cleared page by page by the kernel, and unmapped again. The price is that the process keeps its peak. It is
+    the option ``keep_freed_memory`` of the training's configuration; the environment variables
+    ``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_`` and ``MALLOC_TOP_PAD_`` do the same from a process's start.
+
+    Args:
+        threshold: bytes of a block from which it is mapped on its own, and of free memory that is kept.
+        pad: bytes that are taken beyond what is asked for.
+
+    Returns:
+        whether the C library took the settings; False where it is not glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    settings = ((M_MMAP_THRESHOLD, threshold), (M_TRIM_THRESHOLD, threshold), (M_TOP_PAD, pad))
+    return all([mallopt(key, value) == 1 for key, value in settings])
 
 
 def _git(folder: str | Path, *arguments: str) -> str:
