@@ -43,6 +43,9 @@ def network(arrays):
     """The network with the same snapshot in each view, as the parity data has it."""
     snapshot = rstn_snapshot(arrays)
     state = import_rstn(dict.fromkeys("XYZ", snapshot))
+    # Weights in the order that convolutions want, once and for all calls; the views go on sharing them.
+    ordered = {id(x): x.contiguous(memory_format=torch.channels_last) for x in state.values() if x.dim() == 4}
+    state = {key: ordered.get(id(x), x) for key, x in state.items()}
     part = partial(FCN8s, padding=100, dropout_by_channel=True)
     saliency = partial(SaliencyTransform, kernel_sizes=(3, 5))
     with torch.device("meta"):  # 800 million parameters: random values would only be overwritten
