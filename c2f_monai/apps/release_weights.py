@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ..handlers import save_weights
-from ..utils import atomic_write, read_weights_file, sha256_of
+from ..utils import atomic_write, read_state_dict, sha256_of
 
 __all__ = ["add_parser", "half_precision", "run"]
 
@@ -71,9 +71,7 @@ def run(args: argparse.Namespace) -> None:
     if args.version not in metadata["changelog"]:
         known = ", ".join(metadata["changelog"])
         raise ValueError(f"--version {args.version} is not in the changelog of {path}, which has {known}: add a line.")
-    state = read_weights_file(args.weights)
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{args.weights} is not a flat state_dict of tensors.")
+    state = read_state_dict(args.weights)
     target = args.bundle_root / "models" / args.name
     released = metadata.setdefault("weights", {})
     if released.get(args.name, {}).get("version") == args.version:

@@ -11,7 +11,7 @@ import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
 
-from ..utils import View, describe_mismatch, read_weights_file, unwrap
+from ..utils import View, describe_mismatch, read_state_dict, unwrap
 
 __all__ = ["LoadWeights", "load_weights"]
 
@@ -33,9 +33,7 @@ def load_weights(network: nn.Module, path: str, map_location: torch.device | str
         FileNotFoundError: When there is no such file.
         ValueError: When it is not a flat state_dict, or does not fit the network key by key and shape by shape.
     """
-    state = read_weights_file(path, map_location)
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{path} is not a flat state_dict of tensors: a checkpoint of training holds more than that.")
+    state = read_state_dict(path, map_location)
     module = unwrap(network)
     own = module.state_dict()
     left = _views_of(state) - _views_of(own) if _views_of(own) else set()

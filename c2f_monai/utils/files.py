@@ -27,6 +27,7 @@ __all__ = [
     "case_name",
     "check_weights_file",
     "describe_mismatch",
+    "read_state_dict",
     "read_weights_file",
     "sha256_of",
     "some_names",
@@ -147,6 +148,21 @@ def read_weights_file(path: str | os.PathLike[str], map_location: torch.device |
             return torch.load(os.fspath(path), map_location, weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises many kinds for files that are not its own
         raise ValueError(f"{path} cannot be read as weights: {_reason(error)}") from error
+
+
+def read_state_dict(
+    path: str | os.PathLike[str], map_location: torch.device | str | None = "cpu"
+) -> Mapping[str, torch.Tensor]:
+    """The flat state_dict in a file, see :func:`read_weights_file`.
+
+    Raises:
+        FileNotFoundError: When there is no such file.
+        ValueError: When it holds anything else than tensors by name.
+    """
+    state = read_weights_file(path, map_location)
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{path} is not a flat state_dict of tensors: a checkpoint of training holds more than that.")
+    return state
 
 
 def _reason(error: Exception) -> str:
