@@ -49,7 +49,7 @@ IDS = {
     "`saliency_def`": "the saliency transformation, such as `saliency_def#kernel_sizes`; null is step-wise",
     "`margin`, `crop_multiple`, `min_size`": "pixels around the box (null takes the whole slice); sides of crops",
     "`stop_dice`, `max_rounds`, `stopping`": "when rounds end: d(t), number of rounds, or another rule",
-    "`fusion`, `prior`": "how views are fused; what the next round sees",
+    "`fusion`, `prior`, `result`": "how views are fused; what the next round sees; `mean` of coarse and last answer",
     "`stages`": "the schedule of training",
     "`coarse_stage`, `joint_stage`": "keys that are set in its coarse or joint stages; null leaves these out",
     "`epochs`, `items_per_epoch`, `batch_size`": "length of training",

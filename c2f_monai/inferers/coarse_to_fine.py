@@ -14,7 +14,7 @@ from monai.inferers import Inferer
 
 from ..transforms.components import filter_components
 from ..transforms.conflicts import resolve_conflicts
-from ..utils import Fusion, Prior, View, check_amp_dtype, check_window, foreground_box, grow_bounds, unwrap
+from ..utils import Fusion, Prior, Result, View, check_amp_dtype, check_window, foreground_box, grow_bounds, unwrap
 from .fusion import ViewFusion, check_fusion, check_mask_arguments, move_to_mask
 from .network_caller import NetworkCaller, network_kind
 from .patches import EMPTY, Patch, align_bounds, patch_dice, whole_bounds
@@ -66,6 +66,8 @@ class CoarseToFineInferer(Inferer):
         exclusive: give a voxel that several classes claim to the one with the largest mean of the views'
             probabilities, under vote too [3.6]; the others come back below ``threshold``. False lets classes overlap,
             such as an organ and the neoplasm in it.
+        result: "last" is P(T), the method; "mean" is the mean of P(0) and P(T), where two networks see the same target
+            at two scales. The rounds themselves, their boxes and d(t), are those of the method either way.
 
     Attributes:
         records: one :py:class:`CaseRecord` for each case of the latest call.
@@ -117,6 +119,7 @@ class CoarseToFineInferer(Inferer):
         keep_rounds: bool = False,
         air_threshold: float | None = None,
         exclusive: bool = False,
+        result: str = Result.LAST,
     ) -> None:
         for name, value, least in (
             ("margin", 0 if margin is None else margin, 0),
@@ -150,6 +153,7 @@ class CoarseToFineInferer(Inferer):
         self.keep_rounds = keep_rounds
         self.air_threshold = air_threshold
         self.exclusive = exclusive
+        self.result = Result(result)
         self.records: list[CaseRecord] = []
 
     @torch.no_grad()
@@ -172,7 +176,8 @@ class CoarseToFineInferer(Inferer):
 
         Returns:
             (B, K, H, W, D) probabilities, float32 (float64 with a float64 network); at and above ``threshold`` is the
-            last mask Z(T): voxels that the component filter removed are 0. A MetaTensor where the input is one.
+            mask, Z(T) where ``result`` is "last": voxels that the component filter removed are 0. A MetaTensor where
+            the input is one.
 
         Raises:
             ValueError: for another shape of inputs, initial or label, an initial that is neither probability nor mask,
@@ -203,7 +208,7 @@ class CoarseToFineInferer(Inferer):
 
         Returns:
             the mean of the views' probabilities (B, K, H, W, D), 0 where the component filter removed a voxel, and the
-            mask Z(T) (B, K, H, W, D) bool, in which classes may overlap. Plain tensors.
+            mask (B, K, H, W, D) bool, Z(T) where ``result`` is "last", in which classes may overlap. Plain tensors.
 
         Raises:
             ValueError: as the call.
@@ -277,8 +282,17 @@ class CoarseToFineInferer(Inferer):
         found = mask.on(whole)
         if changes:
             prior.values.masked_fill_(raw & ~mask.on(prior.bounds), 0.0)
+            if self.result == Result.MEAN:
+                return self._mean(probability, prior.on(whole))
             probability.zero_()[prior.within(whole)] = prior.values
         return probability, found
+
+    def _mean(self, coarse: torch.Tensor, last: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probability and mask of both answers together, (K, H, W, D) both; a voxel that one rules out may stay out."""
+        mean = coarse.add_(last).mul_(0.5)
+        raw = mean >= self.threshold
+        found = self._filter(raw, mean[0].numel())
+        return mean.masked_fill_(raw & ~found, 0.0), found
 
     def _coarse(self, case: _Case) -> tuple[Patch, torch.Tensor]:
         """P(0) where it is not zero and Z(0) on the same bounds."""

@@ -20,7 +20,7 @@ from .boxes import (
     padded_side,
     paste_boxes,
 )
-from .enums import Fusion, Part, Prior, StopReason, View
+from .enums import Fusion, Part, Prior, Result, StopReason, View
 from .environment import keep_freed_memory
 from .errors import root_cause
 from .files import (
@@ -64,6 +64,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "Part",
     "Prior",
+    "Result",
     "SlabSpec",
     "StopReason",
     "View",

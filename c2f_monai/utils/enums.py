@@ -42,6 +42,13 @@ class Prior(StrEnum):
     MASK = "mask"
 
 
+class Result(StrEnum):
+    """What the loop answers with: the last round, or the mean of the coarse answer and the last round."""
+
+    LAST = "last"
+    MEAN = "mean"
+
+
 class StopReason(StrEnum):
     """Why the coarse-to-fine loop ended, see :py:class:`c2f_monai.inferers.StopRule`.
 

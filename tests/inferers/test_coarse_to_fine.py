@@ -120,6 +120,25 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("component_fraction", [0.0, 0.5])
+def test_the_mean_of_the_coarse_and_the_last_answer(component_fraction):
+    """The rounds are the same; the answer is the mean of two that the method gives."""
+    network, volume = random_network(), volume_of((21, 25, 19))
+    options = {"margin": 2, "crop_multiple": 8, "stop": None}
+    coarse = make(**options, max_rounds=0)(volume, network)
+    rounds = make(**options, max_rounds=2, component_fraction=component_fraction)
+    last = rounds(volume, network)
+    both = make(**options, max_rounds=2, component_fraction=component_fraction, result="mean")
+    probability, mask = both.segment(volume, network)
+    mean = (coarse + last) / 2
+    kept = mask | (mean < 0.5)
+    assert not mask.equal(last >= 0.5)
+    assert torch.allclose(probability[kept], mean[kept], atol=1e-6)
+    assert component_fraction or kept.all()
+    assert [entry.dsc for entry in both.records[0].rounds] == [entry.dsc for entry in rounds.records[0].rounds]
+    assert make(**options, max_rounds=0, result="mean")(volume, network).equal(coarse)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_equals_the_plain_reference_round_by_round(number, dtype, tolerance):
