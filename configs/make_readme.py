@@ -36,6 +36,7 @@ python -m monai.bundle run --bundle_root bundle --margin 12 \\
 #: The ids that are overridden most.
 IDS = {
     "`dataset_dir`, `fold`, `split`": "folder of the data set, its fold, the split that is tested",
+    "`holdout`, `selection`": "share of training held back for validation; `best` weights of it, or the `last`",
     "`input`": "in inference: a volume, or a folder of them",
     "`label_value`, `classes`": "label values of the target, or a list of lists; number of classes",
     "`output_value`": "label value of each class in the masks",

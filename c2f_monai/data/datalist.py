@@ -62,7 +62,8 @@ def load_datalist(
     Args:
         dataset_dir: folder with a ``dataset.json`` whose splits are lists of ``{"image", "label"}`` or image paths.
         split: "training", "validation" or "test".
-        holdout: share of training held back when there is no validation split, above 0 and at most 0.5.
+        holdout: share of training held back when there is no validation split, at least one case, at most 0.5 of them;
+            0 holds nothing back: the validation is empty.
         fold: the fold that is tested, where the entries of ``training`` have the key "fold"; a split ``test`` of the
             file is not used then. None: no cross-validation.
         check_files: refuse files that do not exist.
@@ -84,8 +85,8 @@ def load_datalist(
     """
     if split not in _SPLITS:
         raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}.")
-    if not 0 < holdout <= 0.5:
-        raise ValueError(f"holdout must be above 0 and at most 0.5, got {holdout}.")
+    if not 0 <= holdout <= 0.5:
+        raise ValueError(f"holdout must be at least 0 and at most 0.5, got {holdout}.")
     folder = Path(dataset_dir).absolute()
     path = folder / "dataset.json"
     content = read_description(folder)
@@ -171,6 +172,8 @@ def _select_fold(content: dict[str, Any], fold: int, path: Path) -> dict[str, An
 
 
 def _hold_back(entries: list[dict[str, Any]], split: str, holdout: float, path: Path) -> list[dict[str, Any]]:
+    if not holdout:
+        return [] if split == "validation" else entries
     extra = [entry for entry in entries if entry.get("fold", 0) is None]
     ordered = sorted((entry for entry in entries if entry.get("fold", 0) is not None), key=lambda e: e["image"])
     if len(ordered) < 2:

@@ -119,21 +119,24 @@ class _Folder(DiskSaver):
 
 class TrainingCheckpoint:
     """
-    Keeps the best weights and the two latest checkpoints, and continues from the latest.
+    Keeps the chosen weights and the two latest checkpoints, and continues from the latest.
 
     A checkpoint holds network, optimizer, trainer, the best score and what Ignite's ``Checkpoint`` knows of its files.
     Attach this handler after the validation, so that the best score of an epoch is part of the epoch's checkpoint.
 
     Args:
-        directory: of the checkpoints and of ``model.pt``, the best weights.
+        directory: of the checkpoints and of ``model.pt``, the chosen weights.
         network: network in training.
         optimizer: its optimizer.
         validator: evaluator of the validation.
         metric: name of the validator's metric that decides which weights are best; None is its key metric.
         resume: continue from the latest checkpoint of ``directory``.
         interval: epochs between checkpoints.
+        selection: "best" chooses the weights of the best validation, "last" those of the latest epoch, as the chapter
+            does, which nothing needs to be held back for.
 
     Raises:
+        ValueError: for another ``selection``, or "best" without a validation case.
         FileNotFoundError: when ``resume`` is set and there is no checkpoint.
         FileExistsError: when it is not set and there is one: a new run must not mix with an old one.
     """
@@ -149,7 +152,13 @@ class TrainingCheckpoint:
         metric: str | None = None,
         resume: bool = False,
         interval: int = 1,
+        selection: str = "best",
     ) -> None:
+        if selection not in ("best", "last"):
+            raise ValueError(f"selection must be best or last, got {selection!r}.")
+        if selection == "best" and not len(getattr(validator, "data_loader", [None])):
+            raise ValueError("selection best needs validation cases: set holdout above 0, or selection to last.")
+        self.selection = selection
         self.directory = Path(directory)
         metric = metric or getattr(validator.state, "key_metric_name")  # noqa: B009 - MONAI's engines add it
         self.best = best_weights(network, self.directory / "model.pt", str(metric))
@@ -169,7 +178,10 @@ class TrainingCheckpoint:
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
-        self.validator.add_event_handler(Events.COMPLETED, self.best)
+        if self.selection == "best":
+            self.validator.add_event_handler(Events.COMPLETED, self.best)
+        else:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.save_last)
         # In every process: Ignite forms groups of processes in the saver, and lets the first one write.
         saver = Checkpoint(
             {**self.objects, "trainer": engine},
@@ -182,6 +194,11 @@ class TrainingCheckpoint:
         if self.resume:
             engine.add_event_handler(Events.STARTED, self.load, saver)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), saver)
+
+    def save_last(self) -> None:
+        """Write the weights as they are; by the first process."""
+        if idist.get_rank() == 0:
+            save_weights(self.objects["network"].state_dict(), self.directory / "model.pt")
 
     def load(self, engine: Engine, saver: Checkpoint) -> None:
         """Continue from the latest checkpoint, with the number of epochs of this run's config."""

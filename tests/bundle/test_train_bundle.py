@@ -217,6 +217,18 @@ def test_variants_train(files: tuple[str, ...], override: dict[str, Any], datase
     )
 
 
+def test_all_cases_are_trained_on_and_the_last_weights_kept(dataset: Path, tmp_path: Path) -> None:
+    options = {"views": ["axial"], "epochs": 2, "holdout": 0.0}
+    flow = run(dataset, tmp_path, selection="last", **options)
+    count = len(json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))["training"])
+    assert len(flow.parser.get_parsed_content("train#dataset#data")) == count
+    last = weights(tmp_path, "checkpoint_2.pt")["network"]
+    assert all(torch.equal(value, last[key]) for key, value in weights(tmp_path).items())
+    with pytest.raises(RuntimeError) as caught:
+        run(dataset, tmp_path / "best", **options)
+    assert "selection best needs validation cases" in str(caught.value.__cause__)
+
+
 def test_fine_tuning_starts_from_other_weights(dataset: Path, trained: Path, tmp_path: Path) -> None:
     run(dataset, tmp_path, init_weights=str(trained / "model.pt"), views=["axial"], epochs=1, learning_rate=0.0)
     found, source = weights(tmp_path, "checkpoint_1.pt")["network"], weights(trained)

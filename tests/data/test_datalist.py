@@ -82,9 +82,15 @@ def test_bad_contents_are_named(tmp_path: Path, content: Any, split: str, messag
         load_datalist(tmp_path, split)
 
 
-@pytest.mark.parametrize("holdout", [0, -0.1, 0.6])
+def test_nothing_is_held_back_where_nothing_is_chosen(tmp_path: Path) -> None:
+    folder = make_dataset(tmp_path, {"training": pairs(4)})
+    assert load_datalist(folder, "validation", 0.0) == []
+    assert len(load_datalist(folder, "training", 0.0)) == 4
+
+
+@pytest.mark.parametrize("holdout", [-0.1, 0.6])
 def test_bad_holdouts_are_refused(tmp_path: Path, holdout: float) -> None:
-    with pytest.raises(ValueError, match=f"holdout must be above 0 and at most 0.5, got {holdout}"):
+    with pytest.raises(ValueError, match=f"holdout must be at least 0 and at most 0.5, got {holdout}"):
         load_datalist(tmp_path, "training", holdout)
 
 
