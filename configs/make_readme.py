@@ -46,6 +46,7 @@ IDS = {
     "`in_slices`, `out_slices`": "slices that go into a slab, and that it predicts",
     "`backbone_def`": "the 2D network of both parts; its channels follow from `classes` and the slab",
     "`coarse_def`, `fine_def`": "the network of one part; `fine_def` null leaves the fine stage out",
+    "`coarse_downsample`": "how many times larger the coarse network's pixels are than the fine one's",
     "`fcn_def`": "the FCN-8s that `backbone_def` is, such as `fcn_def#width`",
     "`saliency_def`": "the saliency transformation, such as `saliency_def#kernel_sizes`; null is step-wise",
     "`margin`, `crop_multiple`, `min_size`": "pixels around the box (null takes the whole slice); sides of crops",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 
 from ..utils import (
     DEFAULT_SLAB,
@@ -40,6 +41,8 @@ class CoarseToFineView(nn.Module):
         slice_axes: signed RAS axes of the slices, rows and columns that the weights expect, see
             :py:func:`c2f_monai.utils.slice_axes`; kept in the state_dict, so that a checkpoint carries them. None where
             slices are cut from a RAS volume as it is.
+        coarse_downsample: f_C sees means of so many pixels a side, and its logits are interpolated to the pixels of
+            the slab.
     """
 
     def __init__(
@@ -48,8 +51,10 @@ class CoarseToFineView(nn.Module):
         fine: Callable[[], nn.Module] | None = None,
         saliency: Callable[[], nn.Module] | None = None,
         slice_axes: Sequence[int] | None = None,
+        coarse_downsample: int = 1,
     ) -> None:
         super().__init__()
+        self.coarse_downsample = coarse_downsample
         self.coarse = None if coarse is None else coarse()
         self.fine = None if fine is None else fine()
         self.saliency = None if saliency is None else saliency()
@@ -77,7 +82,11 @@ class CoarseToFineView(nn.Module):
         """
         if part == "coarse":
             if self.coarse is not None:
-                return self.coarse(inputs)
+                if self.coarse_downsample == 1:
+                    return self.coarse(inputs)
+                means = F.avg_pool2d(pad_to_multiple(inputs, self.coarse_downsample), self.coarse_downsample)
+                logits = F.interpolate(self.coarse(means), scale_factor=float(self.coarse_downsample), mode="bilinear")
+                return logits[:, :, : inputs.shape[2], : inputs.shape[3]]
         elif part == "fine":
             if self.fine is not None:
                 return self.fine(inputs)
@@ -116,6 +125,8 @@ class CoarseToFineNet(nn.Module):
         slice_axcodes: for each view the axis codes of slices, rows and columns, for weights that were trained on slices
             of another orientation than RAS, such as ``{"axial": "SPL"}``. They become part of the state_dict, and what
             a checkpoint says replaces what is given here. None: slices of a RAS volume as it is.
+        coarse_downsample: f_C works on pixels so many times as large as those of f_F: it sees whole slices, and the
+            slice is where the time goes. Defaults to 1, the method.
 
     Raises:
         TypeError: when ``slab`` is no :py:class:`c2f_monai.utils.SlabSpec`.
@@ -146,16 +157,20 @@ class CoarseToFineNet(nn.Module):
         size_divisor: int = 16,
         slabs_per_batch: int = 16,
         slice_axcodes: Mapping[str, str] | None = None,
+        coarse_downsample: int = 1,
     ) -> None:
         super().__init__()
         names = [View(view).value for view in views]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"views must be different names out of {[v.value for v in View]}, got {list(views)}.")
-        for name, value in (("out_channels", out_channels), ("size_divisor", size_divisor)):
+        for name, value in (
+            ("out_channels", out_channels),
+            ("size_divisor", size_divisor),
+            ("slabs_per_batch", slabs_per_batch),
+            ("coarse_downsample", coarse_downsample),
+        ):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
-        if slabs_per_batch < 1:
-            raise ValueError(f"slabs_per_batch must be at least 1, got {slabs_per_batch}.")
         if not isinstance(slab, SlabSpec):
             raise TypeError(f"slab must be a SlabSpec, such as SlabSpec(in_slices=3, out_slices=3), got {slab!r}.")
         if coarse is None and fine is None:
@@ -172,7 +187,9 @@ class CoarseToFineNet(nn.Module):
         self.size_divisor = size_divisor
         self.slabs_per_batch = slabs_per_batch
         self.default_axes = {name: default_slice_axes(View(name)) for name in names}
-        self.views = nn.ModuleDict({name: CoarseToFineView(coarse, fine, saliency, axes.get(name)) for name in names})
+        self.views = nn.ModuleDict(
+            {name: CoarseToFineView(coarse, fine, saliency, axes.get(name), coarse_downsample) for name in names}
+        )
         #: Pixels around its own that a saliency weight depends on, so that testing runs g near the crops only; -1 where
         #: g does not say it (``reach``).
         self.saliency_reach = int(getattr(self.views[names[0]].saliency, "reach", -1))

@@ -181,9 +181,6 @@ class LiteUNet(nn.Module):
     Size-preserving for every h, w >= 1: the input is padded with zeros at its end to multiples of 32. Choose
     ``crop_multiple`` 32, so that crops grow by real pixels instead.
 
-    With ``downsample`` 2 it works on pixels of twice the size: as the coarse network beside a fine one without, both
-    see the slices of one grid, and the coarse answer starts the rounds on the finer pixels.
-
     Args:
         in_channels: slices of a slab, 1 or 3; a single slice becomes the three channels that the encoder expects.
         out_channels: channels of the logits.
@@ -193,15 +190,13 @@ class LiteUNet(nn.Module):
         dropout: probability in the decoder.
         prior: share of the target in a slice, where every probability starts, see
             :py:func:`c2f_monai.networks.initialization.prior_logit`; None starts the last bias as PyTorch does.
-        downsample: the network sees means of ``downsample`` x ``downsample`` pixels, and its logits are interpolated to
-            the input's pixels. Defaults to 1.
 
     Raises:
-        ValueError: for ``in_channels`` other than 1 and 3, decoder channels that are not five numbers above 1, a
-            ``prior`` outside of (0, 1), or a ``downsample`` below 1.
+        ValueError: for ``in_channels`` other than 1 and 3, decoder channels that are not five numbers above 1, or a
+            ``prior`` outside of (0, 1).
     """
 
-    __constants__ = ["divisor", "downsample"]
+    __constants__ = ["divisor"]
     divisor = 32
 
     def __init__(
@@ -212,16 +207,12 @@ class LiteUNet(nn.Module):
         momentum: float = 0.1,
         dropout: float = 0.0,
         prior: float | None = None,
-        downsample: int = 1,
     ) -> None:
         super().__init__()
         if in_channels not in (1, 3):
             raise ValueError(f"in_channels must be 1 or 3, the slices of a slab, got {in_channels}.")
         if len(decoder_channels) != len(LITE0_CHANNELS) or min(decoder_channels) < 2:
             raise ValueError(f"decoder_channels must be five numbers above 1, got {list(decoder_channels)}.")
-        if downsample < 1:
-            raise ValueError(f"downsample must be at least 1, got {downsample}.")
-        self.downsample = downsample
         self.unet = FlexibleUNet(
             in_channels=3,
             out_channels=out_channels,
@@ -247,11 +238,6 @@ class LiteUNet(nn.Module):
         Returns:
             logits (B, out_channels, h, w).
         """
-        padded = pad_to_multiple(x, self.divisor * self.downsample)
-        if self.downsample > 1:
-            padded = F.avg_pool2d(padded, self.downsample)
         # A single slice is broadcast to three channels here.
-        logits = self.unet((padded - self.mean) / self.std)  # type: ignore[operator]
-        if self.downsample > 1:
-            logits = F.interpolate(logits, scale_factor=float(self.downsample), mode="bilinear")
-        return logits[:, :, : x.shape[2], : x.shape[3]]
+        normalized = (pad_to_multiple(x, self.divisor) - self.mean) / self.std  # type: ignore[operator]
+        return self.unet(normalized)[:, :, : x.shape[2], : x.shape[3]]

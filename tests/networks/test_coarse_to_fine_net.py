@@ -88,6 +88,21 @@ def test_script_gives_the_same_numbers(part, tmp_path):
             scripted(x, "coarse", "front")
 
 
+def test_the_coarse_network_may_work_on_larger_pixels(tmp_path):
+    plain, half = make(views=["axial"]), make(views=["axial"], coarse_downsample=2)
+    assert plain.state_dict().keys() == half.state_dict().keys()
+    half.load_state_dict(plain.state_dict())
+    x = torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        logits = plain(torch.nn.functional.avg_pool2d(x, 2), "coarse", "axial")
+        expected = torch.nn.functional.interpolate(logits, scale_factor=2, mode="bilinear")
+        assert torch.allclose(half(x, "coarse", "axial"), expected, atol=1e-6)
+        assert torch.equal(half(x, "fine", "axial"), plain(x, "fine", "axial"))
+        odd = x[:, :, :31, :47]
+        found = torch.jit.script(half)(odd, "coarse", "axial")
+    assert found.shape == odd.shape and torch.allclose(found, half(odd, "coarse", "axial"), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("fine", "saliency", "views", "parts"),
     [
@@ -245,6 +260,7 @@ def test_bundle_verification_with_three_spatial_entries(tmp_path):
         ({"out_channels": 0}, "out_channels must be at least 1, got 0"),
         ({"size_divisor": 0}, "size_divisor must be at least 1, got 0"),
         ({"slabs_per_batch": 0}, "slabs_per_batch must be at least 1, got 0"),
+        ({"coarse_downsample": 0}, "coarse_downsample must be at least 1, got 0"),
         ({"saliency": SaliencyTransform}, "saliency needs a fine network"),
         (
             {"slice_axcodes": {"axial": "SPL"}},

@@ -92,19 +92,6 @@ def test_a_single_slice_is_three_equal_ones() -> None:
         torch.testing.assert_close(three(image.expand(1, 3, 32, 32)), one(image))
 
 
-def test_downsampled_it_is_the_network_on_means_of_pixels() -> None:
-    torch.manual_seed(0)
-    whole, half = LiteUNet(1, 1).eval(), LiteUNet(1, 1, downsample=2).eval()
-    half.load_state_dict(whole.state_dict())
-    x = torch.rand(1, 1, 64, 128)
-    with torch.no_grad():
-        expected = torch.nn.functional.interpolate(
-            whole(torch.nn.functional.avg_pool2d(x, 2)), scale_factor=2, mode="bilinear"
-        )
-        assert torch.allclose(half(x), expected, atol=1e-6)
-        assert torch.jit.script(half)(x[:, :, :37, :70]).shape == (1, 1, 37, 70)
-
-
 def test_probabilities_start_at_the_targets_share() -> None:
     torch.manual_seed(0)
     network = LiteUNet(1, 3, prior=0.018)
@@ -134,7 +121,6 @@ def test_only_the_encoders_statistics_are_slow() -> None:
     [
         ({"in_channels": 5}, "in_channels must be 1 or 3, the slices of a slab, got 5"),
         ({"decoder_channels": (8, 8, 8, 8)}, r"decoder_channels must be five numbers above 1, got \[8, 8, 8, 8\]"),
-        ({"downsample": 0}, "downsample must be at least 1, got 0"),
         ({"prior": 1.0}, r"prior must be a share in \(0, 1\), got 1.0"),
     ],
 )
