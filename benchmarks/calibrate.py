@@ -1,13 +1,14 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Seconds of a training iteration, so that methods are compared after the same training time.
+r"""Seconds of a training iteration, so that methods are compared after the same training time.
 
 Trains for a while with a configuration, without validation, logs and checkpoints, alone on the machine, and prints
 the environment, the mean time of an iteration (waiting for data included) and the epochs that fit a budget. On a
 machine that is not idle, ``--clock cpu`` counts the seconds of the processor instead (use OMP_NUM_THREADS=1, so that
 no thread spins while it waits for another):
 
-    python benchmarks/calibrate.py --config_file bundle/configs/train.json configs/baseline/unet3d.json --budget 900
+    python benchmarks/calibrate.py --config_file bundle/configs/train.json bundle/configs/three_views.json \
+        configs/baseline/unet3d.json --budget 900
 """
 
 from __future__ import annotations

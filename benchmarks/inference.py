@@ -91,7 +91,8 @@ def make_network(kind: str, padding: str | int, device: torch.device) -> CoarseT
     """The compact network of the bundle, or FCN-8s of full size with one set of weights for all views and parts."""
     torch.manual_seed(0)
     if kind == "compact":
-        config = ConfigParser(ConfigParser.load_config_file("bundle/configs/inference.json"))
+        config = ConfigParser()
+        config.read_config([f"bundle/configs/{name}.json" for name in ("inference", "three_views")])
         network = config.get_parsed_content("network_def")
     else:
         part = FCN8s(padding=padding, score_init="xavier")

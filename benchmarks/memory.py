@@ -54,7 +54,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_ct(Path(folder) / "ct.nii.gz", args.size, case)
         command = [sys.executable, "-m", "monai.bundle", "run", "--config_file"]
-        command += [f"{args.bundle_root}/configs/inference.json", "--bundle_root", args.bundle_root]
+        files = [f"{args.bundle_root}/configs/{name}.json" for name in ("inference", "three_views")]
+        command += [str(files), "--bundle_root", args.bundle_root]
         command += ["--input", f"{folder}/ct.nii.gz", "--output_dir", f"{folder}/out", *options]
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)

@@ -8,7 +8,7 @@ neither reading nor augmentation counts; ``--config_file`` instead times whole i
 set and the share of them inside forward, backward and step. Prints the environment and the figures as JSON:
 
     python benchmarks/training.py --plain --size 192 192 --slabs 8
-    python benchmarks/training.py --config_file bundle/configs/train.json
+    python benchmarks/training.py --config_file bundle/configs/train.json bundle/configs/three_views.json
 """
 
 from __future__ import annotations

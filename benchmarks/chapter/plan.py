@@ -33,7 +33,7 @@ class Weights:
 
     Attributes:
         name: unique among all tables: tables that name the same weights share them.
-        overlays: files after ``bundle/configs/train.json``, from the project's folder, in training and evaluation.
+        overlays: files after bundle/configs/three_views.json, from the project's folder, in training and evaluation.
         options: ids that are set, in training and evaluation.
         published: files after those, where the published constants are asked for.
         own_recipe: the published constants, which are those of the 2D networks, are no constants of this training: of

@@ -52,7 +52,9 @@ def run(args: argparse.Namespace) -> None:
         ValueError: When a file is missing, the weights are in the log already, or the evaluation fails. The log is
             not touched then.
     """
-    files = [args.bundle_root / "configs" / name for name in ("train.json", "evaluate.json")] + args.overlay
+    files = [
+        args.bundle_root / "configs" / name for name in ("train.json", "three_views.json", "evaluate.json")
+    ] + args.overlay
     for path in (args.weights, *files):
         if not path.is_file():
             raise ValueError(f"there is no file {path}.")

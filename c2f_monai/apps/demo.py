@@ -60,7 +60,7 @@ def run_inference(bundle_root: Path, dataset: Path, output: Path) -> dict[str, C
         The rows of the table by case.
     """
     workflow = ConfigWorkflow(
-        config_file=str(bundle_root / "configs" / "inference.json"),
+        config_file=[str(bundle_root / "configs" / f"{name}.json") for name in ("inference", "three_views")],
         workflow_type="infer",
         bundle_root=str(bundle_root),
         dataset_dir=str(dataset),

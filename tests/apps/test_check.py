@@ -18,7 +18,9 @@ from c2f_monai.data.survey import CaseHeader
 from tests.bundle.volumes import write_nifti
 
 ROOT = Path(__file__).resolve().parents[2]
-BASE = ["--config_file", str(ROOT / "bundle/configs/train.json"), "--bundle_root", str(ROOT / "bundle")]
+CONFIGS = ROOT / "bundle/configs"
+BASE = ["--config_file", str(CONFIGS / "train.json"), str(CONFIGS / "three_views.json")]
+BASE += ["--bundle_root", str(ROOT / "bundle")]
 
 
 def write_set(root: Path, cases: int = 4, **change: Any) -> Path:

@@ -40,10 +40,11 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_weights_are_diagnosed_once(
     dataset: Path, evaluated: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_bundle(("train",), dataset, tmp_path / "training", views=["axial", "coronal"])
+    run_bundle(("train", "three_views"), dataset, tmp_path / "training", views=["axial", "coronal"])
     weights, output = tmp_path / "training" / "model.pt", tmp_path / "out"
     words = ["diagnose", "--weights", str(weights), "--dataset_dir", str(dataset), "--output", str(output)]
-    words += ["--bundle_root", str(ROOT / "bundle"), "--option", "views=['axial','coronal']"]
+    words += ["--bundle_root", str(ROOT / "bundle"), "--overlay", str(ROOT / "bundle/configs/three_views.json")]
+    words += ["--option", "views=['axial','coronal']"]
     assert main(words) == 0
     assert evaluated == ["coarse_axial", "coarse_coronal", "rounds", "oracle_box"]
     text = (output / "table.md").read_text(encoding="utf-8")

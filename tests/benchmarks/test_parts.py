@@ -82,7 +82,7 @@ def test_the_commands_of_a_method(tmp_path: Path) -> None:
         ),
     )
     options = words_of(training)
-    assert options.pop("config_file") == "train small nih stepwise time_limit"
+    assert options.pop("config_file") == "train three_views small nih stepwise time_limit"
     folder = str(tmp_path / "training" / "x" / "fold2_seed1")
     assert {key: options[key] for key in ("fold", "seed", "epochs", "margin", "pixdim", "output_dir")} == {
         "fold": "2",
@@ -95,7 +95,7 @@ def test_the_commands_of_a_method(tmp_path: Path) -> None:
     assert training.product == Path(folder) / "checkpoint_4.pt" and training.resumes
     assert merge.command[:5] == ("-m", "c2f_monai", "merge", f"{folder}/model.pt", "--coarse")
     options = words_of(evaluation)
-    assert options["config_file"] == "train small nih evaluate diagnostics"
+    assert options["config_file"] == "train three_views small nih evaluate diagnostics"
     assert options["ckpt_path"] == str(merge.product)
 
 
@@ -106,7 +106,7 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
     parts = {part.name: part for part in parts_of([TABLES["cyst"]], settings(tmp_path))}
     part = parts["evaluation/stepwise_near_organ_four_stages/seed0"]
     options = words_of(part)
-    assert options["config_file"] == "inference stepwise organ_then_cyst"
+    assert options["config_file"] == "inference three_views stepwise organ_then_cyst"
     assert options["organ_ckpt_path"] == str(tmp_path / "training" / "stepwise" / "seed0" / "model.pt")
     assert options["ckpt_path"] == str(tmp_path / "training" / "stepwise_near_organ" / "seed0" / "model.pt")
     assert part.product.name == "cases_cyst.csv"
@@ -134,8 +134,11 @@ def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
     names = ("joint", "training", "distance")
     parts = {part.name: part for part in parts_of([TABLES[name] for name in names], settings(tmp_path))}
     start = str(tmp_path / "training" / "coarse" / "seed0" / "model.pt")
-    assert words_of(parts["training/coarse/seed0"])["config_file"] == "train coarse_only time_limit"
-    for name, files in {"rstn": "train from_coarse", "stepwise": "train from_coarse stepwise"}.items():
+    assert words_of(parts["training/coarse/seed0"])["config_file"] == "train three_views coarse_only time_limit"
+    for name, files in {
+        "rstn": "train three_views from_coarse",
+        "stepwise": "train three_views from_coarse stepwise",
+    }.items():
         options = words_of(parts[f"training/{name}/seed0"])
         assert (options["config_file"], options["init_weights"]) == (f"{files} time_limit", start)
         assert parts[f"training/{name}/seed0"].needs == ("training/coarse/seed0",)
@@ -145,7 +148,7 @@ def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
     assert words_of(parts["training/coarse_depth_1/seed0"])["in_slices"] == "1"
     options = words_of(parts["training/coarse_near_organ_5/seed0"])
     assert (options["config_file"], options["init_weights"]) == (
-        "train from_coarse cyst coarse_only time_limit",
+        "train three_views from_coarse cyst coarse_only time_limit",
         start,
     )
     assert parts["training/coarse_near_organ_5/seed0"].needs == ("training/coarse/seed0",)
@@ -162,12 +165,12 @@ def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> 
     parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
     files = {name: words_of(part)["config_file"] for name, part in parts.items()}
     assert files["training/stepwise_near_organ/seed0"] == (
-        "train published msd_pancreas stepwise cyst published_stepwise time_limit"
+        "train three_views published msd_pancreas stepwise cyst published_stepwise time_limit"
     )
-    assert files["evaluation/rstn_near_organ_final/seed0"] == "train published msd_pancreas cyst evaluate"
+    assert files["evaluation/rstn_near_organ_final/seed0"] == "train three_views published msd_pancreas cyst evaluate"
     # The inference configuration has no place for what an overlay of a data set says about training.
     assert files["evaluation/stepwise_near_organ_four_stages/seed0"] == (
-        "inference published stepwise organ_then_cyst published_stepwise"
+        "inference three_views published stepwise organ_then_cyst published_stepwise"
     )
     options = words_of(parts["evaluation/stepwise_near_organ_four_stages/seed0"])
     assert "val_interval" not in options and "label_value" not in options
@@ -211,9 +214,9 @@ def test_a_plan_that_contradicts_itself_is_refused() -> None:
 def test_the_3d_comparator_keeps_its_recipe_beside_the_published_constants(tmp_path: Path) -> None:
     parts = {part.name: part for part in parts_of(TABLES.values(), settings(tmp_path, published=True))}
     options = words_of(parts["training/unet3d/seed0"])
-    assert options["config_file"] == "train unet3d unet3d_published time_limit"
+    assert options["config_file"] == "train three_views unet3d unet3d_published time_limit"
     assert words_of(parts["evaluation/unet3d_oracle/seed0"])["config_file"] == (
-        "train unet3d unet3d_published evaluate oracle_box"
+        "train three_views unet3d unet3d_published evaluate oracle_box"
     )
     own, all_constants = (
         json.loads((ROOT / name).read_text(encoding="utf-8"))

@@ -30,6 +30,7 @@ def project(tmp_path, monkeypatch):
     write = f"$pathlib.Path(@output_dir, 'cases.csv').write_text({TABLE!r})"
     ids = {"imports": ["$import pathlib"], "ckpt_path": "", "output_dir": "", "fail": "false"}
     (configs / "train.json").write_text(json.dumps(ids), encoding="utf-8")
+    (configs / "three_views.json").write_text("{}", encoding="utf-8")
     (configs / "evaluate.json").write_text(
         json.dumps({"run": ["$int('failed') if @fail == 'true' else None", "$open(@ckpt_path).close()", write]}),
         encoding="utf-8",

@@ -29,6 +29,11 @@ TINY = {
 }
 
 
+def inference_files(bundle_root: Path) -> list[str]:
+    """The inference of three views, in which an orientation that is mixed up shows."""
+    return [str(bundle_root / "configs" / f"{name}.json") for name in ("inference", "three_views")]
+
+
 @pytest.fixture(scope="session")
 def bundle_root(project_root: Path) -> Path:
     """Folder of the bundle."""
@@ -40,7 +45,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory, bundle_root: Path) ->
     """Random weights of the tiny network, which finds something, but not everything."""
     torch.manual_seed(3)
     parser = ConfigParser()
-    parser.read_config(str(bundle_root / "configs" / "inference.json"))
+    parser.read_config(inference_files(bundle_root))
     parser["bundle_root"] = str(bundle_root)
     parser.update({key: value for key, value in TINY.items() if key.startswith("fcn_def")})
     state = parser.get_parsed_content("network_def").state_dict()
@@ -56,7 +61,7 @@ def inference_workflow(bundle_root: Path, tiny_weights: Path) -> Callable[..., C
     def make(**override: Any) -> ConfigWorkflow:
         options: dict[str, Any] = {"bundle_root": str(bundle_root), "ckpt_path": str(tiny_weights), **TINY, **override}
         workflow = ConfigWorkflow(
-            config_file=str(bundle_root / "configs" / "inference.json"),
+            config_file=inference_files(bundle_root),
             workflow_type="infer",
             logging_file=False,
             **options,
@@ -74,7 +79,7 @@ def run_bundle(project_root: Path, bundle_root: Path, tiny_weights: Path) -> Cal
     def run(cwd: Path, **override: Any) -> subprocess.CompletedProcess:
         options = {"bundle_root": str(bundle_root), "ckpt_path": str(tiny_weights), **TINY, **override}
         command = [sys.executable, "-m", "monai.bundle", "run", "--config_file"]
-        command.append(str(bundle_root / "configs" / "inference.json"))
+        command.append(str(inference_files(bundle_root)))
         for key, value in options.items():
             command += [f"--{key}", str(value)]
         env = os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}

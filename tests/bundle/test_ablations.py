@@ -43,8 +43,8 @@ def stages_of(parser: ConfigParser) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("base", [(), ("published",)], ids=["bundle", "published"])
 def test_without_predicted_references_every_joint_stage_is_individual(base: tuple[str, ...]) -> None:
-    stages = parser_of("train", *base).get_parsed_content("stages")
-    found = stages_of(parser_of("train", *base, "truth_reference"))
+    stages = parser_of("train", "three_views", *base).get_parsed_content("stages")
+    found = stages_of(parser_of("train", "three_views", *base, "truth_reference"))
     assert any(stage["stage"] == "joint" for stage in stages)
     assert [stage["stage"] for stage in found] == [
         "individual" if stage["stage"] == "joint" else stage["stage"] for stage in stages
@@ -54,7 +54,7 @@ def test_without_predicted_references_every_joint_stage_is_individual(base: tupl
 
 
 def test_the_whole_image_is_the_box(dataset: Path, tmp_path: Path) -> None:
-    flow = run_bundle(("train", "whole_image"), dataset, tmp_path, margin=None)
+    flow = run_bundle(("train", "three_views", "whole_image"), dataset, tmp_path, margin=None)
     item = flow.parser.get_parsed_content("train#dataset")[0]
     inferer = flow.parser.get_parsed_content("train#inferer")
     target, size = item["label"]["axial"][None], torch.tensor([item["image"]["axial"].shape[-2:]])
@@ -68,28 +68,28 @@ SINGLE_SLICE = {"in_slices": 1, "out_slices": 1}
 
 def test_single_slices_go_through_training_evaluation_and_inference(dataset: Path, tmp_path: Path) -> None:
     options = {**SINGLE_SLICE, "views": VIEWS}
-    flow = run_bundle(("train",), dataset, tmp_path / "train", **options)
+    flow = run_bundle(("train", "three_views"), dataset, tmp_path / "train", **options)
     item = flow.parser.get_parsed_content("train#dataset")[0]
     assert (len(item["image"]["axial"]), len(item["label"]["axial"])) == (1, 1)
     network = flow.parser.get_parsed_content("network_def")
     assert network.slab == SlabSpec(1, 1) and network.views["axial"].coarse(torch.zeros(2, 1, 32, 32)).shape[1] == 1
-    for files in (("train", "evaluate"), ("inference",)):
+    for files in (("train", "three_views", "evaluate"), ("inference", "three_views")):
         output = tmp_path / files[-1]
         run_bundle(files, dataset, output, ckpt_path=str(tmp_path / "train" / "model.pt"), **options)
         assert sorted(read_cases(output / "cases.csv", ["dsc"])) == ["test0", "test1"]
 
 
 def test_single_slices_of_several_classes_and_with_the_organ_are_built(dataset: Path, tmp_path: Path) -> None:
-    run_bundle(("train", "several_organs"), dataset, tmp_path / "several", **SINGLE_SLICE)
-    run_bundle(("train", "cyst", "cyst_multi_label"), dataset, tmp_path / "both", **SINGLE_SLICE)
-    parser = parser_of("inference", "organ_then_cyst")
+    run_bundle(("train", "three_views", "several_organs"), dataset, tmp_path / "several", **SINGLE_SLICE)
+    run_bundle(("train", "three_views", "cyst", "cyst_multi_label"), dataset, tmp_path / "both", **SINGLE_SLICE)
+    parser = parser_of("inference", "three_views", "organ_then_cyst")
     parser.update(SINGLE_SLICE)
     networks = parser.get_parsed_content("networks")
     assert {network.slab for network in networks.values()} == {SlabSpec(1, 1)}
 
 
 def test_a_part_of_a_training_ends_in_time_and_the_next_one_continues(dataset: Path, tmp_path: Path) -> None:
-    flow = run_bundle(("train", "time_limit"), dataset, tmp_path, epochs=2)
+    flow = run_bundle(("train", "three_views", "time_limit"), dataset, tmp_path, epochs=2)
     assert flow.parser.get_parsed_content("train#trainer").state.epoch == 2
     limit = next(
         handler
@@ -102,7 +102,7 @@ def test_a_part_of_a_training_ends_in_time_and_the_next_one_continues(dataset: P
     engine = SimpleNamespace(terminate=lambda: setattr(engine, "ended", True))
     limit(engine)
     assert engine.ended
-    flow = run_bundle(("train", "time_limit"), dataset, tmp_path, epochs=3, resume=True)
+    flow = run_bundle(("train", "three_views", "time_limit"), dataset, tmp_path, epochs=3, resume=True)
     assert sorted(path.name for path in tmp_path.glob("checkpoint_*")) == ["checkpoint_2.pt", "checkpoint_3.pt"]
 
 
@@ -115,7 +115,7 @@ ELSEWHERE = {"rstn", "stepwise", "unet3d", "rstn_whole_image"}
 def test_every_training_of_an_experiment_runs_one_step(name: str, dataset: Path, tmp_path: Path) -> None:
     training = TRAININGS[name]
     files = [Path(file).stem for file in training.overlays]
-    flow = run_bundle(("train", *files, "time_limit"), dataset, tmp_path, **training.options)
+    flow = run_bundle(("train", "three_views", *files, "time_limit"), dataset, tmp_path, **training.options)
     assert flow.parser.get_parsed_content("train#trainer").state.iteration == 1
     for key, value in training.options.items():
         assert flow.parser.get(key) == value
@@ -124,7 +124,9 @@ def test_every_training_of_an_experiment_runs_one_step(name: str, dataset: Path,
 def test_every_evaluation_of_an_experiment_sets_ids_that_are_there() -> None:
     for table in build_tables(DEFAULT_ORGANS).values():
         for evaluation in table.evaluations:
-            base = ("inference",) if evaluation.base == "inference" else ("train", "evaluate")
+            base = (
+                ("inference", "three_views") if evaluation.base == "inference" else ("train", "three_views", "evaluate")
+            )
             parser = parser_of(*base, *(Path(file).stem for file in evaluation.overlays))
             for key in (*evaluation.options, *evaluation.further, "ckpt_path", "fold"):
                 assert parser.get(key, "missing") != "missing", f"{evaluation.name}: {key}"

@@ -58,8 +58,8 @@ def test_training_is_built_on_the_folds_with_the_published_constants(
     names: tuple[str, ...], target: int, dataset: Path, tmp_path: Path
 ) -> None:
     options = {"dataset_dir": str(dataset), "cache_dir": str(tmp_path / "cache"), "fold": 3}
-    parser = parser_of("train", "published", *names, **options)
-    published = parser_of("train", "published")
+    parser = parser_of("train", "three_views", "published", *names, **options)
+    published = parser_of("train", "three_views", "published")
     for name in (
         "window pixdim margin max_margin crop_multiple stop_dice max_rounds fusion prior learning_rate optimizer "
         "stages fcn_def coarse_def saliency_def epochs batch_size"
@@ -80,9 +80,9 @@ def test_training_is_built_on_the_folds_with_the_published_constants(
 @pytest.mark.parametrize(
     ("names", "split", "limit", "expected"),
     [
-        (("train",), None, None, ["i1", "i3"]),
-        (("train",), None, 1, ["i1"]),
-        (("train", "evaluate"), "training", 1, ["i0", "i2", "i4"]),
+        (("train", "three_views"), None, None, ["i1", "i3"]),
+        (("train", "three_views"), None, 1, ["i1"]),
+        (("train", "three_views", "evaluate"), "training", 1, ["i0", "i2", "i4"]),
     ],
 )
 def test_fewer_validation_cases_are_no_fewer_tested_ones(
@@ -96,10 +96,10 @@ def test_fewer_validation_cases_are_no_fewer_tested_ones(
 
 @pytest.mark.parametrize("name", ["nih", "msd_pancreas"])
 def test_evaluation_tests_the_fold_with_its_own_weights(name: str, dataset: Path) -> None:
-    parser = parser_of("train", "published", name, "evaluate", dataset_dir=str(dataset))
+    parser = parser_of("train", "three_views", "published", name, "evaluate", dataset_dir=str(dataset))
     assert cases(parser.get_parsed_content("validate#dataset").data) == ["i0"]
     assert parser.get_parsed_content("ckpt_path") == str(ROOT / "bundle" / "runs" / name / "fold0" / "model.pt")
-    assert parser_of("train", name, dataset_dir=str(dataset)).get_parsed_content("cache_dir") == str(
+    assert parser_of("train", "three_views", name, dataset_dir=str(dataset)).get_parsed_content("cache_dir") == str(
         dataset / "slab_cache"
     )
 
@@ -107,7 +107,7 @@ def test_evaluation_tests_the_fold_with_its_own_weights(name: str, dataset: Path
 @pytest.mark.parametrize("names", [("nih",), ("msd_pancreas",), ("msd_pancreas", "pancreas_only")], ids="+".join)
 def test_the_trained_fold_segments_with_the_same_overlays(names: tuple[str, ...], dataset: Path) -> None:
     options = {"dataset_dir": str(dataset), "fold": 3}
-    trained, used = (parser_of(base, "published", *names, **options) for base in ("train", "inference"))
+    trained, used = (parser_of(base, "three_views", "published", *names, **options) for base in ("train", "inference"))
     for key in "fcn_def coarse_def label_value margin crop_multiple min_size fusion prior stop_dice max_rounds".split():
         assert used[key] == trained[key], key
     assert used.get_parsed_content("ckpt_path") == trained.get_parsed_content("ckpt_path")
@@ -117,5 +117,5 @@ def test_the_trained_fold_segments_with_the_same_overlays(names: tuple[str, ...]
 
 
 def test_nothing_else_changes_without_a_fold(dataset: Path) -> None:
-    parser = parser_of("train")
+    parser = parser_of("train", "three_views")
     assert (parser["fold"], parser["cache_dir"]) == (None, None)

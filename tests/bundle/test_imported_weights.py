@@ -59,6 +59,7 @@ def make(project_root: Path, imported: dict[str, torch.Tensor], tmp_path: Path):
         flow = ConfigWorkflow(
             config_file=[
                 str(bundle / "configs" / "inference.json"),
+                str(bundle / "configs" / "three_views.json"),
                 str(project_root / "configs" / "network" / "imported_rstn.json"),
             ],
             workflow_type="infer",
@@ -161,7 +162,7 @@ def test_the_volume_forward_is_the_coarse_answer_in_that_orientation(imported: d
 
 def test_the_overlay_is_the_network_of_the_port(project_root: Path) -> None:
     parser = ConfigParser()
-    files = ["bundle/configs/inference.json", "configs/network/imported_rstn.json"]
+    files = ["bundle/configs/inference.json", "bundle/configs/three_views.json", "configs/network/imported_rstn.json"]
     parser.read_config([str(project_root / name) for name in files])
     parser["bundle_root"] = str(project_root / "bundle")
     with torch.device("meta"):
@@ -189,7 +190,12 @@ def test_training_continues_from_imported_weights(
         write_nifti(tmp_path / f"{split}_label.nii.gz", (volume > 100).astype(np.uint8), LPS)
         lists[split].append({"image": f"{split}.nii.gz", "label": f"{split}_label.nii.gz"})
     (tmp_path / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
-    names = ["bundle/configs/train.json", "configs/baseline/published.json", "configs/network/imported_rstn.json"]
+    names = [
+        "bundle/configs/train.json",
+        "bundle/configs/three_views.json",
+        "configs/baseline/published.json",
+        "configs/network/imported_rstn.json",
+    ]
     options: dict[str, Any] = {"epochs": 1, "val_interval": 1, "items_per_epoch": 2, "min_pixels": 1}
     flow = ConfigWorkflow(
         config_file=[str(project_root / name) for name in names],

@@ -24,7 +24,7 @@ from monai.data import MetaTensor, decollate_batch
 from monai.transforms import Orientation
 
 from c2f_monai.metrics.tables import read_cases
-from tests.bundle.conftest import TINY
+from tests.bundle.conftest import TINY, inference_files
 from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_dicom_series, write_nifti
 
 LPS = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 2.5, -40], [0, 0, 0, 1]])
@@ -82,7 +82,6 @@ def test_the_network_answers_what_the_metadata_says(bundle_root: Path) -> None:
         config_file=str(configs / "inference.json"),
         bundle_root=str(bundle_root),
         device="cpu",
-        **{"fcn_def#width": 2, "fcn_def#fc_channels": 4},
     )
 
 
@@ -94,7 +93,7 @@ def test_the_exported_script_gives_the_coarse_probability(
         filepath=str(tmp_path / "model.ts"),
         ckpt_file=str(tiny_weights),
         meta_file=str(bundle_root / "configs" / "metadata.json"),
-        config_file=str(bundle_root / "configs" / "inference.json"),
+        config_file=inference_files(bundle_root),
         bundle_root=str(bundle_root),
         **{key: value for key, value in TINY.items() if key.startswith(("fcn_def", "crop_multiple"))},
     )
@@ -201,7 +200,9 @@ def test_two_processes_share_the_cases(
     folder.mkdir()
     for index in range(3):
         write_nifti(folder / f"{index}.nii.gz", make_volume(seed=index))
-    files = [str(bundle_root / "configs" / f"{name}.json") for name in ("inference", "multi_gpu_inference")]
+    files = [
+        str(bundle_root / "configs" / f"{name}.json") for name in ("inference", "three_views", "multi_gpu_inference")
+    ]
     options = {**TINY, "bundle_root": bundle_root, "ckpt_path": tiny_weights, "input": folder, "output_dir": out}
     options |= {"device": "cpu", "backend": "gloo"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]

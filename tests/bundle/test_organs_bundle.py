@@ -14,7 +14,7 @@ import torch
 from c2f_monai.metrics.tables import read_cases
 from tests.bundle.overlays import SHAPE, run_bundle, write_organs
 
-CYST = ("train", "cyst")
+CYST = ("train", "three_views", "cyst")
 VIEWS = ["sagittal", "coronal", "axial"]
 
 
@@ -28,10 +28,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One step of training of each network, all views."""
     folder = tmp_path_factory.mktemp("weights")
-    run_bundle(("train",), dataset, folder / "organ", views=VIEWS)
+    run_bundle(("train", "three_views"), dataset, folder / "organ", views=VIEWS)
     run_bundle(CYST, dataset, folder / "cyst", views=VIEWS)
     run_bundle((*CYST, "cyst_multi_label"), dataset, folder / "both", views=VIEWS)
-    run_bundle(("train", "several_organs"), dataset, folder / "several", views=VIEWS)
+    run_bundle(("train", "three_views", "several_organs"), dataset, folder / "several", views=VIEWS)
     return {name: folder / name / "model.pt" for name in ("organ", "cyst", "both", "several")}
 
 
@@ -55,7 +55,9 @@ def test_the_cyst_trains_on_the_image_near_the_true_organ(dataset: Path, tmp_pat
 
 
 def test_validation_and_evaluation_with_the_true_organ_see_the_same(dataset: Path, weights, tmp_path: Path) -> None:
-    flow = run_bundle(("train", "cyst", "evaluate"), dataset, tmp_path, ckpt_path=str(weights["cyst"]), views=VIEWS)
+    flow = run_bundle(
+        ("train", "three_views", "cyst", "evaluate"), dataset, tmp_path, ckpt_path=str(weights["cyst"]), views=VIEWS
+    )
     case = flow.parser.get_parsed_content("validate#dataset")[0]
     truth = np.asarray(nib.load(dataset / "test0_label.nii.gz").dataobj)
     np.testing.assert_array_equal(np.asarray(case["label"])[0], truth == 2)
@@ -67,8 +69,8 @@ def test_validation_and_evaluation_with_the_true_organ_see_the_same(dataset: Pat
 @pytest.mark.parametrize(
     ("files", "cyst"),
     [
-        (("inference", "organ_then_cyst"), "cyst"),
-        (("inference", "organ_then_cyst", "cyst_multi_label"), "both"),
+        (("inference", "three_views", "organ_then_cyst"), "cyst"),
+        (("inference", "three_views", "organ_then_cyst", "cyst_multi_label"), "both"),
     ],
     ids=["one class", "multi-label"],
 )
@@ -103,12 +105,12 @@ def test_the_four_stages_learn_and_the_decoy_is_left_out(dataset: Path, tmp_path
     # The cyst is a hundredth of the image and the training a few steps: cross-entropy gives the coarse network a start.
     learn |= {"negative_fraction": 0.3, "augmentation": None, "loss#cross_entropy": 5.0, "lr_factors#coarse": 1.0}
     learn |= small
-    run_bundle(("train", "unet"), dataset, tmp_path / "organ", **learn)
-    run_bundle(("train", "cyst", "unet"), dataset, tmp_path / "cyst", organ_distance_voxels=4, **learn)
+    run_bundle(("train", "three_views", "unet"), dataset, tmp_path / "organ", **learn)
+    run_bundle(("train", "three_views", "cyst", "unet"), dataset, tmp_path / "cyst", organ_distance_voxels=4, **learn)
     checkpoints = {name: str(tmp_path / name / "model.pt") for name in ("organ", "cyst")}
     options = small | {"organ_distance_voxels": 4, "component_fraction": 0.5}
     paths = {"ckpt_path": checkpoints["cyst"], "organ_ckpt_path": checkpoints["organ"]}
-    run_bundle(("inference", "organ_then_cyst", "unet"), dataset, tmp_path / "both", **options, **paths)
+    run_bundle(("inference", "three_views", "organ_then_cyst", "unet"), dataset, tmp_path / "both", **options, **paths)
     for name in ("organ", "cyst"):
         scores = [row.number("dsc") for row in read_cases(tmp_path / "both" / f"cases_{name}.csv").values()]
         assert min(scores) > 0.7, name
@@ -123,14 +125,14 @@ def test_an_organ_that_is_not_found_is_said_in_the_table(dataset: Path, weights,
     }
     torch.save(empty, tmp_path / "empty.pt")
     checkpoints = {"organ_ckpt_path": str(tmp_path / "empty.pt"), "ckpt_path": str(weights["cyst"])}
-    run_bundle(("inference", "organ_then_cyst"), dataset, tmp_path / "out", **checkpoints)
+    run_bundle(("inference", "three_views", "organ_then_cyst"), dataset, tmp_path / "out", **checkpoints)
     row = read_cases(tmp_path / "out" / "cases_cyst.csv")["test0"]
     assert row.values["flags"] == "organ not found; nothing found"
     assert values_of(tmp_path / "out") == {0}
 
 
 def test_several_organs_are_channels_of_one_network(dataset: Path, weights, tmp_path: Path) -> None:
-    files = ("inference", "several_organs", "several_organs_inference")
+    files = ("inference", "three_views", "several_organs", "several_organs_inference")
     flow = run_bundle(files, dataset, tmp_path, ckpt_path=str(weights["several"]), overlays=True)
     assert flow.parser.get_parsed_content("network").out_channels == 2
     assert values_of(tmp_path) <= {0, 1, 2}
@@ -154,7 +156,9 @@ def test_organs_that_were_trained_alone_read_the_volume_once(
     monkeypatch.setattr(LoadImage, "__call__", counted)
     values = {"pancreas": [1, 2], "lesion": [7]}
     paths = {"pancreas": str(weights["organ"]), "lesion": str(weights["cyst"])}
-    flow = run_bundle(("inference", "organs_alone"), dataset, tmp_path, organ_values=values, ckpt_paths=paths)
+    flow = run_bundle(
+        ("inference", "three_views", "organs_alone"), dataset, tmp_path, organ_values=values, ckpt_paths=paths
+    )
     assert [name for name in read if "label" not in name] == ["test0.nii.gz", "test1.nii.gz"]
     assert values_of(tmp_path) <= {0, 1, 7}
     assert {"cases_pancreas.csv", "cases_lesion.csv"} <= {path.name for path in tmp_path.iterdir()}

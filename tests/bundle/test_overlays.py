@@ -28,14 +28,13 @@ ELSEWHERE = {
 }
 # What an overlay is appended to where it is not the training alone.
 BASES = {
-    "backbone_as_coarse": ("train", "deeplab"),
-    "backbone_as_fine": ("train", "unet"),
-    "cyst_multi_label": ("train", "cyst"),
-    "msd_pancreas": ("train", "published"),
-    "nih": ("train", "published"),
-    "pancreas_only": ("train", "published", "msd_pancreas"),
-    "published_stepwise": ("train", "stepwise", "published"),
-    "real_axial": ("train", "lite_unet"),
+    "backbone_as_coarse": ("train", "three_views", "deeplab"),
+    "backbone_as_fine": ("train", "three_views", "unet"),
+    "cyst_multi_label": ("train", "three_views", "cyst"),
+    "msd_pancreas": ("train", "three_views", "published"),
+    "nih": ("train", "three_views", "published"),
+    "pancreas_only": ("train", "three_views", "published", "msd_pancreas"),
+    "published_stepwise": ("train", "three_views", "stepwise", "published"),
 }
 FCN = {"backbone_def#width": 2, "backbone_def#fc_channels": 4, "backbone_def#fc_kernel_size": 3}
 DEEPLAB = {"backbone_def#width": 2, "backbone_def#aspp_channels": 2}
@@ -71,7 +70,7 @@ def network_of(*names: str, **override: Any) -> torch.nn.Module:
 
 @pytest.mark.parametrize("name", [name for name in OVERLAYS if name not in ELSEWHERE])
 def test_an_overlay_runs_one_step(name: str, dataset: Path, tmp_path: Path) -> None:
-    flow = run_bundle((*BASES.get(name, ("train",)), name), dataset, tmp_path, **SMALL.get(name, {}))
+    flow = run_bundle((*BASES.get(name, ("train", "three_views")), name), dataset, tmp_path, **SMALL.get(name, {}))
     assert flow.parser.get_parsed_content("train#trainer").state.iteration == 1
     state = torch.load(tmp_path / "checkpoint_1.pt", weights_only=True)["network"]
     assert state and all(torch.isfinite(value).all() for value in state.values())
@@ -96,14 +95,14 @@ def test_what_is_run_elsewhere_is_an_overlay() -> None:
     ],
 )
 def test_a_backbone_is_coarse_or_fine_or_both(names: tuple[str, ...], coarse: type, fine: type) -> None:
-    view = network_of("train", *names).views["axial"]
+    view = network_of("train", "three_views", *names).views["axial"]
     assert (type(view.coarse), type(view.fine)) == (coarse, fine)
 
 
 @pytest.mark.parametrize("name", ["backbone_as_coarse", "backbone_as_fine"])
 def test_parts_of_two_forms_are_trained_beside_each_other_from_the_start(name: str) -> None:
     parser = ConfigParser()
-    parser.read_config(config_files("train", "deeplab", name))
+    parser.read_config(config_files("train", "three_views", "deeplab", name))
     stages = parser.get_parsed_content("stages")
     found = change_stages(stages, {"coarse": parser.get_parsed_content("coarse_stage")})
     assert stages[0]["stage"] == "coarse" and stages[0]["copy_to_fine"]
@@ -114,19 +113,22 @@ def test_parts_of_two_forms_are_trained_beside_each_other_from_the_start(name: s
 @pytest.mark.parametrize("part", [(), ("backbone_as_coarse",), ("backbone_as_fine",)], ids=["both", "coarse", "fine"])
 @pytest.mark.parametrize("name", ["fcn8s_full", "fcn8s_compact", "deeplab", "unet"])
 def test_what_a_backbone_was_trained_to_fits_the_inference(name: str, part: tuple[str, ...]) -> None:
-    trained, used = (network_of(base, name, *part).state_dict() for base in ("train", "inference"))
+    trained, used = (network_of(base, "three_views", name, *part).state_dict() for base in ("train", "inference"))
     assert {key: value.shape for key, value in used.items()} == {key: value.shape for key, value in trained.items()}
 
 
 def test_backbones_follow_the_number_of_classes() -> None:
-    network = network_of("train", "deeplab", "several_organs", label_value=[[1], [2, 3], [4]])
+    network = network_of("train", "three_views", "deeplab", "several_organs", label_value=[[1], [2, 3], [4]])
     assert network.out_channels == 3
     assert network.views["axial"].coarse.score.out_channels == network.views["axial"].fine.score.out_channels == 9
 
 
 def test_the_full_size_is_the_published_network_and_the_compact_one_is_the_bundles() -> None:
     def shapes(*names: str) -> dict[str, torch.Size]:
-        return {key: value.shape for key, value in network_of("train", *names, views=["axial"]).state_dict().items()}
+        return {
+            key: value.shape
+            for key, value in network_of("train", "three_views", *names, views=["axial"]).state_dict().items()
+        }
 
     assert shapes("fcn8s_full") == shapes("published")
     assert shapes("fcn8s_compact") == shapes("published", "fcn8s_compact") == shapes()

@@ -86,7 +86,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def workflow(dataset: Path, output: Path, files: tuple[str, ...] = ("train",), **override: Any) -> ConfigWorkflow:
+def workflow(
+    dataset: Path, output: Path, files: tuple[str, ...] = ("train", "three_views"), **override: Any
+) -> ConfigWorkflow:
     options = TINY | {"bundle_root": str(BUNDLE), "dataset_dir": str(dataset), "output_dir": str(output)} | override
     return ConfigWorkflow(
         config_file=[str(CONFIGS / f"{name}.json") for name in files],
@@ -117,7 +119,13 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "files", [("train",), ("train", "evaluate"), ("train", "stepwise"), ("train", "stepwise", "evaluate")]
+    "files",
+    [
+        ("train", "three_views"),
+        ("train", "three_views", "evaluate"),
+        ("train", "three_views", "stepwise"),
+        ("train", "three_views", "stepwise", "evaluate"),
+    ],
 )
 def test_consumers_find_what_they_look_up(files: tuple[str, ...], dataset: Path, tmp_path: Path) -> None:
     flow = workflow(dataset, tmp_path, files)
@@ -177,7 +185,7 @@ def read_cases(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def test_evaluation_writes_a_row_for_each_case(dataset: Path, trained: Path, tmp_path: Path) -> None:
-    run(dataset, tmp_path, ("train", "evaluate"), ckpt_path=str(trained / "model.pt"))
+    run(dataset, tmp_path, ("train", "three_views", "evaluate"), ckpt_path=str(trained / "model.pt"))
     rows = read_cases(tmp_path)
     assert sorted(rows) == ["test0_image", "test1_image", "test2_image"]
     for row in rows.values():
@@ -190,7 +198,13 @@ def test_evaluation_writes_a_row_for_each_case(dataset: Path, trained: Path, tmp
 def test_training_learns_with_any_2d_network(dataset: Path, tmp_path: Path) -> None:
     options = {"backbone_def": UNET, "views": ["axial"]}
     run(dataset, tmp_path, **options, **FAST)
-    run(dataset, tmp_path / "eval", ("train", "evaluate"), **options, ckpt_path=str(tmp_path / "model.pt"))
+    run(
+        dataset,
+        tmp_path / "eval",
+        ("train", "three_views", "evaluate"),
+        **options,
+        ckpt_path=str(tmp_path / "model.pt"),
+    )
     scores = [float(row["dsc"]) for row in read_cases(tmp_path / "eval").values()]
     assert min(scores) > 0.8
 
@@ -198,14 +212,14 @@ def test_training_learns_with_any_2d_network(dataset: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("files", "override"),
     [
-        (("train", "stepwise"), {"stages": [{"stage": "separate", "length": 1}], "epochs": 1}),
-        (("train",), {"rounds": 2, "views": ["coronal"], "batch_size": 3}),
-        (("train",), {"fine_def": None, "saliency_def": None, "epochs": 1, "views": ["axial"]}),
+        (("train", "three_views", "stepwise"), {"stages": [{"stage": "separate", "length": 1}], "epochs": 1}),
+        (("train", "three_views"), {"rounds": 2, "views": ["coronal"], "batch_size": 3}),
+        (("train", "three_views"), {"fine_def": None, "saliency_def": None, "epochs": 1, "views": ["axial"]}),
         (
-            ("train",),
+            ("train", "three_views"),
             {"pixdim": [3.0, 3.0, 3.0], "epochs": 1, "views": ["axial"], "min_pixels": None, "fraction": 0.98},
         ),
-        (("train",), {"train_amp_dtype": "bfloat16", "epochs": 1, "views": ["axial"]}),
+        (("train", "three_views"), {"train_amp_dtype": "bfloat16", "epochs": 1, "views": ["axial"]}),
     ],
     ids=["step-wise", "two rounds", "coarse alone", "resampled", "bfloat16"],
 )
@@ -289,12 +303,12 @@ def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None
     options = TINY | network | FAST
     options |= {"bundle_root": BUNDLE, "dataset_dir": dataset, "device": "cpu", "backend": "gloo", "rounds": 2}
     options |= {"holdout": 0.5}  # a validation case for each process
-    torchrun(files("train", "multi_gpu_train"), options | {"output_dir": tmp_path / "train"})
+    torchrun(files("train", "three_views", "multi_gpu_train"), options | {"output_dir": tmp_path / "train"})
     path = tmp_path / "train" / "model.pt"
     assert not any(key.startswith("module.") for key in torch.load(path, weights_only=True))
     evaluation = options | {"ckpt_path": path, "output_dir": tmp_path / "two"}
-    torchrun(files("train", "evaluate", "multi_gpu_evaluate", "diagnostics"), evaluation)
-    run(dataset, tmp_path / "one", ("train", "evaluate", "diagnostics"), ckpt_path=str(path), **network)
+    torchrun(files("train", "three_views", "evaluate", "multi_gpu_evaluate", "diagnostics"), evaluation)
+    run(dataset, tmp_path / "one", ("train", "three_views", "evaluate", "diagnostics"), ckpt_path=str(path), **network)
     tables = [(tmp_path / name / "saliency.csv").read_text(encoding="utf-8") for name in ("one", "two")]
     assert tables[0] == tables[1] and tables[0].count("axial,1,") == 3
     one, two = read_cases(tmp_path / "one"), read_cases(tmp_path / "two")

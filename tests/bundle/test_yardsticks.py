@@ -71,7 +71,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_3d_unet_is_that_of_the_protocol() -> None:
-    parser = _parser("train", "unet3d")
+    parser = _parser("train", "three_views", "unet3d")
     network = parser["network_def"]
     assert (network["_target_"], network["channels"], network["num_res_units"]) == ("UNet", [16, 32, 64, 128], 2)
     inferer = parser.get_parsed_content("validate#inferer")
@@ -84,7 +84,7 @@ def test_the_3d_unet_is_that_of_the_protocol() -> None:
 @pytest.mark.parametrize("overlay", ["unet3d", "coarse_only"])
 def test_data_and_answer_are_treated_as_those_of_the_end_to_end_approach(overlay: str) -> None:
     """What decides on a comparison's fairness is not overridden."""
-    base, other = _parser("train"), _parser("train", overlay)
+    base, other = _parser("train", "three_views"), _parser("train", "three_views", overlay)
     for name in (
         "seed holdout pixdim window label_value component_fraction train_amp_dtype optimizer validate#dataset "
         "train#preprocessing validate#preprocessing validate#postprocessing validate#key_metric"
@@ -99,15 +99,15 @@ def test_data_and_answer_are_treated_as_those_of_the_end_to_end_approach(overlay
 def test_the_3d_unet_learns_and_is_evaluated_like_the_others(dataset: Path, tmp_path: Path) -> None:
     small = {"patch": [16, 16, 16], "frame": 4, "network_def#channels": [8, 16], "network_def#strides": [2]}
     options: dict[str, Any] = {**small, "component_fraction": 0.5, "learning_rate": 0.02}
-    _run(dataset, tmp_path / "train", "train", "unet3d", **options | {"epochs": 25, "val_interval": 25})
+    _run(dataset, tmp_path / "train", "train", "three_views", "unet3d", **options | {"epochs": 25, "val_interval": 25})
     assert (tmp_path / "train" / "checkpoint_25.pt").is_file()
     options["ckpt_path"] = str(tmp_path / "train" / "model.pt")
-    _run(dataset, tmp_path / "test", "train", "evaluate", "unet3d", **options)
+    _run(dataset, tmp_path / "test", "train", "three_views", "evaluate", "unet3d", **options)
     with (tmp_path / "test" / "cases.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["case"], row["rounds"]) for row in rows] == [("test0", "0"), ("test1", "0")]
     assert min(float(row["dsc"]) for row in rows) > 0.8
-    oracle = ("train", "unet3d", "evaluate", "oracle_box")
+    oracle = ("train", "three_views", "unet3d", "evaluate", "oracle_box")
     flow = _run(dataset, tmp_path / "oracle", *oracle, **options | {"margin": 1})
     (last,) = flow.parser.get_parsed_content("validate#inferer").records
     truth = np.asarray(nib.load(dataset / "test1_label.nii.gz").dataobj)
@@ -119,21 +119,21 @@ def test_the_3d_unet_learns_and_is_evaluated_like_the_others(dataset: Path, tmp_
 
 def test_the_3d_unet_runs_beside_the_published_constants(dataset: Path, tmp_path: Path) -> None:
     small = {"patch": [16, 16, 16], "frame": 4, "network_def#channels": [8, 16], "network_def#strides": [2]}
-    flow = _run(dataset, tmp_path, "train", "unet3d", "unet3d_published", **small)
+    flow = _run(dataset, tmp_path, "train", "three_views", "unet3d", "unet3d_published", **small)
     assert (tmp_path / "model.pt").is_file()
     assert (flow.parser["margin"], flow.parser["pixdim"]) == (20, None)
 
 
 def test_the_coarse_network_alone_is_that_of_the_end_to_end_approach() -> None:
-    alone = _parser("train", "coarse_only").get_parsed_content("network_def").state_dict()
-    joint = _parser("train").get_parsed_content("network_def").state_dict()
+    alone = _parser("train", "three_views", "coarse_only").get_parsed_content("network_def").state_dict()
+    joint = _parser("train", "three_views").get_parsed_content("network_def").state_dict()
     shapes = {key: value.shape for key, value in joint.items() if ".coarse." in key}
     assert {key: value.shape for key, value in alone.items()} == shapes
 
 
 def test_the_coarse_network_trains_alone(dataset: Path, tmp_path: Path) -> None:
     small = {"fcn_def#width": 2, "fcn_def#fc_channels": 4, "items_per_epoch": 4, "batch_size": 2, "min_pixels": 4}
-    flow = _run(dataset, tmp_path, "train", "coarse_only", **small)
+    flow = _run(dataset, tmp_path, "train", "three_views", "coarse_only", **small)
     assert (tmp_path / "model.pt").is_file()
     records = flow.parser.get_parsed_content("validate#inferer").records
     assert [record.fine_rounds for record in records] == [0]
@@ -144,11 +144,11 @@ def test_the_oracle_box_is_the_truths_in_every_round(dataset: Path, tmp_path: Pa
     # the fine ones show where the boxes were.
     small = {"fcn_def#width": 2, "fcn_def#fc_channels": 4, "fcn_def#score_init": "zero", "margin": 2}
     path = tmp_path / "weights.pt"
-    parser = _parser("train")
+    parser = _parser("train", "three_views")
     parser.update(small)
     torch.save(parser.get_parsed_content("network_def").state_dict(), path)
     options = {**small, "ckpt_path": str(path), "split": "validation", "stop_dice": 1.01, "max_rounds": 2}
-    flow = _run(dataset, tmp_path / "out", "train", "evaluate", "oracle_box", **options)
+    flow = _run(dataset, tmp_path / "out", "train", "three_views", "evaluate", "oracle_box", **options)
     [record] = flow.parser.get_parsed_content("validate#inferer").records
     truth = np.asarray(nib.load(dataset / "validation0_label.nii.gz").dataobj)
     extent = [(int(i.min()), int(i.max()) + 1) for i in np.nonzero(truth)]
