@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -75,9 +76,15 @@ class InitialWeights:
         unused = sorted(set(source) - set(copied))
         logger.info(f"{self.path}: {len(copied)} tensors copied, {len(left)} keep their start, {len(unused)} not used")
         if left or unused:
-            logger.warning(
-                f"init_weights: not filled: {', '.join(left) or 'none'}; not used: {', '.join(unused) or 'none'}"
-            )
+            logger.warning(f"init_weights: not filled: {_summary(left)}; not used: {_summary(unused)}")
+
+
+def _summary(names: Sequence[str], most: int = 8, depth: int = 5) -> str:
+    """Names of tensors; where they are many, the modules that they belong to and how many of each."""
+    if len(names) <= most:
+        return ", ".join(names) or "none"
+    modules = Counter(".".join(name.split(".")[:-1][:depth]) for name in names)
+    return ", ".join(f"{module} ({count})" for module, count in modules.items())
 
 
 def best_weights(network: nn.Module, path: str | Path, metric: str) -> Checkpoint:

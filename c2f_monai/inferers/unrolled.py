@@ -165,12 +165,21 @@ class UnrolledInferer(Inferer):
             inner = self._ungrown_boxes(true_boxes, probability, draws, t)
             weighted = image
             if parts.has_saliency:
-                weights = network(probability, Part.SALIENCY.value, view).float()
+                weights = self._weights(probability, whole, network, view)
                 # Times 0 instead of left out: every parameter takes part in every step, as DDP wants.
                 weighted = image * (1.0 + 0.0 * (weights - 1.0) if self.stage == TrainingStage.SEPARATE else weights)
             probability = self._fine(weighted, inner, size, network, view)
             unrolled.append(probability)
         return torch.stack(unrolled, dim=1)
+
+    def _weights(self, probability: torch.Tensor, whole: torch.Tensor, network: Any, view: str) -> torch.Tensor:
+        """Weights of g on the canvas, each slab at its own size: as in testing, nothing lies beyond its border."""
+        canvas = (probability.shape[-2], probability.shape[-1])
+        slabs: dict[int, torch.Tensor] = {}
+        for (height, width), rows in group_by_shape(whole):
+            weights = network(probability[rows, :, :height, :width], Part.SALIENCY.value, view).float()
+            slabs.update(zip(rows.tolist(), pad_end(weights, canvas), strict=True))
+        return torch.stack([slabs[row] for row in range(len(probability))])
 
     def _run(self, x: torch.Tensor, network: Any, part: Part, view: str) -> torch.Tensor:
         """Probabilities of one batch of equal shape."""

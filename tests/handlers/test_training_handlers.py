@@ -314,6 +314,17 @@ def test_initial_weights_copy_what_fits(tmp_path: Path, caplog: pytest.LogCaptur
         InitialWeights(target, str(tmp_path / "none.pt"))
 
 
+def test_many_tensors_that_do_not_fit_are_told_by_their_modules(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network, source = Parts(), Parts().state_dict()
+    deep = {f"views.axial.coarse.unet.decoder.blocks.{i}.conv.weight": torch.zeros(1) for i in range(9)}
+    save_weights({**source, **deep}, tmp_path / "other.pt")
+    with caplog.at_level(logging.WARNING):
+        InitialWeights(network, str(tmp_path / "other.pt"))(make_engine())
+    assert "not filled: none; not used: views.axial.coarse.unet.decoder (9)" in caplog.text
+
+
 def test_weights_of_coarse_networks_are_the_start_of_the_fine_ones_too(tmp_path: Path) -> None:
     source, target = Parts(), Parts()
     save_weights({k: v for k, v in source.state_dict().items() if ".coarse." in k}, tmp_path / "coarse.pt")

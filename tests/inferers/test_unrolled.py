@@ -141,6 +141,8 @@ def test_slabs_of_different_size_do_not_touch_each_other() -> None:
     net = CoarseToFineNet(
         lambda: nn.Conv2d(3, 3, 3, padding=1), lambda: nn.Conv2d(3, 3, 3, padding=1), SaliencyTransform, views=["axial"]
     )
+    for parameter in net.views["axial"].saliency.parameters():  # away from its constant start
+        nn.init.normal_(parameter, std=0.3)
     small, large = torch.rand(1, 3, 9, 10), torch.rand(1, 3, 14, 16)
     canvas = torch.zeros(2, 3, 16, 16)
     canvas[0, :, :9, :10], canvas[1, :, :14, :16] = small, large
