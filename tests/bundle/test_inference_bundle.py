@@ -32,7 +32,8 @@ OBLIQUE = np.array([[1.9, -0.5, 0.1, 3], [0.5, 1.9, -0.2, 4], [-0.1, 0.2, 2.4, 5
 SHARED_IDS = (
     "bundle_root package_path dataset_dir views slice_axcodes pixdim window label_value classes in_slices "
     "out_slices slab target_prior coarse_downsample antialias backbone_def coarse_def fine_def saliency_def "
-    "network_def margin crop_multiple result min_size fusion prior stop_dice max_rounds stopping component_fraction amp_dtype pixels_per_batch"
+    "network_def margin crop_multiple result min_size fusion "
+    "prior stop_dice max_rounds stopping component_fraction amp_dtype pixels_per_batch"
 ).split()
 
 Make = Callable[..., ConfigWorkflow]
