@@ -21,7 +21,7 @@ from .gray_levels import gray_to_hu
 from .negatives import NEGATIVE_COLUMNS, read_negatives, write_negative
 from .writers import write_nifti
 
-__all__ = ["COLUMNS", "SlicesPreparer", "check_single_slices", "prepare_slices", "read_index"]
+__all__ = ["COLUMNS", "SLICES_KEY", "SlicesPreparer", "check_single_slices", "prepare_slices", "read_index"]
 
 #: Columns that an index must have: file name in both folders, patient, and the slice's number in its volume.
 COLUMNS = ("file", "patient", "z_index0")
