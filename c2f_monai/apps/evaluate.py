@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .evaluation import CASES_FILE
 from .score import read_truths, summary_lines
 from .training_config import parse_option
 
-__all__ = ["add_parser", "evaluate_dataset", "pair_folders"]
+__all__ = ["add_parser", "evaluate_dataset", "pair_folders", "run_inference"]
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -77,7 +77,7 @@ def pair_folders(images: Path, labels: Path, output: Path) -> Path:
 
 
 def evaluate_dataset(
-    bundle_root: Path, dataset: Path, output: Path, overlays: list[Path], options: Mapping[str, Any]
+    bundle_root: Path, dataset: Path, output: Path, overlays: Sequence[Path], options: Mapping[str, Any]
 ) -> dict[str, CaseRow]:
     """Run the bundle's inference on labeled cases, as ``python -m monai.bundle run`` does.
 
@@ -95,20 +95,35 @@ def evaluate_dataset(
         FileNotFoundError: When a folder or file does not exist.
         ValueError: When a case has no label, or the evaluation fails.
     """
+    read_truths(dataset / "dataset.json", options["split"], options["fold"])  # refuses cases without a label
+    run_inference(bundle_root, overlays, {"dataset_dir": str(dataset), "output_dir": str(output), **options})
+    return read_cases(output / CASES_FILE, ["dsc", "voxels", "label_voxels"])
+
+
+def run_inference(bundle_root: Path, overlays: Sequence[Path], options: Mapping[str, Any]) -> None:
+    """Run the bundle's inference configuration in this process.
+
+    Args:
+        bundle_root: folder of the bundle.
+        overlays: configurations after ``inference.json``.
+        options: ids to override.
+
+    Raises:
+        FileNotFoundError: When a configuration or the weights that the options name do not exist.
+        ValueError: When it fails.
+    """
     files = [bundle_root / "configs" / "inference.json", *overlays]
     for path in [*files, *([Path(options["ckpt_path"])] if "ckpt_path" in options else [])]:
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}.")
-    read_truths(dataset / "dataset.json", options["split"], options["fold"])  # refuses cases without a label
-    own = {"bundle_root": str(bundle_root), "dataset_dir": str(dataset), "output_dir": str(output), **options}
+    own = {"bundle_root": str(bundle_root), **options}
     try:
         workflow = ConfigWorkflow([str(file) for file in files], workflow_type="infer", meta_file=None, **own)
         workflow.initialize()
         workflow.run()
         workflow.finalize()
     except RuntimeError as error:
-        raise ValueError(f"the evaluation failed: {root_cause(error)}") from error
-    return read_cases(output / CASES_FILE, ["dsc", "voxels", "label_voxels"])
+        raise ValueError(f"inference failed: {root_cause(error)}") from error
 
 
 def _score_of(row: CaseRow) -> CaseScore:

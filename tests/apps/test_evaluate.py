@@ -87,7 +87,7 @@ def test_stacks_of_slices_have_no_distances(
         (["--config", "none.json"], "there is no file none.json"),
         (["--model", "/none.pt"], "there is no file /none.pt"),
         (["--split", "validation", "--fold", "1"], "has training cases without a fold"),
-        (["--option", "pixdim=x"], "the evaluation failed: "),
+        (["--option", "pixdim=x"], "inference failed: "),
     ],
 )
 def test_what_does_not_fit_is_one_line(
