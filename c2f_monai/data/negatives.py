@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -85,7 +86,7 @@ def write_negative(
     Returns:
         entry of ``training`` whose fold is null.
     """
-    volume = Orientation(axcodes="RAS", labels=None)(read_image(negative.file))
+    volume: Any = Orientation(axcodes="RAS", labels=None)(read_image(negative.file))
     x, y, _ = volume.pixdim.tolist()
     size = (round(volume.shape[1] * x / spacing), round(volume.shape[2] * y / spacing))
     slices = volume.as_tensor()[..., negative.first : negative.last].permute(0, 3, 1, 2)  # (1, D, H, W)
