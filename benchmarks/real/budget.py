@@ -31,7 +31,8 @@ def iteration_seconds(run: MethodRun, seconds: float) -> list[float]:
     """
     files = ["bundle/configs/train.json", *DATA, *run.method.overlays]
     parser = read_training_config([str(ROOT / file) for file in files], str(ROOT / "bundle"), str(run.data))
-    for key, value in {**run.method.options, **run.options, "fold": run.fold, "seed": run.seed}.items():
+    options = {**run.method.options, **run.options, "fold": run.fold, "seed": run.seed, "init_weights": None}
+    for key, value in options.items():
         parser[key] = value
     strip_to_iterations(parser)
     parser["train#dataset#data"] = load_datalist(run.data, "training", fold=run.fold)[:_CASES]
