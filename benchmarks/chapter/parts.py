@@ -20,9 +20,9 @@ __all__ = ["ROOT", "ExperimentPart", "ExperimentSettings", "cases_file", "evalua
 
 #: The project's folder, which overlays are named from.
 ROOT = Path(__file__).resolve().parents[2]
-_TRAIN, _INFERENCE = (
-    (f"bundle/configs/{name}.json", "bundle/configs/three_views.json") for name in ("train", "inference")
-)
+_TRAIN, _INFERENCE = "bundle/configs/train.json", "bundle/configs/inference.json"
+# The chapter's form: three views of three slices.
+_THREE_VIEWS = "bundle/configs/three_views.json"
 # A coarser grid and a few iterations; an overlay, so that the methods' own overlays come after it.
 _SMALL = "configs/run/small.json"
 _PUBLISHED = "configs/baseline/published.json"
@@ -41,7 +41,8 @@ class ExperimentSettings:
         output: folder of parts and tables.
         folds: folds that are tested; None alone for the data set's own splits.
         seeds: training seeds.
-        overlays: files after ``three_views.json``, before those of the methods; of runs of the inference configuration,
+        base: files after ``train.json`` and ``inference.json``, before all others.
+        overlays: files after those of the base, before those of the methods; of runs of the inference configuration,
             what it knows of their ids.
         published: with the constants of the publication.
         options: ids that are set in every run, in place of the methods' own.
@@ -55,6 +56,7 @@ class ExperimentSettings:
     output: Path
     folds: Sequence[int | None] = (None,)
     seeds: Sequence[int] = (0,)
+    base: Sequence[str] = (_THREE_VIEWS,)
     overlays: Sequence[str] = ()
     published: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -131,7 +133,13 @@ def _trainings(table: Table, settings: ExperimentSettings) -> list[Training]:
 def _training_part(training: Training, settings: ExperimentSettings, fold: int | None, seed: int) -> ExperimentPart:
     name, folder = _folder("training", training.name, settings, fold, seed)
     start = None if settings.published else training.start
-    files = [*_TRAIN, *([_FROM_COARSE] if start else []), *_method_files(training, settings), _TIME_LIMIT]
+    files = [
+        _TRAIN,
+        *settings.base,
+        *([_FROM_COARSE] if start else []),
+        *_method_files(training, settings),
+        _TIME_LIMIT,
+    ]
     options = _options(training, settings, fold) | {"seed": seed, "output_dir": _portable(folder)}
     if start:
         options["init_weights"] = _weights_file(start, settings, fold, seed)
@@ -166,15 +174,15 @@ def evaluation_part(
     options["ckpt_path"] = _weights_file(evaluation.weights, settings, fold, seed)
     options |= {key: _weights_file(w, settings, fold, seed) for key, w in evaluation.further.items()}
     if evaluation.base == "evaluate":
-        first = [*_TRAIN, *_method_files(evaluation.weights, settings)]
+        first = [_TRAIN, *settings.base, *_method_files(evaluation.weights, settings)]
         files = [*first, "bundle/configs/evaluate.json", *evaluation.overlays]
     else:
         last = _last_files(evaluation.weights, settings)
         later = [*_constants(evaluation.weights, settings), *evaluation.overlays, *last]
         options = _known_ids(settings.overlays, [*evaluation.overlays, *last]) | _with_place(
-            options, [*_INFERENCE[:1], *later]
+            options, [_INFERENCE, *later]
         )
-        files = [*_INFERENCE, *later]
+        files = [_INFERENCE, *settings.base, *later]
     passes = int(options.get("max_rounds", 10)) + 1
     seconds = _START + settings.cases * passes * _ROUND / (_SMALLER if settings.small else 1)
     command, product = _run_command(files, options), folder / evaluation.cases
@@ -233,7 +241,7 @@ def _known_ids(overlays: Sequence[str], later: Sequence[str]) -> dict[str, Any]:
 
     What an overlay says about training would have no place there, and ids on the command line come last.
     """
-    known, found, own = ({k: v for file in files for k, v in _ids(file)} for files in (_INFERENCE[:1], overlays, later))
+    known, found, own = ({k: v for file in files for k, v in _ids(file)} for files in ([_INFERENCE], overlays, later))
     return {key: value for key, value in found.items() if key.split("#")[0] in known and key not in own}
 
 

@@ -19,6 +19,7 @@ COMMAND_MODULES = (
     "check",
     "import_weights",
     "score",
+    "evaluate",
     "diagnose",
     "compare",
     "release_weights",

@@ -17,7 +17,7 @@ from ..metrics.scores import CaseScore, score_files
 from ..metrics.statistics import summarize
 from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, some_names
 
-__all__ = ["Truth", "add_parser", "find_cases", "score_folder", "summary_lines", "write_scores"]
+__all__ = ["Truth", "add_parser", "find_cases", "read_truths", "score_folder", "summary_lines", "write_scores"]
 
 COLUMNS = ("case", "group", "dsc", "hd95", "voxels", "label_voxels", "ml", "flags")
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: When cases cannot be matched, a file cannot be read, or grids differ. Nothing is written then.
     """
-    truths = _read_truths(args.label, args.split, args.fold)
+    truths = read_truths(args.label, args.split, args.fold)
     scores = score_folder(args.pred, truths, args.label_value, args.suffix, args.partial)
     groups = {case: truth.group for case, truth in truths.items()}
     write_scores(args.output, scores, groups)
@@ -81,6 +81,28 @@ def find_cases(folder: Path, suffix: str = "") -> dict[str, Path]:
     if not found:
         raise ValueError(f"there are no volumes ({', '.join(IMAGE_SUFFIXES)}) in {folder}.")
     return found
+
+
+def read_truths(label: Path, split: str = "test", fold: int | None = None) -> dict[str, Truth]:
+    """Labels by case.
+
+    Args:
+        label: folder of labels, or a ``dataset.json``.
+        split: list of ``dataset.json``. Defaults to "test".
+        fold: fold that the split "test" is. Defaults to None, no folds.
+
+    Raises:
+        FileNotFoundError: When there is no such file, or one that it lists.
+        ValueError: When it is neither, has no such split or fold, or a case has no label.
+    """
+    if label.is_dir():
+        return {case: Truth(path) for case, path in find_cases(label).items()}
+    if label.suffix != ".json":
+        raise ValueError(f"--label {label} is neither a folder nor a dataset.json.")
+    items = load_datalist(label.parent, split, fold=fold)
+    if unlabeled := [str(item["image"]) for item in items if "label" not in item]:
+        raise ValueError(f"{label} has no label for {some_names(unlabeled)}.")
+    return {case_name(item["image"]): Truth(Path(item["label"]), str(item.get("group", ""))) for item in items}
 
 
 def score_folder(
@@ -140,17 +162,6 @@ def _group_lines(group: str, scores: list[CaseScore]) -> list[str]:
     if both := len(scores) - len(dsc):
         lines.append(f"{group}: {both} cases with empty prediction and empty truth, not in the DSC")
     return lines
-
-
-def _read_truths(label: Path, split: str, fold: int | None) -> dict[str, Truth]:
-    if label.is_dir():
-        return {case: Truth(path) for case, path in find_cases(label).items()}
-    if label.suffix != ".json":
-        raise ValueError(f"--label {label} is neither a folder nor a dataset.json.")
-    items = load_datalist(label.parent, split, fold=fold)
-    if unlabeled := [str(item["image"]) for item in items if "label" not in item]:
-        raise ValueError(f"{label} has no label for {some_names(unlabeled)}.")
-    return {case_name(item["image"]): Truth(Path(item["label"]), str(item.get("group", ""))) for item in items}
 
 
 def _flag(score: CaseScore) -> str:

@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from .description import Preparer, describe_dataset, write_description
 from .gray_levels import gray_to_hu
+from .negatives import NEGATIVE_COLUMNS, read_negatives, write_negative
 from .writers import write_nifti
 
-__all__ = ["COLUMNS", "SlicesPreparer", "check_single_slices", "prepare_slices", "read_index"]
+__all__ = ["COLUMNS", "SLICES_KEY", "SlicesPreparer", "check_single_slices", "prepare_slices", "read_index"]
 
 #: Columns that an index must have: file name in both folders, patient, and the slice's number in its volume.
 COLUMNS = ("file", "patient", "z_index0")
@@ -36,10 +37,12 @@ class SlicesPreparer(Preparer):
     help = "8-bit pictures of single slices (HU clipped to [0, 255]), masks, and a table of patients"
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """``--images``, ``--masks``, ``--index``, ``--name`` and ``--spacing``."""
+        """``--images``, ``--masks``, ``--index``, ``--negatives``, ``--name`` and ``--spacing``."""
         parser.add_argument("--images", type=Path, required=True, help="folder of pictures")
         parser.add_argument("--masks", type=Path, required=True, help="folder of masks of the same names")
         parser.add_argument("--index", type=Path, required=True, help=f"table (CSV) with {', '.join(COLUMNS)}")
+        negatives = f"table (CSV) of volumes without the target, with {', '.join(NEGATIVE_COLUMNS)}; blank: all slices"
+        parser.add_argument("--negatives", type=Path, help=negatives)
         parser.add_argument("--name", default="pancreas", help="name of the target (default: pancreas)")
         parser.add_argument(
             "--spacing", type=float, default=0.8, help="pixel size in mm that the files state (default: 0.8)"
@@ -56,12 +59,15 @@ class SlicesPreparer(Preparer):
             options.spacing,
             options.folds,
             options.fold_seed,
+            negatives=options.negatives,
         )
-        cases = content["training"]
+        cases = [case for case in content["training"] if case.get(SLICES_KEY)]
         sizes = Counter(case.get("fold") for case in cases)
         folds = ", ".join(str(sizes[fold]) for fold in sorted(f for f in sizes if f is not None))
         slices = sum(len(case["slice_numbers"]) for case in cases)
         yield f"{len(cases)} patients (folds: {folds or 'none'}), {slices} slices"
+        if others := len(content["training"]) - len(cases):
+            yield f"{others} volumes without the target, trained on in every fold"
         yield "neighbors in a stack are none in the body: train one view, slabs of one slice"
         yield f"pixels are stated to be {options.spacing:g} mm, slices 1 mm: their true sizes are not known"
         yield str(write_description(options.output, content))
@@ -102,6 +108,7 @@ def prepare_slices(
     folds: int | None = 4,
     seed: int | None = None,
     progress: bool = True,
+    negatives: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Write a stack of slices and one of masks for each patient.
 
@@ -120,38 +127,34 @@ def prepare_slices(
         folds: number of folds. Defaults to 4.
         seed: None takes consecutive patients together; a number shuffles them first.
         progress: show a bar.
+        negatives: table (CSV) of volumes that show nothing of the target, see :func:`read_negatives`. They become cases
+            of the stacks' pixel size, on the largest canvas of the stacks, with an empty label and the fold null.
+            Defaults to None.
 
     Returns:
         content of a ``dataset.json``, with folds of patients.
 
     Raises:
-        FileNotFoundError: when the index or a picture does not exist.
-        ValueError: for a bad index or spacing, pictures of another type, or shapes that differ within a patient.
+        FileNotFoundError: when a table, a picture or a volume does not exist.
+        ValueError: for bad tables or spacing, pictures of another type, or shapes that differ within a patient.
     """
     if not spacing > 0:
         raise ValueError(f"spacing must be above 0 mm, got {spacing}.")
     patients = read_index(index)
+    volumes = [] if negatives is None else read_negatives(negatives)
     target = Path(output).absolute()
     affine = np.diag([-spacing, -spacing, STACK_STEP, 1.0])  # columns run to the left, rows to the back, slices up
-    entries = []
+    entries, canvas = [], (0, 0)
     for patient, rows in tqdm(patients.items(), desc="stacks", unit="patient", disable=not progress):
-        pictures = [_picture(Path(images) / row["file"]) for row in rows]
-        labels = [(_picture(Path(masks) / row["file"]) > 0).astype(np.uint8) for row in rows]
-        shapes = {picture.shape for picture in (*pictures, *labels)}
-        if len(shapes) > 1:
-            raise ValueError(f"the pictures of patient {patient} have different shapes: {sorted(shapes)}.")
-        paths = {key: target / f"{key}s" / f"{patient}.nii.gz" for key in ("image", "label")}
-        for key, stack in (("image", [gray_to_hu(picture) for picture in pictures]), ("label", labels)):
-            write_nifti(paths[key], np.stack([picture.T for picture in stack], axis=2), affine)
-        entries.append(
-            {
-                **{key: str(path) for key, path in paths.items()},
-                SLICES_KEY: True,
-                "slice_numbers": [int(row["z_index0"]) for row in rows],
-            }
-        )
+        entry, shape = _write_stack(patient, rows, (Path(images), Path(masks)), target, affine)
+        entries.append(entry)
+        canvas = (max(canvas[0], shape[0]), max(canvas[1], shape[1]))
     further = {SLICES_KEY: True, "stated_spacing_mm": [spacing, spacing, STACK_STEP]}
-    return describe_dataset(target.name, {1: name}, entries, folds=folds, seed=seed, further=further)
+    content = describe_dataset(target.name, {1: name}, entries, folds=folds, seed=seed, further=further)
+    for negative in tqdm(volumes, desc="negatives", unit="volume", disable=not (progress and volumes)):
+        content["training"].append(write_negative(negative, target, spacing, canvas, affine))
+    content["numTraining"] = len(content["training"])
+    return content
 
 
 def check_single_slices(data: Sequence[Mapping[str, Any]], in_slices: int) -> None:
@@ -170,6 +173,24 @@ def check_single_slices(data: Sequence[Mapping[str, Any]], in_slices: int) -> No
             f"{len(stacks)} cases (first: {stacks[0]}) are stacks of single slices, whose neighbors are none in the "
             f"body: set in_slices and out_slices to 1, got in_slices {in_slices}."
         )
+
+
+def _write_stack(
+    patient: str, rows: Sequence[Mapping[str, str]], folders: tuple[Path, Path], target: Path, affine: np.ndarray
+) -> tuple[dict[str, Any], tuple[int, int]]:
+    """Write a patient's pictures and masks, of the two folders, as volumes; entry of the case, and (columns, rows)."""
+    images, masks = folders
+    pictures = [_picture(images / row["file"]) for row in rows]
+    labels = [(_picture(masks / row["file"]) > 0).astype(np.uint8) for row in rows]
+    shapes = {picture.shape for picture in (*pictures, *labels)}
+    if len(shapes) > 1:
+        raise ValueError(f"the pictures of patient {patient} have different shapes: {sorted(shapes)}.")
+    paths = {key: target / f"{key}s" / f"{patient}.nii.gz" for key in ("image", "label")}
+    for key, stack in (("image", [gray_to_hu(picture) for picture in pictures]), ("label", labels)):
+        write_nifti(paths[key], np.stack([picture.T for picture in stack], axis=2), affine)
+    numbers = [int(row["z_index0"]) for row in rows]
+    entry = {**{key: str(path) for key, path in paths.items()}, SLICES_KEY: True, "slice_numbers": numbers}
+    return entry, pictures[0].T.shape
 
 
 def _picture(path: Path) -> np.ndarray:

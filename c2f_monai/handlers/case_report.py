@@ -20,6 +20,7 @@ from monai.data import MetaTensor
 from monai.transforms import ResampleToMatch
 
 from ..data.readers import read_image
+from ..data.slices import SLICES_KEY
 from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarize
@@ -129,11 +130,11 @@ class CaseReport:
     """
     Logs a line for each case and, with a path, writes the table of cases and a ``summary.json`` beside it at the end.
 
-    It reads the inferer's records, the post-processed ``pred`` on the image's own grid, and the truth if there is
-    one: ``label``, a binary tensor on the image's own grid or the path of a label file, and ``label_grid``, a binary
-    tensor on the working grid (else the label is resampled to the grid of ``image``). Several processes send their
-    rows to the first, which drops what the sampler has repeated. It is about one target; :class:`TargetReports` is
-    one such report for each of several.
+    It reads the inferer's records, the post-processed ``pred`` on the image's own grid, and the truth if there is one:
+    ``label``, a binary tensor on the image's own grid or the path of a label file, and ``label_grid``, a binary tensor
+    on the working grid (else the label is resampled to the grid of ``image``). Several processes send their rows to the
+    first, which drops what the sampler has repeated. Stacks of single slices have no HD95. It is about one target;
+    :class:`TargetReports` is one such report for each of several.
 
     Args:
         inferer: :py:class:`c2f_monai.inferers.CoarseToFineInferer` of the evaluator.
@@ -195,6 +196,8 @@ class CaseReport:
             label, label_grid = self._truth(item, output, bool(record.masks))
             group = str(item.get("group", ""))
             row = case_row(record, self._prediction(output["pred"]), label, label_grid, group, self.channel)
+            if item.get(SLICES_KEY):
+                row["hd95"] = None  # neighbors in the stack are none in the body: there are no distances
             # The file tells cases apart that two folders name alike; it is no column of the table.
             row["image"] = str(output["pred"].meta.get("filename_or_obj", record.name))
             row["case"] = row["case"] or case_name(row["image"])

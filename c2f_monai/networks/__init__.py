@@ -7,7 +7,7 @@ from __future__ import annotations
 from .coarse_to_fine import CoarseToFineNet, CoarseToFineView
 from .deeplab import DeepLab
 from .efficientnet_lite import EfficientNetLiteEncoder, LiteUNet
-from .factories import build_network, fcn8s_compact
+from .factories import build_network, fcn8s_compact, unet
 from .fcn8s import FCN8s
 from .saliency import SaliencyTransform
 
@@ -21,4 +21,5 @@ __all__ = [
     "SaliencyTransform",
     "build_network",
     "fcn8s_compact",
+    "unet",
 ]

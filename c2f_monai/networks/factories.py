@@ -8,13 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn as nn
+from monai.networks.nets import UNet
 
 from ..utils import DEFAULT_SLAB, SlabSpec, View
 from .coarse_to_fine import CoarseToFineNet
 from .fcn8s import FCN8s
+from .initialization import prior_logit
 
-__all__ = ["build_network", "fcn8s_compact"]
+__all__ = ["build_network", "fcn8s_compact", "unet"]
 
 
 def build_network(
@@ -78,3 +81,24 @@ def fcn8s_compact(in_channels: int = 3, out_channels: int = 3, **changes: Any) -
         "freeze_upsampling": False,
     }
     return FCN8s(in_channels, out_channels, **{**compact, **changes})
+
+
+def unet(in_channels: int = 3, out_channels: int = 3, prior: float | None = None, **options: Any) -> UNet:
+    """MONAI's ``UNet``, whose answer starts at the target's share.
+
+    Args:
+        in_channels: channels of the input. Defaults to 3.
+        out_channels: channels of the logits. Defaults to 3.
+        prior: share of the target in a slice, see :py:func:`c2f_monai.networks.initialization.prior_logit`. Defaults to
+            None, MONAI's start.
+        options: further arguments of ``UNet``.
+
+    Raises:
+        ValueError: for a share that is not in (0, 1).
+    """
+    network = UNet(in_channels=in_channels, out_channels=out_channels, **options)
+    if prior is not None:
+        last = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Conv3d) and m.bias is not None][-1]
+        with torch.no_grad():
+            last.bias.add_(prior_logit(prior))  # type: ignore[union-attr]
+    return network

@@ -70,7 +70,7 @@ def saliency_figure(maps: Mapping[str, torch.Tensor], view: View, spacing: Seque
     probability = np.pad(predicted, ((beyond, beyond), (0, 0), (0, 0)))
     figure = Figure(figsize=(14, 3.4 * channels), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    for channel, row in enumerate(figure.subplots(channels, 4)):
+    for channel, row in enumerate(figure.subplots(channels, 4, squeeze=False)):
         gray = {"vmin": 0.0, "vmax": 1.0, "cmap": "gray"}
         show_slice(row[0], image[channel], view, spacing, **gray)
         show_slice(row[1], probability[channel], view, spacing, **gray)

@@ -11,6 +11,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from monai.bundle import ConfigWorkflow
+from PIL import Image
+
+from c2f_monai.data.description import write_description
+from c2f_monai.data.slices import prepare_slices
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Configurations by name: no two have the same.
@@ -40,6 +44,30 @@ ONE_STEP: dict[str, Any] = {
     "slab_multiple": 32,
     "warmup": 0,
 }
+
+
+def write_slices(folder: Path, patients: int, side: int, folds: int) -> Path:
+    """Data set of patients of two or three slices of (side, side) pixels: a bright square in a gray body."""
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir()
+    lines = ["file,patient,z_index0"]
+    for patient in range(patients):
+        for number in range(2 + patient % 2):
+            rng = np.random.default_rng([patient, number])
+            mask = np.zeros((side, side), np.uint8)
+            top, left = rng.integers(side // 3 - 2, side // 2 + 2, 2)
+            mask[top : top + 16, left : left + 16] = 1
+            gray = np.zeros((side, side))
+            gray[10:-10, 10:-10] = rng.normal(60, 8, (side - 20, side - 20))
+            file = f"p{patient}_{number}.png"
+            Image.fromarray((gray + 90 * mask).clip(0, 255).astype(np.uint8)).save(folder / "images" / file)
+            Image.fromarray(mask).save(folder / "masks" / file)
+            lines.append(f"{file},p{patient},{7 * number}")
+    (folder / "index.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    places = [folder / name for name in ("images", "masks", "index.csv")]
+    output = folder / "prepared"
+    write_description(output, prepare_slices(*places, output, folds=folds, progress=False))
+    return output
 
 
 def write_organs(folder: Path) -> Path:

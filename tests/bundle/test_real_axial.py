@@ -12,14 +12,11 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
-from PIL import Image
 
-from c2f_monai.data.description import write_description
-from c2f_monai.data.slices import prepare_slices
 from c2f_monai.handlers import learning_rate_factor, save_weights
 from c2f_monai.metrics.tables import read_cases
 from c2f_monai.networks import LiteUNet
-from tests.bundle.overlays import ROOT, config_files
+from tests.bundle.overlays import ROOT, config_files, write_slices
 
 OVERLAYS = ("nih_slices",)
 SIDE = 96
@@ -28,28 +25,8 @@ SMALL: dict[str, Any] = {"min_size": 64, "margin": 4, "slab_multiple": 32, "max_
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six patients of two or three slices, three folds: a bright square in a gray body."""
-    folder = tmp_path_factory.mktemp("slices")
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir()
-    lines = ["file,patient,z_index0"]
-    for patient in range(6):
-        for number in range(2 + patient % 2):
-            rng = np.random.default_rng([patient, number])
-            mask = np.zeros((SIDE, SIDE), np.uint8)
-            top, left = rng.integers(30, 50, 2)
-            mask[top : top + 16, left : left + 16] = 1
-            gray = np.zeros((SIDE, SIDE))
-            gray[10:-10, 10:-10] = rng.normal(60, 8, (SIDE - 20, SIDE - 20))
-            file = f"p{patient}_{number}.png"
-            Image.fromarray((gray + 90 * mask).clip(0, 255).astype(np.uint8)).save(folder / "images" / file)
-            Image.fromarray(mask).save(folder / "masks" / file)
-            lines.append(f"{file},p{patient},{7 * number}")
-    (folder / "index.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    places = [folder / name for name in ("images", "masks", "index.csv")]
-    output = tmp_path_factory.mktemp("prepared")
-    write_description(output, prepare_slices(*places, output, folds=3, progress=False))
-    return output
+    """Six patients, three folds."""
+    return write_slices(tmp_path_factory.mktemp("slices"), patients=6, side=SIDE, folds=3)
 
 
 def workflow(names: tuple[str, ...], dataset: Path, output: Path, **override: Any) -> ConfigWorkflow:

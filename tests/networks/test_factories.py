@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from c2f_monai.networks import FCN8s, SaliencyTransform, build_network, fcn8s_compact
+from c2f_monai.networks import FCN8s, SaliencyTransform, build_network, fcn8s_compact, unet
 from c2f_monai.utils import SlabSpec
 
 TINY = partial(fcn8s_compact, width=2, fc_channels=4)
@@ -36,3 +36,13 @@ def test_the_compact_backbone_is_fcn8s_with_its_own_defaults() -> None:
     assert {k: v.shape for k, v in found.state_dict().items()} == {k: v.shape for k, v in expected.state_dict().items()}
     assert all(parameter.requires_grad for parameter in found.parameters())
     assert fcn8s_compact(out_channels=6, width=4).block1[0].out_channels == 4
+
+
+def test_a_unet_starts_at_the_share_of_the_target() -> None:
+    options = {"spatial_dims": 2, "channels": [4, 8], "strides": [2], "num_res_units": 2, "norm": "batch"}
+    means = {}
+    for prior in (None, 0.02):
+        torch.manual_seed(0)
+        network = unet(1, 1, prior=prior, **options)
+        means[prior] = network(torch.rand(2, 1, 32, 32)).mean().item()
+    assert means[0.02] - means[None] == pytest.approx(-3.89, abs=0.01)  # log(0.02 / 0.98)

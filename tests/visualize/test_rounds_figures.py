@@ -76,6 +76,13 @@ def test_saliency_maps_are_g_of_the_coarse_probability(codes) -> None:
     ]
 
 
+def test_slabs_of_one_slice_are_one_row_of_saliency() -> None:
+    maps = {name: torch.full((1, 12, 10), 0.5) for name in ("image", "probability", "weights")}
+    titles = [axes.get_title() for axes in saliency_figure(maps, View.AXIAL, (1, 1, 1)).axes if axes.get_title()]
+    shown = ("image", "coarse probability", "weights g(P)", "weighted image")
+    assert titles == [f"channel 1: {name}" for name in shown]
+
+
 def test_the_first_cases_of_each_run_are_drawn(tmp_path) -> None:
     truth = torch.zeros(1, 8, 8, 8)
     truth[0, 2:5, 2:5, 2:5] = 1

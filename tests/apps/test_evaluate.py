@@ -1,0 +1,106 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One command segments labeled cases and prints their scores: a data set, two folders, stacks of slices."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from c2f_monai.apps import score
+from c2f_monai.apps.cli import main
+from c2f_monai.metrics.tables import read_cases
+from tests.bundle.overlays import NETWORK, ROOT, run_bundle, write_organs
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_organs(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def words(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Of a tiny network after one step of training."""
+    folder = tmp_path_factory.mktemp("training")
+    run_bundle(("train",), dataset, folder)
+    options = {**NETWORK, "views": ["axial"], "progress": False}
+    given = [word for key, value in options.items() for word in ("--option", f"{key}={value}")]
+    return ["evaluate", "--bundle-root", str(ROOT / "bundle"), "--model", str(folder / "model.pt"), *given]
+
+
+def test_the_scores_are_those_of_the_written_masks(
+    dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--dataset", str(dataset), "--output", str(tmp_path / "out")]) == 0
+    cases = read_cases(tmp_path / "out" / "cases.csv")
+    assert list(cases) == ["test0", "test1"]
+    printed = capsys.readouterr().out
+    masks = ["--pred", tmp_path / "out", "--suffix", "_seg", "--output", tmp_path / "scores.csv"]
+    truth = ["--label", dataset / "dataset.json", "--label-value", "1", "2"]
+    again = score.score_folder(tmp_path / "out", score.read_truths(dataset / "dataset.json"), [1, 2], "_seg")
+    for name, found in again.items():
+        assert found.dsc is not None and cases[name].number("dsc") == pytest.approx(found.dsc, abs=1e-6)
+        assert cases[name].number("hd95") == pytest.approx(found.hd95, abs=1e-5)
+    assert main(["score", *map(str, (*masks, *truth))]) == 0
+    lines = capsys.readouterr().out.splitlines()[:2]
+    assert lines[0].startswith("all: DSC [%] ") and lines[1].startswith("all: HD95 [mm] ")
+    assert all(line in printed for line in lines)
+
+
+def test_two_folders_are_a_data_set(
+    dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind, ending in (("images", ""), ("labels", "_label")):
+        (tmp_path / kind).mkdir()
+        for case in ("test0", "test1"):
+            shutil.copy(dataset / f"{case}{ending}.nii.gz", tmp_path / kind / f"{case}.nii.gz")
+    shutil.copy(dataset / "training0.nii.gz", tmp_path / "images")  # without a label
+    folders = ["--dataset", str(tmp_path / "images"), "--labels", str(tmp_path / "labels")]
+    assert main([*words, *folders, "--output", str(tmp_path / "out")]) == 0
+    folder = capsys.readouterr().out
+    assert main([*words, "--dataset", str(dataset), "--output", str(tmp_path / "same")]) == 0
+    assert [line for line in folder.splitlines() if line.startswith("all:")] == [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("all:")
+    ]
+    assert list(read_cases(tmp_path / "out" / "cases.csv")) == ["test0", "test1"]
+
+
+def test_stacks_of_slices_have_no_distances(
+    dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    for case in content["test"]:
+        case |= {"slices": True, "image": str(dataset / case["image"]), "label": str(dataset / case["label"])}
+    (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    assert main([*words, "--dataset", str(tmp_path), "--output", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "all: DSC [%]" in printed and "HD95" not in printed
+    assert {row.values["hd95"] for row in read_cases(tmp_path / "out" / "cases.csv", ["hd95"]).values()} == {""}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--config", "none.json"], "there is no file none.json"),
+        (["--model", "/none.pt"], "there is no file /none.pt"),
+        (["--split", "validation", "--fold", "1"], "has training cases without a fold"),
+        (["--option", "pixdim=x"], "inference failed: "),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], message: str
+) -> None:
+    assert main([*words, "--dataset", str(dataset), "--output", str(tmp_path / "out"), *change]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_cases_without_a_label_are_refused(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ct.nii.gz").touch()
+    (tmp_path / "dataset.json").write_text(json.dumps({"test": ["ct.nii.gz"]}), encoding="utf-8")
+    assert main([*words, "--dataset", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
+    assert "dataset.json has no label for" in capsys.readouterr().err
