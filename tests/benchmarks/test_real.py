@@ -35,9 +35,12 @@ SCORES = {
 }
 #: A network of a few thousand weights, and its training on 64 pixels of 1.6 mm.
 NETWORK: dict[str, Any] = {
-    "backbone_def": "@fcn_def",
-    "fcn_def#width": 4,
-    "fcn_def#fc_channels": 8,
+    "backbone_def": {
+        "_target_": "c2f_monai.networks.fcn8s_compact",
+        "_mode_": "callable",
+        "width": 4,
+        "fc_channels": 8,
+    },
     "min_size": 32,
     "margin": 4,
 }
