@@ -38,7 +38,7 @@ def list_inputs(
 
     Raises:
         FileNotFoundError: When the input does not exist or holds no images.
-        ValueError: When a file is not one 3D volume, image and label differ in shape, a folder holds several DICOM
+        ValueError: Without both; when a file is not one 3D volume, image and label differ in shape, a folder holds several DICOM
             series, or two cases have the same name.
 
     Examples:
@@ -50,7 +50,10 @@ def list_inputs(
         ['a.nii', 'b.nii.gz']
     """
     if path is None and dataset_dir is None:
-        raise ValueError("give an input or a dataset_dir.")
+        raise ValueError(
+            "there is nothing to segment: give --input (a file, a DICOM series or a folder of them), or --dataset_dir "
+            "(a folder with a dataset.json)."
+        )
     place = Path(os.path.abspath(os.path.expanduser(str(dataset_dir if path is None else path))))
     if not place.exists():
         raise FileNotFoundError(f"input {place} does not exist.")

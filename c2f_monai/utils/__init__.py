@@ -42,6 +42,7 @@ from .orientation import (
     slice_axes_of_views,
     to_slices,
 )
+from .places import CACHE_VARIABLE, bundle_root, cache_dir, overlays_root, work_root
 from .slabs import (
     DEFAULT_SLAB,
     SlabSpec,
@@ -57,6 +58,7 @@ from .values import DEFAULT_WINDOW, check_amp_dtype, check_window, dice_coeffici
 from .wrapping import unwrap
 
 __all__ = [
+    "CACHE_VARIABLE",
     "Bounds",
     "DEFAULT_SLAB",
     "DEFAULT_WINDOW",
@@ -73,6 +75,8 @@ __all__ = [
     "atomic_write",
     "bounding_boxes",
     "boxes_from_projections",
+    "bundle_root",
+    "cache_dir",
     "case_name",
     "check_amp_dtype",
     "check_weights_file",
@@ -91,6 +95,7 @@ __all__ = [
     "grow_boxes",
     "inside_boxes",
     "keep_freed_memory",
+    "overlays_root",
     "pad_end",
     "pad_to_multiple",
     "padded_side",
@@ -109,4 +114,5 @@ __all__ = [
     "to_slices",
     "unwrap",
     "window_count",
+    "work_root",
 ]
