@@ -21,7 +21,7 @@ from .boxes import (
     paste_boxes,
 )
 from .enums import Fusion, Part, Prior, StopReason, View
-from .environment import keep_freed_memory
+from .environment import describe_machine, describe_versions, has_bfloat16, keep_freed_memory
 from .errors import root_cause
 from .files import (
     IMAGE_SUFFIXES,
@@ -42,7 +42,7 @@ from .orientation import (
     slice_axes_of_views,
     to_slices,
 )
-from .places import CACHE_VARIABLE, bundle_root, cache_dir, overlays_root, work_root
+from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, work_root
 from .slabs import (
     DEFAULT_SLAB,
     SlabSpec,
@@ -81,9 +81,12 @@ __all__ = [
     "check_amp_dtype",
     "check_weights_file",
     "check_window",
+    "config_file",
     "crop_boxes",
     "default_slice_axes",
+    "describe_machine",
     "describe_mismatch",
+    "describe_versions",
     "dice_coefficient",
     "dice_of_counts",
     "extract_label_slabs",
@@ -93,9 +96,9 @@ __all__ = [
     "group_by_shape",
     "grow_bounds",
     "grow_boxes",
+    "has_bfloat16",
     "inside_boxes",
     "keep_freed_memory",
-    "overlays_root",
     "pad_end",
     "pad_to_multiple",
     "padded_side",

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["CACHE_VARIABLE", "bundle_root", "cache_dir", "overlays_root", "work_root"]
+__all__ = ["CACHE_VARIABLE", "bundle_root", "cache_dir", "config_file", "work_root"]
 
 #: Environment variable with the folder of :func:`cache_dir`.
 CACHE_VARIABLE = "C2F_MONAI_CACHE"
@@ -28,10 +28,20 @@ def bundle_root() -> Path:
     raise FileNotFoundError(f"there is no bundle in or beside {_PACKAGE}: install the package again.")
 
 
-def overlays_root() -> Path:
-    """Folder of the overlays, ``configs/`` of a source tree, which may be absent beside a packed bundle."""
-    installed = _PACKAGE / "overlays"
-    return installed if installed.is_dir() else _PACKAGE.parent / "configs"
+def config_file(name: str | os.PathLike[str]) -> Path:
+    """A configuration or overlay: a file, else a name in the bundle's ``configs`` or in the overlays.
+
+    Args:
+        name: such as ``my.json``, ``stepwise.json`` or ``network/deeplab.json``.
+
+    Raises:
+        FileNotFoundError: when there is none.
+    """
+    overlays = _PACKAGE / "overlays" if (_PACKAGE / "overlays").is_dir() else _PACKAGE.parent / "configs"
+    for path in (Path(name), bundle_root() / "configs" / name, overlays / name):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"there is no configuration {name}, neither here nor in the bundle nor in {overlays}.")
 
 
 def cache_dir(folder: str | os.PathLike[str] | None = None) -> Path:
