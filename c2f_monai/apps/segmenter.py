@@ -50,7 +50,7 @@ class Segmentation:
     @property
     def ml(self) -> float:
         """Volume of what is not background, in milliliters."""
-        return float((self.mask.as_tensor() > 0).sum() * abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
+        return int((self.mask.as_tensor() > 0).sum()) * abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
     def save(self, path: str | os.PathLike[str], description: str = "") -> None:
         """Write the mask as NIfTI, whole or not at all.
@@ -85,6 +85,7 @@ class Segmenter:
         config: the configuration.
         device: where the network is.
         fast: whether it runs in bfloat16.
+        weights: SHA-256 of the files of weights by their paths.
         signature: 12 hexadecimal digits of configuration and weights: equal ones give equal masks on one machine.
 
     Raises:
@@ -111,7 +112,9 @@ class Segmenter:
         load = self._content("load_weights")
         self.network = self._content("network").eval()
         load()
-        self.signature = _signature(self.config, load.path)
+        files = {"": load.path} if isinstance(load.path, str) else dict(load.path)
+        self.weights = {file: sha256_of(file) for _, file in sorted(files.items())}
+        self.signature = _signature(self.config, list(self.weights.values()))
         self.preprocessing, self.inferer = self._content("preprocessing"), self._content("inferer")
         self.invert, self.label_map = self._content("invert"), self._content("label_map")
 
@@ -260,10 +263,9 @@ def torch_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def _signature(config: ConfigParser, weights: str | Mapping[str, str]) -> str:
-    """Digest of what answers depend on: ids without places and devices, and the files of weights."""
+def _signature(config: ConfigParser, weights: Sequence[str]) -> str:
+    """Digest of what answers depend on: ids without places and devices, and the hashes of the weights."""
     beside = ("bundle_root", "device", "input", "dataset_dir", "output_dir", "ckpt_path", "progress", "description")
     content = {key: value for key, value in config.get().items() if key not in beside}
-    files = [weights] if isinstance(weights, str) else [weights[name] for name in sorted(weights)]
-    text = json.dumps([content, [sha256_of(file) for file in files]], sort_keys=True, default=str)
+    text = json.dumps([content, weights], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

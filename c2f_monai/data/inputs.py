@@ -42,8 +42,8 @@ def list_inputs(
 
     Raises:
         FileNotFoundError: When the input does not exist or holds no images.
-        ValueError: Without both; when a file is not one 3D volume, image and label differ in shape, a folder holds several DICOM
-            series, or two cases have the same name.
+        ValueError: Without both; when a file is not one 3D volume, image and label differ in shape, a folder holds
+            several DICOM series, or two cases have the same name.
 
     Examples:
         >>> import nibabel, numpy

@@ -36,7 +36,8 @@ def image_preprocessing(
 
     Returns:
         Transforms of a dictionary whose "image" is a file, or what :func:`volume_of` makes of an image in memory; it
-        becomes (1, H, W, D) in HU; invertible. The file's type is kept as far as it holds HU below 0: a CT of 16-bit integers takes half the memory of float32.
+        becomes (1, H, W, D) in HU; invertible. The file's type is kept as far as it holds HU below 0: a CT of 16-bit
+        integers takes half the memory of float32.
     """
     transforms: list[Transform] = [
         LoadVolumed("image", reader=CTReader, dtype=None),

@@ -17,7 +17,7 @@ _INFERENCE = Path("configs", "inference.json")
 
 
 def bundle_root() -> Path:
-    """Folder of the MONAI bundle: in the installed package, beside the package in a source tree, or around a packed one.
+    """Folder of the MONAI bundle: in the installed package, beside it in a source tree, or around a packed one.
 
     Raises:
         FileNotFoundError: when there is none.
