@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: When training would stop at a case. The report is printed before.
     """
     root = args.bundle_root or bundle_root()
-    files = [str(config_file(name)) for name in args.config_file]
+    files = [str(config_file(name)) for name in args.config_file or [root / "configs" / "train.json"]]
     parser = read_training_config(files, str(root), str(args.dataset_dir), args.option)
     options = CheckOptions.of(parser)
     splits = _splits(args.dataset_dir, options)
