@@ -221,7 +221,8 @@ def read_model(
     Raises:
         FileNotFoundError: when there is no such model or configuration.
     """
-    root, names, found = bundle_root(), ("inference.json",), {}
+    root, found = bundle_root(), {}
+    names: tuple[str, ...] = ("inference.json",)
     path = Path(model).expanduser()
     if str(model) in MODELS:
         names = MODELS[str(model)].configs

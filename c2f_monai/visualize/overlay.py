@@ -208,8 +208,8 @@ def overlay_slice(
 def save_overlay(
     path: Path,
     image: MetaTensor,
-    pred: MetaTensor,
-    label: MetaTensor | None = None,
+    pred: torch.Tensor,
+    label: torch.Tensor | None = None,
     title: str = "",
     window: Sequence[float] = DEFAULT_WINDOW,
 ) -> None:
@@ -218,7 +218,7 @@ def save_overlay(
     Args:
         path: of a PNG file.
         image: (1, H, W, D) HU, on a grid of any orientation.
-        pred: prediction on the same grid, foreground above 0.
+        pred: prediction on the same grid, with its affine, foreground above 0.
         label: truth on the same grid, or None.
         title: text above.
         window: HU that become black and white.
