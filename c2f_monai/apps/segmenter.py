@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,12 +111,13 @@ class Segmenter:
         if self.fast:
             self.config["amp_dtype"] = "bfloat16"
         load = self._content("load_weights")
-        self.network = self._content("network").eval()
+        # Those of the evaluator: overlays put others in the place of the ids network and inferer.
+        self.network = self._content("evaluator#network").eval()
         load()
         files = {"": load.path} if isinstance(load.path, str) else dict(load.path)
         self.weights = {file: sha256_of(file) for _, file in sorted(files.items())}
         self.signature = _signature(self.config, list(self.weights.values()))
-        self.preprocessing, self.inferer = self._content("preprocessing"), self._content("inferer")
+        self.preprocessing, self.inferer = self._content("preprocessing"), self._content("evaluator#inferer")
         self.invert, self.label_map = self._content("invert"), self._content("label_map")
 
     def __call__(self, image: Any, affine: Any = None, probability: bool = False) -> Segmentation:
@@ -198,14 +200,12 @@ def segment(
     """
     if output is not None:
         check_nifti_name(output)
-    segmenter = Segmenter(model, device, fast, configs, progress)
-    if is_path(image):
-        with open_inputs(image) as cases:
-            if len(cases) != 1:
-                raise ValueError(f"{image} holds {len(cases)} images: give one, or use Segmenter.each for several.")
-            result = segmenter(cases[0]["image"], probability=probability)
-    else:
-        result = segmenter(image, affine, probability)
+    opened = open_inputs(image) if is_path(image) else nullcontext([{"image": volume_of(image, affine)}])
+    with opened as cases:
+        if len(cases) != 1:
+            raise ValueError(f"{image} holds {len(cases)} images: give one, or use Segmenter.each for several.")
+        segmenter = Segmenter(model, device, fast, configs, progress)
+        (result,) = segmenter.each([cases[0]["image"]], probability)
     if output is not None:
         result.save(output)
     return result

@@ -139,12 +139,12 @@ def test_every_model_has_its_weights(name: str) -> None:
         ({"image": "a.zip"}, "no zip file"),
         ({"image": "two"}, "two holds 2 images: give one"),
         ({"image": "two", "output": "mask.nrrd"}, "mask.nrrd must end in .nii.gz or .nii"),
-        ({"image": "two", "model": "liver"}, "there is no model liver: give one of phantom-rstn"),
-        ({"image": "two", "model": "two"}, "two is no bundle that can be used"),
-        ({"image": "two", "device": "gpu:77"}, "there is no device gpu:77 here"),
-        ({"image": "two", "device": "abacus"}, "device must be cpu, gpu"),
-        ({"image": "two", "configs": ["none.json"]}, "there is no configuration none.json"),
-        ({"image": "two", "model": "a.zip"}, "a.zip cannot be read as weights"),
+        ({"image": "two/a.nii.gz", "model": "liver"}, "there is no model liver: give one of phantom-rstn"),
+        ({"image": "two/a.nii.gz", "model": "two"}, "two is no bundle that can be used"),
+        ({"image": "two/a.nii.gz", "device": "gpu:77"}, "there is no device gpu:77 here"),
+        ({"image": "two/a.nii.gz", "device": "abacus"}, "device must be cpu, gpu"),
+        ({"image": "two/a.nii.gz", "configs": ["none.json"]}, "there is no configuration none.json"),
+        ({"image": "two/a.nii.gz", "model": "a.zip"}, "a.zip cannot be read as weights"),
     ],
 )
 def test_bad_arguments_are_named(
