@@ -25,7 +25,7 @@ MAX_OVERLAY_LINES = 60
 # A method of its own, with its network, data and handlers.
 LONG_OVERLAYS = {"unet3d.json"}
 MAX_BUNDLE_LINES = {"train.json": 280, "inference.json": 160}
-PYTHONS = ("3.10", "3.11", "3.12")
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 
 def name_of(path: Path) -> str:
@@ -186,6 +186,35 @@ def test_the_list_of_overlays_is_that_of_their_descriptions() -> None:
     spec.loader.exec_module(module)
     found = (ROOT / "configs" / "README.md").read_text(encoding="utf-8")
     assert found == module.readme(), "run python configs/make_readme.py"
+
+
+def targets_in(config: Any) -> set[str]:
+    """Dotted names of what a configuration makes; MONAI finds names without dots in its own components."""
+    if isinstance(config, dict):
+        own = {str(config["_target_"])} if "." in str(config.get("_target_", "")) else set()
+        return own.union(*map(targets_in, config.values()))
+    return set().union(*map(targets_in, config)) if isinstance(config, list) else set()
+
+
+def is_module(name: str) -> bool:
+    """Whether a dotted name is one of a module; parents are imported."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # the parent is no package: the name is one of a class or function
+        return False
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_no_target_is_also_the_name_of_a_module(path: Path) -> None:
+    """From Python 3.12 on `pydoc.locate`, which MONAI asks, gives the module where a function has the same name."""
+    targets = targets_in(json.loads(path.read_text(encoding="utf-8")))
+    assert [name for name in targets if is_module(name)] == []
+
+
+def test_a_target_that_is_a_module_is_noticed() -> None:
+    config = {"a": [{"_target_": "c2f_monai.handlers.load_weights"}, {"b": {"_target_": "Compose"}}]}
+    assert [(name, is_module(name)) for name in targets_in(config)] == [("c2f_monai.handlers.load_weights", True)]
+    assert not is_module("c2f_monai.handlers.LoadWeights")
 
 
 def test_handlers_of_training_are_dictionaries_as_they_are_read() -> None:

@@ -161,8 +161,8 @@ def _held_out(run: MethodRun) -> list[HeldOut]:
     if not (folder / CASES_FILE).is_file():
         files = [ROOT / file for file in inference_files(run.method)]
         options = {"split": "test", "fold": run.fold, "ckpt_path": str(run.weights), "progress": False}
-        options |= inference_options(run.method, run.kept_options() or {})
-        evaluate_dataset(ROOT / "bundle", run.data, folder, files, options)
+        options |= inference_options(run.method, run.kept_options() or {}) | {"bundle_root": str(ROOT / "bundle")}
+        evaluate_dataset(files, run.data, folder, options)
     cases = read_cases(folder / CASES_FILE, ["dsc"])
     items = {case_name(item["image"]): item for item in load_datalist(run.data, "test", fold=run.fold)}
     return [

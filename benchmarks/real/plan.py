@@ -154,8 +154,8 @@ def parts_of_method(run: MethodRun) -> tuple[ExperimentPart, list[ExperimentPart
 
 
 def inference_files(method: Method) -> list[str]:
-    """Overlays after ``inference.json`` that a method's weights need: data, network and stages, not the recipe."""
-    return [*DATA, *method.overlays]
+    """``inference.json`` and the overlays that a method's weights need: data, network and stages, not the recipe."""
+    return ["bundle/configs/inference.json", *DATA, *method.overlays]
 
 
 def inference_options(method: Method, options: Mapping[str, Any]) -> dict[str, Any]:

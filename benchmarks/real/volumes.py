@@ -66,8 +66,9 @@ def run(args: argparse.Namespace) -> None:
     files = [ROOT / file for file in inference_files(method)]
     options: dict[str, Any] = {"dataset_dir": str(output), "output_dir": str(output), "split": "test", "fold": None}
     options |= {"ckpt_path": str(args.weights.absolute()), "keep_rounds": True, "overlays": True}
+    options["bundle_root"] = str(ROOT / "bundle")
     options |= {"progress": False} | inference_options(method, dict(parse_option(text) for text in args.option))
-    run_inference(ROOT / "bundle", files, options)
+    run_inference(files, options)
     cases = read_cases(output / CASES_FILE, ["ml", "voxels"])
     parts = {name: component_ml(output / f"{name}_seg.nii.gz") for name in cases}
     text = "\n".join([f"# {method.title} on whole CTs", "", *volume_lines(cases, parts), ""])

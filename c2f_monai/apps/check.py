@@ -1,9 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``check``: what a training run will read, need and take, before anything starts.
-
-Headers only, unless --voxels (the labels) or --measure (a few iterations on the first case) ask for more.
-"""
+"""``check``: what a training run will read, need and take, before anything starts."""
 
 from __future__ import annotations
 
@@ -24,12 +21,11 @@ from monai.bundle import ConfigParser
 from ..data.datalist import load_datalist, read_description
 from ..data.survey import CaseHeader, count_labels, read_headers
 from ..transforms.volumes import class_values, label_values
-from ..utils import root_cause, some_names
+from ..utils import bundle_root, config_file, root_cause, some_names
 from .training_config import IterationClock, read_training_config, strip_to_iterations
 
 __all__ = [
     "CheckOptions",
-    "add_parser",
     "header_lines",
     "label_lines",
     "network_line",
@@ -64,32 +60,15 @@ class CheckOptions:
         return cls(**{**found, "label_value": [value for group in groups for value in group]})
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command to the command line."""
-    parser = subparsers.add_parser("check", help="check a data set before training on it", description=__doc__)
-    parser.add_argument("--dataset_dir", required=True, type=Path, help="folder with a dataset.json")
-    parser.add_argument(
-        "--config_file",
-        nargs="+",
-        default=["bundle/configs/train.json"],
-        help="training configuration and overlays (default: bundle/configs/train.json)",
-    )
-    parser.add_argument("--bundle_root", default="bundle", help="default: bundle")
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override, such as fold=0")
-    parser.add_argument("--voxels", action="store_true", help="read the labels: values and foreground fractions")
-    time = parser.add_mutually_exclusive_group()
-    time.add_argument("--seconds-per-iteration", type=float, help="of this network on the machine that will train")
-    time.add_argument("--measure", type=float, metavar="SECONDS", help="train so long on the first case to measure it")
-    parser.set_defaults(run=run)
-
-
 def run(args: argparse.Namespace) -> None:
     """Print the report.
 
     Raises:
         ValueError: When training would stop at a case. The report is printed before.
     """
-    parser = read_training_config(args.config_file, args.bundle_root, str(args.dataset_dir), args.option)
+    root = args.bundle_root or bundle_root()
+    files = [str(config_file(name)) for name in args.config_file or [root / "configs" / "train.json"]]
+    parser = read_training_config(files, str(root), str(args.dataset_dir), args.option)
     options = CheckOptions.of(parser)
     splits = _splits(args.dataset_dir, options)
     headers = {split: read_headers(cases) for split, cases in splits.items()}

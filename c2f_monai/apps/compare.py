@@ -11,23 +11,7 @@ from ..metrics.markdown import COMPARISON_HEADER, comparison_cells, markdown_tab
 from ..metrics.statistics import compare_paired, summarize
 from ..metrics.tables import read_cases
 
-__all__ = ["add_parser", "compare_table"]
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command to the command line."""
-    parser = subparsers.add_parser(
-        "compare",
-        help="paired comparison of two per-case CSV files",
-        description="Prints a Markdown table: differences are first minus second, wins are cases in which the first "
-        "file's value is higher.",
-    )
-    parser.add_argument("first", type=Path, help="per-case CSV of an evaluation or of the score command")
-    parser.add_argument("second", type=Path, help="the same of the other method")
-    parser.add_argument("--names", nargs=2, metavar="NAME", help="names of the two methods (default: the files')")
-    parser.add_argument("--column", default="dsc", help="column to compare, such as dsc or hd95 (default: dsc)")
-    parser.add_argument("--scale", type=float, help="factor of the printed values (default: 100 for dsc*, else 1)")
-    parser.set_defaults(run=run)
+__all__ = ["compare_table"]
 
 
 def run(args: argparse.Namespace) -> None:

@@ -12,23 +12,9 @@ from monai.bundle import ConfigWorkflow
 
 from ..data.phantom.writer import DEFAULT_NAME, write_phantom
 from ..metrics.tables import CaseRow, read_cases
+from ..utils import bundle_root, cache_dir
 
-__all__ = ["add_parser", "format_table", "run", "run_inference"]
-
-# The package lies beside the bundle in a source tree, and inside it in a packed one.
-_HERE = Path(__file__).resolve().parents[2]
-BUNDLE = _HERE / "bundle" if (_HERE / "bundle").is_dir() else _HERE
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command to the command line."""
-    parser = subparsers.add_parser(
-        "demo", help="segment test cases of the phantom with the bundle", description=__doc__
-    )
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where cases and results go (default: demo)")
-    parser.add_argument("--cases", type=int, default=4, help="number of test cases (default: 4)")
-    parser.add_argument("--bundle-root", type=Path, default=BUNDLE, help="the bundle (default: the one of this tree)")
-    parser.set_defaults(run=run)
+__all__ = ["format_table", "run", "run_inference"]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -38,12 +24,11 @@ def run(args: argparse.Namespace) -> None:
         ValueError: When the number of cases is not possible, or the weights do not fit.
         FileNotFoundError: When the bundle has no weights.
     """
-    folder = args.folder.absolute()
-    dataset = folder / f"{DEFAULT_NAME}-{args.cases}-cases"
+    dataset = cache_dir(args.cache) / f"{DEFAULT_NAME}-{args.cases}-cases"
     if not dataset.is_dir():
         write_phantom(dataset, {"test": args.cases})
-    output = folder / "results"
-    cases = run_inference(args.bundle_root, dataset, output)
+    output = args.folder.absolute() / "results"
+    cases = run_inference(args.bundle_root or bundle_root(), dataset, output)
     print(f"\n{format_table(list(cases.values()))}\n")
     print(f"Masks (<case>_seg.nii.gz), overlays (<case>_overlay.png) and cases.csv are in {output}")
 

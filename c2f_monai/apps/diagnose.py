@@ -1,10 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``diagnose``: where given weights lose, on a labeled data set.
-
-Evaluates each view's coarse stage alone, ten rounds with stopping off, and the box of the true target in every round,
-and writes what any number of rounds and any threshold would give. An evaluation whose table is there is not run again.
-"""
+"""``diagnose``: where given weights lose, on a labeled data set."""
 
 from __future__ import annotations
 
@@ -28,12 +24,12 @@ from ..metrics.rounds import (
     score_row,
 )
 from ..metrics.tables import read_cases
-from ..utils import atomic_write, sha256_of, some_names
+from ..utils import atomic_write, bundle_root, config_file, sha256_of, some_names
 from ..visualize.charts import box_figure, convergence_figure
 from .evaluation import CASES_FILE, bundle_command, evaluate
 from .training_config import parse_option, read_training_config
 
-__all__ = ["Diagnosis", "add_parser", "diagnoses"]
+__all__ = ["Diagnosis", "diagnoses"]
 
 _ROUNDS = "rounds"
 
@@ -73,36 +69,23 @@ def diagnoses(views: Sequence[str]) -> list[Diagnosis]:
     return [*alone, rounds, Diagnosis("oracle_box", {"oracle box": last_round}, ("oracle_box.json",))]
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command to the command line."""
-    summary = "say where weights lose: views, rounds, stopping, the true box"
-    parser = subparsers.add_parser("diagnose", help=summary, description=__doc__)
-    parser.add_argument("--weights", required=True, type=Path, help="model.pt of a training")
-    parser.add_argument("--dataset_dir", type=Path, help="folder with a dataset.json (default: the phantom)")
-    parser.add_argument("--output", type=Path, default=Path("runs/diagnosis"), help="default: runs/diagnosis")
-    parser.add_argument("--bundle_root", type=Path, default=Path("bundle"), help="default: bundle")
-    parser.add_argument("--overlay", nargs="*", default=[], help="configs after train.json, as in the training")
-    option = "override of every evaluation, such as split=validation"
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
-    parser.set_defaults(run=run)
-
-
 def run(args: argparse.Namespace) -> None:
     """Evaluate what is missing, write and print the table.
 
     Raises:
         ValueError: When there are no such weights or configurations, or an evaluation fails.
     """
-    configs = args.bundle_root / "configs"
-    files = [configs / "train.json", *map(Path, args.overlay), configs / "evaluate.json"]
+    root = args.bundle_root or bundle_root()
+    configs = root / "configs"
+    files = [configs / "train.json", *map(config_file, args.overlay), configs / "evaluate.json"]
     for path in (args.weights, *files):
         if not path.is_file():
             raise ValueError(f"there is no file {path}.")
-    options: dict[str, Any] = {"bundle_root": str(args.bundle_root), "ckpt_path": str(args.weights)}
+    options: dict[str, Any] = {"bundle_root": str(root), "ckpt_path": str(args.weights)}
     if args.dataset_dir is not None:
         options["dataset_dir"] = str(args.dataset_dir)
     options |= dict(parse_option(text) for text in args.option)
-    parser = read_training_config([str(path) for path in files], str(args.bundle_root), options=args.option)
+    parser = read_training_config([str(path) for path in files], str(root), options=args.option)
     digest = sha256_of(args.weights)
     curves: dict[str, list[RoundCurve]] = {}
     left_out: set[str] = set()

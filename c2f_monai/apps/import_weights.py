@@ -23,55 +23,14 @@ from ..networks.weights import (
 from ..utils import View, read_weights_file
 from .merge import views_of
 
-__all__ = ["add_parser", "read_state_dict", "run"]
+__all__ = ["read_state_dict", "run"]
 
-DESCRIPTION = """Turns published weights into files for the bundle. rstn: snapshots of the PyTorch port, one for each
-of the planes X, Y and Z, become a model for inference (ckpt_path) that carries the orientation of the slices it was
-trained on. fcn8s, vgg16 and lite0: weights of natural images become a start of training (init_weights). Every tensor
-of a file is used or known to be left out; files are read without running code from them."""
-STARTS: dict[str, tuple[str, Callable[..., dict[str, torch.Tensor]], str]] = {
-    "fcn8s": (
-        "FCN-8s on PASCAL VOC in PyTorch, converted from Caffe, as a start of training",
-        import_fcn8s,
-        "score and up-sampling layers (21 classes)",
-    ),
-    "vgg16": (
-        "VGG-16 on ImageNet from torchvision, whole or its features alone, as a start of training",
-        import_vgg16,
-        "the last layer of the classifier (1000 classes)",
-    ),
-    "lite0": (
-        "EfficientNet-Lite0 on ImageNet in PyTorch, as a start of training of LiteUNet",
-        import_lite0,
-        "the head and the classifier (1000 classes)",
-    ),
+#: What reads a kind of start, and what it leaves out.
+STARTS: dict[str, tuple[Callable[..., dict[str, torch.Tensor]], str]] = {
+    "fcn8s": (import_fcn8s, "score and up-sampling layers (21 classes)"),
+    "vgg16": (import_vgg16, "the last layer of the classifier (1000 classes)"),
+    "lite0": (import_lite0, "the head and the classifier (1000 classes)"),
 }
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command to the command line."""
-    summary = "turn published weights into files for the bundle"
-    parser = subparsers.add_parser("import-weights", help=summary, description=DESCRIPTION)
-    kinds = parser.add_subparsers(required=True, metavar="kind", dest="kind")
-    rstn = kinds.add_parser("rstn", help="snapshots of RSTN's PyTorch port, as a model for inference")
-    for plane, what in zip(RSTN_PLANES, ("first (coronal)", "second (sagittal)", "third (axial)"), strict=True):
-        rstn.add_argument(
-            f"--{plane.lower()}", type=Path, help=f"snapshot of plane {plane}: slices along the {what} axis"
-        )
-    rstn.add_argument(
-        "--axcodes",
-        default=RSTN_AXCODES,
-        help="directions of the three axes of the arrays that the snapshots were trained on, out of R L A P S I "
-        f"(default: {RSTN_AXCODES}, what the original code makes of NIH Pancreas-CT)",
-    )
-    for kind, (text, _, _) in STARTS.items():
-        start = kinds.add_parser(kind, help=text)
-        start.add_argument("weights", type=Path, help="the state_dict")
-        start.add_argument("--views", nargs="+", default=[view.value for view in View], help="views (default: all)")
-    kinds.choices["vgg16"].add_argument("--in-slices", type=int, default=3, help="slices of a slab (default: 3)")
-    for one in kinds.choices.values():
-        one.add_argument("--output", required=True, type=Path, help="file to write")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -105,17 +64,18 @@ def _run_rstn(args: argparse.Namespace) -> None:
     paths = {plane: getattr(args, plane.lower()) for plane in RSTN_PLANES if getattr(args, plane.lower())}
     if not paths:
         raise ValueError("give at least one snapshot: --x, --y and --z.")
-    imported = import_rstn({plane: read_state_dict(path) for plane, path in paths.items()}, args.axcodes)
+    axcodes = args.axcodes or RSTN_AXCODES
+    imported = import_rstn({plane: read_state_dict(path) for plane, path in paths.items()}, axcodes)
     save_weights(imported, args.output)
     views = views_of(imported)
-    print(f"{args.output}: {len(imported)} tensors of the views {', '.join(views)}, trained on {args.axcodes} arrays.")
+    print(f"{args.output}: {len(imported)} tensors of the views {', '.join(views)}, trained on {axcodes} arrays.")
     limited = "" if len(views) == len(View) else f''' --views "{views}"'''
     print("Segment with configs/network/imported_rstn.json after bundle/configs/inference.json, and with")
     print(f"    --ckpt_path {args.output}{limited}")
 
 
 def _run_start(args: argparse.Namespace) -> None:
-    _, convert, rest = STARTS[args.kind]
+    convert, rest = STARTS[args.kind]
     source = read_state_dict(args.weights)
     options = {"in_slices": args.in_slices} if args.kind == "vgg16" else {}
     try:

@@ -13,17 +13,7 @@ import torch
 from ..handlers import save_weights
 from ..utils import View, read_weights_file
 
-__all__ = ["add_parser", "merge_weights", "replace_coarse", "run", "views_of"]
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command to the command line."""
-    summary = "merge the weights of views, or of coarse networks, trained apart"
-    parser = subparsers.add_parser("merge", help=summary, description=__doc__)
-    parser.add_argument("weights", nargs="+", type=Path, help="model.pt of each run, such as one for each view")
-    parser.add_argument("--coarse", type=Path, help="model.pt whose coarse networks replace those of the others")
-    parser.add_argument("--output", required=True, type=Path, help="file to write, such as bundle/models/model.pt")
-    parser.set_defaults(run=run)
+__all__ = ["merge_weights", "replace_coarse", "run", "views_of"]
 
 
 def run(args: argparse.Namespace) -> None:

@@ -5,54 +5,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from ..data.phantom.writer import COHORTS, SPLITS, write_phantom
+from ..data.phantom.writer import write_phantom
 
-__all__ = ["add_parser", "parse_size", "parse_splits"]
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add ``phantom`` with its action."""
-    parser = subparsers.add_parser("phantom", help="make the phantom data set")
-    actions = parser.add_subparsers(required=True, metavar="action")
-    make = actions.add_parser("make", help="write the data set, or some of its cases, to a new folder")
-    make.add_argument("--output", type=Path, required=True, help="folder to make; must not exist")
-    make.add_argument("--cohort", choices=COHORTS, default="pancreas", help="cysts: a large cyst in every case")
-    whole = ",".join(f"{split}:{count}" for split, count in SPLITS.items())
-    make.add_argument("--splits", type=parse_splits, help=f"first cases of each split (default {whole})")
-    make.add_argument("--size", type=parse_size, help="voxels along R,A,S, e.g. 64,64,40 for coarse test cases")
-    make.add_argument("--processes", type=int, default=2, help="worker processes (default 2)")
-    make.set_defaults(run=_make)
+__all__ = ["make"]
 
 
-def parse_splits(text: str) -> dict[str, int]:
-    """Parse ``"test:4,validation:2"``.
+def make(args: argparse.Namespace) -> None:
+    """Write the data set and print its folder.
 
     Raises:
-        argparse.ArgumentTypeError: when a part is not ``name:number``.
+        OSError: when the folder exists or cannot be written.
+        ValueError: for a cohort, split, size or number that is not possible.
     """
-    try:
-        pairs = [part.split(":") for part in text.split(",")]
-        return {name.strip(): int(count) for name, count in pairs}
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"splits must look like test:4,validation:2, got {text!r}") from None
-
-
-def parse_size(text: str) -> tuple[int, ...]:
-    """Parse ``"64,64,40"``.
-
-    Raises:
-        argparse.ArgumentTypeError: when it is not three whole numbers.
-    """
-    try:
-        size = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        size = ()
-    if len(size) != 3:
-        raise argparse.ArgumentTypeError(f"size must be three whole numbers such as 64,64,40, got {text!r}")
-    return size
-
-
-def _make(args: argparse.Namespace) -> None:
     print(write_phantom(args.output, args.splits, args.size, args.processes, cohort=args.cohort))

@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,24 +14,7 @@ import torch
 from ..handlers import save_weights
 from ..utils import atomic_write, read_state_dict, sha256_of
 
-__all__ = ["add_parser", "half_precision", "run"]
-
-DESCRIPTION = """Writes a state_dict to the bundle's models and its version and SHA-256 to metadata.json. Weights of a
-released version are never replaced: a change needs a version of its own and a line in the bundle's changelog."""
-HALF = """store convolutions as float16, which halves the file; networks compute in float32 as ever. The rounds amplify
-rounding: use it where the DSC of every test case stays within 0.001"""
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command to the command line."""
-    summary = "put weights into the bundle, under a version"
-    parser = subparsers.add_parser("release-weights", help=summary, description=DESCRIPTION)
-    parser.add_argument("weights", type=Path, help="model.pt of a training")
-    parser.add_argument("--name", default="model.pt", help="file name in the bundle's models (default: model.pt)")
-    parser.add_argument("--version", required=True, help="version of the weights, a key of the bundle's changelog")
-    parser.add_argument("--half", action="store_true", help=HALF)
-    parser.add_argument("--bundle_root", type=Path, default=Path("bundle"), help="the bundle (default: bundle)")
-    parser.set_defaults(run=run)
+__all__ = ["half_precision", "run"]
 
 
 def half_precision(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

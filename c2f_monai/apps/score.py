@@ -17,7 +17,7 @@ from ..metrics.scores import CaseScore, score_files
 from ..metrics.statistics import summarize
 from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, some_names
 
-__all__ = ["Truth", "add_parser", "find_cases", "read_truths", "score_folder", "summary_lines", "write_scores"]
+__all__ = ["Truth", "find_cases", "read_truths", "score_folder", "summary_lines", "write_scores"]
 
 COLUMNS = ("case", "group", "dsc", "hd95", "voxels", "label_voxels", "ml", "flags")
 
@@ -28,20 +28,6 @@ class Truth:
 
     label: Path
     group: str = ""
-
-
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command to the command line."""
-    parser = subparsers.add_parser("score", help="score existing masks against labels", description=__doc__)
-    parser.add_argument("--pred", required=True, type=Path, help="folder of predicted masks, searched in depth")
-    parser.add_argument("--label", required=True, type=Path, help="folder of labels, or a Decathlon-style dataset.json")
-    parser.add_argument("--split", default="test", help="list of dataset.json to score (default: test)")
-    parser.add_argument("--fold", type=int, help="fold of dataset.json that the split test is (default: no folds)")
-    parser.add_argument("--output", required=True, type=Path, help="CSV file to write, one row for each case")
-    parser.add_argument("--label-value", type=int, nargs="+", default=[1], help="foreground values (default: 1)")
-    parser.add_argument("--suffix", default="", help="end of the masks' names that is not part of the case's name")
-    parser.add_argument("--partial", action="store_true", help="accept labels without a prediction")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from .datalist import list_entries, load_datalist, resolve_dataset
 from .description import Preparer
 from .disk_cache import DiskCache, DiskVolume
-from .inputs import CaseDataset, list_inputs
+from .images import LoadVolumed, volume_of
+from .inputs import CaseDataset, list_inputs, open_inputs
 from .phantom import PHANTOM_VERSION, generate_case, write_phantom
 from .prefetch import PrefetchDataLoader
 from .preparers import PREPARERS
@@ -27,6 +28,7 @@ __all__ = [
     "CaseDataset",
     "DiskCache",
     "DiskVolume",
+    "LoadVolumed",
     "PHANTOM_VERSION",
     "PREPARERS",
     "PrefetchDataLoader",
@@ -44,8 +46,10 @@ __all__ = [
     "load_datalist",
     "load_volumes",
     "name_after_case",
+    "open_inputs",
     "read_image",
     "resolve_dataset",
     "slice_threshold",
+    "volume_of",
     "write_phantom",
 ]

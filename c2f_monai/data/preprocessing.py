@@ -17,6 +17,7 @@ from ..transforms import (
     SelectLabeld,
     SmoothForSpacingd,
 )
+from .images import LoadVolumed
 from .readers import CTReader
 
 __all__ = ["image_preprocessing", "labeled_preprocessing"]
@@ -34,11 +35,12 @@ def image_preprocessing(
             trained. Defaults to False.
 
     Returns:
-        Transforms of a dictionary whose "image" is a file, which becomes (1, H, W, D) in HU; invertible. The file's
-        type is kept as far as it holds HU below 0: a CT of 16-bit integers takes half the memory of float32.
+        Transforms of a dictionary whose "image" is a file, or what :func:`volume_of` makes of an image in memory; it
+        becomes (1, H, W, D) in HU; invertible. The file's type is kept as far as it holds HU below 0: a CT of 16-bit
+        integers takes half the memory of float32.
     """
     transforms: list[Transform] = [
-        LoadImaged("image", reader=CTReader, dtype=None),
+        LoadVolumed("image", reader=CTReader, dtype=None),
         EnsureChannelFirstd("image"),
         CompactDtyped("image"),
         CheckVolumed("image"),

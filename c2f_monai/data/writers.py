@@ -17,25 +17,40 @@ from monai.utils import convert_to_numpy
 
 from ..utils import atomic_write, case_name
 
-__all__ = ["AtomicNiftiWriter", "name_after_case", "nifti_image", "write_nifti"]
+__all__ = ["AtomicNiftiWriter", "check_nifti_name", "name_after_case", "nifti_image", "write_nifti"]
 
 
-def nifti_image(volume: np.ndarray, affine: np.ndarray) -> nib.Nifti1Image:
+def nifti_image(volume: np.ndarray, affine: np.ndarray, description: str = "") -> nib.Nifti1Image:
     """NIfTI image of a (H, W, D) volume in its own type, with the (4, 4) affine to RAS mm as qform and sform."""
     image = nib.Nifti1Image(volume, affine)
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = description
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
     return image
 
 
-def write_nifti(path: PathLike, volume: np.ndarray, affine: np.ndarray) -> None:
+def check_nifti_name(path: PathLike) -> None:
+    """Refuse the name of a file that is no NIfTI's.
+
+    Raises:
+        ValueError: when it does not end in .nii or .nii.gz.
+    """
+    if not str(path).lower().endswith((".nii", ".nii.gz")):
+        raise ValueError(f"{path} must end in .nii.gz or .nii: volumes are written as NIfTI.")
+
+
+def write_nifti(path: PathLike, volume: np.ndarray, affine: np.ndarray, description: str = "") -> None:
     """Write a NIfTI file whole or not at all; the same volume gives the same bytes, also compressed.
 
     Args:
         path: ends in .nii or .nii.gz.
-        volume: (H, W, D), written in its own type.
+        volume: (H, W, D), or (H, W, D, K), written in its own type.
         affine: (4, 4) from voxels to RAS mm.
+        description: text for the header, at most 79 letters. Defaults to none.
+
+    Raises:
+        ValueError: for another suffix.
 
     Examples:
         >>> path = getfixture("tmp_path") / "mask.nii.gz"
@@ -43,7 +58,8 @@ def write_nifti(path: PathLike, volume: np.ndarray, affine: np.ndarray) -> None:
         >>> nib.load(path).affine.diagonal().tolist()
         [2.0, 2.0, 5.0, 1.0]
     """
-    image = nifti_image(volume, affine)
+    check_nifti_name(path)
+    image = nifti_image(volume, affine, description)
     with atomic_write(path) as part:
         nib.save(image, part)
 

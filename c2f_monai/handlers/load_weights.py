@@ -88,8 +88,8 @@ class LoadWeights:
         """Attach to an evaluator."""
         engine.add_event_handler(Events.STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
-        """Load."""
+    def __call__(self, engine: Engine | None = None) -> None:
+        """Load; without an engine where there is none."""
         files = {"": self.path} if isinstance(self.path, str) else dict(self.path)
         for name, path in files.items():
             network = self.network[name] if name else self.network  # type: ignore[index]

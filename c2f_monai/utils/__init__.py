@@ -21,7 +21,7 @@ from .boxes import (
     paste_boxes,
 )
 from .enums import Fusion, Part, Prior, Result, StopReason, View
-from .environment import keep_freed_memory
+from .environment import describe_machine, describe_versions, has_bfloat16, keep_freed_memory
 from .errors import root_cause
 from .files import (
     IMAGE_SUFFIXES,
@@ -42,6 +42,7 @@ from .orientation import (
     slice_axes_of_views,
     to_slices,
 )
+from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, work_root
 from .slabs import (
     DEFAULT_SLAB,
     SlabSpec,
@@ -57,6 +58,7 @@ from .values import DEFAULT_WINDOW, check_amp_dtype, check_window, dice_coeffici
 from .wrapping import unwrap
 
 __all__ = [
+    "CACHE_VARIABLE",
     "Bounds",
     "DEFAULT_SLAB",
     "DEFAULT_WINDOW",
@@ -74,13 +76,18 @@ __all__ = [
     "atomic_write",
     "bounding_boxes",
     "boxes_from_projections",
+    "bundle_root",
+    "cache_dir",
     "case_name",
     "check_amp_dtype",
     "check_weights_file",
     "check_window",
+    "config_file",
     "crop_boxes",
     "default_slice_axes",
+    "describe_machine",
     "describe_mismatch",
+    "describe_versions",
     "dice_coefficient",
     "dice_of_counts",
     "extract_label_slabs",
@@ -90,6 +97,7 @@ __all__ = [
     "group_by_shape",
     "grow_bounds",
     "grow_boxes",
+    "has_bfloat16",
     "inside_boxes",
     "keep_freed_memory",
     "pad_end",
@@ -110,4 +118,5 @@ __all__ = [
     "to_slices",
     "unwrap",
     "window_count",
+    "work_root",
 ]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from .charts import box_figure, convergence_figure, scatter_figure
-from .overlay import COLORS, OverlaySaver, overlay_figure, paint, radiological, target_region
+from .overlay import COLORS, OverlaySaver, overlay_figure, paint, radiological, save_overlay, target_region
 from .rounds import rounds_figure
 from .saliency import saliency_figure, saliency_maps
 from .saliency_table import SaliencyTable
@@ -24,6 +24,7 @@ __all__ = [
     "paint",
     "radiological",
     "rounds_figure",
+    "save_overlay",
     "saliency_figure",
     "saliency_maps",
     "scatter_figure",

@@ -31,6 +31,7 @@ __all__ = [
     "overlay_slice",
     "paint",
     "radiological",
+    "save_overlay",
     "show_slice",
     "target_region",
 ]
@@ -204,6 +205,34 @@ def overlay_slice(
     return np.ascontiguousarray(radiological(paint(gray, found, true, window)))
 
 
+def save_overlay(
+    path: Path,
+    image: MetaTensor,
+    pred: torch.Tensor,
+    label: torch.Tensor | None = None,
+    title: str = "",
+    window: Sequence[float] = DEFAULT_WINDOW,
+) -> None:
+    """Write :func:`overlay_figure` of a case; the picture appears whole or not at all.
+
+    Args:
+        path: of a PNG file.
+        image: (1, H, W, D) HU, on a grid of any orientation.
+        pred: prediction on the same grid, with its affine, foreground above 0.
+        label: truth on the same grid, or None.
+        title: text above.
+        window: HU that become black and white.
+    """
+    to_ras = Orientation(axcodes="RAS", labels=None)
+    gray: Any = to_ras(image.cpu())
+    found = np.asarray(to_ras(pred.cpu())[0]) > 0
+    truth = None if label is None else np.asarray(to_ras(label.cpu())[0]) > 0
+    spacing = [float(step) for step in gray.pixdim]
+    figure = overlay_figure(np.asarray(gray[0]), found, truth, spacing, title=title, window=window)
+    with atomic_write(path) as part:
+        figure.savefig(part, metadata={"Software": "c2f_monai"})
+
+
 class OverlaySaver:
     """
     Writes ``<case>_<postfix>.png`` for each case of an evaluator, see :func:`overlay_figure`.
@@ -250,17 +279,6 @@ class OverlaySaver:
             label = item.get("label") if output.get("label") is None else output["label"]
             if isinstance(label, str):
                 label = select_label(read_image(label), self.label_value)
-            self.save(case_name(path), read_image(path), pred, label)
-
-    def save(self, name: str, image: MetaTensor, pred: MetaTensor, label: MetaTensor | None) -> Path:
-        """Draw one case of (1, H, W, D) volumes on one grid of any orientation; the picture appears whole or not."""
-        to_ras = Orientation(axcodes="RAS", labels=None)
-        gray: Any = to_ras(image.cpu())
-        found = np.asarray(to_ras(pred.cpu())[0]) > 0
-        truth = None if label is None else np.asarray(to_ras(label.cpu())[0]) > 0
-        spacing = [float(step) for step in gray.pixdim]
-        figure = overlay_figure(np.asarray(gray[0]), found, truth, spacing, title=name, window=self.window)
-        path = self.output_dir / f"{name}_{self.postfix}.png"
-        with atomic_write(path) as part:
-            figure.savefig(part)
-        return path
+            name = case_name(path)
+            picture = self.output_dir / f"{name}_{self.postfix}.png"
+            save_overlay(picture, read_image(path), pred, label, title=name, window=self.window)

@@ -6,7 +6,7 @@ import argparse
 
 import pytest
 
-from c2f_monai.apps import compare
+from c2f_monai.apps.cli import compare
 
 
 def _csv(path, rows, columns="case,group,dsc"):

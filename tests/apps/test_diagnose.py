@@ -78,11 +78,14 @@ def test_weights_are_diagnosed_once(
 
 def test_what_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (weights := tmp_path / "model.pt").touch()
-    missing = {"--weights": tmp_path / "none.pt", "--overlay": tmp_path / "none.json", "--bundle_root": tmp_path}
-    for option, path in missing.items():
+    for option, path, kind in (
+        ("--weights", tmp_path / "none.pt", "file"),
+        ("--overlay", tmp_path / "none.json", "configuration"),
+        ("--bundle_root", tmp_path, "file"),
+    ):
         words = {"--weights": weights, "--bundle_root": ROOT / "bundle", option: path}
         assert main(["diagnose", *(str(word) for pair in words.items() for word in pair)]) == 1
-        assert capsys.readouterr().err.startswith(f"error: there is no file {path}")
+        assert capsys.readouterr().err.startswith(f"error: there is no {kind} {path}")
 
 
 def test_a_target_that_no_case_has_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from c2f_monai.apps import score
 from c2f_monai.apps.cli import main
 from c2f_monai.metrics.tables import read_cases
-from tests.bundle.overlays import NETWORK, ROOT, run_bundle, write_organs
+from tests.bundle.overlays import NETWORK, run_bundle, write_organs
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Of a tiny network after one step of training."""
     folder = tmp_path_factory.mktemp("training")
-    run_bundle(("train",), dataset, folder)
+    run_bundle(("train", "three_views"), dataset, folder)
     options = {**NETWORK, "views": ["axial"], "progress": False}
     given = [word for key, value in options.items() for word in ("--option", f"{key}={value}")]
-    return ["evaluate", "--bundle-root", str(ROOT / "bundle"), "--model", str(folder / "model.pt"), *given]
+    return ["evaluate", "--model", str(folder / "model.pt"), "--config", "three_views.json", *given]
 
 
 def test_the_scores_are_those_of_the_written_masks(
@@ -84,8 +84,8 @@ def test_stacks_of_slices_have_no_distances(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (["--config", "none.json"], "there is no file none.json"),
-        (["--model", "/none.pt"], "there is no file /none.pt"),
+        (["--config", "none.json"], "there is no configuration none.json"),
+        (["--model", "/none.pt"], "there is no model /none.pt"),
         (["--split", "validation", "--fold", "1"], "has training cases without a fold"),
         (["--option", "pixdim=x"], "inference failed: "),
     ],

@@ -24,8 +24,8 @@ CODES = {"sagittal": "LPS", "coronal": "PLS", "axial": "SPL"}
 def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command's own networks have 134 million parameters each."""
     monkeypatch.setattr(import_weights, "import_rstn", partial(import_rstn, view=partial(rstn_view, WIDTH, FC)))
-    text, _, rest = import_weights.STARTS["fcn8s"]
-    monkeypatch.setitem(import_weights.STARTS, "fcn8s", (text, partial(import_fcn8s, fcn=SMALL), rest))
+    _, rest = import_weights.STARTS["fcn8s"]
+    monkeypatch.setitem(import_weights.STARTS, "fcn8s", (partial(import_fcn8s, fcn=SMALL), rest))
 
 
 def network(**options) -> CoarseToFineNet:

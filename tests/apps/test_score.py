@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from c2f_monai.apps import score
+from c2f_monai.apps.cli import score
 
 
 def _save(path, voxels: int, start: int = 0, shape=(10, 6, 6)):

@@ -24,13 +24,14 @@ from monai.data import MetaTensor, decollate_batch
 from monai.transforms import Orientation
 
 from c2f_monai.metrics.tables import read_cases
+from c2f_monai.utils import root_cause
 from tests.bundle.conftest import TINY, inference_files
 from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_dicom_series, write_nifti
 
 LPS = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 2.5, -40], [0, 0, 0, 1]])
 OBLIQUE = np.array([[1.9, -0.5, 0.1, 3], [0.5, 1.9, -0.2, 4], [-0.1, 0.2, 2.4, 5], [0, 0, 0, 1]])
 SHARED_IDS = (
-    "bundle_root package_path dataset_dir views slice_axcodes pixdim window label_value classes in_slices "
+    "bundle_root package_path work_root views slice_axcodes pixdim window label_value classes in_slices "
     "out_slices slab target_prior coarse_downsample antialias backbone_def coarse_def fine_def saliency_def "
     "network_def margin crop_multiple result min_size fusion "
     "prior stop_dice max_rounds stopping component_fraction amp_dtype pixels_per_batch"
@@ -126,6 +127,16 @@ def test_the_command_line_names_a_missing_file(run_bundle: Run, tmp_path: Path) 
     # Python's chained traceback shows what failed first, before what MONAI makes of it.
     assert re.search(r"^\w+: input .*nope\.nii\.gz does not exist\.$", done.stderr, re.MULTILINE)
     assert not (tmp_path / "out").exists()
+
+
+def test_without_an_input_nothing_is_made_or_segmented(
+    inference_workflow: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("C2F_MONAI_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(RuntimeError) as raised:
+        inference_workflow(output_dir=str(tmp_path / "out")).run()
+    assert "give --input" in str(root_cause(raised.value)) and "--dataset_dir" in str(root_cause(raised.value))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["v.nii.gz", "v.nrrd", "v.mha", "series"])

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from c2f_monai import Segmenter
 from c2f_monai.metrics.tables import read_cases
-from tests.bundle.overlays import SHAPE, run_bundle, write_organs
+from tests.bundle.overlays import NETWORK, SHAPE, run_bundle, write_organs
 
 CYST = ("train", "three_views", "cyst")
 VIEWS = ["sagittal", "coronal", "axial"]
@@ -33,6 +34,16 @@ def weights(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     run_bundle((*CYST, "cyst_multi_label"), dataset, folder / "both", views=VIEWS)
     run_bundle(("train", "three_views", "several_organs"), dataset, folder / "several", views=VIEWS)
     return {name: folder / name / "model.pt" for name in ("organ", "cyst", "both", "several")}
+
+
+def test_one_function_runs_the_four_stages(dataset: Path, weights, tmp_path: Path) -> None:
+    options = {"organ_ckpt_path": str(weights["organ"]), "ckpt_path": str(weights["cyst"]), "device": "cpu"}
+    run_bundle(("inference", "organ_then_cyst"), dataset, tmp_path, **options)
+    segmenter = Segmenter(configs=["task/organ_then_cyst.json"], options=NETWORK | options)
+    expected = np.asarray(nib.load(tmp_path / "test0_seg.nii.gz").dataobj)
+    assert expected.any()
+    assert np.array_equal(segmenter(dataset / "test0.nii.gz").mask.numpy(), expected)
+    assert sorted(segmenter.weights) == sorted([options["organ_ckpt_path"], options["ckpt_path"]])
 
 
 def values_of(folder: Path, case: str = "test0") -> set[int]:

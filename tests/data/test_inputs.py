@@ -131,7 +131,7 @@ def test_missing_empty_and_ambiguous_inputs_are_errors_that_name_them(tmp_path: 
         list_inputs(tmp_path / "nope.nii.gz")
     with pytest.raises(FileNotFoundError, match="holds no images"):
         list_inputs(tmp_path)
-    with pytest.raises(ValueError, match="give an input or a dataset_dir"):
+    with pytest.raises(ValueError, match="give --input .*, or --dataset_dir"):
         list_inputs(None)
     write_nifti(tmp_path / "a.nii.gz", volume())
     write_nifti(tmp_path / "a.nii", volume())

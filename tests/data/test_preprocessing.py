@@ -37,7 +37,7 @@ def names(transform) -> list[str]:
 
 def test_the_order_of_training_validation_and_inference() -> None:
     pixdim = [2.0, 2.0, 2.0]
-    loading = ["LoadImaged", "EnsureChannelFirstd", "CompactDtyped", "CheckVolumed"]
+    loading = ["LoadVolumed", "EnsureChannelFirstd", "CompactDtyped", "CheckVolumed"]
     assert names(image_preprocessing(pixdim)) == [*loading, *GRID]
     assert names(image_preprocessing(pixdim, antialias=True)) == [*loading, GRID[0], "SmoothForSpacingd", GRID[1]]
     assert names(labeled_preprocessing(1, pixdim, antialias=True))[-2:] == ["SmoothForSpacingd", GRID[1]]

@@ -12,7 +12,7 @@ from ignite.engine import Engine
 from matplotlib.image import imread
 from monai.data import MetaTensor
 
-from c2f_monai.visualize import COLORS, OverlayImage, OverlaySaver, overlay_figure, paint, target_region
+from c2f_monai.visualize import COLORS, OverlayImage, overlay_figure, paint, save_overlay, target_region
 
 
 def test_colours_by_hand() -> None:
@@ -102,8 +102,9 @@ def test_a_picture_is_written_for_any_orientation(tmp_path: Path, flip: bool) ->
     pred[0, 5:12, 8:12, 4:6] = 1
     label[0, 8:15, 8:12, 4:6] = 1
     volumes = [MetaTensor(x, affine=affine) for x in (image, pred, label)]
-    path = OverlaySaver(str(tmp_path / "out")).save("case", *volumes)
-    assert [entry.name for entry in path.parent.iterdir()] == ["case_overlay.png"]
+    path = tmp_path / "out" / "case.png"
+    save_overlay(path, *volumes)
+    assert [entry.name for entry in path.parent.iterdir()] == ["case.png"]
     picture = imread(path)[..., :3].reshape(-1, 3)
     for color in COLORS.values():
         shown = 0.55 * (140 / 340) + 0.45 * np.asarray(color)

@@ -1,0 +1,46 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What all commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+__all__ = ["CommandParser", "Commands", "add_command", "runs"]
+
+CommandParser = argparse.ArgumentParser
+Commands = Any  # argparse names the type of its subparsers with an underscore
+
+
+def add_command(
+    commands: Commands, name: str, summary: str, description: str = "", examples: Sequence[str] = ()
+) -> CommandParser:
+    """Add a command.
+
+    Args:
+        commands: of the family.
+        name: of the command.
+        summary: one line for the list of commands.
+        description: what it does, paragraphs apart by empty lines. Defaults to the summary.
+        examples: command lines.
+    """
+    epilog = "\n  ".join(["examples:", *examples]) if examples else None
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description or f"{summary[:1].upper()}{summary[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def runs(module: str, function: str = "run") -> Callable[[argparse.Namespace], None]:
+    """A function of a module beside this folder, which is imported when it is called."""
+
+    def call(args: argparse.Namespace) -> None:
+        getattr(importlib.import_module(f"..{module}", __package__), function)(args)
+
+    return call

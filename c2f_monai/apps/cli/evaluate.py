@@ -1,0 +1,36 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``c2f evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..models import DEFAULT_MODEL, MODELS
+from .command import Commands, add_command, runs
+
+__all__ = ["add_parser"]
+
+EXAMPLES = (
+    "c2f evaluate --dataset my_dataset --output scores",
+    "c2f evaluate --dataset images --labels labels --option label_value=10 --output scores",
+    "c2f evaluate --dataset data/nih_slices --fold 0 --model my/model.pt --config data/nih_slices.json --output out",
+)
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    summary = "segment labeled cases and score the masks"
+    parser = add_command(commands, "evaluate", summary, examples=EXAMPLES)
+    parser.add_argument("--dataset", required=True, type=Path, help="folder of a dataset.json, or of images")
+    parser.add_argument("--labels", type=Path, help="folder of labels, where --dataset is a folder of images")
+    parser.add_argument("--split", default="test", help="list of dataset.json (default: test)")
+    parser.add_argument("--fold", type=int, help="fold of dataset.json that the split test is (default: no folds)")
+    model = f"{', '.join(MODELS)}, the folder of a bundle, or a file of weights (default: {DEFAULT_MODEL})"
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=model)
+    config = "overlays after the model's configuration, files or names such as data/nih_slices.json"
+    parser.add_argument("--config", nargs="*", default=[], metavar="FILE", help=config)
+    option = "an id of the configuration, such as label_value=10"
+    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
+    parser.add_argument("--output", required=True, type=Path, help="folder of masks, cases.csv and summary.json")
+    parser.set_defaults(run=runs("evaluate"))

@@ -1,0 +1,109 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""All commands in one parser, and how one of them is run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from ... import __version__
+from . import (
+    check,
+    compare,
+    demo,
+    diagnose,
+    evaluate,
+    import_weights,
+    merge,
+    models,
+    phantom,
+    prepare,
+    release_weights,
+    score,
+    segment,
+)
+
+__all__ = ["build_parser", "main", "run_command"]
+
+# In the order of the help text.
+COMMANDS = (
+    segment,
+    evaluate,
+    models,
+    demo,
+    phantom,
+    prepare,
+    check,
+    import_weights,
+    score,
+    diagnose,
+    compare,
+    release_weights,
+    merge,
+)
+COMPLETION = """tab completion in bash and zsh: eval "$(register-python-argcomplete c2f)"
+"""
+
+
+def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of all commands; each sets `run`, a function of the parsed arguments.
+
+    Args:
+        words: of the command line; the options of data sets are read from the package only where they are asked for.
+    """
+    parser = argparse.ArgumentParser(
+        prog="c2f",
+        description="Coarse-to-fine segmentation of small targets in CT: segment, and tools around the bundle.",
+        epilog=COMPLETION,
+    )
+    parser.add_argument("--version", action="version", version=f"c2f_monai {__version__}")
+    subparsers = parser.add_subparsers(required=True, metavar="command")
+    for command in COMMANDS:
+        if command is prepare:
+            prepare.add_parser(subparsers, with_data_sets="prepare" in words)
+        else:
+            command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command of the package, see :func:`run_command`."""
+    words = [_dashed(word) for word in (sys.argv[1:] if argv is None else argv)]
+    completing = "_ARGCOMPLETE" in os.environ
+    parser = build_parser(os.environ.get("COMP_LINE", "").split() if completing else words)
+    if completing:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)  # ends the process
+    return run_command(parser, words)
+
+
+def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        parser: of the commands; each sets `run`, a function of the parsed arguments.
+        argv: arguments after the program's name; None takes the process's own.
+
+    Returns:
+        0, or 1 after a bad input, which is told in one line on stderr, or 130 where the user ended it.
+    """
+    args = parser.parse_args(argv)
+    try:
+        args.run(args)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _dashed(word: str) -> str:
+    """An option with dashes, where it is written as ids of configurations are: ``--dataset_dir``."""
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else word

@@ -1,0 +1,50 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``c2f segment``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..models import DEFAULT_MODEL, MODELS
+from .command import Commands, add_command, runs
+
+__all__ = ["add_parser"]
+
+DESCRIPTION = """Segments CT images; masks lie on the images' own grids. Not for clinical use.
+
+INPUT is a file (NIfTI, NRRD, MHA), the folder of a DICOM series, a folder of such files or folders, searched in depth
+where it holds none itself, or a zip of any of these. OUTPUT is a file for one image, or a folder, where masks are
+called <case>_seg.nii.gz; for several images it must be a folder. PREVIEW and PROBABILITIES likewise."""
+EXAMPLES = (
+    "c2f segment ct.nii.gz mask.nii.gz",
+    "c2f segment dicom_folder mask.nii.gz --preview mask.png --statistics mask.json",
+    "c2f segment archive masks --resume --report report.json",
+    "c2f segment ct.nii.gz mask.nii.gz --model my_run/model.pt --config network/deeplab.json",
+)
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "segment", "segment CT images", DESCRIPTION, EXAMPLES)
+    parser.add_argument("input", type=Path, metavar="INPUT", help="what to segment")
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help="mask to write, or folder of masks")
+    names = ", ".join(MODELS)
+    model = f"{names}, the folder of a bundle, or a file of weights (default: {DEFAULT_MODEL})"
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=model)
+    config = "overlay after the model's configuration, a file or a name such as network/deeplab.json; may be repeated"
+    parser.add_argument("--config", action="append", default=[], metavar="FILE", help=config)
+    parser.add_argument("--device", help="cpu, gpu, gpu:1 or mps (default: the first GPU, else the CPU)")
+    parser.add_argument("--fast", action="store_true", help="bfloat16, where the device has it")
+    parser.add_argument("--output-type", choices=("nifti",), default="nifti", help="form of the masks (default: nifti)")
+    parser.add_argument("--preview", type=Path, metavar="PNG", help="picture of the mask in three views")
+    parser.add_argument("--probabilities", type=Path, metavar="NIFTI", help="probabilities, float32")
+    parser.add_argument("--statistics", type=Path, metavar="JSON", help="ml, HU, box and cut by the field of each case")
+    parser.add_argument("--report", type=Path, metavar="JSON", help="versions, weights, options, seconds and rounds")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that c2f did not write")
+    resume = "leave out cases whose mask this version wrote with the same model and options"
+    parser.add_argument("--resume", action="store_true", help=resume)
+    loud = parser.add_mutually_exclusive_group()
+    loud.add_argument("--quiet", action="store_true", help="print errors alone")
+    loud.add_argument("--verbose", action="store_true", help="print the rounds of each case")
+    parser.set_defaults(run=runs("segment"))

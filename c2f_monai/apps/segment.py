@@ -1,0 +1,165 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``segment``: images to masks, with what a reader may ask for beside them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..data import open_inputs, read_image
+from ..data.writers import write_nifti
+from ..metrics.target import target_statistics
+from ..utils import describe_machine, describe_versions
+from ..visualize import save_overlay
+from .outputs import (
+    MADE_BY,
+    OUTPUT_TYPES,
+    Job,
+    OutputType,
+    check_places,
+    description_of,
+    made_here,
+    plan_jobs,
+    write_json,
+)
+from .segmenter import Segmentation, Segmenter, torch_device
+
+__all__ = ["run"]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Check input, places and model, then segment case by case.
+
+    Raises:
+        OSError: when a file does not exist or a place cannot be written to.
+        ValueError: when an image cannot be used, or arguments do not fit.
+    """
+    if args.device is not None:
+        torch_device(args.device)
+    kind = OUTPUT_TYPES[args.output_type]
+    with open_inputs(args.input) as cases:
+        images = [Path(case["image"]) for case in cases]
+        jobs = plan_jobs(images, args.output, kind.suffixes, args.preview, args.probabilities)
+        check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
+        segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress=not args.quiet)
+        _Command(args, kind, segmenter).segment(jobs)
+
+
+class _Command:
+    """The cases of one command line."""
+
+    def __init__(self, args: argparse.Namespace, kind: OutputType, segmenter: Segmenter) -> None:
+        self.args, self.kind, self.segmenter = args, kind, segmenter
+        self.description = f"{MADE_BY} {__version__} {segmenter.signature}"
+        self.statistics = self._begin(args.statistics, {})
+        self.report = self._begin(args.report, _setting(args, segmenter))
+
+    def segment(self, jobs: Sequence[Job]) -> None:
+        """Segment what is not done."""
+        if self.args.fast and not self.segmenter.fast:
+            self._say(f"{self.segmenter.device} has no bfloat16: computing in float32.")
+        todo = [job for job in jobs if not (self.args.resume and self._is_done(job))]
+        if len(todo) < len(jobs):
+            self._say(f"{len(jobs) - len(todo)} of {len(jobs)} cases are done already.")
+        since = time.perf_counter()
+        results = self.segmenter.each([job.image for job in todo], self.args.probabilities is not None)
+        for number, (job, result) in enumerate(zip(todo, results, strict=True), 1):
+            self._write(job, result)
+            now = time.perf_counter()
+            self._note(job, result, now - since)
+            count = f"[{number}/{len(todo)}] " if len(todo) > 1 else ""
+            self._say(count + _line(job, result, now - since))
+            if self.args.verbose:
+                self._say("\n".join(_round_lines(result)))
+            since = now
+
+    def _is_done(self, job: Job) -> bool:
+        noted = all(content is None or job.name in content["cases"] for content in (self.statistics, self.report))
+        return noted and all(map(Path.exists, job.files())) and description_of(job.mask) == self.description
+
+    def _write(self, job: Job, result: Segmentation) -> None:
+        """Write the mask last: it says that the case is done."""
+        if job.probabilities is not None and result.probability is not None:
+            values = np.moveaxis(result.probability.numpy(), 0, -1)
+            values = values[..., 0] if values.shape[-1] == 1 else values
+            write_nifti(job.probabilities, values, result.affine, f"{self.description} probability")
+        if job.preview is not None or self.statistics is not None:
+            image = read_image(job.image)
+            if job.preview is not None:
+                window = self.segmenter.config.get_parsed_content("window")
+                save_overlay(job.preview, image, result.mask[None], title=job.name, window=window)
+            if self.statistics is not None:
+                spacing = [float(step) for step in image.pixdim]
+                found = target_statistics(result.mask.numpy(), image[0].numpy(), spacing)
+                self.statistics["cases"][job.name] = {**found, "flags": result.record.flags}
+        self.kind.write(result, job.image, job.mask, self.description)
+
+    def _note(self, job: Job, result: Segmentation, seconds: float) -> None:
+        """Bring the files of all cases up to date: a run that is killed leaves them for what was done."""
+        if self.statistics is not None:
+            write_json(self.args.statistics, self.statistics)
+        if self.report is not None:
+            record = result.record
+            self.report["cases"][job.name] = {
+                "image": job.image.name,
+                "output": os.path.abspath(job.mask),
+                "seconds": round(seconds, 3),
+                "ml": result.ml,
+                "stop_reason": str(record.stop_reason or ""),
+                "flags": record.flags,
+                "rounds": [asdict(entry) for entry in record.rounds],
+            }
+            write_json(self.args.report, self.report)
+
+    def _begin(self, path: Path | None, content: dict[str, Any]) -> dict[str, Any] | None:
+        """The object of a JSON file; it goes on with the cases of the last run where that is resumed."""
+        if path is None:
+            return None
+        go_on = self.args.resume and made_here(path)
+        known = json.loads(path.read_text(encoding="utf-8"))["cases"] if go_on else {}
+        return {MADE_BY: __version__, **content, "cases": known}
+
+    def _say(self, text: str) -> None:
+        if not self.args.quiet:
+            print(text, flush=True)
+
+
+def _setting(args: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
+    """What a result depends on."""
+    return {
+        "input": os.path.abspath(args.input),
+        "model": str(args.model),
+        "weights": segmenter.weights,
+        "signature": segmenter.signature,
+        "configs": [str(file) for file in args.config],
+        "device": str(segmenter.device),
+        "precision": "bfloat16" if segmenter.fast else "float32",
+        "versions": describe_versions(),
+        "machine": describe_machine(),
+    }
+
+
+def _line(job: Job, result: Segmentation, seconds: float) -> str:
+    record = result.record
+    end = f"{record.fine_rounds} rounds, {record.stop_reason}" if record.stop_reason else "coarse only"
+    flags = f" [{'; '.join(record.flags)}]" if record.flags else ""
+    return f"{job.name}: {result.ml:.1f} ml, {end}, {seconds:.1f} s, {job.mask}{flags}"
+
+
+def _round_lines(result: Segmentation) -> list[str]:
+    return [
+        f"  round {entry.index}: {entry.voxels} voxels of the working grid"
+        + ("" if entry.dsc is None else f", d {entry.dsc:.4f}")
+        + f", {entry.seconds:.1f} s"
+        for entry in result.record.rounds
+    ]

@@ -1,0 +1,284 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Segmentation as a function: the bundle's inference on images in memory or in files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor, decollate_batch
+
+from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
+from ..data.images import is_path
+from ..data.readers import reason_of
+from ..data.writers import check_nifti_name, write_nifti
+from ..inferers import CaseRecord
+from ..utils import bundle_root, config_file, has_bfloat16, sha256_of
+from .models import DEFAULT_MODEL, MODELS
+
+__all__ = ["Segmentation", "Segmenter", "read_model", "segment", "torch_device"]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """An image's mask and how it came about.
+
+    Attributes:
+        mask: (H, W, D) uint8 on the image's own grid, with its affine to RAS mm; 0 is background.
+        record: the rounds, why they ended, and flags.
+        probability: (K, H, W, D) float32 on the same grid, one for each class; None unless it was asked for.
+    """
+
+    mask: MetaTensor
+    record: CaseRecord
+    probability: MetaTensor | None = None
+
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4) from voxels to RAS mm."""
+        return np.asarray(self.mask.affine, dtype=np.float64)
+
+    @property
+    def ml(self) -> float:
+        """Volume of what is not background, in milliliters."""
+        return int((self.mask.as_tensor() > 0).sum()) * abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    def save(self, path: str | os.PathLike[str], description: str = "") -> None:
+        """Write the mask as NIfTI, whole or not at all.
+
+        Args:
+            path: ends in .nii or .nii.gz.
+            description: text for the file's header, at most 79 letters. Defaults to none.
+
+        Raises:
+            ValueError: for another suffix.
+        """
+        write_nifti(path, self.mask.numpy(), self.affine, description)
+
+
+class Segmenter:
+    """
+    A model that stays in memory for many images: network, transforms and inferer of the bundle's ``inference.json``.
+
+    Masks are those of ``python -m monai.bundle run`` with the same configurations, voxel for voxel.
+
+    Args:
+        model: a name in :data:`c2f_monai.apps.models.MODELS`, the folder of a bundle with a ``configs/inference.json``,
+            or a file of weights for the packaged bundle. Defaults to :data:`DEFAULT_MODEL`.
+        device: "cpu", "gpu", "gpu:1", "mps" or one of torch's. Defaults to None, the configuration's: the first GPU,
+            else the CPU.
+        fast: run the networks in bfloat16 where the device has it. Defaults to False.
+        configs: overlays to append, see :func:`c2f_monai.utils.config_file`.
+        progress: show a bar for the rounds of each image. Defaults to False.
+        options: further ids of the configuration, such as ``max_rounds``.
+
+    Attributes:
+        config: the configuration.
+        device: where the network is.
+        fast: whether it runs in bfloat16.
+        weights: SHA-256 of the files of weights by their paths.
+        signature: 12 hexadecimal digits of configuration and weights: equal ones give equal masks on one machine.
+
+    Raises:
+        FileNotFoundError: when there is no such model, configuration or file of weights.
+        ValueError: when the device is not there, or the weights do not fit the network.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        device: str | torch.device | None = None,
+        fast: bool = False,
+        configs: Sequence[str | os.PathLike[str]] = (),
+        progress: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config = read_model(model, configs, {"progress": progress, **(options or {})})
+        if device is not None:
+            self.config["device"] = str(torch_device(device))
+        self.device = torch.device(self._content("device"))
+        self.fast = fast and has_bfloat16(self.device)
+        if self.fast:
+            self.config["amp_dtype"] = "bfloat16"
+        load = self._content("load_weights")
+        # Those of the evaluator: overlays put others in the place of the ids network and inferer.
+        self.network = self._content("evaluator#network").eval()
+        load()
+        files = {"": load.path} if isinstance(load.path, str) else dict(load.path)
+        self.weights = {file: sha256_of(file) for _, file in sorted(files.items())}
+        self.signature = _signature(self.config, list(self.weights.values()))
+        self.preprocessing, self.inferer = self._content("preprocessing"), self._content("evaluator#inferer")
+        self.invert, self.label_map = self._content("invert"), self._content("label_map")
+
+    def __call__(self, image: Any, affine: Any = None, probability: bool = False) -> Segmentation:
+        """Segment one image.
+
+        Args:
+            image: a file or the folder of a DICOM series, or an image in memory, see
+                :func:`c2f_monai.data.volume_of`.
+            affine: (4, 4) from voxels to RAS mm, of an array.
+            probability: keep the probabilities. Defaults to False.
+
+        Raises:
+            ValueError: when it cannot be used as a CT.
+        """
+        (result,) = self.each([image if is_path(image) else volume_of(image, affine)], probability)
+        return result
+
+    @torch.no_grad()
+    def each(self, images: Iterable[Any], probability: bool = False) -> Iterator[Segmentation]:
+        """Segment images one after the other; the next one is read meanwhile.
+
+        Args:
+            images: paths, or what :func:`c2f_monai.data.volume_of` gives.
+            probability: as for the call.
+        """
+        cases = [{"image": str(image) if is_path(image) else image} for image in images]
+        loader = PrefetchDataLoader(CaseDataset(cases, self.preprocessing), batch_size=1, num_workers=0)
+        for batch in loader:
+            batch["pred"] = self.inferer(batch["image"].to(self.device), self.network)
+            (case,) = decollate_batch(batch)
+            found = self.invert(case)["pred"]
+            mask = self.label_map({"pred": found})["pred"].cpu()
+            yield Segmentation(mask[0], self.inferer.records[0], found.cpu() if probability else None)
+
+    def _content(self, name: str) -> Any:
+        """What an id of the configuration stands for; of an error that MONAI wraps, its cause."""
+        try:
+            return self.config.get_parsed_content(name)
+        except RuntimeError as error:
+            raise ValueError(f"{name} of the model cannot be made: {reason_of(error)}") from error
+
+
+def segment(
+    image: Any,
+    output: str | os.PathLike[str] | None = None,
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    device: str | torch.device | None = None,
+    fast: bool = False,
+    affine: Any = None,
+    probability: bool = False,
+    configs: Sequence[str | os.PathLike[str]] = (),
+    progress: bool = False,
+) -> Segmentation:
+    """Segment one image; :class:`Segmenter` keeps the network for several.
+
+    Args:
+        image: a file (NIfTI, NRRD, MHA), the folder or a zip of a DICOM series, a nibabel, ITK or SimpleITK image, a
+            MetaTensor, or an array with ``affine``.
+        output: where the mask is written, a path that ends in .nii or .nii.gz; a file there is replaced. Defaults to
+            None.
+        model: see :class:`Segmenter`.
+        device: see :class:`Segmenter`.
+        fast: see :class:`Segmenter`.
+        affine: (4, 4) from voxels to RAS mm, of an array.
+        probability: return the probabilities. Defaults to False.
+        configs: see :class:`Segmenter`.
+        progress: show a bar for the rounds. Defaults to False.
+
+    Raises:
+        FileNotFoundError: when a file does not exist.
+        ValueError: when the image cannot be used as a CT, or is a folder of several, or for a bad argument.
+
+    Examples:
+        >>> import nibabel
+        >>> values = np.random.default_rng(0).integers(-100, 200, (32, 32, 24), np.int16)
+        >>> ct = nibabel.Nifti1Image(values, np.diag([3.0, 3.0, 3.0, 1.0]))
+        >>> result = segment(ct, device="cpu")
+        >>> result.mask.shape, result.mask.dtype, len(result.record.rounds) > 0
+        (torch.Size([32, 32, 24]), torch.uint8, True)
+    """
+    if output is not None:
+        check_nifti_name(output)
+    opened = open_inputs(image) if is_path(image) else nullcontext([{"image": volume_of(image, affine)}])
+    with opened as cases:
+        if len(cases) != 1:
+            raise ValueError(f"{image} holds {len(cases)} images: give one, or use Segmenter.each for several.")
+        segmenter = Segmenter(model, device, fast, configs, progress)
+        (result,) = segmenter.each([cases[0]["image"]], probability)
+    if output is not None:
+        result.save(output)
+    return result
+
+
+def read_model(
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    configs: Sequence[str | os.PathLike[str]] = (),
+    options: Mapping[str, Any] | None = None,
+) -> ConfigParser:
+    """Configuration of a model, see :class:`Segmenter` for the arguments.
+
+    Raises:
+        FileNotFoundError: when there is no such model or configuration.
+    """
+    root, files, found = find_model(model, configs)
+    config = ConfigParser()
+    config.read_config([str(file) for file in files])
+    config.update({"bundle_root": str(root), **found, **(options or {})})
+    return config
+
+
+def find_model(
+    model: str | os.PathLike[str], configs: Sequence[str | os.PathLike[str]] = ()
+) -> tuple[Path, list[Path], dict[str, str]]:
+    """Folder of the bundle, configurations and ids of a model, see :class:`Segmenter` for the arguments.
+
+    Raises:
+        FileNotFoundError: when there is no such model or configuration.
+    """
+    root, found = bundle_root(), {}
+    names: tuple[str, ...] = ("inference.json",)
+    path = Path(model).expanduser()
+    if str(model) in MODELS:
+        names = MODELS[str(model)].configs
+    elif path.is_dir():
+        root = path.absolute()
+    elif path.is_file():
+        found = {"ckpt_path": str(path.absolute())}
+    else:
+        raise FileNotFoundError(
+            f"there is no model {model}: give one of {', '.join(MODELS)}, the folder of a bundle, or a file of weights."
+        )
+    files = [root / "configs" / name for name in names]
+    if missing := [file for file in files if not file.is_file()]:
+        raise FileNotFoundError(f"{model} is no bundle that can be used: there is no {missing[0]}.")
+    return root, [*files, *map(config_file, configs)], found
+
+
+def torch_device(name: str | torch.device) -> torch.device:
+    """Torch's device of "cpu", "gpu", "gpu:1", "mps" or a name of its own.
+
+    Raises:
+        ValueError: for another name, or a device that is not there.
+
+    Examples:
+        >>> torch_device("cpu")
+        device(type='cpu')
+    """
+    text = str(name)
+    try:
+        device = torch.device(text.replace("gpu", "cuda"))
+    except RuntimeError as error:
+        raise ValueError(f"device must be cpu, gpu, gpu:1 (and so on) or mps, got {text!r}.") from error
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 1)
+    if (device.index or 0) >= count:
+        raise ValueError(f"there is no device {text} here: {count} of this kind, give cpu, or leave it out.")
+    return device
+
+
+def _signature(config: ConfigParser, weights: Sequence[str]) -> str:
+    """Digest of what answers depend on: ids without places and devices, and the hashes of the weights."""
+    beside = ("bundle_root", "device", "input", "dataset_dir", "output_dir", "ckpt_path", "progress", "description")
+    content = {key: value for key, value in config.get().items() if key not in beside}
+    text = json.dumps([content, weights], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

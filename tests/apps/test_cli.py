@@ -1,0 +1,118 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line itself: what it costs to ask for help, one style of options, errors, completion."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import c2f_monai
+from c2f_monai.apps.cli import build_parser, main, run_command
+from c2f_monai.apps.import_weights import STARTS
+from c2f_monai.apps.outputs import OUTPUT_TYPES
+from c2f_monai.networks.weights import RSTN_AXCODES, RSTN_PLANES
+
+HELP = """
+import contextlib, io, sys
+from c2f_monai.apps.cli import main
+for words in {words}:
+    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+        main(words)
+    assert "usage: c2f" in text.getvalue(), words
+assert not {{"torch", "monai", "numpy"}} & set(sys.modules)
+"""
+
+
+def parsers(parser: argparse.ArgumentParser, name: str = "c2f") -> dict[str, argparse.ArgumentParser]:
+    """All parsers by the words that lead to them."""
+    found = {name: parser}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, child in action.choices.items():
+                found |= parsers(child, f"{name} {word}")
+    return found
+
+
+ALL = parsers(build_parser(["prepare"]))
+
+
+def test_help_of_all_commands_needs_neither_torch_nor_monai(project_root: Path) -> None:
+    words = [[*name.split()[1:], "--help"] for name in ALL if not name.startswith("c2f prepare ")]
+    assert len(words) > 15 and ["segment", "--help"] in words
+    code = HELP.format(words=[w for w in words if "prepare" not in w])
+    subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(project_root)}, check=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_options_are_written_with_dashes_and_explained(name: str) -> None:
+    for action in ALL[name]._actions:
+        assert not any("_" in option for option in action.option_strings)
+        assert action.help or isinstance(action, argparse._SubParsersAction)
+    assert "%(" not in ALL[name].format_help()
+
+
+def test_options_may_be_written_as_ids_of_configurations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As ``monai.bundle`` writes them; values keep what they are."""
+    for option in ("--dataset_dir", "--dataset-dir"):
+        assert main(["check", option, str(tmp_path / "no_set")]) == 1
+        assert "no_set does not exist" in capsys.readouterr().err
+    assert main(["check", f"--dataset_dir={tmp_path / 'no_set'}"]) == 1
+    assert "no_set does not exist" in capsys.readouterr().err
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"c2f_monai {c2f_monai.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (ValueError("bad"), 1, "error: bad\n"),
+        (OSError("gone"), 1, "error: gone\n"),
+        (KeyboardInterrupt(), 130, "stopped.\n"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(
+    error: BaseException, status: int, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(args: argparse.Namespace) -> None:
+        raise error
+
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(run=fail)
+    assert run_command(parser, []) == status
+    assert capsys.readouterr().err == text
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"), [("c2f seg", "segment "), ("c2f segment --prev", "--preview "), ("c2f prepare n", "nih ")]
+)
+def test_tab_completes_commands_and_options(line: str, expected: str, project_root: Path, tmp_path: Path) -> None:
+    """As the shell asks: the line in a variable, the answer in a file."""
+    answer = tmp_path / "answer"
+    variables = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "PYTHONPATH": str(project_root)}
+    variables |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "_ARGCOMPLETE_IFS": "\n"}
+    code = "from c2f_monai.apps.cli import main; main()"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | variables, check=True, timeout=60)
+    assert answer.read_text(encoding="utf-8") == expected
+
+
+def test_what_the_help_writes_out_is_what_the_package_has() -> None:
+    """Help says it without importing what it is about."""
+    choices = ALL["c2f import-weights"]._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    assert set(choices) == {"rstn", *STARTS}
+    text = choices["rstn"].format_help()
+    assert f"default: {RSTN_AXCODES}" in " ".join(text.split())
+    assert all(f"--{plane.lower()}" in text for plane in RSTN_PLANES)
+    kinds = next(action for action in ALL["c2f segment"]._actions if action.dest == "output_type")
+    assert set(kinds.choices or ()) == set(OUTPUT_TYPES)

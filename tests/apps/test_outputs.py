@@ -1,0 +1,103 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Places are checked before anything is segmented."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from c2f_monai.apps.outputs import Job, check_places, made_here, plan_jobs
+from c2f_monai.data.writers import write_nifti
+
+NIFTI = (".nii.gz", ".nii")
+
+
+@pytest.mark.parametrize(
+    ("images", "output", "expected"),
+    [
+        (["a.nii.gz"], "mask.nii.gz", ["mask.nii.gz"]),
+        (["a.nii.gz"], "mask.NII", ["mask.NII"]),
+        (["a.nii.gz"], "masks", ["masks/a_seg.nii.gz"]),
+        (["dicom.v1/series.2"], "masks", ["masks/series.2_seg.nii.gz"]),
+        (["a.mha", "b.nrrd"], "run.v1", ["run.v1/a_seg.nii.gz", "run.v1/b_seg.nii.gz"]),
+    ],
+)
+def test_a_file_for_one_image_and_a_folder_for_several(images: list[str], output: str, expected: list[str]) -> None:
+    jobs = plan_jobs([Path(image) for image in images], Path(output), NIFTI)
+    assert [job.mask.as_posix() for job in jobs] == expected
+    assert [list(job.files()) for job in jobs] == [[job.mask] for job in jobs]
+
+
+@pytest.mark.parametrize(
+    ("images", "output", "preview", "message"),
+    [
+        (["a.nii", "b.nii"], "mask.nii.gz", None, "mask.nii.gz is one file, but there are 2 images: give a folder"),
+        (["a.nii", "b.nii"], "masks", "a.png", "a.png is one file, but there are 2 images"),
+        (["a.nii"], "mask.nrrd", None, "mask.nrrd must end in .nii.gz or .nii, or be a folder"),
+        (["a.nii"], "mask.nii", "a.jpg", "a.jpg must end in .png, or be a folder"),
+    ],
+)
+def test_a_place_that_cannot_be_meant_is_refused(
+    images: list[str], output: str, preview: str | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_jobs([Path(image) for image in images], Path(output), NIFTI, None if preview is None else Path(preview))
+
+
+def test_pictures_and_probabilities_have_places_of_their_own() -> None:
+    (job,) = plan_jobs([Path("a.nii")], Path("m"), NIFTI, Path("m"), Path("p.nii.gz"))
+    assert [path.as_posix() for path in job.files()] == ["m/a_seg.nii.gz", "m/a_preview.png", "p.nii.gz"]
+
+
+def write_file(path: Path, own: bool) -> Path:
+    """A file of the kind that its suffix says, as the command or as another program writes it."""
+    if path.suffix == ".json":
+        path.write_text('{"c2f_monai": "0"}' if own else '{"a": 1}', encoding="utf-8")
+    elif path.suffix == ".png":
+        info = PngInfo()
+        info.add_text("Software", "c2f_monai" if own else "other")
+        Image.new("L", (2, 2)).save(path, pnginfo=info)
+    else:
+        write_nifti(path, np.zeros((2, 2, 2), np.uint8), np.eye(4), "c2f_monai 0 abc" if own else "FSL")
+    return path
+
+
+@pytest.mark.parametrize("name", ["m.nii.gz", "m.nii", "m.json", "m.png"])
+def test_a_file_of_another_program_stays_unless_it_may_be_overwritten(tmp_path: Path, name: str) -> None:
+    path = write_file(tmp_path / name, own=False)
+    assert not made_here(path)
+    job = Job("a", tmp_path / "a.nii.gz", path)
+    with pytest.raises(FileExistsError, match=f"{name} exists and was not written by c2f: give --overwrite"):
+        check_places([job], [], overwrite=False)
+    check_places([job], [], overwrite=True)
+    assert made_here(write_file(path, own=True))
+    check_places([job], [], overwrite=False)
+
+
+def test_what_is_no_image_at_all_is_another_programs(tmp_path: Path) -> None:
+    for name in ("m.nii.gz", "m.json", "m.png"):
+        (tmp_path / name).write_text("text", encoding="utf-8")
+        assert not made_here(tmp_path / name)
+    (tmp_path / "list.json").write_text("[1]", encoding="utf-8")
+    assert not made_here(tmp_path / "list.json")
+
+
+def test_images_and_folders_are_never_written_over(tmp_path: Path) -> None:
+    image = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), image)
+    with pytest.raises(ValueError, match="a.nii.gz is an image to segment"):
+        check_places([Job("a", image, tmp_path / "." / "a.nii.gz")], [], overwrite=True)
+    (tmp_path / "m.json").mkdir()
+    with pytest.raises(ValueError, match="m.json is a folder"):
+        check_places([Job("a", image, tmp_path / "m.nii.gz")], [tmp_path / "m.json"], overwrite=True)
+    with pytest.raises(ValueError, match="s.json would hold two results"):
+        check_places([Job("a", image, tmp_path / "m.nii.gz")], [tmp_path / "s.json"] * 2, overwrite=True)
+    with pytest.raises(PermissionError, match="a.nii.gz/masks cannot be written to"):
+        check_places([Job("b", tmp_path / "b.nii.gz", image / "masks" / "b.nii.gz")], [], overwrite=False)
+    assert not (tmp_path / "masks").exists()

@@ -1,0 +1,131 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``c2f segment`` on small files, with the tiny network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from c2f_monai.apps.cli import main
+from c2f_monai.apps.segmenter import Segmenter
+from tests.bundle.conftest import TINY
+from tests.bundle.volumes import make_volume, write_dicom_series, write_nifti
+
+AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
+
+Segment = Callable[..., int]
+
+
+@pytest.fixture
+def segment(tiny_weights: Path, tmp_path: Path) -> Segment:
+    """The command with the tiny network on the CPU; returns its exit status."""
+    overlay = tmp_path / "tiny.json"
+    overlay.write_text(json.dumps(TINY), encoding="utf-8")
+    model = ["--model", str(tiny_weights), "--config", "three_views.json", "--config", str(overlay), "--device", "cpu"]
+
+    def run(*words: Any) -> int:
+        return main(["segment", *model, *map(str, words)])
+
+    return run
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_one_image_with_everything_beside_it(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume(), AFFINE)
+    names = {"--preview": "p.png", "--statistics": "s.json", "--report": "r.json", "--probabilities": "q.nii.gz"}
+    words = [word for option, name in names.items() for word in (option, tmp_path / name)]
+    assert segment(image, tmp_path / "m.nii.gz", *words, "--verbose") == 0
+    mask, probability = (nib.load(tmp_path / name) for name in ("m.nii.gz", "q.nii.gz"))
+    values = np.asarray(mask.dataobj)
+    assert mask.get_data_dtype() == np.uint8 and np.array_equal(mask.affine, AFFINE)
+    assert np.array_equal(np.asarray(probability.dataobj) >= 0.5, values > 0)
+    found = read_json(tmp_path / "s.json")["cases"]["ct"]
+    assert found["ml"] == pytest.approx(values.sum() * 0.010)
+    assert found["mean_hu"] == pytest.approx(make_volume()[values > 0].mean())
+    report = read_json(tmp_path / "r.json")
+    assert report["precision"] == "float32" and len(next(iter(report["weights"].values()))) == 64
+    assert report["versions"]["torch"] and report["cases"]["ct"]["ml"] == pytest.approx(found["ml"])
+    assert [entry["index"] for entry in report["cases"]["ct"]["rounds"]] == [0, 1]
+    with Image.open(tmp_path / "p.png") as picture:
+        assert picture.width > 500
+    out = capsys.readouterr().out
+    assert f"ct: {found['ml']:.1f} ml, 1 rounds" in out and "round 1:" in out
+
+
+def test_an_archive_is_gone_on_with_where_it_stopped(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        write_nifti(tmp_path / f"{name}.nii.gz", make_volume(), AFFINE)
+    write_dicom_series(tmp_path / "archive" / "patient" / "series", make_volume(), AFFINE)
+    for name in ("a", "b"):
+        shutil.move(tmp_path / f"{name}.nii.gz", tmp_path / "archive" / "patient")
+    out, statistics = tmp_path / "masks", tmp_path / "s.json"
+    words = (tmp_path / "archive", out, "--statistics", statistics, "--quiet")
+    assert segment(*words) == 0
+    assert capsys.readouterr().out == ""
+    masks = sorted(out.iterdir())
+    assert [path.name for path in masks] == ["a_seg.nii.gz", "b_seg.nii.gz", "series_seg.nii.gz"]
+    before = read_json(statistics)
+    masks[1].unlink()
+    seen: list[str] = []
+    each = Segmenter.each
+    monkeypatch.setattr(Segmenter, "each", lambda self, images, *more: each(self, seen.extend(images) or images, *more))
+    assert segment(*words[:-1], "--resume") == 0
+    assert [Path(image).name for image in seen] == ["b.nii.gz"]
+    assert "2 of 3 cases are done already" in capsys.readouterr().out
+    assert read_json(statistics) == before
+    # Another model is another answer.
+    assert segment(*words, "--resume", "--fast") == 0
+    assert len(seen) in (1, 4)  # where the processor has no bfloat16, --fast changes nothing
+
+
+def test_nothing_starts_where_something_does_not_fit(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume((8, 8, 8)), AFFINE)
+    mask = tmp_path / "m.nii.gz"
+    for words, message in (
+        ((tmp_path / "no.nii.gz", mask), "no.nii.gz does not exist."),
+        ((image, tmp_path / "m.nrrd"), "m.nrrd must end in .nii.gz or .nii, or be a folder."),
+        ((image, image, "--overwrite"), "ct.nii.gz is an image to segment: write to another place."),
+        ((image, mask, "--device", "gpu:99"), "there is no device gpu:99 here"),
+        ((image, mask, "--model", "liver"), "there is no model liver: give one of pancreas"),
+        ((image, mask, "--config", "no.json"), "there is no configuration no.json"),
+    ):
+        assert segment(*words) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1 and error.startswith("error: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ct.nii.gz", "tiny.json"]
+
+
+def test_a_mask_of_the_command_is_replaced_and_another_file_is_not(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume((16, 16, 12)), AFFINE)
+    mask = write_nifti(tmp_path / "m.nii.gz", np.ones((2, 2, 2), np.uint8))
+    assert segment(image, mask) == 1
+    assert "was not written by c2f" in capsys.readouterr().err and nib.load(mask).shape == (2, 2, 2)
+    assert segment(image, mask, "--overwrite") == 0
+    assert nib.load(mask).shape == (16, 16, 12)
+    assert segment(image, mask) == 0
+
+
+def test_the_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("pancreas (default): ") and "model.pt, " in lines[1]

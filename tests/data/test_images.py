@@ -1,0 +1,53 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Images in memory become what a reader would give; every kind through a model is in tests/bundle/test_segmenter.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data import MetaTensor
+
+from c2f_monai.data import image_preprocessing, list_inputs, read_image, volume_of
+from tests.bundle.volumes import itk_image, make_volume, write_dicom_series, write_nifti
+
+AFFINE = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 2.5, -40], [0, 0, 0, 1]])
+
+
+def test_an_image_is_the_same_volume_in_a_file_and_in_memory(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "ct.nii.gz", make_volume(), AFFINE)
+    expected = read_image(path, dtype=None)
+    for image in (nib.load(path), itk_image(make_volume(), AFFINE), expected, expected[0]):
+        volume = volume_of(image)
+        assert volume.dtype == torch.int16 and torch.equal(volume.as_tensor(), expected.as_tensor())
+        assert torch.allclose(volume.affine, expected.affine.double(), atol=1e-5)
+
+
+def test_preprocessing_takes_both(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "ct.nii.gz", make_volume(), AFFINE)
+    preprocessing = image_preprocessing(pixdim=[3.0, 3.0, 3.0])
+    read, given = (preprocessing({"image": image})["image"] for image in (str(path), volume_of(make_volume(), AFFINE)))
+    assert torch.equal(read.as_tensor(), given.as_tensor()) and torch.equal(read.affine, given.affine)
+
+
+def test_an_array_that_may_not_be_written_to_is_copied() -> None:
+    values = make_volume((4, 4, 4))
+    values.flags.writeable = False
+    assert np.array_equal(volume_of(values, AFFINE)[0].numpy(), values)
+
+
+def test_a_metatensor_keeps_the_name_of_its_file() -> None:
+    image = MetaTensor(torch.zeros(1, 2, 2, 2), affine=torch.eye(4), meta={"filename_or_obj": "a/b.nii"})
+    assert volume_of(image).meta["filename_or_obj"] == "a/b.nii"
+
+
+def test_folders_are_searched_in_depth_only_where_they_hold_no_images(tmp_path: Path) -> None:
+    series = write_dicom_series(tmp_path / "in" / "patient" / "study" / "series", make_volume((6, 5, 3)), AFFINE)
+    image = write_nifti(tmp_path / "in" / "patient" / "old.nii.gz", make_volume((6, 5, 3)))
+    (tmp_path / "in" / "__MACOSX").mkdir()
+    assert [case["image"] for case in list_inputs(tmp_path / "in")] == [str(image)]
+    image.unlink()
+    assert [case["image"] for case in list_inputs(tmp_path / "in")] == [str(series)]

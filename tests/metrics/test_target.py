@@ -1,0 +1,24 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from c2f_monai.metrics.target import target_statistics
+
+
+def test_an_empty_mask_has_a_volume_and_nothing_else() -> None:
+    found = target_statistics(np.zeros((3, 3, 3)), np.zeros((3, 3, 3)), (1.0, 1.0, 1.0))
+    assert found.pop("ml") == 0.0 and set(found.values()) == {None}
+
+
+def test_gray_values_are_those_of_the_target_alone() -> None:
+    mask, image = np.zeros((5, 5, 5), np.uint8), np.full((5, 5, 5), -1000)
+    mask[2, 2, 1:3] = 3
+    image[2, 2, 1:3] = [40, 60]
+    found = target_statistics(mask, image, (1.0, 2.0, 5.0))
+    assert (found["ml"], found["mean_hu"], found["std_hu"]) == (0.02, 50.0, 10.0)
+    assert found["in_field_fraction"] == 1.0
+    with pytest.raises(ValueError, match="one shape"):
+        target_statistics(mask, image[:4], (1.0, 2.0, 5.0))
