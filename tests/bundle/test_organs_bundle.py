@@ -38,8 +38,8 @@ def weights(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 def test_one_function_runs_the_four_stages(dataset: Path, weights, tmp_path: Path) -> None:
     options = {"organ_ckpt_path": str(weights["organ"]), "ckpt_path": str(weights["cyst"]), "device": "cpu"}
-    run_bundle(("inference", "organ_then_cyst"), dataset, tmp_path, **options)
-    segmenter = Segmenter(configs=["task/organ_then_cyst.json"], options=NETWORK | options)
+    run_bundle(("inference", "three_views", "organ_then_cyst"), dataset, tmp_path, **options)
+    segmenter = Segmenter(configs=["three_views.json", "task/organ_then_cyst.json"], options=NETWORK | options)
     expected = np.asarray(nib.load(tmp_path / "test0_seg.nii.gz").dataobj)
     assert expected.any()
     assert np.array_equal(segmenter(dataset / "test0.nii.gz").mask.numpy(), expected)
