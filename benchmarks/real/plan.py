@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +131,10 @@ class MethodRun:
 
 
 def evaluations_of(method: Method) -> dict[str, Evaluation]:
-    """Evaluations by what they tell: the answer, and where there are rounds the coarse answer, each round, the box.
+    """Evaluations by what they tell: the answer, and where there are rounds its parts, each round, and the true box.
 
-    The first two and the last score on the pixels of the pictures, the rounds on the working grid.
+    The parts are the coarse answer and the last round. All but the rounds score on the pixels of the pictures, the
+    rounds on the working grid.
     """
     weights = method.training
     if not method.rounds:
@@ -141,8 +142,9 @@ def evaluations_of(method: Method) -> dict[str, Evaluation]:
     return {
         "final": Evaluation(f"{method.name}_final", weights),
         "coarse": Evaluation(f"{method.name}_coarse", weights, options={"max_rounds": 0}),
+        "last": Evaluation(f"{method.name}_last", weights, options={"result": "last"}),
         "rounds": rounds_of(weights),
-        "oracle": oracle_of(weights),
+        "oracle": replace(oracle_of(weights), options={"result": "last"}),
     }
 
 

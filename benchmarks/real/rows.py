@@ -31,8 +31,8 @@ def join_cases(run: MethodRun, tables: Mapping[str, Mapping[str, CaseRow]], trai
         train_seconds: that its training took.
 
     Returns:
-        columns of :data:`KEY`; ``dsc``, and of methods with rounds ``dsc_coarse`` and ``dsc_oracle`` (the true box),
-        all in [0, 1] on the pixels of the pictures; ``rounds``, ``stop_reason`` and ``seconds`` of the answer;
+        columns of :data:`KEY`; ``dsc``, and of methods with rounds ``dsc_coarse``, ``dsc_last`` (without the mean) and
+        ``dsc_oracle`` (the true box), all in [0, 1] on the pixels of the pictures; ``rounds``, ``stop_reason`` and ``seconds`` of the answer;
         ``dsc_round_<t>`` and ``d_<t>`` of ten rounds on the working grid; ``train_seconds``.
 
     Raises:
@@ -52,7 +52,7 @@ def join_cases(run: MethodRun, tables: Mapping[str, Mapping[str, CaseRow]], trai
             "dsc": _score(case, "dsc"),
         }
         if run.method.rounds:
-            row |= {f"dsc_{name}": _score(tables[name][patient], "dsc") for name in ("coarse", "oracle")}
+            row |= {f"dsc_{name}": _score(tables[name][patient], "dsc") for name in ("coarse", "last", "oracle")}
             every = tables["rounds"][patient]
             row |= {key: every.number(key) for key in every.values if key.startswith(("dsc_round_", "d_"))}
             row["rounds_stop_reason"] = every.values["stop_reason"]

@@ -68,7 +68,8 @@ def method_lines(rows: pd.DataFrame) -> list[str]:
         own = rows[rows["method"] == method]
         title, scored = METHODS[method].title, [("", "dsc")]
         if METHODS[method].rounds:
-            scored = [(", coarse answer", "dsc_coarse"), ("", "dsc"), (", true box", "dsc_oracle")]
+            scored = [(", coarse answer", "dsc_coarse"), (", last round alone", "dsc_last"), ("", "dsc")]
+            scored += [(", true box", "dsc_oracle")]
         found += [[title + what, *_method_cells(own, method, column)] for what, column in scored]
     header = ("", "patients", "DSC", "95 % interval", "mean of each fold", "rounds", "training seconds")
     return [
