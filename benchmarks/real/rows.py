@@ -31,9 +31,10 @@ def join_cases(run: MethodRun, tables: Mapping[str, Mapping[str, CaseRow]], trai
         train_seconds: that its training took.
 
     Returns:
-        columns of :data:`KEY`; ``dsc``, and of methods with rounds ``dsc_coarse``, ``dsc_last`` (without the mean) and
-        ``dsc_oracle`` (the true box), all in [0, 1] on the pixels of the pictures; ``rounds``, ``stop_reason`` and ``seconds`` of the answer;
-        ``dsc_round_<t>`` and ``d_<t>`` of ten rounds on the working grid; ``train_seconds``.
+        columns of :data:`KEY`; ``dsc``, and of methods with rounds ``dsc_coarse``, ``dsc_last`` (the last round alone)
+        and ``dsc_oracle`` (the true box), all in [0, 1] on the pixels of the pictures; ``rounds``, ``stop_reason`` and
+        ``seconds`` of the answer; ``dsc_round_<t>`` and ``d_<t>`` of ten rounds on the working grid;
+        ``train_seconds``.
 
     Raises:
         ValueError: when the tables are not about the same patients, or one has no DSC.
