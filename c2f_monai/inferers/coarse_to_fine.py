@@ -67,7 +67,8 @@ class CoarseToFineInferer(Inferer):
             probabilities, under vote too [3.6]; the others come back below ``threshold``. False lets classes overlap,
             such as an organ and the neoplasm in it.
         result: "last" is P(T), the method; "mean" is the mean of P(0) and P(T), where two networks see the same target
-            at two scales. The rounds themselves, their boxes and d(t), are those of the method either way.
+            at two scales, and nothing where the rounds end with nothing; it takes the fusion "mean". The rounds
+            themselves, their boxes and d(t), are those of the method either way.
 
     Attributes:
         records: one :py:class:`CaseRecord` for each case of the latest call.
@@ -154,6 +155,8 @@ class CoarseToFineInferer(Inferer):
         self.air_threshold = air_threshold
         self.exclusive = exclusive
         self.result = Result(result)
+        if self.result == Result.MEAN and Fusion.VOTE in (self.coarse_fusion, self.fine_fusion):
+            raise ValueError("result mean is a mean of probabilities: with fusion vote set result to last.")
         self.records: list[CaseRecord] = []
 
     @torch.no_grad()
@@ -278,21 +281,28 @@ class CoarseToFineInferer(Inferer):
 
         note.close()
         record.stop_reason = rule.reason(changes, cycle, mask.empty, over=True)
-        record.touches_border = touches_border(mask.bounds, case.volume.shape)
-        found = mask.on(whole)
         if changes:
             prior.values.masked_fill_(raw & ~mask.on(prior.bounds), 0.0)
-            if self.result == Result.MEAN:
-                return self._mean(probability, prior.on(whole))
-            probability.zero_()[prior.within(whole)] = prior.values
-        return probability, found
+            place = prior.within(whole)
+            if self.result == Result.MEAN and not mask.empty:
+                prior, mask = self._mean(probability[place], prior, case.volume.numel())
+            probability.zero_()[place] = prior.values
+        record.voxels = int(mask.values.sum())
+        record.touches_border = touches_border(mask.bounds, case.volume.shape)
+        return probability, mask.on(whole)
 
-    def _mean(self, coarse: torch.Tensor, last: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Probability and mask of both answers together, (K, H, W, D) both; a voxel that one rules out may stay out."""
-        mean = coarse.add_(last).mul_(0.5)
+    def _mean(self, coarse: torch.Tensor, last: Patch, voxels: int) -> tuple[Patch, Patch]:
+        """Mean probability and its mask where the last round has one; what that does not see or rules out is not found.
+
+        Args:
+            coarse: (K, h, w, d) P(0) on the bounds of ``last``.
+            last: P(T) without what the component filter removed.
+            voxels: of the whole volume.
+        """
+        mean = (coarse + last.values).mul_(0.5).masked_fill_(last.values == 0, 0.0)
         raw = mean >= self.threshold
-        found = self._filter(raw, mean[0].numel())
-        return mean.masked_fill_(raw & ~found, 0.0), found
+        found = self._filter(raw, voxels)
+        return Patch(mean.masked_fill_(raw & ~found, 0.0), last.bounds), Patch.trimmed(found, last.bounds)
 
     def _coarse(self, case: _Case) -> tuple[Patch, torch.Tensor]:
         """P(0) where it is not zero and Z(0) on the same bounds."""

@@ -81,6 +81,36 @@ def compare(answer, reference, removed=False, tolerance=1e-5):
     np.testing.assert_array_equal((answer >= 0.5).numpy()[~near], mask[~near])
 
 
+class Fixed(torch.nn.Module):
+    """A positive logit where the image has one of some values, its negative elsewhere."""
+
+    def __init__(self, logit: float, *values: float):
+        super().__init__()
+        self.logit = logit
+        self.register_buffer("values", torch.tensor(values))
+
+    def forward(self, x):
+        return torch.where((x[..., None] == self.values).any(dim=-1), self.logit, -self.logit)
+
+
+@pytest.mark.parametrize(
+    ("fine", "found", "flags"), [((0.5, 0.75), 0.5, ["touches border"]), ((0.3,), None, ["nothing found"])]
+)
+def test_the_mean_leaves_out_what_the_last_round_rules_out(fine, found, flags):
+    """However sure the coarse network is: here of 0.5 and of a decoy of 1."""
+    volume = torch.zeros(1, 1, 24, 24, 4)
+    for value, place in ((0.5, 4), (0.75, 8), (1.0, 20)):
+        volume[:, :, place : place + 3, place : place + 3] = value
+    slab = SlabSpec(1, 1)
+    network = CoarseToFineNet(
+        lambda: Fixed(20.0, 0.5, 1.0), lambda: Fixed(5.0, *fine), None, ["axial"], slab=slab
+    ).eval()
+    inferer = make(stop=None, max_rounds=2, margin=4, crop_multiple=1, result="mean")
+    probability, mask = inferer.segment(volume, network)
+    assert mask.equal(volume == found) if found else not mask.any()
+    assert (probability >= 0.5).equal(mask) and inferer.records[0].flags == flags
+
+
 CASES = [
     # (network, inferer, shape)
     ({}, {}, (21, 25, 19)),
@@ -130,9 +160,9 @@ def test_the_mean_of_the_coarse_and_the_last_answer(component_fraction):
     last = rounds(volume, network)
     both = make(**options, max_rounds=2, component_fraction=component_fraction, result="mean")
     probability, mask = both.segment(volume, network)
-    mean = (coarse + last) / 2
+    mean = torch.where(last > 0, (coarse + last) / 2, 0.0)
     kept = mask | (mean < 0.5)
-    assert not mask.equal(last >= 0.5)
+    assert not mask.equal(last >= 0.5) and both.records[0].voxels == mask.sum()
     assert torch.allclose(probability[kept], mean[kept], atol=1e-6)
     assert component_fraction or kept.all()
     assert [entry.dsc for entry in both.records[0].rounds] == [entry.dsc for entry in rounds.records[0].rounds]
