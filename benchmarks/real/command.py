@@ -9,7 +9,8 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.chapter.parts import ROOT
@@ -79,13 +80,21 @@ def run_train(args: argparse.Namespace) -> None:
         if path is not None and not path.is_file():
             raise FileNotFoundError(f"there is no file {path}.")
     if args.weights is not None:
+        run = replace(run, options=dict(parse_option(text) for text in args.option))
         return _take_over(run, args.weights, args.seconds)
     options = run.kept_options() or _begin(run, args)
+    if changed := [text for text in args.option if not _is_among(text, options)]:
+        raise ValueError(f"{run.folder} was begun without {changed[0]}: choose another --output.")
     run = MethodRun(run.method, run.data, run.output, run.fold, run.seed, options)
     run.keep_options()
     training, _ = parts_of_method(run)
     run_parts([training])
     print(f"{run.weights}: {json.loads(training.result.read_text(encoding='utf-8'))['seconds']:.0f} s")
+
+
+def _is_among(text: str, options: Mapping[str, object]) -> bool:
+    key, value = parse_option(text)
+    return key in options and options[key] == value
 
 
 def run_evaluate(args: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,14 @@ def run(args: argparse.Namespace) -> None:
         ValueError: When a case has no label, images and labels do not fit, or the evaluation fails.
     """
     options = dict(parse_option(text) for text in args.option)
-    dataset, split = args.dataset.absolute(), args.split
-    if args.labels is not None:
-        dataset, split = pair_folders(dataset, args.labels, args.output.absolute()), "test"
     root, files, ids = find_model(args.model, args.config)
-    options = {**ids, **options, "bundle_root": str(root), "split": split, "fold": args.fold}
-    cases = evaluate_dataset(files, dataset, args.output.absolute(), options)
+    options = {**ids, **options, "bundle_root": str(root), "split": args.split, "fold": args.fold}
+    output = args.output.absolute()
+    with tempfile.TemporaryDirectory(prefix="evaluate-") as folder:
+        dataset = args.dataset.absolute()
+        if args.labels is not None:
+            dataset, options["split"] = pair_folders(dataset, args.labels, Path(folder)), "test"
+        cases = evaluate_dataset(files, dataset, output, options)
     groups = {case: row.group for case, row in cases.items()}
     print("\n".join(summary_lines({case: _score_of(row) for case, row in cases.items()}, groups)))
     print(f"Masks and {CASES_FILE} of {len(cases)} cases are in {args.output}")
@@ -51,7 +54,7 @@ def pair_folders(images: Path, labels: Path, output: Path) -> Path:
         labels: folder of label maps, called as the images are, or by one of the layouts of ``prepare folders``.
         output: folder to write to.
     """
-    found = find_folder_cases(images, labels, [])
+    found = find_folder_cases(images.absolute(), labels.absolute(), [])
     cases = [{"image": str(found.images[case]), "label": str(label)} for case, label in sorted(found.labels.items())]
     with atomic_write(output / "dataset.json") as part:
         part.write_text(json.dumps({"name": images.name, "test": cases}, indent=1) + "\n", encoding="utf-8")
@@ -77,7 +80,11 @@ def evaluate_dataset(
         ValueError: When a case has no label, or the evaluation fails.
     """
     read_truths(dataset / "dataset.json", options["split"], options["fold"])  # refuses cases without a label
+    (output / CASES_FILE).unlink(missing_ok=True)  # of an earlier run: it must not be taken for this one's
     run_inference(files, {"dataset_dir": str(dataset), "output_dir": str(output), **options})
+    if not (output / CASES_FILE).is_file():
+        tables = ", ".join(sorted(path.name for path in output.glob("cases_*.csv")))
+        raise ValueError(f"the configuration scores several targets, one table each: see {tables} in {output}.")
     return read_cases(output / CASES_FILE, ["dsc", "voxels", "label_voxels"])
 
 

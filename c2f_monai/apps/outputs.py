@@ -86,13 +86,15 @@ def plan_jobs(
         probabilities: likewise.
 
     Raises:
-        ValueError: for a file where there are several images, or one of another suffix.
+        ValueError: for a file where there are several images, one of another suffix, or a place in a series.
 
     Examples:
         >>> [job.mask.as_posix() for job in plan_jobs([Path("a.nii"), Path("b.mha")], Path("masks"), [".nii.gz"])]
         ['masks/a_seg.nii.gz', 'masks/b_seg.nii.gz']
     """
     names = [case_name(image) for image in images]
+    if inside := [image for image in images if image.is_dir() and output.absolute().is_relative_to(image.absolute())]:
+        raise ValueError(f"{output} lies in the series {inside[0]}, which would be another one then: write elsewhere.")
     masks = _places(names, output, suffixes, "seg")
     none: list[Path | None] = [None] * len(names)
     pictures = none if preview is None else _places(names, preview, (".png",), "preview")

@@ -48,7 +48,9 @@ def run(args: argparse.Namespace) -> None:
         torch_device(args.device)
     kind = OUTPUT_TYPES[args.output_type]
     with open_inputs(args.input) as cases:
-        images = [Path(case["image"]) for case in cases]
+        images = [path for case in cases if not made_here(path := Path(case["image"]))]
+        if not images:
+            raise ValueError(f"{args.input} holds nothing but what c2f wrote.")
         jobs = plan_jobs(images, args.output, kind.suffixes, args.preview, args.probabilities)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
         segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress=not args.quiet)
@@ -85,7 +87,11 @@ class _Command:
 
     def _is_done(self, job: Job) -> bool:
         noted = all(content is None or job.name in content["cases"] for content in (self.statistics, self.report))
-        return noted and all(map(Path.exists, job.files())) and description_of(job.mask) == self.description
+        if not (noted and all(map(Path.exists, job.files())) and description_of(job.mask) == self.description):
+            return False
+        # An image that was replaced since is another one.
+        files = job.image.rglob("*") if job.image.is_dir() else (job.image,)
+        return job.mask.stat().st_mtime >= max(path.stat().st_mtime for path in files)
 
     def _write(self, job: Job, result: Segmentation) -> None:
         """Write the mask last: it says that the case is done."""

@@ -43,6 +43,7 @@ class CoarseToFineView(nn.Module):
             slices are cut from a RAS volume as it is.
         coarse_downsample: f_C sees means of so many pixels a side, and its logits are interpolated to the pixels of
             the slab.
+        size_divisor: the sides of the means that f_C sees are multiples of it.
     """
 
     def __init__(
@@ -52,9 +53,11 @@ class CoarseToFineView(nn.Module):
         saliency: Callable[[], nn.Module] | None = None,
         slice_axes: Sequence[int] | None = None,
         coarse_downsample: int = 1,
+        size_divisor: int = 1,
     ) -> None:
         super().__init__()
         self.coarse_downsample = coarse_downsample
+        self.size_divisor = size_divisor
         self.coarse = None if coarse is None else coarse()
         self.fine = None if fine is None else fine()
         self.saliency = None if saliency is None else saliency()
@@ -84,7 +87,8 @@ class CoarseToFineView(nn.Module):
             if self.coarse is not None:
                 if self.coarse_downsample == 1:
                     return self.coarse(inputs)
-                means = F.avg_pool2d(pad_to_multiple(inputs, self.coarse_downsample), self.coarse_downsample)
+                padded = pad_to_multiple(inputs, self.coarse_downsample * self.size_divisor)
+                means = F.avg_pool2d(padded, self.coarse_downsample)
                 logits = F.interpolate(self.coarse(means), scale_factor=float(self.coarse_downsample), mode="bilinear")
                 return logits[:, :, : inputs.shape[2], : inputs.shape[3]]
         elif part == "fine":
@@ -188,7 +192,10 @@ class CoarseToFineNet(nn.Module):
         self.slabs_per_batch = slabs_per_batch
         self.default_axes = {name: default_slice_axes(View(name)) for name in names}
         self.views = nn.ModuleDict(
-            {name: CoarseToFineView(coarse, fine, saliency, axes.get(name), coarse_downsample) for name in names}
+            {
+                name: CoarseToFineView(coarse, fine, saliency, axes.get(name), coarse_downsample, size_divisor)
+                for name in names
+            }
         )
         #: Pixels around its own that a saliency weight depends on, so that testing runs g near the crops only; -1 where
         #: g does not say it (``reach``).

@@ -68,6 +68,16 @@ def test_two_folders_are_a_data_set(
     assert list(read_cases(tmp_path / "out" / "cases.csv")) == ["test0", "test1"]
 
 
+def test_a_data_set_in_the_output_folder_stays(dataset: Path, words: list[str], tmp_path: Path) -> None:
+    for kind, ending in (("imagesTs", ""), ("labelsTs", "_label")):
+        (tmp_path / kind).mkdir()
+        shutil.copy(dataset / f"test0{ending}.nii.gz", tmp_path / kind / "test0.nii.gz")
+    (tmp_path / "dataset.json").write_text('{"mine": 1}', encoding="utf-8")
+    folders = ["--dataset", str(tmp_path / "imagesTs"), "--labels", str(tmp_path / "labelsTs")]
+    assert main([*words, *folders, "--output", str(tmp_path)]) == 0
+    assert (tmp_path / "dataset.json").read_text(encoding="utf-8") == '{"mine": 1}'
+
+
 def test_stacks_of_slices_have_no_distances(
     dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

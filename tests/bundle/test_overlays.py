@@ -99,6 +99,20 @@ def test_a_backbone_is_coarse_or_fine_or_both(names: tuple[str, ...], coarse: ty
     assert (type(view.coarse), type(view.fine)) == (coarse, fine)
 
 
+@pytest.mark.parametrize("name", ["", "unet", "deeplab", "fcn8s_full", "fcn8s_compact", "coarse_only", "nih_slices"])
+def test_the_default_recipe_takes_an_overlay_as_it_is(name: str) -> None:
+    """Network and optimizer of one view, and the same network in inference."""
+    names = (name,) if name else ()
+    parser = ConfigParser()
+    parser.read_config(config_files("train", *names))
+    parser.update({"bundle_root": str(ROOT / "bundle"), "network": "@network_def"})
+    with torch.device("meta"):
+        rates = [group["lr"] for group in parser.get_parsed_content("parameter_groups")]
+    assert max(rates) == parser["learning_rate"] and len(rates) >= 1
+    trained, used = (network_of(base, *names).state_dict() for base in ("train", "inference"))
+    assert {key: value.shape for key, value in used.items()} == {key: value.shape for key, value in trained.items()}
+
+
 @pytest.mark.parametrize("name", ["backbone_as_coarse", "backbone_as_fine"])
 def test_parts_of_two_forms_are_trained_beside_each_other_from_the_start(name: str) -> None:
     parser = ConfigParser()

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,30 @@ def test_a_mask_of_the_command_is_replaced_and_another_file_is_not(
     assert segment(image, mask, "--overwrite") == 0
     assert nib.load(mask).shape == (16, 16, 12)
     assert segment(image, mask) == 0
+
+
+def test_masks_beside_their_images_are_no_images(segment: Segment, tmp_path: Path) -> None:
+    write_nifti(tmp_path / "a.nii.gz", make_volume(), AFFINE)
+    assert segment(tmp_path, tmp_path) == 0 and segment(tmp_path, tmp_path) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.nii.gz")) == ["a.nii.gz", "a_seg.nii.gz"]
+
+
+def test_an_image_that_was_replaced_is_segmented_again(segment: Segment, tmp_path: Path) -> None:
+    image, mask = write_nifti(tmp_path / "a.nii.gz", make_volume(), AFFINE), tmp_path / "m.nii.gz"
+    assert segment(image, mask) == 0
+    write_nifti(image, np.full((16, 16, 12), -1000, np.int16), AFFINE)
+    os.utime(image, (time.time() + 10, time.time() + 10))
+    assert segment(image, mask, "--resume") == 0
+    assert nib.load(mask).shape == (16, 16, 12)
+
+
+def test_a_series_takes_no_mask_into_its_folder(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    series = write_dicom_series(tmp_path / "ct", make_volume(), AFFINE)
+    assert segment(series, tmp_path / "ct" / "mask.nii.gz") == 1
+    assert "lies in the series" in capsys.readouterr().err
+    assert not list((tmp_path / "ct").glob("*.nii.gz"))
 
 
 def test_the_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
