@@ -4,7 +4,7 @@
 
 Writes a CT of air with eight copies of a case of the embedded data set in its middle as int16 NIfTI, runs ``python -m
 monai.bundle run`` on it in a process of its own, and prints that process's peak resident memory and time as JSON. The
-copies are on the grid of the shipped weights, which find their targets, so that fine rounds run; the box around the
+copies are on the grid of the phantom's weights, which find their targets, so that fine rounds run; the box around the
 targets is about 180 voxels a side, as that of a pancreas at 512 x 512. Further arguments are handed to the run:
 
     python benchmarks/memory.py --size 512 512 300 --pixdim '$None'
@@ -32,7 +32,7 @@ from monai.transforms import Compose, LoadImage, Orientation, ResizeWithPadOrCro
 from c2f_monai.data import resolve_dataset
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
-SPACING = 2.0  # mm, of the shipped weights
+SPACING = 2.0  # mm, of the phantom's weights
 CASE = "imagesTr/phantom_training_000.nii.gz"
 
 

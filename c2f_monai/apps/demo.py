@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``demo``: the bundle's inference with the shipped weights on a few test cases of the phantom."""
+"""``demo``: the bundle's inference with the phantom's weights on a few test cases of the phantom."""
 
 from __future__ import annotations
 
