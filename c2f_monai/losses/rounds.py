@@ -48,11 +48,15 @@ class RoundsLoss(_Loss):
         coarse_weight: weight of the coarse result as a multiple of a round's; 0.5 in the paper. The rounds also reach
             the coarse network, through g; where their gradient is the larger one, a larger weight keeps the coarse
             result good.
+        reduction: "mean" weighs the coarse result and the rounds so that the weights sum to 1, as in the paper's
+            end-to-end training; "sum" adds them with the weights ``coarse_weight`` and 1, so that parts that share no
+            parameter (step-wise) step at exactly their own learning rates. Defaults to "mean".
         target_weight: weight of the target's pixels in the cross-entropy against those of the background, which are
             many more; 1 treats all alike. Defaults to 1.
 
     Raises:
-        ValueError: for a negative ``cross_entropy``, or a ``coarse_weight`` or ``target_weight`` that is not positive.
+        ValueError: for another ``reduction``, a negative ``cross_entropy``, or a ``coarse_weight`` or ``target_weight``
+            that is not positive.
 
     Example:
         >>> import torch
@@ -71,17 +75,21 @@ class RoundsLoss(_Loss):
         cross_entropy: float = 0.0,
         coarse_weight: float = 0.5,
         target_weight: float = 1.0,
+        reduction: str = "mean",
     ) -> None:
         super().__init__()
         for name, weight in (("coarse_weight", coarse_weight), ("target_weight", target_weight)):
             if weight <= 0:
                 raise ValueError(f"{name} must be positive, got {weight}.")
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"reduction must be mean or sum, got {reduction!r}.")
         if cross_entropy < 0:
             raise ValueError(f"cross_entropy must not be negative, got {cross_entropy}.")
         self.slab = slab
         self.cross_entropy = cross_entropy
         self.coarse_weight = coarse_weight
         self.target_weight = target_weight
+        self.normalized = reduction == "mean"
         self.dice = DiceLoss(smooth_nr=smooth, smooth_dr=smooth, batch=batch)
         #: Unweighted loss of each round, (T + 1,), of the latest call, by view; for logs.
         self.rounds: dict[str, torch.Tensor] = {}
@@ -104,9 +112,12 @@ class RoundsLoss(_Loss):
         self.rounds = {}
         for view, probabilities in pred.items():
             losses = self._view_losses(probabilities, target[view])
-            weights = losses.new_tensor(round_weights(len(losses) - 1, self.coarse_weight))
+            rounds = len(losses) - 1
+            weights = (
+                round_weights(rounds, self.coarse_weight) if self.normalized else [self.coarse_weight] + [1.0] * rounds
+            )
             self.rounds[view] = losses.detach()
-            total.append((losses * weights).sum())
+            total.append((losses * losses.new_tensor(weights)).sum())
         return torch.stack(total).sum()
 
     def _view_losses(self, probabilities: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

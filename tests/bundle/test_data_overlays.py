@@ -66,14 +66,14 @@ def test_training_is_built_on_the_folds_with_the_published_constants(
     ).split():
         assert parser[name] == published[name], name
     data = parser.get_parsed_content("train#dataset")
-    # Of the cases 0, 1 and 2 one is held back for choosing weights, 3 and 4 are tested.
-    assert cases(data.data) == ["i0", "i2"]
+    # Nothing is chosen, so nothing is held back; the cases 3 and 4 are tested.
+    assert cases(data.data) == ["i0", "i1", "i2"] and parser["selection"] == "last"
     assert all(isinstance(volume, DiskVolume) for volume in data.volumes)
     assert {volume.folder.parent for volume in data.volumes} == {tmp_path / "cache"}
-    assert [int(volume.counts(data.views[0]).sum()) for volume in data.volumes] == [target] * 2
+    assert [int(volume.counts(data.views[0]).sum()) for volume in data.volumes] == [target] * 3
     trainer = parser.get_parsed_content("train#trainer")
     assert trainer.state.max_epochs == 120
-    assert cases(parser.get_parsed_content("validate#dataset").data) == ["i1"]
+    assert parser.get_parsed_content("validate#cases") == []
     assert parser.get_parsed_content("output_dir") == str(ROOT / "bundle" / "runs" / names[-1] / "fold3")
 
 
@@ -119,3 +119,14 @@ def test_the_trained_fold_segments_with_the_same_overlays(names: tuple[str, ...]
 def test_nothing_else_changes_without_a_fold(dataset: Path) -> None:
     parser = parser_of("train", "three_views")
     assert (parser["fold"], parser["cache_dir"]) == (None, None)
+
+
+def test_the_published_constants_are_those_of_the_chapter() -> None:
+    rstn = parser_of("train", "three_views", "published")
+    assert (rstn["margin"], rstn["fixed_margin_probability"], rstn["holdout"]) == (20, 1.0, 0.0)
+    stepwise = parser_of("train", "three_views", "stepwise", "published", "published_stepwise")
+    assert (stepwise["margin"], stepwise["max_margin"], stepwise["fixed_margin_probability"]) == (30, 60, 0.0)
+    loss = stepwise.get_parsed_content("loss")
+    assert not loss.normalized and loss.coarse_weight == 1.0
+    rates = {name: stepwise["learning_rate"] * factor for name, factor in stepwise["lr_factors"].items()}
+    assert rates == pytest.approx({"coarse": 1e-5, "fine": 1e-4})

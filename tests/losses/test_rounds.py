@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from c2f_monai.losses import RoundsLoss, round_weights
+from c2f_monai.utils import SlabSpec
 
 
 @pytest.mark.parametrize(
@@ -130,3 +131,18 @@ def test_pixels_of_the_target_weigh_more_in_the_cross_entropy() -> None:
     assert (weighted - plain).item() == pytest.approx(2.0 * (more[1] - more[0]).item(), rel=1e-5)
     with pytest.raises(ValueError, match="target_weight must be positive, got 0"):
         RoundsLoss(target_weight=0)
+
+
+def test_the_sum_steps_parts_at_their_own_rates() -> None:
+    """Step-wise, coarse and fine share no parameter: each has the gradient that it would have alone."""
+    target = {"axial": torch.tensor([1.0, 0.0, 1.0, 0.0]).view(1, 1, 2, 2)}
+    slab = SlabSpec(1, 1)
+    parts = [torch.full((1, 1, 2, 2), value, requires_grad=True) for value in (0.3, 0.6)]
+    together = RoundsLoss(slab, reduction="sum", coarse_weight=1.0)
+    together({"axial": torch.stack(parts, dim=1)}, target).backward()
+    for part in parts:
+        alone = part.detach().clone().requires_grad_()
+        RoundsLoss(slab)({"axial": alone[:, None]}, target).backward()
+        assert torch.allclose(part.grad, alone.grad)
+    with pytest.raises(ValueError, match="reduction must be mean or sum, got 'none'"):
+        RoundsLoss(reduction="none")

@@ -10,7 +10,9 @@ from .command import Commands, add_command, runs
 
 __all__ = ["add_parser"]
 
-DESCRIPTION = """Makes a few test cases of the phantom on first use and segments them with weights that were trained on others."""
+DESCRIPTION = (
+    """Makes a few test cases of the phantom on first use and segments them with weights that were trained on others."""
+)
 
 
 def add_parser(commands: Commands) -> None:
