@@ -41,7 +41,6 @@ class ExperimentSettings:
         output: folder of parts and tables.
         folds: folds that are tested; None alone for the data set's own splits.
         seeds: training seeds.
-        base: files after ``train.json`` and ``inference.json``, before all others.
         overlays: files after those of the base, before those of the methods; of runs of the inference configuration,
             what it knows of their ids.
         published: with the constants of the publication.
@@ -50,13 +49,13 @@ class ExperimentSettings:
         small: the small version.
         cases: number of cases that are tested, for the estimate of the time.
         rows: recorded results that are read in place of those of parts, see :mod:`benchmarks.chapter.results`.
+        base: files after ``train.json`` and ``inference.json``, before all others.
     """
 
     dataset: Path
     output: Path
     folds: Sequence[int | None] = (None,)
     seeds: Sequence[int] = (0,)
-    base: Sequence[str] = (_THREE_VIEWS,)
     overlays: Sequence[str] = ()
     published: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -64,6 +63,7 @@ class ExperimentSettings:
     small: bool = False
     cases: int = 40
     rows: Path | None = None
+    base: Sequence[str] = (_THREE_VIEWS,)
 
 
 @dataclass(frozen=True)

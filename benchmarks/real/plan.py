@@ -116,7 +116,13 @@ class MethodRun:
     def settings(self) -> ExperimentSettings:
         """Of the parts."""
         return ExperimentSettings(
-            self.data, self.output, (self.fold,), (self.seed,), (), DATA, own_options={self.method.name: self.options}
+            self.data,
+            self.output,
+            (self.fold,),
+            (self.seed,),
+            DATA,
+            own_options={self.method.name: self.options},
+            base=(),
         )
 
     def keep_options(self) -> None:

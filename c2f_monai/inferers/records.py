@@ -60,19 +60,20 @@ class CaseRecord:
         rounds: the coarse result, then each fine round.
         stop_reason: "converged", "max rounds", "cycle of two" (the mask goes to and fro between two), "fixed rounds"
             (no threshold, or the coarse result alone) or "empty".
-        voxels: foreground voxels of the answer on the working grid, all classes together; None before there is one.
         touches_border: the answer reaches a border of the volume: part of the target may lie outside.
         masks: boolean (K, H, W, D) on the CPU, one for each entry of ``rounds``, if the inferer was asked to keep them.
         notes: further flags, such as "organ not found".
+        voxels: foreground voxels of the answer on the working grid, all classes together; None is those of the last
+            round.
     """
 
     name: str = ""
     rounds: list[RoundRecord] = field(default_factory=list)
     stop_reason: StopReason | None = None
-    voxels: int | None = None
     touches_border: bool = False
     masks: list[torch.Tensor] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    voxels: int | None = None
 
     @property
     def fine_rounds(self) -> int:
