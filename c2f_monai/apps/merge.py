@@ -13,7 +13,7 @@ import torch
 from ..handlers import save_weights
 from ..utils import View, read_weights_file
 
-__all__ = ["merge_weights", "replace_coarse", "run", "views_of"]
+__all__ = ["average_weights", "merge_weights", "replace_coarse", "run", "views_of"]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: When a file is no flat state_dict, a view comes twice, or the networks differ. Nothing is written
             then.
     """
-    merged = merge_weights(args.weights)
+    merged = average_weights(args.weights) if args.average else merge_weights(args.weights)
     if args.coarse is not None:
         merged = replace_coarse(merged, args.coarse)
     save_weights(merged, args.output)
@@ -59,6 +59,35 @@ def merge_weights(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
             )
     ordered = [view.value for view in View if view.value in parts]
     return {f"views.{view}.{key}": value for view in ordered for key, value in parts[view].items()}
+
+
+def average_weights(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
+    """Mean of weights of one network, such as those before and after a further training.
+
+    Based on: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy without
+    increasing inference time", ICML 2022.
+
+    Args:
+        paths: files of flat state_dicts with keys ``views.<view>.<part>.*``.
+
+    Returns:
+        flat state_dict; what is no floating-point tensor is that of the first file.
+
+    Raises:
+        FileNotFoundError: When a file does not exist.
+        ValueError: When a file is no such state_dict, or the networks differ.
+    """
+    states = [
+        {f"views.{view}.{key}": value for view, part in _read(path).items() for key, value in part.items()}
+        for path in paths
+    ]
+    for path, state in zip(paths, states, strict=True):
+        if _layout(state) != _layout(states[0]):
+            raise ValueError(f"the networks of {paths[0]} and {path} differ: only weights of one network have a mean.")
+    return {
+        key: torch.stack([state[key] for state in states]).mean(dim=0) if value.is_floating_point() else value
+        for key, value in states[0].items()
+    }
 
 
 def replace_coarse(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str, torch.Tensor]:

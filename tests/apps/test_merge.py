@@ -55,6 +55,20 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: py
     assert not (tmp_path / "model.pt").exists()
 
 
+def test_the_mean_of_weights_of_one_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [write(tmp_path, ["axial"], seed) for seed in (1, 2)]
+    output = str(tmp_path / "model.pt")
+    assert main(["merge", "--average", *files, "--output", output]) == 0
+    first, second = (torch.load(file, weights_only=True) for file in files)
+    mean = torch.load(output, weights_only=True)
+    assert mean.keys() == first.keys()
+    for key, value in mean.items():
+        expected = (first[key] + second[key]) / 2 if value.is_floating_point() else first[key]
+        assert torch.allclose(value, expected)
+    assert main(["merge", "--average", files[0], write(tmp_path, ["axial"], 3, 2), "--output", output]) == 1
+    assert "only weights of one network have a mean" in capsys.readouterr().err
+
+
 def test_the_coarse_networks_of_another_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     joint, apart, other = (write(tmp_path, ["axial"], seed, width) for seed, width in ((1, 1), (2, 1), (3, 2)))
     output = str(tmp_path / "model.pt")
