@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Segmentation", "Segmenter", "__version__", "segment"]
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 
 def __getattr__(name: str) -> Any:
