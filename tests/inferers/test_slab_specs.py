@@ -49,7 +49,7 @@ def test_training_and_inference(slab: SlabSpec) -> None:
     )
     optimizer = torch.optim.Adam(network.parameters(), 0.1)
     losses = []
-    for epoch in range(1, 11):
+    for epoch in range(1, 26):
         dataset.set_epoch(epoch)
         for batch in DataLoader(dataset, batch_size=8, collate_fn=SlabCollate(8)):
             inputs, targets, _, arguments = prepare_slab_batch(batch)
