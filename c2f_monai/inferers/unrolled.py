@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,9 @@ from ..utils import (
 )
 
 __all__ = ["TrainingStage", "UnrolledInferer"]
+
+#: Slabs of equal shape: (height, width), and their places in the batch.
+Groups = Sequence[tuple[tuple[int, int], torch.Tensor]]
 
 
 class TrainingStage(StrEnum):
@@ -161,25 +164,27 @@ class UnrolledInferer(Inferer):
                 probability = probability + 0.0 * sum(p.sum() for p in parts.parameters())
         unrolled = [probability]
         true_boxes = bounding_boxes(target > 0.5)
+        groups = group_by_shape(whole) if rounds and parts.has_saliency else []
         for t in range(rounds):
             inner = self._ungrown_boxes(true_boxes, probability, draws, t)
             weighted = image
             if parts.has_saliency:
-                weights = self._weights(probability, whole, network, view)
+                weights = self._weights(probability, groups, network, view)
                 # Times 0 instead of left out: every parameter takes part in every step, as DDP wants.
                 weighted = image * (1.0 + 0.0 * (weights - 1.0) if self.stage == TrainingStage.SEPARATE else weights)
             probability = self._fine(weighted, inner, size, network, view)
             unrolled.append(probability)
         return torch.stack(unrolled, dim=1)
 
-    def _weights(self, probability: torch.Tensor, whole: torch.Tensor, network: Any, view: str) -> torch.Tensor:
+    def _weights(self, probability: torch.Tensor, groups: Groups, network: Any, view: str) -> torch.Tensor:
         """Weights of g on the canvas, each slab at its own size: as in testing, nothing lies beyond its border."""
         canvas = (probability.shape[-2], probability.shape[-1])
-        slabs: dict[int, torch.Tensor] = {}
-        for (height, width), rows in group_by_shape(whole):
-            weights = network(probability[rows, :, :height, :width], Part.SALIENCY.value, view).float()
-            slabs.update(zip(rows.tolist(), pad_end(weights, canvas), strict=True))
-        return torch.stack([slabs[row] for row in range(len(probability))])
+
+        def run(shape: tuple[int, int], rows: torch.Tensor) -> torch.Tensor:
+            own = _rows(probability, rows)[:, :, : shape[0], : shape[1]]
+            return pad_end(network(own, Part.SALIENCY.value, view).float(), canvas)
+
+        return _by_group(groups, run)
 
     def _run(self, x: torch.Tensor, network: Any, part: Part, view: str) -> torch.Tensor:
         """Probabilities of one batch of equal shape."""
@@ -191,13 +196,11 @@ class UnrolledInferer(Inferer):
     def _coarse(self, image: torch.Tensor, whole: torch.Tensor, network: Any, view: str) -> torch.Tensor:
         """P(0) on the canvas; slabs of equal padded shape run together."""
         canvas = (image.shape[-2], image.shape[-1])
-        padded = grow_boxes(whole, (0, 0), self.slab_multiple)
-        slabs: dict[int, torch.Tensor] = {}
-        for shape, rows in group_by_shape(padded):
-            group = image if len(rows) == len(image) else image[rows]
-            probability = self._run(pad_end(group, shape), network, Part.COARSE, view)
-            slabs.update(zip(rows.tolist(), pad_end(probability, canvas), strict=True))
-        return torch.stack([slabs[row] for row in range(len(image))])
+
+        def run(shape: tuple[int, int], rows: torch.Tensor) -> torch.Tensor:
+            return pad_end(self._run(pad_end(_rows(image, rows), shape), network, Part.COARSE, view), canvas)
+
+        return _by_group(group_by_shape(grow_boxes(whole, (0, 0), self.slab_multiple)), run)
 
     def _fine(
         self, weighted: torch.Tensor, inner: torch.Tensor, size: torch.Tensor, network: Any, view: str
@@ -208,12 +211,12 @@ class UnrolledInferer(Inferer):
         if self.common_shape:
             height, width = (grown[:, 2:] - grown[:, :2]).amax(dim=0).tolist()
             grown = self._grow(inner, size, (height, width))
-        slabs: dict[int, torch.Tensor] = {}
-        for _, rows in group_by_shape(grown):
+
+        def run(_: tuple[int, int], rows: torch.Tensor) -> list[torch.Tensor]:
             crops = crop_boxes([weighted[row] for row in rows.tolist()], grown[rows])
-            probability = self._run(crops, network, Part.FINE, view)
-            slabs.update(zip(rows.tolist(), paste_boxes(probability, grown[rows], inner[rows], canvas), strict=True))
-        return torch.stack([slabs[row] for row in range(len(weighted))])
+            return paste_boxes(self._run(crops, network, Part.FINE, view), grown[rows], inner[rows], canvas)
+
+        return _by_group(group_by_shape(grown), run)
 
     def _grow(self, inner: torch.Tensor, size: torch.Tensor, min_size: int | tuple[int, int]) -> torch.Tensor:
         """(B, 4) boxes of the networks' crops."""
@@ -242,6 +245,19 @@ class UnrolledInferer(Inferer):
                 for box, margin, own in zip(boxes, draws["margins"][:, t], draws["size"], strict=True)
             ]
         )
+
+
+def _rows(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Some slabs of a batch; the batch itself, not a copy, where they are all."""
+    return x if len(rows) == len(x) else x[rows]
+
+
+def _by_group(groups: Groups, run: Callable[[tuple[int, int], torch.Tensor], Iterable[torch.Tensor]]) -> torch.Tensor:
+    """What ``run`` gives for the slabs of each group, in the order of the batch."""
+    slabs: dict[int, torch.Tensor] = {}
+    for shape, rows in groups:
+        slabs.update(zip(rows.tolist(), run(shape, rows), strict=True))
+    return torch.stack([slabs[row] for row in range(len(slabs))])
 
 
 def _check_slabs(inputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], network: Any) -> None:
