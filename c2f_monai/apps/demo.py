@@ -8,13 +8,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai.bundle import ConfigWorkflow
-
 from ..data.phantom.writer import DEFAULT_NAME, write_phantom
 from ..metrics.tables import CaseRow, read_cases
 from ..utils import bundle_root, cache_dir
+from .evaluate import run_inference
+from .models import MODELS
 
-__all__ = ["format_table", "run", "run_inference"]
+__all__ = ["format_table", "run", "segment_phantom"]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -28,12 +28,12 @@ def run(args: argparse.Namespace) -> None:
     if not dataset.is_dir():
         write_phantom(dataset, {"test": args.cases})
     output = args.folder.absolute() / "results"
-    cases = run_inference(args.bundle_root or bundle_root(), dataset, output)
+    cases = segment_phantom(args.bundle_root or bundle_root(), dataset, output)
     print(f"\n{format_table(list(cases.values()))}\n")
     print(f"Masks (<case>_seg.nii.gz), overlays (<case>_overlay.png) and cases.csv are in {output}")
 
 
-def run_inference(bundle_root: Path, dataset: Path, output: Path) -> dict[str, CaseRow]:
+def segment_phantom(bundle_root: Path, dataset: Path, output: Path) -> dict[str, CaseRow]:
     """Run the bundle's inference on the test split of a data set, as ``python -m monai.bundle run`` does.
 
     Args:
@@ -44,19 +44,9 @@ def run_inference(bundle_root: Path, dataset: Path, output: Path) -> dict[str, C
     Returns:
         The rows of the table by case.
     """
-    workflow = ConfigWorkflow(
-        config_file=[str(bundle_root / "configs" / f"{name}.json") for name in ("inference", "three_views")],
-        workflow_type="infer",
-        bundle_root=str(bundle_root),
-        dataset_dir=str(dataset),
-        output_dir=str(output),
-        keep_rounds=True,
-        overlays=True,
-        progress=False,
-    )
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()
+    options = {"bundle_root": str(bundle_root), "dataset_dir": str(dataset), "output_dir": str(output)}
+    files = [bundle_root / "configs" / name for name in MODELS["phantom-rstn"].configs]
+    run_inference(files, {**options, "keep_rounds": True, "overlays": True, "progress": False})
     return read_cases(output / "cases.csv", ["rounds", "stop_reason", "dsc", "seconds"])
 
 
