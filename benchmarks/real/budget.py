@@ -12,7 +12,7 @@ from benchmarks.chapter.parts import ROOT
 from c2f_monai.apps.training_config import IterationClock, read_training_config, strip_to_iterations
 from c2f_monai.data.datalist import load_datalist
 
-from .plan import DATA, MethodRun
+from .plan import MethodRun, training_files
 
 __all__ = ["epochs_within", "iteration_seconds"]
 
@@ -29,8 +29,8 @@ def iteration_seconds(run: MethodRun, seconds: float) -> list[float]:
         run: the method, its data and options.
         seconds: to train for.
     """
-    files = ["bundle/configs/train.json", *DATA, *run.method.overlays]
-    parser = read_training_config([str(ROOT / file) for file in files], str(ROOT / "bundle"), str(run.data))
+    files = [str(ROOT / file) for file in training_files(run.method)]
+    parser = read_training_config(files, str(ROOT / "bundle"), str(run.data))
     options = {**run.method.options, **run.options, "fold": run.fold, "seed": run.seed, "init_weights": None}
     for key, value in options.items():
         parser[key] = value

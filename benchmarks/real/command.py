@@ -22,7 +22,7 @@ from c2f_monai.utils.environment import describe_machine, describe_source, descr
 
 from . import pictures, volumes
 from .budget import epochs_within, iteration_seconds
-from .plan import DATA, METHODS, MethodRun, evaluations_of, parts_of_method
+from .plan import METHODS, MethodRun, evaluations_of, parts_of_method, training_files
 from .rows import read_rows, write_rows
 from .tables import table_lines
 
@@ -85,7 +85,7 @@ def run_train(args: argparse.Namespace) -> None:
     options = run.kept_options() or _begin(run, args)
     if changed := [text for text in args.option if not _is_among(text, options)]:
         raise ValueError(f"{run.folder} was begun without {changed[0]}: choose another --output.")
-    run = MethodRun(run.method, run.data, run.output, run.fold, run.seed, options)
+    run = replace(run, options=options)
     run.keep_options()
     training, _ = parts_of_method(run)
     run_parts([training])
@@ -104,7 +104,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
         ValueError: when the training is not there, or an evaluation fails.
     """
     run = _run_of(args)
-    run = MethodRun(run.method, run.data, run.output, run.fold, run.seed, run.kept_options() or {})
+    run = replace(run, options=run.kept_options() or {})
     training, evaluations = parts_of_method(run)
     if not is_done(training):
         raise ValueError(f"{run.folder} has no finished training: run train first.")
@@ -143,15 +143,14 @@ def _begin(run: MethodRun, args: argparse.Namespace) -> dict[str, object]:
     if run.method.name == "rstn" and seconds is not None:
         raise ValueError("rstn sets the seconds of the others: --seconds is theirs, or for --weights.")
     if seconds is None and run.method.name != "rstn" and "epochs" not in options:
-        result = MethodRun(METHODS["rstn"], run.data, run.output, run.fold, run.seed).folder / "result.json"
+        result = replace(run, method=METHODS["rstn"]).folder / "result.json"
         if not result.is_file():
             raise ValueError(f"{run.method.name} gets the seconds of rstn: train that first, or give --seconds.")
         seconds = json.loads(result.read_text(encoding="utf-8"))["seconds"]
     if seconds is not None:
-        measured = MethodRun(run.method, run.data, run.output, run.fold, run.seed, options)
-        laps = iteration_seconds(measured, args.measure)
-        files = ["bundle/configs/train.json", *DATA, *run.method.overlays]
-        parser = read_training_config([str(ROOT / file) for file in files], str(ROOT / "bundle"), None, args.option)
+        laps = iteration_seconds(replace(run, options=options), args.measure)
+        files = [str(ROOT / file) for file in training_files(run.method)]
+        parser = read_training_config(files, str(ROOT / "bundle"), None, args.option)
         items, batch = (parser.get_parsed_content(key) for key in ("items_per_epoch", "batch_size"))
         options["epochs"] = epochs_within(seconds, laps, items, batch)
         print(f"{sum(laps) / len(laps):.3f} s an iteration: {options['epochs']} epochs in {seconds:.0f} s")

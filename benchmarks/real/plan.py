@@ -26,6 +26,7 @@ __all__ = [
     "inference_files",
     "inference_options",
     "parts_of_method",
+    "training_files",
 ]
 
 #: Overlays of all methods after ``train.json``.
@@ -71,8 +72,7 @@ METHODS = {
             "unet",
             "single-stage MONAI 2D UNet",
             ("configs/network/unet.json", _COARSE_ONLY),
-            # From random weights: no encoder that learns slowly.
-            {"target_prior": 0.018, "lr_factors": {}},
+            {"target_prior": 0.018},
             rounds=False,
             pretrained=False,
         ),
@@ -159,6 +159,11 @@ def parts_of_method(run: MethodRun) -> tuple[ExperimentPart, list[ExperimentPart
     rows = tuple(Row(name, evaluation) for name, evaluation in evaluations_of(run.method).items())
     training, *evaluations = parts_of([Table(run.method.name, run.method.title, rows)], run.settings)
     return training, evaluations
+
+
+def training_files(method: Method) -> list[str]:
+    """``train.json`` and the overlays of a method's training."""
+    return ["bundle/configs/train.json", *DATA, *method.overlays]
 
 
 def inference_files(method: Method) -> list[str]:
