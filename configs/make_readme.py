@@ -56,6 +56,7 @@ IDS = {
     "`coarse_stage`, `joint_stage`": "keys that are set in its coarse or joint stages; null leaves these out",
     "`epochs`, `items_per_epoch`, `batch_size`": "length of training",
     "`learning_rate`, `rounds`": "of training; rounds T of a step",
+    "`backbone_lr_factors`": "learning rates of the backbone's modules by name; {} for one of your own",
     "`max_grad_norm`": "largest norm of the gradient; null for none",
     "`val_interval`": "epochs between validations; the last epoch is always validated",
     "`augmentations`": "by name: `augmentations#noise#prob`, `augmentations#noise#_disabled_`",

@@ -130,3 +130,6 @@ def test_the_published_constants_are_those_of_the_chapter() -> None:
     assert not loss.normalized and loss.coarse_weight == 1.0
     rates = {name: stepwise["learning_rate"] * factor for name, factor in stepwise["lr_factors"].items()}
     assert rates == pytest.approx({"coarse": 1e-5, "fine": 1e-4})
+    # Another backbone leaves the rates of the parts as they are.
+    other = parser_of("train", "three_views", "stepwise", "published", "published_stepwise", "fcn8s_compact")
+    assert other.get_parsed_content("lr_factors") == stepwise["lr_factors"]
