@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ignite.distributed as idist
@@ -23,6 +23,7 @@ def prepare_slab_batch(
     batch: Mapping[str, Mapping[str, torch.Tensor]],
     device: str | torch.device | None = None,
     non_blocking: bool = False,
+    augmentation: Callable[..., tuple[torch.Tensor, torch.Tensor]] | None = None,
     **kwargs: Any,
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], tuple, dict[str, Any]]:
     """``prepare_batch`` of the trainer: move a collated batch of slabs and hand label and draws to the inferer.
@@ -31,20 +32,27 @@ def prepare_slab_batch(
         batch: of :py:class:`c2f_monai.data.SlabCollate`.
         device: target device.
         non_blocking: as in ``Tensor.to``.
+        augmentation: of a whole batch on the device, such as :py:class:`c2f_monai.transforms.SlabBatchAugmentation`:
+            takes image, label, size and seed of a view and gives image and label. None where the data set's transforms
+            have done it.
         kwargs: further arguments of ``Tensor.to``.
 
     Returns:
-        inputs and targets by view, no further arguments, and the inferer's keyword arguments.
+        inputs and targets by view, no further arguments, and the inferer's keyword arguments: the targets, and the
+        draws, which stay on the CPU.
     """
-    moved = {
-        key: {view: x.to(device=device, non_blocking=non_blocking, **kwargs) for view, x in values.items()}
-        for key, values in batch.items()
-    }
+    images, labels = (
+        {view: x.to(device=device, non_blocking=non_blocking, **kwargs) for view, x in batch[key].items()}
+        for key in ("image", "label")
+    )
+    if augmentation is not None:
+        for view in images:
+            images[view], labels[view] = augmentation(
+                images[view], labels[view], batch["size"][view], batch["seed"][view]
+            )
     # Boxes are computed from small integers: they stay where Python reads them without waiting for the device.
-    draws = {
-        view: {key: batch[key][view].to(device) for key in ("size", "margins", "fallback")} for view in batch["image"]
-    }
-    return moved["image"], moved["label"], (), {"targets": moved["label"], "draws": draws}
+    draws = {view: {key: batch[key][view] for key in ("size", "margins", "fallback")} for view in batch["image"]}
+    return images, labels, (), {"targets": labels, "draws": draws}
 
 
 class DrawsHandler:

@@ -134,9 +134,9 @@ class UnrolledInferer(Inferer):
             inputs: for each view (B, in_slices, h, w) slabs in [0, 1], zero beyond a slab's own size.
             network: :py:class:`c2f_monai.networks.CoarseToFineNet`, or one wrapped for distributed training.
             targets: for each view (B, K * out_slices, h, w) in {0, 1}.
-            draws: for each view ``size`` (B, 2) long, a slab's own height and width; ``margins`` (B, T, 4) long,
-                pixels (top, left, bottom, right); ``fallback`` (B, 4) long, the box of a slab that has neither truth
-                nor prediction.
+            draws: for each view, on the CPU, ``size`` (B, 2) long, a slab's own height and width; ``margins``
+                (B, T, 4) long, pixels (top, left, bottom, right); ``fallback`` (B, 4) long, the box of a slab that has
+                neither truth nor prediction.
 
         Returns:
             for each view (B, T + 1, K * out_slices, h, w) float32 probabilities, zero outside a round's ungrown boxes.
@@ -155,7 +155,7 @@ class UnrolledInferer(Inferer):
         parts = unwrap(network)
         size = draws["size"]
         whole = torch.cat([torch.zeros_like(size), size], dim=1)
-        valid = inside_boxes(whole, (image.shape[-2], image.shape[-1]))
+        valid = inside_boxes(whole, (image.shape[-2], image.shape[-1])).to(image.device)
         probability = self._coarse(image, whole, network, view) * valid
         rounds = self.rounds if parts.has_fine else 0
         if self.stage == TrainingStage.COARSE:
@@ -163,7 +163,7 @@ class UnrolledInferer(Inferer):
             if parts is not network:  # DistributedDataParallel waits for a gradient of every parameter
                 probability = probability + 0.0 * sum(p.sum() for p in parts.parameters())
         unrolled = [probability]
-        true_boxes = bounding_boxes(target > 0.5)
+        true_boxes = _boxes_of(target > 0.5)
         groups = group_by_shape(whole) if rounds and parts.has_saliency else []
         for t in range(rounds):
             inner = self._ungrown_boxes(true_boxes, probability, draws, t)
@@ -235,7 +235,7 @@ class UnrolledInferer(Inferer):
         t: int,
     ) -> torch.Tensor:
         """(B, 4) boxes of round t with margins: around truth or prediction, else the other, else the fallback."""
-        prediction = bounding_boxes(probability.detach() >= self.threshold)
+        prediction = _boxes_of(probability.detach() >= self.threshold)
         first, second = (prediction, truth) if self.stage == TrainingStage.JOINT else (truth, prediction)
         boxes = torch.where(second[1][:, None], second[0], draws["fallback"])
         boxes = torch.where(first[1][:, None], first[0], boxes)
@@ -245,6 +245,12 @@ class UnrolledInferer(Inferer):
                 for box, margin, own in zip(boxes, draws["margins"][:, t], draws["size"], strict=True)
             ]
         )
+
+
+def _boxes_of(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Boxes on the CPU, where all that is done with them is: the one time that Python waits for the device."""
+    boxes, found = bounding_boxes(mask)
+    return boxes.cpu(), found.cpu()
 
 
 def _rows(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .batch_augmentation import SlabBatchAugmentation
 from .components import filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
 from .conflicts import resolve_conflicts
@@ -30,6 +31,7 @@ __all__ = [
     "CompactDtyped",
     "RandContrastPhased",
     "SelectLabeld",
+    "SlabBatchAugmentation",
     "ToLabelMapd",
     "ResampleToSpacingd",
     "SmoothForSpacingd",

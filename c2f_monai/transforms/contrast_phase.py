@@ -15,7 +15,7 @@ from monai.transforms import MapTransform, RandomizableTransform
 
 from ..utils import DEFAULT_WINDOW, check_window
 
-__all__ = ["RandContrastPhased", "change_phase"]
+__all__ = ["RandContrastPhased", "change_phase", "soft_target"]
 
 #: HU between which fat turns into soft tissue, and soft tissue with contrast medium into bone.
 FAT_TO_TISSUE = (-80.0, 10.0)
@@ -24,7 +24,9 @@ TISSUE_TO_BONE = (180.0, 240.0)
 REFERENCE_HU = 88.0
 
 
-def change_phase(hu: torch.Tensor, level: float, contrast: float, reference: float = REFERENCE_HU) -> torch.Tensor:
+def change_phase(
+    hu: torch.Tensor, level: float | torch.Tensor, contrast: float | torch.Tensor, reference: float = REFERENCE_HU
+) -> torch.Tensor:
     """Move soft tissue to another level and contrast; fat, gas and bone stay, and what lies between moves in part.
 
     Without contrast medium vessels, kidneys and liver come close to each other at 30 to 60 HU: ``level`` 40 and
@@ -32,8 +34,8 @@ def change_phase(hu: torch.Tensor, level: float, contrast: float, reference: flo
 
     Args:
         hu: intensities in HU, any shape.
-        level: HU that ``reference`` becomes.
-        contrast: factor on the distances from it.
+        level: HU that ``reference`` becomes; a number, or a tensor that broadcasts with ``hu``.
+        contrast: factor on the distances from it, likewise.
         reference: HU around which contrast changes. Defaults to 88, the pancreas in the portal venous phase.
 
     Returns:
@@ -105,7 +107,7 @@ class RandContrastPhased(MapTransform, RandomizableTransform):
         for key in self.key_iterator(out):
             hu = change_phase(out[key] * (high - low) + low, self._level, self._contrast)
             if self.label is not None:
-                hu = hu + self._shift * _soft(out[self.label])
+                hu = hu + self._shift * soft_target(out[self.label][None])[0]
             out[key] = ((hu - low) / (high - low)).clamp(0.0, 1.0)
         return out
 
@@ -115,7 +117,14 @@ def _ramp(hu: torch.Tensor, start: float, end: float) -> torch.Tensor:
     return ((hu - start) / (end - start)).clamp(0.0, 1.0)
 
 
-def _soft(label: torch.Tensor) -> torch.Tensor:
-    """(1, h, w) share of the target around each pixel: its middle slice, without an edge that could be learned."""
-    middle = label[label.shape[0] // 2][None, None].float()
-    return F.avg_pool2d(middle, 5, stride=1, padding=2)[0]
+def soft_target(label: torch.Tensor) -> torch.Tensor:
+    """Share of the target around each pixel: of the middle slice, without an edge that could be learned.
+
+    Args:
+        label: (B, C, h, w) in {0, 1}.
+
+    Returns:
+        (B, 1, h, w) in [0, 1].
+    """
+    middle = label.shape[1] // 2
+    return F.avg_pool2d(label[:, middle : middle + 1].float(), 5, stride=1, padding=2)
