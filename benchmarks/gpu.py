@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Everything that is worth knowing about a CUDA GPU, in one run of minutes: answers, speed, memory.
 
-It needs torch and MONAI with what these need, no data set and no network. Sections, the first matter most: the machine's
-peaks; masks against those of the CPU; the chapter's FCN-8s of full size on 512x512x300 against a plain loop (one slab a
-call, padded by 100, float32; timed on a sample of slabs and scaled to all); the default model; CUDA graphs and
-``torch.compile``; iterations of training; batches that are halved when memory is short. Networks have random weights
-where no file is named; boxes of the rounds are those of a given ellipsoid. JSON is written after every figure; a section
-that fails says why, one that comes too late says "not run":
+It needs torch and MONAI with what these need, no data set and no network. Sections, the first matter most: the peaks of
+the machine; masks against those of the CPU; the chapter's FCN-8s of full size on 512x512x300 against a plain loop (one
+slab a call, padded by 100, float32; timed on a sample of slabs and scaled to all); the default model; CUDA graphs and
+``torch.compile``; iterations of training; batches that are halved when memory is short. FCN-8s has random weights, and
+boxes of the rounds are those of a given ellipsoid. JSON is written after every figure; a section that fails says why,
+one that comes too late says "not run":
 
     python benchmarks/gpu.py --output gpu.json --seconds 110
     python benchmarks/gpu.py --output gpu.json --device cpu --small
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import logging
 import signal
@@ -25,15 +26,13 @@ import subprocess
 import sys
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 import torch.nn.functional as F
@@ -41,11 +40,12 @@ from monai.bundle import ConfigParser
 
 from benchmarks.inference import Meter, Metered, Plain, ellipsoid, flops_of, synchronize
 from benchmarks.slabs import slabs_of
-from c2f_monai.inferers import CoarseToFineInferer, StopRule
+from c2f_monai.inferers import CoarseToFineInferer, StopRule, TrainingStage
 from c2f_monai.networks import CoarseToFineNet
 from c2f_monai.utils import DEFAULT_WINDOW, SlabSpec, atomic_write, dice_coefficient, read_state_dict, scale_to_unit
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
+ROOT = Path(__file__).resolve().parents[1]
 #: Name: autocast dtype, and whether products of float32 may be rounded to TF32.
 PRECISIONS: dict[str, tuple[str | None, bool]] = {
     "float32": (None, False),
@@ -55,7 +55,7 @@ PRECISIONS: dict[str, tuple[str | None, bool]] = {
 CHAPTER = {"card": "Titan X Pascal", "case_seconds": 78.0, "round_seconds": 12.0}
 #: A section's share of all seconds; together more than 1, as most take less.
 SHARES = {"machine": 0.1, "masks": 0.2, "full": 0.4, "default": 0.2, "graphs": 0.35, "training": 0.3, "memory": 0.2}
-SHARED_BUDGET = "less than a second was left"
+LAYOUTS: dict[str, Any] = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
 class OutOfTime(BaseException):
@@ -104,7 +104,7 @@ class Report:
         """Run a section in its time; what it found until it failed or its time was up is kept."""
         left = self.seconds - (time.perf_counter() - self.start)
         if left < 1:
-            self.content[name] = {"state": "not run", "error": SHARED_BUDGET}
+            self.content[name] = {"state": "not run", "error": f"the {self.seconds:.0f} seconds are over"}
             self.write()
             return
         found = Section(self, self.content.setdefault(name, {"state": "running"}))
@@ -225,6 +225,11 @@ def read_config(names: list[str], **changes: Any) -> ConfigParser:
     return config
 
 
+def train_config(setting: Setting, **changes: Any) -> ConfigParser:
+    """The bundle's training; small: with smaller crops."""
+    return read_config(["bundle/configs/train.json"], **({"min_size": 64} if setting.small else {}), **changes)
+
+
 def full_network(setting: Setting, padding: str | int = "same", views: list[str] | None = None) -> CoarseToFineNet:
     """FCN-8s of the published size (small: of 4 channels) for both parts of each view, on the device."""
     names = ["bundle/configs/inference.json", "bundle/configs/three_views.json", "configs/network/fcn8s_full.json"]
@@ -239,18 +244,18 @@ def full_network(setting: Setting, padding: str | int = "same", views: list[str]
     return network.eval().to(setting.device, memory_format=layout)
 
 
-def default_network(setting: Setting, training: bool = False) -> CoarseToFineNet:
+def default_network(setting: Setting, layout: Any = torch.channels_last) -> CoarseToFineNet:
     """The bundle's network, with its weights where they are there."""
     torch.manual_seed(0)
-    network = read_config(["bundle/configs/train.json"]).get_parsed_content("network_def")
-    if setting.weights.exists() and not training:
+    network = train_config(setting).get_parsed_content("network_def")
+    if setting.weights.exists():
         network.load_state_dict(read_state_dict(setting.weights))
-    return network.train(training).to(setting.device, memory_format=torch.channels_last)
+    return network.eval().to(setting.device, memory_format=layout)
 
 
-def default_inferer(**changes: Any) -> CoarseToFineInferer:
+def default_inferer(setting: Setting, **changes: Any) -> CoarseToFineInferer:
     """The bundle's inferer with changed attributes; the mask of every round is not kept."""
-    inferer = read_config(["bundle/configs/train.json"]).get_parsed_content("validate#inferer")
+    inferer = train_config(setting).get_parsed_content("validate#inferer")
     for name, value in {"keep_rounds": False, **changes}.items():
         setattr(inferer, name, value)
     return inferer
@@ -258,13 +263,14 @@ def default_inferer(**changes: Any) -> CoarseToFineInferer:
 
 def synthetic_ct(size: list[int], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """(1, 1, H, W, D) int16 HU, air, a noisy body and a brighter blob in it, and the blob's mask."""
-    truth = ellipsoid(size)
-    axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in size], indexing="ij")
-    body = (axes[0] / 0.9) ** 2 + (axes[1] / 0.7) ** 2 <= 1
-    noise = torch.randn(size, generator=torch.Generator().manual_seed(0))
+    with device:
+        truth = ellipsoid(size)
+        axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in size], indexing="ij")
+        body = (axes[0] / 0.9) ** 2 + (axes[1] / 0.7) ** 2 <= 1
+        noise = torch.randn(size, generator=torch.Generator(device).manual_seed(0))
     noise = 60 * F.avg_pool3d(noise[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
     tissue = 40 + 70 * truth[0, 0] + noise
-    return torch.where(body, tissue, -1000.0).to(torch.int16)[None, None].to(device), truth.to(device)
+    return torch.where(body, tissue, -1000.0).to(torch.int16)[None, None], truth
 
 
 # Sections.
@@ -276,7 +282,8 @@ def machine(setting: Setting, found: Section) -> None:
     found.note("cpu", describe_machine())
     found.note("versions", describe_versions())
     found.note("source", describe_source(ROOT))
-    found.note("torch_allows_tf32", {"cudnn": torch.backends.cudnn.allow_tf32, "matmul": torch.backends.cuda.matmul.allow_tf32})
+    allowed_at_start = {"cudnn": torch.backends.cudnn.allow_tf32, "matmul": torch.backends.cuda.matmul.allow_tf32}
+    found.note("torch_allows_tf32", allowed_at_start)
     if device.type == "cuda":
         found.attempt("card", lambda: describe_card(device))
     n = 256 if setting.small else 8192
@@ -309,33 +316,46 @@ def describe_card(device: torch.device) -> dict[str, Any]:
     }
 
 
-def masks(setting: Setting, found: Section) -> None:
-    """Masks of the default model on the CPU in float32 and on the device in each precision.
+def taught(setting: Setting, volume: torch.Tensor, truth: torch.Tensor) -> CoarseToFineNet:
+    """The default model after some steps on axial slices of a volume: it finds the blob, unsure of its border."""
+    network = default_network(setting).train()
+    image = scale_to_unit(volume[0, 0], DEFAULT_WINDOW).movedim(-1, 0)[:, None].to(setting.device)
+    target = truth[0, 0].float().movedim(-1, 0)[:, None].to(setting.device)
+    batch, (height, width) = setting.size([8], [4])[0], image.shape[2:]
+    draws = slabs_of(batch, (height, width), SlabSpec.of(network), 1, setting.device)[2]
+    trainer = Training(
+        setting, network, "joint", 1, "tf32", ({}, {}, draws), learning_rate=4e-3 if setting.small else 1e-3
+    )
+    generator = torch.Generator().manual_seed(0)
+    inside = target.flatten(1).any(dim=1).nonzero()[:, 0].cpu()
+    for _ in range(16 if setting.small else 40):
+        chosen = torch.randint(len(image), (batch,), generator=generator)
+        chosen[: batch // 2] = inside[chosen[: batch // 2] % len(inside)]  # half of them show the blob
+        chosen = chosen.to(setting.device)
+        trainer.data = ({"axial": image[chosen]}, {"axial": target[chosen]}, draws)
+        trainer.step()
+    return network.eval()
 
-    The threshold is where a fiftieth of the CPU's P(0) lies above it, so that there is a mask whatever the weights say.
-    """
-    size = setting.size([256, 256, 48], [64, 64, 6])
-    volume, _ = synthetic_ct(size, torch.device("cpu"))
-    network = default_network(setting).cpu()
-    found.note("weights", setting.weights.name if setting.weights.exists() else "random")
+
+def masks(setting: Setting, found: Section) -> None:
+    """Masks of a network of the default form on the CPU in float32 and on the device in each precision."""
+    size = setting.size([256, 256, 48], [64, 64, 12])
+    volume, truth = synthetic_ct(size, torch.device("cpu"))
+    network = taught(setting, volume, truth)
     found.note("size", size)
-    first = default_inferer(stopping=StopRule(None, 0), threshold=0.999)(volume, network)
-    threshold = min(max(float(torch.quantile(first.flatten()[:: max(first.numel() // 10**6, 1)], 0.98)), 1e-6), 0.999)
-    inferer = default_inferer(threshold=threshold, component_fraction=0.0)
-    expected = inferer(volume, network)
-    wanted = expected >= threshold
-    found.note("threshold", threshold)
+    expected = default_inferer(setting)(volume, copy.deepcopy(network).cpu())
+    wanted = expected >= 0.5
     found.note("voxels", int(wanted.sum()))
-    network = default_network(setting)
+    found.note("dsc_with_the_blob", dice_coefficient(wanted, truth))
     for name, (amp, allowed) in PRECISIONS.items():
-        inferer = default_inferer(threshold=threshold, component_fraction=0.0, amp_dtype=amp and torch.bfloat16)
+        inferer = default_inferer(setting, amp_dtype=amp and torch.bfloat16)
         with tf32(allowed):
             answer = inferer(volume.to(setting.device), network).cpu()
         found.note(
             name,
             {
-                "voxels_that_differ": int(((answer >= threshold) != wanted).sum()),
-                "dsc": dice_coefficient(answer >= threshold, wanted),
+                "voxels_that_differ": int(((answer >= 0.5) != wanted).sum()),
+                "dsc": dice_coefficient(answer >= 0.5, wanted),
                 "largest_difference_of_probability": float((answer - expected).abs().max()),
             },
         )
@@ -383,9 +403,10 @@ class Measured:
         self.run(metered, "bfloat16", pixels)
         return stage_flops(self.network, metered.meter, self.rounds)
 
-    def figures(self, precision: str, pixels: int, flops: dict[str, float]) -> dict[str, Any]:
-        """Seconds, rates, share of the peak of a large product, and memory."""
-        self.run(self.network, precision, pixels) if precision != "bfloat16" else None
+    def figures(self, precision: str, pixels: int, flops: dict[str, float], warm: bool = True) -> dict[str, Any]:
+        """Seconds, rates, share of the peak of a large product, and memory, after a run that does not count."""
+        if warm:
+            self.run(self.network, precision, pixels)
         seconds = self.run(self.network, precision, pixels)
         rates = {stage: flops[stage] / seconds[stage] / 1e12 for stage in flops}
         peak = self.peaks.get(f"tflops_{precision}")
@@ -409,11 +430,18 @@ def full(setting: Setting, found: Section) -> None:
     measured = Measured(network, inferer, volume, truth, found.report.content["machine"])
     flops = measured.flops(2**20)
     found.note("tflop", {stage: flop / 1e12 for stage, flop in flops.items()})
-    for precision, pixels in (("bfloat16", 2**20), ("tf32", 2**20), ("float32", 2**20), ("bfloat16", 2**23), ("tf32", 2**23)):
+
+    def measure(precision: str, pixels: int, warm: bool) -> None:
         name = f"{precision}, {pixels // 2**18} slabs of 512x512"
-        found.attempt(name, lambda p=precision, n=pixels: measured.figures(p, n, flops))
-    del measured, network
+        found.attempt(name, lambda: measured.figures(precision, pixels, flops, warm))
+
+    measure("bfloat16", 2**20, False)  # warm from counting
+    measure("tf32", 2**20, True)
+    measure("float32", 2**20, False)  # seconds, beside which a first call is nothing
     plain(setting, found, volume, truth)
+    measure("bfloat16", 2**23, True)
+    measure("tf32", 2**23, True)
+    compare(found)
 
 
 def plain(setting: Setting, found: Section, volume: torch.Tensor, truth: torch.Tensor) -> None:
@@ -429,6 +457,10 @@ def plain(setting: Setting, found: Section, volume: torch.Tensor, truth: torch.T
                 coarse, fine = Plain(network, image, truth, slabs).run(1)
             seconds = {"case": coarse + 2 * fine, "coarse": coarse, "round": fine}
             found.note(f"plain, {name}", {"seconds": seconds})
+
+
+def compare(found: Section) -> None:
+    """Ratios of the plain loop's seconds to ours."""
     seconds = found.rows["plain, float32"]["seconds"]
     ratios = {
         name: {stage: seconds[stage] / row["seconds"][stage] for stage in seconds}
@@ -442,8 +474,9 @@ def default(setting: Setting, found: Section) -> None:
     """The model that users run, on a CT of clinical size on its own grid."""
     size = setting.size([512, 512, 300], [64, 64, 8])
     volume, truth = synthetic_ct(size, setting.device)
-    network, inferer = default_network(setting), default_inferer()
+    network, inferer = default_network(setting), default_inferer(setting)
     found.note("size", size)
+    found.note("weights", setting.weights.name if setting.weights.exists() else "random")
     measured = Measured(network, inferer, volume, truth, found.report.content["machine"])
     flops = measured.flops(2**20)
     found.note("tflop", {stage: flop / 1e12 for stage, flop in flops.items()})
@@ -477,7 +510,9 @@ def graphs(setting: Setting, found: Section) -> None:
                 amp, allowed = PRECISIONS[precision]
                 prepared = network.for_inference(amp and torch.bfloat16)
 
-                def call(x: torch.Tensor = x, prepared: Any = prepared, part: str = part, amp: Any = amp) -> torch.Tensor:
+                def call(
+                    x: torch.Tensor = x, prepared: Any = prepared, part: str = part, amp: Any = amp
+                ) -> torch.Tensor:
                     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=amp is not None):
                         return prepared(x, part, "axial")
 
@@ -488,8 +523,10 @@ def graphs(setting: Setting, found: Section) -> None:
                     found.note(f"{name}, {precision}", {"eager_ms": taken})
                     if device.type == "cuda":
                         found.attempt(f"{name}, {precision}, CUDA graph", lambda c=call: as_graph(c, device))
-        for name, (network, part, x) in cases.items():
-            found.attempt(f"{name}, bfloat16, compiled", lambda n=network, p=part, x=x, e=eager[name]: compiled(n, p, x, e))
+        for name, (network, part, x) in list(cases.items())[-1 if setting.small else 0 :]:
+            found.attempt(
+                f"{name}, bfloat16, compiled", lambda n=network, p=part, x=x, e=eager[name]: compiled(n, p, x, e)
+            )
 
 
 def as_graph(call: Callable[[], torch.Tensor], device: torch.device) -> dict[str, Any]:
@@ -509,6 +546,7 @@ def as_graph(call: Callable[[], torch.Tensor], device: torch.device) -> dict[str
 
 def compiled(network: CoarseToFineNet, part: str, x: torch.Tensor, expected: torch.Tensor) -> dict[str, Any]:
     """A call of a compiled network; on the CPU only traced, which needs no compiler."""
+    torch.compiler.reset()
     prepared = network.for_inference(torch.bfloat16)
     run = torch.compile(prepared, dynamic=False, backend="inductor" if x.device.type == "cuda" else "aot_eager")
 
@@ -528,31 +566,37 @@ def compiled(network: CoarseToFineNet, part: str, x: torch.Tensor, expected: tor
 
 def training(setting: Setting, found: Section) -> None:
     """Iterations a second of the default recipe's network, forward, backward and step, and of FCN-8s of full size."""
-    size = tuple(setting.size([480, 480], [64, 64]))
+    height, width = setting.size([480, 480], [64, 64])
     stages = {"coarse": ("coarse", 1), "joint, T = 1": ("joint", 1), "joint, T = 2": ("joint", 2)}
-    found.note("slab", list(size))
-    for batch in setting.size([4, 16], [2]):
-        for layout in ("channels_last", "contiguous"):
-            for precision in ("tf32", "bfloat16"):
-                network = default_network(setting, training=True).to(memory_format=LAYOUTS[layout])
-                for stage, (mode, rounds) in stages.items():
-                    if setting.small and (layout == "contiguous" or rounds == 2):
-                        continue
-                    name = f"default, {stage}, batch {batch}, {layout}, {precision}"
-                    run = Training(setting, network, mode, rounds, batch, size, precision)
-                    found.attempt(name, run.figures)
+    found.note("slab", [height, width])
+    for batch, layout, precision in itertools.product(
+        setting.size([4, 16], [2]), list(LAYOUTS)[: 1 if setting.small else 2], ("tf32", "bfloat16")
+    ):
+        network = default_network(setting, LAYOUTS[layout]).train()
+        for stage, (mode, rounds) in stages.items():
+            data = slabs_of(batch, (height, width), SlabSpec.of(network), rounds, setting.device)
+            run = Training(setting, network, mode, rounds, precision, data)
+            found.attempt(f"default, {stage}, batch {batch}, {layout}, {precision}", run.figures)
     network = full_network(setting, views=["axial"]).train()
-    whole = tuple(setting.size([512, 512], [32, 32]))
+    height, width = setting.size([512, 512], [32, 32])
     for precision in ("tf32", "bfloat16"):
-        run = Training(setting, network, "joint", 1, 1, whole, precision)
+        data = slabs_of(1, (height, width), SlabSpec.of(network), 1, setting.device)
+        run = Training(setting, network, "joint", 1, precision, data)
         found.attempt(f"FCN-8s, joint, T = 1, batch 1, {precision}", run.figures)
 
 
-LAYOUTS: dict[str, Any] = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-
-
 class Training:
-    """Steps of a network on the same slabs, by the inferer and the loss of the bundle."""
+    """Steps of a network on slabs, by the inferer and the loss of the bundle.
+
+    Args:
+        setting: where.
+        network: it is changed.
+        stage: of the inferer.
+        rounds: T.
+        precision: a key of ``PRECISIONS``.
+        data: images, targets and draws by view; may be assigned between steps.
+        learning_rate: of AdamW. Defaults to one that changes next to nothing.
+    """
 
     def __init__(
         self,
@@ -560,24 +604,17 @@ class Training:
         network: CoarseToFineNet,
         stage: str,
         rounds: int,
-        batch: int,
-        size: tuple[int, ...],
         precision: str,
+        data: tuple[dict[str, Any], dict[str, Any], dict[str, Any]],
+        learning_rate: float = 1e-6,
     ) -> None:
-        self.setting, self.network, self.precision = setting, network, precision
+        self.setting, self.network, self.precision, self.data = setting, network, precision, data
         amp, slab = PRECISIONS[precision][0], SlabSpec.of(network)
-        config = read_config(
-            ["bundle/configs/train.json"],
-            rounds=rounds,
-            train_amp_dtype=amp,
-            in_slices=slab.in_slices,
-            out_slices=slab.out_slices,
-        )
+        ids = {"rounds": rounds, "train_amp_dtype": amp, "in_slices": slab.in_slices, "out_slices": slab.out_slices}
+        config = train_config(setting, **ids)
         self.inferer, self.loss = (config.get_parsed_content(key) for key in ("train#inferer", "loss"))
-        self.inferer.stage = type(self.inferer.stage)(stage)
-        self.data = slabs_of(batch, (size[0], size[1]), slab, rounds, setting.device)
-        fused = {"fused": True} if setting.device.type == "cuda" else {}
-        self.optimizer = torch.optim.AdamW(network.parameters(), lr=1e-5, **fused)
+        self.inferer.stage = TrainingStage(stage)
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, fused=True)
 
     def step(self) -> None:
         """One iteration."""
@@ -588,10 +625,10 @@ class Training:
 
     def figures(self) -> dict[str, Any]:
         """Iterations and slabs a second, and memory."""
-        device = self.setting.device
+        device, (repeats, warm) = self.setting.device, self.setting.size([4, 2], [1, 0])
         reset_peak(device)
         with tf32(PRECISIONS[self.precision][1]):
-            taken = seconds_of(self.step, device, repeats=1 if self.setting.small else 4, warm=0 if self.setting.small else 2)
+            taken = seconds_of(self.step, device, repeats, warm)
         count = len(self.data[0]["axial"])
         return {"iterations_per_second": 1 / taken, "slabs_per_second": count / taken, "peak_gib": peak_gib(device)}
 
@@ -629,7 +666,8 @@ def memory(setting: Setting, found: Section) -> None:
     network = full_network(setting, views=["axial"])
     pixels = size[0] * size[1]
     inferer = CoarseToFineInferer(window=DEFAULT_WINDOW, stopping=StopRule(None, 0), pixels_per_batch=2 * pixels)
-    expected = inferer(volume, network)
+    with tf32(False):
+        expected = inferer(volume, network)
     inferer.pixels_per_batch = size[2] * pixels
     log, logger = Warnings(), logging.getLogger("c2f_monai.inferers.network_caller")
     logger.addHandler(log)
@@ -640,7 +678,8 @@ def memory(setting: Setting, found: Section) -> None:
             allowed = torch.cuda.memory_reserved(device) + 3 * 2**30
             torch.cuda.set_per_process_memory_fraction(min(allowed / total, 1.0), device)
             found.note("gib_allowed", allowed / 2**30)
-            answer = inferer(volume, network)
+            with tf32(False):
+                answer = inferer(volume, network)
         else:
             found.note("simulated", True)
             answer = inferer(volume, Tight(network).eval())
@@ -671,7 +710,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="sizes to try the script with, not to quote")
     parser.add_argument("--seconds", type=float, default=480.0, help="for all sections (default: 480)")
     parser.add_argument("--sections", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), help="default: all")
-    parser.add_argument("--weights", type=Path, default=ROOT / "bundle" / "models" / "model.pt", help="default: bundle's")
+    parser.add_argument(
+        "--weights", type=Path, default=ROOT / "bundle" / "models" / "model.pt", help="default: bundle's"
+    )
     return parser.parse_args(arguments)
 
 

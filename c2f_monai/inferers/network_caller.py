@@ -110,7 +110,8 @@ class NetworkCaller:
             *x.shape[2:],
             self.pixels_per_batch,
         )
-        return torch.cat([self.probability(half, part, view) for half in x.chunk(2)])
+        pieces = self.batches(len(x), x[0, 0].numel())
+        return torch.cat([self.probability(x[start:end], part, view) for start, end in pieces])
 
     def _probability(self, x: torch.Tensor, part: Part, view: View) -> torch.Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
