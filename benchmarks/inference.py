@@ -112,8 +112,11 @@ def flops_of(network: CoarseToFineNet, meter: Meter) -> float:
     shapes = copy.deepcopy(network).to("meta")
     total = 0.0
     for (part, shape), count in meter.calls.items():
+        view: Any = shapes.views[network.view_names[0]]
+        # Not the coarse network itself: the view may shrink what it sees.
+        run = view.saliency if part == "saliency" else partial(view, part=part)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            getattr(shapes.views[network.view_names[0]], part)(torch.empty(shape, device="meta"))
+            run(torch.empty(shape, device="meta"))
         total += counter.get_total_flops() * count
     return total
 

@@ -29,14 +29,13 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import set_determinism
 
+from benchmarks.slabs import slabs_of
 from c2f_monai.apps.training_config import IterationClock, read_training_config, strip_to_iterations
 from c2f_monai.inferers import UnrolledInferer
 from c2f_monai.losses import RoundsLoss
 from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
-from c2f_monai.utils import DEFAULT_SLAB, keep_freed_memory
+from c2f_monai.utils import keep_freed_memory
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
-
-MARGIN = 20
 
 
 def full_network(padding: str | int) -> CoarseToFineNet:
@@ -44,18 +43,6 @@ def full_network(padding: str | int) -> CoarseToFineNet:
     torch.manual_seed(0)
     part = partial(FCN8s, padding=padding, score_init="xavier")
     return CoarseToFineNet(part, part, partial(SaliencyTransform, kernel_sizes=(3, 3)), views=("axial",)).train()
-
-
-def slabs_of(count: int, size: tuple[int, int]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Images, targets and draws of the unrolled inferer: a disc of a fifth of the shorter side."""
-    rows, columns = torch.meshgrid(*(torch.arange(n) - n / 2 for n in size), indexing="ij")
-    disc = (rows**2 + columns**2 <= (min(size) / 5) ** 2).float().expand(count, DEFAULT_SLAB.out_slices, *size)
-    draws = {
-        "size": torch.tensor([size]).expand(count, 2),
-        "margins": torch.full((count, 1, 4), MARGIN),
-        "fallback": torch.tensor([[0, 0, *size]]).expand(count, 4),
-    }
-    return {"axial": torch.rand(count, DEFAULT_SLAB.in_slices, *size)}, {"axial": disc}, {"axial": draws}
 
 
 class Loop:

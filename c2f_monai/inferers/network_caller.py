@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ import torch
 from ..utils import Part, SlabSpec, View, scale_to_unit
 
 __all__ = ["NetworkCaller", "network_kind"]
+
+logger = logging.getLogger(__name__)
 
 
 def network_kind(module: torch.nn.Module, volumes: torch.Tensor) -> tuple[torch.dtype, torch.device]:
@@ -101,7 +104,14 @@ class NetworkCaller:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         self.pixels_per_batch = max(x[:, 0].numel() // 2, 1)
-        return torch.cat([self.probability(half, part, view) for half in x.chunk(2)])
+        logger.warning(
+            "no memory for %d slabs of %dx%d pixels: from now on pixels_per_batch is %d. Setting it saves the attempt.",
+            len(x),
+            *x.shape[2:],
+            self.pixels_per_batch,
+        )
+        pieces = self.batches(len(x), x[0, 0].numel())
+        return torch.cat([self.probability(x[start:end], part, view) for start, end in pieces])
 
     def _probability(self, x: torch.Tensor, part: Part, view: View) -> torch.Tensor:
         x = x.contiguous(memory_format=torch.channels_last)

@@ -134,7 +134,7 @@ class UnrolledInferer(Inferer):
             inputs: for each view (B, in_slices, h, w) slabs in [0, 1], zero beyond a slab's own size.
             network: :py:class:`c2f_monai.networks.CoarseToFineNet`, or one wrapped for distributed training.
             targets: for each view (B, K * out_slices, h, w) in {0, 1}.
-            draws: for each view, on the CPU, ``size`` (B, 2) long, a slab's own height and width; ``margins``
+            draws: for each view, best on the CPU, ``size`` (B, 2) long, a slab's own height and width; ``margins``
                 (B, T, 4) long, pixels (top, left, bottom, right); ``fallback`` (B, 4) long, the box of a slab that has
                 neither truth nor prediction.
 
@@ -147,7 +147,9 @@ class UnrolledInferer(Inferer):
         _check_slabs(inputs, targets, unwrap(network))
         # An outer autocast keeps the 16-bit copies of the weights until the end of the step: each part is called often.
         with torch.autocast(next(iter(inputs.values())).device.type, enabled=False):
-            return {view: self._unroll(inputs[view], network, targets[view], draws[view], view) for view in inputs}
+            return {
+                view: self._unroll(inputs[view], network, targets[view], _on_cpu(draws[view]), view) for view in inputs
+            }
 
     def _unroll(
         self, image: torch.Tensor, network: Any, target: torch.Tensor, draws: Mapping[str, torch.Tensor], view: str
@@ -245,6 +247,11 @@ class UnrolledInferer(Inferer):
                 for box, margin, own in zip(boxes, draws["margins"][:, t], draws["size"], strict=True)
             ]
         )
+
+
+def _on_cpu(draws: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Draws where Python reads them without waiting for the device."""
+    return {name: values.cpu() for name, values in draws.items()}
 
 
 def _boxes_of(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

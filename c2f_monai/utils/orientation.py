@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import torch
-from nibabel.orientations import axcodes2ornt
 
 from .enums import View
 
@@ -150,6 +149,9 @@ def from_slices(slices: torch.Tensor, axes: list[int]) -> torch.Tensor:
 
 
 def _signed_axes(axcodes: str) -> list[int]:
+    # Here: networks and inferers run without nibabel where no weights ask for another orientation.
+    from nibabel.orientations import axcodes2ornt
+
     try:
         axes = [int((axis + 1) * direction) for axis, direction in axcodes2ornt(tuple(axcodes))]
     except (ValueError, TypeError) as error:

@@ -442,7 +442,7 @@ def test_batches_keep_to_their_bound(pixels):
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_a_device_out_of_memory_gets_smaller_batches(limit):
+def test_a_device_out_of_memory_gets_smaller_batches(limit, caplog):
     """The network refuses batches above its limit, as a GPU does: the batch is halved, and stays small."""
     sizes = []
 
@@ -456,8 +456,10 @@ def test_a_device_out_of_memory_gets_smaller_batches(limit):
     inferer = make(max_rounds=0, crop_multiple=1, pixels_per_batch=6 * 36)
     answer = inferer(numbered(), Tight([Z0]))
     assert torch.equal(answer[0, 0] >= 0.5, Z0)
-    # Six slabs are refused, then halved; the last two of the eight come in batches of the size that fits.
-    assert sizes == {1: [6, 3, 2, 1, 1, 1, 3, 2, 1, 1, 1, 1, 1], 3: [6, 3, 3, 2]}[limit]
+    # Six slabs are refused, then halved; what comes later comes in batches of the size that fits.
+    assert sizes == {1: [6, 3, *[1] * 8], 3: [6, 3, 3, 2]}[limit]
+    assert len(caplog.records) == {1: 2, 3: 1}[limit]
+    assert "no memory for 6 slabs of 6x6 pixels: from now on pixels_per_batch is 108" in caplog.text
 
 
 def test_one_slab_that_does_not_fit_is_an_error():
