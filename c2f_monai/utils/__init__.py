@@ -20,9 +20,9 @@ from .boxes import (
     padded_side,
     paste_boxes,
 )
-from .enums import Fusion, Part, Prior, Result, StopReason, View
+from .enums import Fusion, Part, Prior, Result, StopReason, TrainingStage, View
 from .environment import describe_machine, describe_versions, has_bfloat16, keep_freed_memory
-from .errors import root_cause
+from .errors import USER_ERRORS, error_line, root_cause, tell_errors_in_one_line
 from .files import (
     IMAGE_SUFFIXES,
     atomic_write,
@@ -69,6 +69,8 @@ __all__ = [
     "Result",
     "SlabSpec",
     "StopReason",
+    "TrainingStage",
+    "USER_ERRORS",
     "View",
     "add_crops",
     "add_margins",
@@ -90,6 +92,7 @@ __all__ = [
     "describe_versions",
     "dice_coefficient",
     "dice_of_counts",
+    "error_line",
     "extract_label_slabs",
     "extract_slabs",
     "foreground_box",
@@ -115,6 +118,7 @@ __all__ = [
     "slice_axes_of_views",
     "some_names",
     "sum_windows",
+    "tell_errors_in_one_line",
     "to_slices",
     "unwrap",
     "window_count",
