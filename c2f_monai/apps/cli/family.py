@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ... import __version__
 from . import (
+    audit,
     check,
     compare,
     demo,
@@ -43,6 +44,7 @@ COMMANDS = (
     compare,
     release_weights,
     merge,
+    audit,
 )
 COMPLETION = """tab completion in bash and zsh: eval "$(register-python-argcomplete c2f)"
 """
