@@ -20,6 +20,7 @@ from .boxes import (
     padded_side,
     paste_boxes,
 )
+from .cells import cell_text, text_of_cell
 from .enums import Fusion, Part, Prior, Result, StopReason, TrainingStage, View
 from .environment import describe_machine, describe_versions, has_bfloat16, keep_freed_memory
 from .errors import USER_ERRORS, error_line, root_cause, tell_errors_in_one_line
@@ -81,6 +82,7 @@ __all__ = [
     "bundle_root",
     "cache_dir",
     "case_name",
+    "cell_text",
     "check_amp_dtype",
     "check_weights_file",
     "check_window",
@@ -119,6 +121,7 @@ __all__ = [
     "some_names",
     "sum_windows",
     "tell_errors_in_one_line",
+    "text_of_cell",
     "to_slices",
     "unwrap",
     "window_count",
