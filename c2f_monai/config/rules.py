@@ -31,12 +31,44 @@ def contradictions(values: Mapping[str, Any], content: Mapping[str, Any]) -> Ite
         yield "result mean is a mean of probabilities: with fusion vote set result to last"
     if values.get("min_pixels") is not None and values.get("fraction") is not None:
         yield f"give min_pixels or fraction, not both: got {values['min_pixels']} and {values['fraction']}"
-    if {"containers", "output_value"} <= set(values):
-        classes = len(values["output_value"]) if isinstance(values["output_value"], (list, tuple)) else 1
-        if values["containers"] >= classes:
-            yield f"containers {values['containers']} must be fewer than the {classes} label values of output_value"
+    yield from _about_classes(values, content)
+    yield from _about_stages(values)
     for doubt in doubts(values, content):
         logger.warning(doubt)
+
+
+def _about_classes(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
+    classes, painted = values.get("classes"), _count(values.get("output_value"))
+    if "containers" in values and painted and values["containers"] >= painted:
+        yield f"containers {values['containers']} must be fewer than the {painted} values of output_value"
+    # Overlays with networks of their own for each class have other inferers.
+    alone = isinstance(content.get("evaluator"), Mapping) and content["evaluator"].get("inferer") == "@inferer"
+    if alone and classes and painted and painted != classes:
+        yield f"output_value must hold {classes} values, one for each of classes, got {values['output_value']}"
+    target = values.get("label_value")
+    if "train" in content and classes and target is not None:
+        nested = _count(target) if isinstance(target, (list, tuple)) and isinstance(target[0], (list, tuple)) else 1
+        if nested != classes:
+            yield f"label_value {target} is of {nested} targets, but classes is {classes}: give a list for each class"
+
+
+def _about_stages(values: Mapping[str, Any]) -> Iterator[str]:
+    if not values.get("stages"):
+        return
+    kept = []
+    for stage in values["stages"]:
+        change = values.get(f"{stage['stage']}_stage", {})
+        if change is not None:
+            kept.append({**stage, **change})
+    if not kept:
+        yield "stages: none is left, coarse_stage and joint_stage None leave out those there are"
+    for stage in kept:
+        if stage.get("copy_to_fine") and stage["stage"] != "coarse":
+            yield f"stages: copy_to_fine is for stage coarse, got it in stage {stage['stage']}"
+
+
+def _count(value: Any) -> int:
+    return len(value) if isinstance(value, (list, tuple)) else int(value is not None)
 
 
 def doubts(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:

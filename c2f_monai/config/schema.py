@@ -48,8 +48,8 @@ class ConfigId:
 _SPLIT = choice(["training", "validation", "test"])
 _PIXDIM = with_condition(
     list_of(number(), 3),
-    "three numbers, mm along x, y and z, each above 0, or -1 for the file's own",
-    lambda sizes: all(size > 0 or size == -1 for size in sizes),
+    "three numbers, mm along x, y and z, each from 0.1 to 50, or -1 for the file's own",
+    lambda sizes: all(0.1 <= size <= 50 or size == -1 for size in sizes),
 )
 _ODD = with_condition(integer(1), "a positive odd number, such as 1, 3 or 5", lambda count: count % 2 == 1)
 _SHARE = number(0, 1)
@@ -116,7 +116,7 @@ _LOOP = {
     "fusion": ConfigId(one_or_pair(Fusion), "of the views, or a pair: of the coarse stage and of the rounds"),
     "prior": ConfigId(choice(Prior), "what the saliency transformation sees of the last round"),
     "result": ConfigId(choice(Result), "the last round, or the mean of it and the coarse answer"),
-    "stop_dice": ConfigId(number(0).or_none(), "DSC of two rounds that ends the loop; None: max_rounds alone"),
+    "stop_dice": ConfigId(number(0, 2).or_none(), "DSC of two rounds that ends the loop; None or above 1: max_rounds"),
     "max_rounds": ConfigId(integer(0), "most rounds of the loop"),
     "component_fraction": ConfigId(_SHARE, "components smaller than this share of the largest are left out"),
     "amp_dtype": ConfigId(_AMP_DTYPE, "precision of the networks in testing; None: float32"),

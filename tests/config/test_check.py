@@ -48,7 +48,7 @@ BEFORE = {
     "several_organs_inference": ["several_organs"],
 }
 OF_INFERENCE = {"organ_then_cyst", "organs_alone", "several_organs_inference", "multi_gpu_inference"}
-IN_BOTH = ["three_views", "stepwise", "imported_rstn", "published", "msd_pancreas", "nih", "deeplab", "several_organs"]
+IN_BOTH = ["three_views", "stepwise", "imported_rstn", "published", "msd_pancreas", "nih", "deeplab"]
 RUNS = [
     *((name, "inference" if name in OF_INFERENCE else "train") for name in FILES if name not in ("train", "inference")),
     *((name, "inference") for name in IN_BOTH),
@@ -134,6 +134,9 @@ def test_an_id_that_no_configuration_knows_is_refused_with_the_nearest(base: str
         ("inference", "in_slices", 2),
         ("inference", "out_slices", 3),
         ("inference", "containers", 1),
+        ("inference", "output_value", [1, 2]),
+        ("inference", "pixdim", [0.001, 1, 1]),
+        ("inference", "stop_dice", 95),
         ("inference", "fusion", "vote"),
         ("inference", "network_def", "unet"),
         ("train", "epochs", 2.5),
@@ -150,6 +153,9 @@ def test_an_id_that_no_configuration_knows_is_refused_with_the_nearest(base: str
         ("train", "stages", [{"stage": "joint", "length": 0}]),
         ("train", "stages", [{"stage": "joint", "length": 1, "factor": 2}]),
         ("train", "joint_stage", {"stage": "joined"}),
+        ("train", "stages", [{"stage": "joint", "length": 1, "copy_to_fine": True}]),
+        ("train", "label_value", [[1], [2]]),
+        ("train", "classes", 2),
         ("train", "train_amp_dtype", "bf16"),
     ],
 )
@@ -157,6 +163,11 @@ def test_a_value_of_another_kind_or_range_is_refused_with_its_id(base: str, name
     with pytest.raises(ConfigError, match=name) as raised:
         override_config(parser_of(base), {name: value})
     assert "\n" not in str(raised.value)
+
+
+def test_a_schedule_of_which_nothing_is_left_is_refused() -> None:
+    with pytest.raises(ConfigError, match="stages: none is left"):
+        override_config(parser_of("train"), {"coarse_stage": None, "stages": [{"stage": "coarse", "length": 1}]})
 
 
 def test_all_mistakes_are_said_at_once() -> None:
