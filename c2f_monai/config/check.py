@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import inspect
 import pydoc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
@@ -160,10 +161,12 @@ def _arguments(target: str) -> tuple[str, ...] | None:
     """Names of what a class or function takes; None where it takes any, or does not tell.
 
     Raises:
-        LookupError: When there is no such class or function.
+        LookupError: When there is no such class or function in a package that is there; the package of a bundle may
+            become importable only when the bundle runs.
     """
-    found = pydoc.locate(ConfigComponent({"_target_": target}, locator=_locator()).resolve_module_name())
-    if found is None:
+    path = ConfigComponent({"_target_": target}, locator=_locator()).resolve_module_name()
+    found = pydoc.locate(path)
+    if found is None and ("." not in path or importlib.util.find_spec(path.split(".")[0]) is not None):
         raise LookupError(target)
     try:
         parameters = inspect.signature(found).parameters.values()  # type: ignore[arg-type]

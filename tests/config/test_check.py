@@ -156,6 +156,8 @@ def test_an_id_that_no_configuration_knows_is_refused_with_the_nearest(base: str
         ("train", "stages", [{"stage": "joint", "length": 1, "copy_to_fine": True}]),
         ("train", "label_value", [[1], [2]]),
         ("train", "classes", 2),
+        ("train", "optimizer", {"_target_": "torch.optim.Addam"}),
+        ("train", "optimizer", {"_target_": "Addam"}),
         ("train", "train_amp_dtype", "bf16"),
     ],
 )
@@ -197,7 +199,9 @@ def test_words_of_the_command_line_become_what_they_mean(name: str, typed: Any, 
 
 def test_an_overlay_may_bring_ids_that_it_refers_to(tmp_path: Path) -> None:
     saver = {"_target_": "c2f_monai.visualize.RoundsSaver", "inferer": "@inferer", "output_dir": "@mine"}
-    config = {"mine": "out", "saver": saver, "+handlers": ["%saver"], "_note": "why"}
+    # A module that becomes importable only when the bundle runs.
+    other = {"_target_": "module_of_the_bundle.Saver", "anything": 1}
+    config = {"mine": "out", "saver": saver, "other": other, "+handlers": ["%saver", "@other"], "_note": "why"}
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(config), encoding="utf-8")
     parser = ConfigParser()
@@ -205,7 +209,7 @@ def test_an_overlay_may_bring_ids_that_it_refers_to(tmp_path: Path) -> None:
     check_config(parser)
     parser.parse()  # macros are gone from here on
     check_config(parser)
-    del parser["handlers"][-1]
+    del parser["handlers"][-2]
     with pytest.raises(ConfigError, match=r"saver is no id"):
         check_config(parser)
 
