@@ -161,7 +161,7 @@ _TRAINING = {
     "stages": ConfigId(stages(), "schedule of training; the lengths share out the epochs"),
     "coarse_stage": ConfigId(stage_changes().or_none(), "what is changed in stages coarse; None leaves them out"),
     "joint_stage": ConfigId(stage_changes().or_none(), "what is changed in stages joint; None leaves them out"),
-    "learning_rate": ConfigId(number(above=0), "of the optimizer, before factors"),
+    "learning_rate": ConfigId(number(0), "of the optimizer, before factors"),
     "warmup": ConfigId(integer(0), "iterations over which learning rates rise"),
     "backbone_lr_factors": ConfigId(mapping_of(number(0)), "factors on learning rates by modules of the backbone"),
     "lr_factors": ConfigId(mapping_of(number(0)), "factors on learning rates by parts or modules"),
