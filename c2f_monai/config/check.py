@@ -14,6 +14,7 @@ from typing import Any
 
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, ReferenceResolver
 
+from .kinds import read_flag
 from .rules import contradictions
 from .schema import IDS, MONAI_IDS
 from .tree import ConfigTree, MissingReferenceError, UnresolvedError, nodes
@@ -21,7 +22,6 @@ from .tree import ConfigTree, MissingReferenceError, UnresolvedError, nodes
 __all__ = ["ConfigError", "check_config", "nearest", "override_config"]
 
 _ROOTS = {"imports", "initialize", "run", "finalize"}
-_WORDS = {"true": True, "false": False}
 
 
 class ConfigError(ValueError):
@@ -38,8 +38,8 @@ def check_config(
 
     An id is known when it is one of :data:`c2f_monai.config.IDS`, or when the configuration refers to it: overlays may
     bring ids of their own, and notes whose ids begin with an underscore. Nothing is built and no image is read. The
-    texts "true" and "false" of a command line become truth values where the id takes these, and a None that was given,
-    which ``monai.bundle`` leaves out, is set.
+    texts "true" and "false" of a command line become truth values where the id takes these, numbers become names of
+    folders where it takes a path, and a None that was given, which ``monai.bundle`` leaves out, is set.
 
     Args:
         parser: the configuration, before or after ``parse``; it is changed as said above.
@@ -101,16 +101,14 @@ def nearest(name: str, known: Iterable[str], shown: int = 3) -> str:
 
 
 def _take_as_meant(parser: ConfigParser, given: Mapping[str, Any]) -> None:
-    """Truth values that came as texts, and None that did not come at all."""
+    """Truth values that came as texts, names of folders that came as numbers, and None that did not come at all."""
     for name, value in parser.get().items():
-        if name in IDS and isinstance(value, str) and IDS[name].kind.accepts(True) and not IDS[name].kind.accepts(1):
-            if value.lower() in _WORDS:
-                _put(parser, name, _WORDS[value.lower()])
+        if name in IDS and (meant := IDS[name].kind.read(value)) is not value:
+            _put(parser, name, meant)
     for name, value in given.items():
-        if value is None:
-            _put(parser, name, None)
-        elif "#" in name.replace("::", "#") and isinstance(value, str) and value.lower() in _WORDS:
-            _put(parser, name, _WORDS[value.lower()])
+        nested = len(ReferenceResolver.split_id(name)) > 1
+        if value is None or (nested and read_flag(value) is not value):
+            _put(parser, name, read_flag(value))
 
 
 def _put(parser: ConfigParser, name: str, value: Any) -> None:
@@ -218,9 +216,16 @@ def _values(tree: ConfigTree, reached: Set[str]) -> tuple[dict[str, Any], list[s
             continue
         if kind.accepts(value):
             values[name] = value
-        else:
+        elif not _is_said_by_another(name, tree):
             wrong.append(f"{name} must be {kind.words}, got {_shown(value)}")
     return values, wrong
+
+
+def _is_said_by_another(name: str, tree: ConfigTree) -> bool:
+    """Whether a value is that of another id of the same kind, whose mistake is said there."""
+    raw = tree.content[name]
+    other = raw[1:] if isinstance(raw, str) and raw.startswith("@") else ""
+    return other in IDS and other in tree.content and IDS[other].kind == IDS[name].kind
 
 
 def _shown(value: Any, longest: int = 80) -> str:

@@ -8,7 +8,7 @@ import math
 import numbers
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ __all__ = [
     "number",
     "one_or_pair",
     "path",
+    "read_flag",
     "stage_changes",
     "stages",
     "text",
@@ -50,15 +51,17 @@ class Kind:
         words: what it must be, as in "must be a whole number of at least 0".
         accepts: whether a value is of this kind.
         checked: whether a value is looked at; that of an id that is built from components is not.
+        read: what a value of a command line means, where the words and numbers there are something else.
     """
 
     words: str
     accepts: Callable[[Any], bool]
     checked: bool = True
+    read: Callable[[Any], Any] = lambda value: value
 
     def or_none(self) -> Kind:
         """The same, or None."""
-        return Kind(f"{self.words}, or None", lambda value: value is None or self.accepts(value), self.checked)
+        return replace(self, words=f"{self.words}, or None", accepts=lambda value: value is None or self.accepts(value))
 
 
 def integer(low: int, high: int | None = None) -> Kind:
@@ -93,8 +96,18 @@ def number(low: float | None = None, high: float | None = None, above: float | N
 
 
 def flag() -> Kind:
-    """True or False; on a command line, where these are texts, see :func:`c2f_monai.config.check_config`."""
-    return Kind("true or false", lambda value: isinstance(value, bool))
+    """True or False; on a command line also true and false, which ``monai.bundle`` gives as texts.
+
+    Examples:
+        >>> flag().read("false"), flag().read("no"), flag().accepts("no")
+        (False, 'no', False)
+    """
+    return Kind("true or false", lambda value: isinstance(value, bool), read=read_flag)
+
+
+def read_flag(value: Any) -> Any:
+    """A truth value for the words true and false; everything else is as it was."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def choice(names: Iterable[str]) -> Kind:
@@ -119,8 +132,12 @@ def text() -> Kind:
 
 
 def path() -> Kind:
-    """A file or a folder, which need not exist."""
-    return Kind("a path", lambda value: isinstance(value, os.PathLike) or text().accepts(value))
+    """A file or a folder, which need not exist; on a command line also a folder whose name is a number."""
+    return Kind(
+        "a path",
+        lambda value: isinstance(value, os.PathLike) or text().accepts(value),
+        read=lambda value: str(value) if _is_integer(value) else value,
+    )
 
 
 def list_of(kind: Kind, length: int | None = None, words: str = "") -> Kind:

@@ -185,6 +185,7 @@ def test_all_mistakes_are_said_at_once() -> None:
         ("margin", None, None),
         ("pixdim", None, None),
         ("train#dataloader#shuffle", "false", False),
+        ("train#sampler", None, None),
     ],
 )
 def test_words_of_the_command_line_become_what_they_mean(name: str, typed: Any, meant: Any) -> None:
@@ -195,6 +196,18 @@ def test_words_of_the_command_line_become_what_they_mean(name: str, typed: Any, 
     parser.parse()
     check_config(parser, {name: typed})
     assert parser.get_parsed_content(name) is meant and parser[name] is meant
+
+
+def test_a_folder_may_have_a_number_for_a_name() -> None:
+    parser = parser_of("inference")
+    override_config(parser, {"input": 20240131})
+    assert parser["input"] == "20240131"
+
+
+def test_a_mistake_is_said_of_the_id_that_has_it() -> None:
+    """The id validation_split is that of split."""
+    with pytest.raises(ConfigError, match=r"^split must be one of training, validation, test, got 'train'$"):
+        override_config(parser_of("train", "evaluate"), {"split": "train"})
 
 
 def test_an_overlay_may_bring_ids_that_it_refers_to(tmp_path: Path) -> None:
