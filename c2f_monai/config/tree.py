@@ -38,6 +38,7 @@ class ConfigTree:
 
     Attributes:
         content: the copy, its macros and relative references replaced.
+        references: ids that something in it refers to.
 
     Raises:
         ValueError: for a macro that leads nowhere.
@@ -51,10 +52,11 @@ class ConfigTree:
             raise ValueError(f"the configuration cannot be put together: {error}") from error
         self.content: dict[str, Any] = self._parser.get()
         self.references = {reference for _, node in nodes(self.content) for reference in _references(node)}
+        self._referenced = {_top(reference) for reference in self.references}
 
     def is_used(self, name: str) -> bool:
         """Whether something refers to a top-level id, or holds a copy of its value (``%name``)."""
-        if any(_top(reference) == name for reference in self.references):
+        if name in self._referenced:
             return True
         value = self.content[name]
         return _is_built(value) and any(
