@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from monai.bundle import ConfigParser
 
 from c2f_monai.apps.evaluation import bundle_command
 from c2f_monai.apps.training_config import read_training_config
+from c2f_monai.config import IDS
+from c2f_monai.config.tree import ConfigTree
 
 from .plan import Evaluation, Merged, Table, Training, Weights
 
@@ -179,9 +182,7 @@ def evaluation_part(
     else:
         last = _last_files(evaluation.weights, settings)
         later = [*_constants(evaluation.weights, settings), *evaluation.overlays, *last]
-        options = _known_ids(settings.overlays, [*evaluation.overlays, *last]) | _with_place(
-            options, [_INFERENCE, *later]
-        )
+        options = _known_ids(settings.overlays, [*evaluation.overlays, *last]) | options
         files = [_INFERENCE, *settings.base, *later]
     passes = int(options.get("max_rounds", 10)) + 1
     seconds = _START + settings.cases * passes * _ROUND / (_SMALLER if settings.small else 1)
@@ -246,9 +247,20 @@ def _known_ids(overlays: Sequence[str], later: Sequence[str]) -> dict[str, Any]:
 
 
 def _with_place(options: Mapping[str, Any], files: Sequence[str]) -> dict[str, Any]:
-    """Options without those of parts that no file has, such as an optimizer's, which could not be set."""
-    known = {key.split("#")[0] for file in files for key, _ in _ids(file)}
-    return {key: value for key, value in options.items() if "#" not in key or key.split("#")[0] in known}
+    """Options without those that the files do not refer to, such as of training in inference, which are refused there.
+
+    Typing errors stay: they are to be refused.
+    """
+    used = _ids_in_use(tuple(files))
+    left_out = {key for key in options if not used.get(top := key.split("#")[0], "#" not in key and top not in IDS)}
+    return {key: value for key, value in options.items() if key not in left_out}
+
+
+@cache
+def _ids_in_use(files: tuple[str, ...]) -> dict[str, bool]:
+    """Ids of some files, and whether these refer to them."""
+    tree = ConfigTree(ConfigParser.load_config_files([str(ROOT / file) for file in files]))
+    return {name: tree.is_used(name) for name in tree.content}
 
 
 def _ids(file: str) -> Iterable[tuple[str, Any]]:
@@ -268,7 +280,7 @@ def _run_command(files: Sequence[str], options: Mapping[str, Any]) -> tuple[str,
     for file in files:
         if not (ROOT / file).is_file():
             raise ValueError(f"there is no configuration {ROOT / file}: experiments need the project's source tree.")
-    return bundle_command(files, options)
+    return bundle_command(files, _with_place(options, files))
 
 
 def _length(files: Sequence[str], options: Mapping[str, Any]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
+from ..config import override_config
 from ..data.plain_folders import find_folder_cases
 from ..metrics.scores import CaseScore
 from ..metrics.tables import CaseRow, read_cases
@@ -103,7 +104,8 @@ def run_inference(files: Sequence[Path], options: Mapping[str, Any]) -> None:
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}.")
     try:
-        workflow = ConfigWorkflow([str(file) for file in files], workflow_type="infer", meta_file=None, **options)
+        workflow = ConfigWorkflow([str(file) for file in files], workflow_type="infer", meta_file=None)
+        override_config(workflow.parser, options)
         workflow.initialize()
         workflow.run()
         workflow.finalize()

@@ -15,7 +15,7 @@ from ..data.datalist import load_datalist
 from ..data.readers import is_image_file
 from ..metrics.scores import CaseScore, score_files
 from ..metrics.statistics import summarize
-from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, some_names
+from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, cell_text, some_names
 
 __all__ = ["Truth", "find_cases", "read_truths", "score_folder", "summary_lines", "write_scores"]
 
@@ -121,7 +121,8 @@ def write_scores(path: Path, scores: dict[str, CaseScore], groups: dict[str, str
         writer.writerow(COLUMNS)
         for case, score in scores.items():
             dsc, hd95 = ("" if value is None else f"{value:.6f}" for value in (score.dsc, score.hd95))
-            row = [case, groups[case], dsc, hd95, score.voxels, score.label_voxels, f"{score.ml:.3f}", _flag(score)]
+            names = [cell_text(case), cell_text(groups[case])]
+            row = [*names, dsc, hd95, score.voxels, score.label_voxels, f"{score.ml:.3f}", _flag(score)]
             writer.writerow(row)
 
 

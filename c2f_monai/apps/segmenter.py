@@ -18,6 +18,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor, decollate_batch
 
+from ..config import override_config
 from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
 from ..data.images import is_path
 from ..data.readers import reason_of
@@ -103,7 +104,8 @@ class Segmenter:
         progress: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.config = read_model(model, configs, {"progress": progress, **(options or {})})
+        self.config = read_model(model, configs, options)
+        self.config["progress"] = progress
         if device is not None:
             self.config["device"] = str(torch_device(device))
         self.device = torch.device(self._content("device"))
@@ -220,11 +222,13 @@ def read_model(
 
     Raises:
         FileNotFoundError: when there is no such model or configuration.
+        ValueError: when :func:`c2f_monai.config.check_config` refuses it.
     """
     root, files, found = find_model(model, configs)
     config = ConfigParser()
     config.read_config([str(file) for file in files])
-    config.update({"bundle_root": str(root), **found, **(options or {})})
+    config.update({"bundle_root": str(root), **found})
+    override_config(config, options or {})
     return config
 
 
@@ -278,7 +282,17 @@ def torch_device(name: str | torch.device) -> torch.device:
 
 def _signature(config: ConfigParser, weights: Sequence[str]) -> str:
     """Digest of what answers depend on: ids without places and devices, and the hashes of the weights."""
-    beside = ("bundle_root", "device", "input", "dataset_dir", "output_dir", "ckpt_path", "progress", "description")
+    beside = (
+        "bundle_root",
+        "device",
+        "input",
+        "dataset_dir",
+        "output_dir",
+        "ckpt_path",
+        "progress",
+        "description",
+        "debug",
+    )
     content = {key: value for key, value in config.get().items() if key not in beside}
     text = json.dumps([content, weights], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

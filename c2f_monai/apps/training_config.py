@@ -12,6 +12,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
+from ..config import override_config
+
 __all__ = ["BESIDE", "IterationClock", "parse_option", "read_training_config", "strip_to_iterations"]
 
 #: What a run does beside its iterations, by the end of the handlers' names.
@@ -80,16 +82,15 @@ def read_training_config(
 
     Raises:
         FileNotFoundError: when a file does not exist.
-        ValueError: for an option without an id or an equals sign.
+        ValueError: for an option without an id or an equals sign, or what :func:`c2f_monai.config.check_config`
+            refuses.
     """
     parser = ConfigParser()
     parser.read_config(list(files))
     parser["bundle_root"] = str(bundle_root)
     if dataset_dir:
         parser["dataset_dir"] = str(dataset_dir)
-    for option in options:
-        key, value = parse_option(option)
-        parser[key] = value
+    override_config(parser, dict(parse_option(option) for option in options))
     return parser
 
 

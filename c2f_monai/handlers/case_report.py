@@ -25,7 +25,7 @@ from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarize
 from ..transforms.volumes import class_values, select_label
-from ..utils import StopReason, atomic_write, case_name, dice_coefficient
+from ..utils import StopReason, atomic_write, case_name, cell_text, dice_coefficient
 
 __all__ = ["CaseReport", "case_row", "describe_row", "summarize_rows"]
 
@@ -284,4 +284,6 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return cell_text(value)
     return "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)

@@ -10,7 +10,7 @@ from .coarse_to_fine import CoarseToFineInferer
 from .records import CaseRecord, RoundRecord
 from .several_organs import SeveralOrgansInferer
 from .stopping import StopRule
-from .unrolled import TrainingStage, UnrolledInferer
+from .unrolled import UnrolledInferer
 
 __all__ = [
     "AutocastInferer",
@@ -20,6 +20,5 @@ __all__ = [
     "RoundRecord",
     "SeveralOrgansInferer",
     "StopRule",
-    "TrainingStage",
     "UnrolledInferer",
 ]

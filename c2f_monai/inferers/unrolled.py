@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from monai.inferers import Inferer
-from monai.utils import StrEnum
 
 from ..utils import (
     Part,
     SlabSpec,
+    TrainingStage,
     add_margins,
     bounding_boxes,
     check_amp_dtype,
@@ -26,24 +26,10 @@ from ..utils import (
     unwrap,
 )
 
-__all__ = ["TrainingStage", "UnrolledInferer"]
+__all__ = ["UnrolledInferer"]
 
 #: Slabs of equal shape: (height, width), and their places in the batch.
 Groups = Sequence[tuple[tuple[int, int], torch.Tensor]]
-
-
-class TrainingStage(StrEnum):
-    """Stages of training: modes S, I and J of the original code, and one before them.
-
-    COARSE: P(0) alone; the fine and saliency networks wait. SEPARATE: the image cropped by the truth; INDIVIDUAL:
-    image * g(P) cropped by the truth; JOINT: image * g(P) cropped by the previous prediction, by the truth where no
-    pixel reaches the threshold.
-    """
-
-    COARSE = "coarse"
-    SEPARATE = "separate"
-    INDIVIDUAL = "individual"
-    JOINT = "joint"
 
 
 class UnrolledInferer(Inferer):

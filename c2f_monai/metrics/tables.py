@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..utils import text_of_cell
+
 __all__ = ["CaseRow", "read_cases"]
 
 
@@ -58,8 +60,8 @@ def read_cases(path: str | Path, columns: Sequence[str] = ()) -> dict[str, CaseR
         raise ValueError(f"{path} has no cases.")
     cases: dict[str, CaseRow] = {}
     for row in rows:
-        name = row["case"]
+        name = text_of_cell(row["case"])
         if name in cases:
             raise ValueError(f"{path} has the case {name} twice.")
-        cases[name] = CaseRow(name, row.get("group") or "", row)
+        cases[name] = CaseRow(name, text_of_cell(row.get("group") or ""), row)
     return cases

@@ -20,9 +20,10 @@ from .boxes import (
     padded_side,
     paste_boxes,
 )
-from .enums import Fusion, Part, Prior, Result, StopReason, View
+from .cells import cell_text, text_of_cell
+from .enums import Fusion, Part, Prior, Result, StopReason, TrainingStage, View
 from .environment import describe_machine, describe_versions, has_bfloat16, keep_freed_memory
-from .errors import root_cause
+from .errors import USER_ERRORS, error_line, root_cause, tell_errors_in_one_line
 from .files import (
     IMAGE_SUFFIXES,
     atomic_write,
@@ -69,6 +70,8 @@ __all__ = [
     "Result",
     "SlabSpec",
     "StopReason",
+    "TrainingStage",
+    "USER_ERRORS",
     "View",
     "add_crops",
     "add_margins",
@@ -79,6 +82,7 @@ __all__ = [
     "bundle_root",
     "cache_dir",
     "case_name",
+    "cell_text",
     "check_amp_dtype",
     "check_weights_file",
     "check_window",
@@ -90,6 +94,7 @@ __all__ = [
     "describe_versions",
     "dice_coefficient",
     "dice_of_counts",
+    "error_line",
     "extract_label_slabs",
     "extract_slabs",
     "foreground_box",
@@ -115,6 +120,8 @@ __all__ = [
     "slice_axes_of_views",
     "some_names",
     "sum_windows",
+    "tell_errors_in_one_line",
+    "text_of_cell",
     "to_slices",
     "unwrap",
     "window_count",

@@ -49,6 +49,20 @@ class Result(StrEnum):
     MEAN = "mean"
 
 
+class TrainingStage(StrEnum):
+    """Stages of training: modes S, I and J of the original code, and one before them.
+
+    COARSE: P(0) alone; the fine and saliency networks wait. SEPARATE: the image cropped by the truth; INDIVIDUAL:
+    image * g(P) cropped by the truth; JOINT: image * g(P) cropped by the previous prediction, by the truth where no
+    pixel reaches the threshold.
+    """
+
+    COARSE = "coarse"
+    SEPARATE = "separate"
+    INDIVIDUAL = "individual"
+    JOINT = "joint"
+
+
 class StopReason(StrEnum):
     """Why the coarse-to-fine loop ended, see :py:class:`c2f_monai.inferers.StopRule`.
 

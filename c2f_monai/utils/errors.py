@@ -1,16 +1,24 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Why something failed."""
+"""Why something failed, and how it is told."""
 
 from __future__ import annotations
 
-__all__ = ["root_cause"]
+import sys
+from types import TracebackType
+
+__all__ = ["USER_ERRORS", "error_line", "root_cause", "tell_errors_in_one_line"]
+
+#: Mistakes of input: told in one line, where others are mistakes of the program and show their traceback.
+USER_ERRORS = (OSError, ValueError)
+_PACKAGE = __name__.split(".")[0]
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The exception that a chain of "raise ... from ..." began with.
+    """What a chain of "raise ... from ..." is about: the first error in it that this package raised, else the deepest.
 
-    MONAI wraps what fails inside a configuration or a transform in errors that name the component only.
+    MONAI wraps what fails inside a configuration or a transform in errors that name the component only, and what a
+    library says of a file, this package says in its own words.
 
     Examples:
         >>> try:
@@ -19,6 +27,40 @@ def root_cause(error: BaseException) -> BaseException:
         ...     root_cause(error)
         ValueError('no such file')
     """
-    while error.__cause__ is not None:
+    while error.__cause__ is not None and not (isinstance(error, USER_ERRORS) and _is_own(error)):
         error = error.__cause__
     return error
+
+
+def error_line(error: BaseException) -> str:
+    r"""One line for an error.
+
+    Examples:
+        >>> error_line(ValueError("margin must be\n  a number")), error_line(OSError())
+        ('error: margin must be a number', 'error: OSError')
+    """
+    return f"error: {' '.join(str(error).split()) or type(error).__name__}"
+
+
+def tell_errors_in_one_line() -> None:
+    """From here on, a mistake of input that ends the process is told in one line, without its traceback."""
+    before = sys.excepthook
+
+    def tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        cause = root_cause(error)
+        if isinstance(cause, USER_ERRORS):
+            print(error_line(cause), file=sys.stderr)
+        else:
+            before(kind, error, traceback)
+
+    sys.excepthook = tell
+
+
+def _is_own(error: BaseException) -> bool:
+    """Whether the error was raised in this package, at the innermost of its traceback."""
+    place = error.__traceback__
+    if place is None:
+        return False
+    while place.tb_next is not None:
+        place = place.tb_next
+    return str(place.tb_frame.f_globals.get("__name__", "")).split(".")[0] == _PACKAGE

@@ -19,6 +19,7 @@ from ..utils import (
     add_margins,
     atomic_write,
     bounding_boxes,
+    cell_text,
     inside_boxes,
     scale_to_unit,
     unwrap,
@@ -112,4 +113,4 @@ class SaliencyTable:
         with atomic_write(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(self.rows)
+            writer.writerows({**row, "case": cell_text(row["case"])} for row in self.rows)

@@ -97,12 +97,28 @@ def test_a_target_that_no_label_holds_ends_the_check(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], label_value: str, target: str
 ) -> None:
     folder = write_set(tmp_path, labels={"0": "background", "10": "spleen"})
-    assert (
-        main(["check", "--dataset_dir", str(folder), *BASE, "--voxels", "--option", f"label_value={label_value}"]) == 1
-    )
+    options = ["--option", f"label_value={label_value}", "--option", f"classes={2 if '[[' in label_value else 1}"]
+    assert main(["check", "--dataset_dir", str(folder), *BASE, "--voxels", *options]) == 1
     out, error = capsys.readouterr()
     assert f"target: {target}\n" in out and "foreground: 0 / 0 / 0 %" in out and "none in 4 cases" in out
     assert error.startswith("error: no label holds the target [") and error.endswith("]: set label_value.\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("margn=5", "margn is no id of the configuration: did you mean margin"),
+        ("train#trainr#max_epochs=5", "there is no train#trainr in it"),
+        ("label_value=[[1],[2]]", "is of 2 targets, but classes is 1"),
+        ("overlays=true", "overlays has no effect in this configuration"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_one_line(
+    option: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "--dataset_dir", str(write_set(tmp_path)), *BASE, "--option", option]) == 1
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith("error: ") and message in error and error.count("\n") == 1
 
 
 def test_the_memory_of_the_network_is_counted() -> None:
@@ -130,6 +146,7 @@ def test_the_target_is_one_value_or_several_or_one_list_for_each(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str, expected: list[int]
 ) -> None:
     options = ["--option", f"label_value={value}", "--option", "pixdim=None"]
+    options += ["--option", f"classes={2 if '[[' in value else 1}"]
     assert main(["check", "--dataset_dir", str(write_set(tmp_path)), *BASE, *options]) == 0
     assert f"target: {', '.join(f'{one} without a name' for one in expected)}\n" in capsys.readouterr().out
 

@@ -94,6 +94,36 @@ def test_what_goes_wrong_is_one_line(
     assert capsys.readouterr().err == text
 
 
+def wrapped(cause: BaseException) -> RuntimeError:
+    error = RuntimeError("Failed to instantiate")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "debug", "raised"),
+    [
+        (wrapped(ValueError("bad")), False, False),
+        (wrapped(ValueError("bad")), True, True),
+        (ValueError("bad"), True, True),
+        (TypeError("a mistake of the program"), False, True),
+    ],
+)
+def test_only_mistakes_of_input_are_without_a_traceback(error: Exception, debug: bool, raised: bool) -> None:
+    def fail(args: argparse.Namespace) -> None:
+        raise error
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--debug", action="store_true")
+    parser.set_defaults(run=fail)
+    words = ["--debug"] if debug else []
+    if raised:
+        with pytest.raises(type(error)):
+            run_command(parser, words)
+    else:
+        assert run_command(parser, words) == 1
+
+
 @pytest.mark.parametrize(
     ("line", "expected"), [("c2f seg", "segment "), ("c2f segment --prev", "--preview "), ("c2f prepare n", "nih ")]
 )

@@ -97,7 +97,7 @@ def test_stacks_of_slices_have_no_distances(
         (["--config", "none.json"], "there is no configuration none.json"),
         (["--model", "/none.pt"], "there is no model /none.pt"),
         (["--split", "validation", "--fold", "1"], "has training cases without a fold"),
-        (["--option", "pixdim=x"], "inference failed: "),
+        (["--option", "pixdim=x"], "error: pixdim must be three numbers"),
     ],
 )
 def test_what_does_not_fit_is_one_line(

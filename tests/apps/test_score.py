@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from c2f_monai.apps.cli import score
+from c2f_monai.metrics.tables import read_cases
 
 
 def _save(path, voxels: int, start: int = 0, shape=(10, 6, 6)):
@@ -55,6 +56,14 @@ def test_folder_against_folder(folders, tmp_path, capsys):
     assert "all: DSC [%] 75.00±25.00 (max 100.00, min 50.00, 2 cases)" in out
     assert "all: 1 cases with empty prediction and empty truth, not in the DSC" in out
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["scores.csv"]
+
+
+def test_a_case_that_is_called_like_a_formula_is_none_in_a_spreadsheet(tmp_path):
+    for folder in ("pred", "label"):
+        _save(tmp_path / folder / "=1+1.nii.gz", 4)
+    _run("--pred", tmp_path / "pred", "--label", tmp_path / "label", "--output", tmp_path / "scores.csv")
+    assert list(_rows(tmp_path / "scores.csv")) == ["'=1+1"]
+    assert list(read_cases(tmp_path / "scores.csv")) == ["=1+1"]
 
 
 def test_dataset_json_gives_the_split_and_the_groups(tmp_path, capsys):

@@ -116,17 +116,18 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
 def test_four_stages_know_what_an_overlay_says_of_the_images(tmp_path: Path) -> None:
     overlay = tmp_path / "own.json"
     overlay.write_text(
-        '{"pixdim": [1, 1, 2], "label_value": [4], "val_interval": 3, "margin": 9, "min_size": null}', encoding="utf-8"
+        '{"pixdim": [1, 1, 2], "label_value": [4], "val_interval": 3, "margin": 9, "air_threshold": null}',
+        encoding="utf-8",
     )
     found = settings(tmp_path, overlays=[str(overlay)], options={"margin": 5})
     parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
     options = words_of(parts["evaluation/stepwise_near_organ_four_stages/seed0"])
-    assert {key: options.get(key) for key in ("pixdim", "label_value", "val_interval", "margin", "min_size")} == {
+    assert {key: options.get(key) for key in ("pixdim", "label_value", "val_interval", "margin", "air_threshold")} == {
         "pixdim": "[1, 1, 2]",
         "label_value": None,  # the overlay of the four stages sets it
         "val_interval": None,  # of training
         "margin": "5",
-        "min_size": "$None",
+        "air_threshold": "$None",
     }
 
 

@@ -79,3 +79,11 @@ def test_monais_check_of_the_network_finds_it_from_any_directory(packed: Path, t
     done = run_elsewhere(tmp_path, *words)
     assert done.returncode == 0, done.stderr[-2000:]
     assert f"own package {packed}" in done.stdout
+
+
+def test_a_typing_error_is_refused_in_one_line_from_any_directory(packed: Path, tmp_path: Path) -> None:
+    configs = str([str(packed / "configs" / f"{name}.json") for name in ("train", "evaluate")])
+    words = ["-W", "ignore", "-m", "monai.bundle", "run", "--config_file", configs, "--bundle_root", str(packed)]
+    done = run_elsewhere(tmp_path, *words, "--ckpt", "mine.pt")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ckpt is no id of the configuration: did you mean ckpt_path")

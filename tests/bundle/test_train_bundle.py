@@ -272,8 +272,8 @@ def test_bad_input_stops_before_training(change: str | None, override: dict, mes
         array = np.zeros((24, 28, 19 if change == "shape" else 20), np.uint8)
         nib.save(nib.Nifti1Image(array, nib.load(path).affine), path)
     flow = workflow(folder, tmp_path / "out", **override)
-    flow.initialize()
     with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI wraps errors of transforms in its own
+        flow.initialize()
         flow.run()
     chain, error = "", caught.value
     while error is not None:

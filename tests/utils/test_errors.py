@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
-from c2f_monai.utils.errors import root_cause
+from c2f_monai.utils import read_weights_file, root_cause, tell_errors_in_one_line
 
 
 def test_a_chain_ends_at_what_failed_first() -> None:
@@ -18,3 +21,38 @@ def test_a_chain_ends_at_what_failed_first() -> None:
             raise RuntimeError("Failed to evaluate 'run'") from error
     assert root_cause(raised.value) is first
     assert root_cause(first) is first
+
+
+def test_of_a_chain_the_packages_own_words_are_told(tmp_path: Path) -> None:
+    """Not those of the library below, such as torch's advice to load what could run code."""
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"no weights")
+    with pytest.raises(RuntimeError) as raised:
+        try:
+            read_weights_file(path)
+        except ValueError as error:
+            raise RuntimeError("Failed to instantiate") from error
+    cause = root_cause(raised.value)
+    assert cause.__cause__ is not None
+    assert str(cause).startswith(f"{path} cannot be read as weights")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("one\n  line"), "error: one line\n"),
+        (FileNotFoundError(), "error: FileNotFoundError\n"),
+        (TypeError("a mistake of the program"), ""),
+    ],
+)
+def test_what_ends_the_process_is_told_in_one_line(
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, value, traceback: shown.append(value))
+    tell_errors_in_one_line()
+    outer = RuntimeError("Failed to instantiate")
+    outer.__cause__ = error
+    sys.excepthook(RuntimeError, outer, None)
+    assert capsys.readouterr().err == told
+    assert shown == ([] if told else [outer])

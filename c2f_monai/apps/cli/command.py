@@ -28,13 +28,15 @@ def add_command(
         examples: command lines.
     """
     epilog = "\n  ".join(["examples:", *examples]) if examples else None
-    return commands.add_parser(
+    parser: CommandParser = commands.add_parser(
         name,
         help=summary,
         description=description or f"{summary[:1].upper()}{summary[1:]}.",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
 
 
 def runs(module: str, function: str = "run") -> Callable[[argparse.Namespace], None]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ... import __version__
 from . import (
+    audit,
     check,
     compare,
     demo,
@@ -43,6 +44,7 @@ COMMANDS = (
     compare,
     release_weights,
     merge,
+    audit,
 )
 COMPLETION = """tab completion in bash and zsh: eval "$(register-python-argcomplete c2f)"
 """
@@ -90,16 +92,24 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
 
     Returns:
         0, or 1 after a bad input, which is told in one line on stderr, or 130 where the user ended it.
+
+    Raises:
+        Exception: what is no bad input; with ``--debug`` a bad input, too.
     """
     args = parser.parse_args(argv)
     try:
         args.run(args)
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
         return 130
+    except Exception as error:
+        from ...utils import USER_ERRORS, error_line, root_cause  # with torch, which help does without
+
+        cause = root_cause(error)
+        if getattr(args, "debug", False) or not isinstance(cause, USER_ERRORS):
+            raise
+        print(error_line(cause), file=sys.stderr)
+        return 1
     return 0
 
 

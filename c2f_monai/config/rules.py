@@ -1,0 +1,119 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What ids say about each other, and the files and folders that they name."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..utils import Fusion, Prior, Result, read_state_dict, read_weights_file
+from .tree import ConfigTree, UnresolvedError
+
+__all__ = ["contradictions", "doubts", "file_problems"]
+
+logger = logging.getLogger(__name__)
+
+
+def contradictions(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
+    """Values that cannot go together; what can, but may not be meant, is a warning.
+
+    Args:
+        values: of ids, each of its kind; ids that are missing are not looked at.
+        content: of the configuration.
+    """
+    if {"in_slices", "out_slices"} <= set(values) and values["out_slices"] > values["in_slices"]:
+        yield f"out_slices {values['out_slices']} must be at most in_slices {values['in_slices']}"
+    if values.get("result") == Result.MEAN and Fusion.VOTE in _fusions(values):
+        yield "result mean is a mean of probabilities: with fusion vote set result to last"
+    if values.get("min_pixels") is not None and values.get("fraction") is not None:
+        yield f"give min_pixels or fraction, not both: got {values['min_pixels']} and {values['fraction']}"
+    yield from _about_classes(values, content)
+    yield from _about_stages(values)
+    for doubt in doubts(values, content):
+        logger.warning(doubt)
+
+
+def _about_classes(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
+    classes, painted = values.get("classes"), _count(values.get("output_value"))
+    if "containers" in values and painted and values["containers"] >= painted:
+        yield f"containers {values['containers']} must be fewer than the {painted} values of output_value"
+    # Overlays with networks of their own for each class have other inferers.
+    alone = isinstance(content.get("evaluator"), Mapping) and content["evaluator"].get("inferer") == "@inferer"
+    if alone and classes and painted and painted != classes:
+        yield f"output_value must hold {classes} values, one for each of classes, got {values['output_value']}"
+    target = values.get("label_value")
+    if "train" in content and classes and target is not None:
+        nested = _count(target) if isinstance(target, (list, tuple)) and isinstance(target[0], (list, tuple)) else 1
+        if nested != classes:
+            yield f"label_value {target} is of {nested} targets, but classes is {classes}: give a list for each class"
+
+
+def _about_stages(values: Mapping[str, Any]) -> Iterator[str]:
+    if not values.get("stages"):
+        return
+    kept = []
+    for stage in values["stages"]:
+        change = values.get(f"{stage['stage']}_stage", {})
+        if change is not None:
+            kept.append({**stage, **change})
+    if not kept:
+        yield "stages: none is left, coarse_stage and joint_stage None leave out those there are"
+    for stage in kept:
+        if stage.get("copy_to_fine") and stage["stage"] != "coarse":
+            yield f"stages: copy_to_fine is for stage coarse, got it in stage {stage['stage']}"
+
+
+def _count(value: Any) -> int:
+    return len(value) if isinstance(value, (list, tuple)) else int(value is not None)
+
+
+def doubts(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
+    """What may not be meant.
+
+    Args:
+        values: as for :func:`contradictions`.
+        content: of the configuration.
+    """
+    views = values.get("views", ())
+    if Fusion.VOTE in _fusions(values) and len(views) % 2 == 0 and len(views) > 0:
+        yield f"fusion vote of {len(views)} views: a voxel that half of them find is background"
+    if values.get("prior") == Prior.MASK and content.get("saliency_def") is not None:
+        yield "prior mask with a saliency transformation: it sees masks, not the probabilities that it weights by [3.4]"
+
+
+def file_problems(tree: ConfigTree) -> Iterator[str]:
+    """Weights that cannot be read, and an output folder that cannot be written to."""
+    for name, read in (("load_weights::path", read_state_dict), ("init_weights", read_weights_file)):
+        found = _value(tree, name)
+        for path in found.values() if isinstance(found, Mapping) else [found] if found else []:
+            try:
+                read(path)
+            except (OSError, ValueError) as error:
+                yield str(error)
+    folder = _value(tree, "output_dir")
+    if isinstance(folder, (str, os.PathLike)) and (problem := _folder_problem(Path(folder).absolute())):
+        yield f"output_dir {folder} cannot be written to: {problem}"
+
+
+def _folder_problem(folder: Path) -> str:
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        return f"{there} is a file"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} is not yours to write to"
+
+
+def _value(tree: ConfigTree, name: str) -> Any:
+    """What an id stands for; None where there is none or it is not known yet."""
+    try:
+        return tree.value(name)
+    except (UnresolvedError, KeyError, ValueError):  # of values, the check of the ids has said it
+        return None
+
+
+def _fusions(values: Mapping[str, Any]) -> tuple[str, ...]:
+    fusion = values.get("fusion", ())
+    return (fusion,) if isinstance(fusion, str) else tuple(fusion)

@@ -1,0 +1,31 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Texts in CSV files, which spreadsheets take for formulas where they begin like one."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["cell_text", "text_of_cell"]
+
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+
+
+def cell_text(text: str) -> str:
+    """A text, such as the name of a case, for a CSV file: behind an apostrophe where a spreadsheet would run it.
+
+    Examples:
+        >>> cell_text("case_1"), cell_text("=HYPERLINK(A1)")
+        ('case_1', "'=HYPERLINK(A1)")
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def text_of_cell(cell: str) -> str:
+    """What :func:`cell_text` was given.
+
+    Examples:
+        >>> text_of_cell("'=HYPERLINK(A1)"), text_of_cell("'quoted'")
+        ('=HYPERLINK(A1)', "'quoted'")
+    """
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell

@@ -1,0 +1,278 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Configurations are refused before anything is read, in one line that names the id and what to do."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from monai.bundle import ConfigParser
+
+from c2f_monai.config import IDS, ConfigError, check_config, override_config
+from c2f_monai.config.kinds import STAGE_KEYS
+from c2f_monai.config.schema import MONAI_IDS
+from c2f_monai.handlers import StageSchedule
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "bundle" / "configs"
+FILES = {
+    path.stem: path
+    for path in [*BUNDLE.glob("*.json"), *(ROOT / "configs").glob("*/*.json")]
+    if path.name != "metadata.json"
+}
+# What a file's description says comes before it; the others come after train.json or inference.json alone.
+BEFORE = {
+    "stepwise": ["three_views"],
+    "published": ["three_views"],
+    "published_stepwise": ["three_views", "stepwise", "published"],
+    "original_margins": ["three_views", "published"],
+    "fcn8s_compact": ["three_views", "published"],
+    "imported_rstn": ["three_views"],
+    "backbone_as_coarse": ["three_views", "unet"],
+    "backbone_as_fine": ["three_views", "unet"],
+    "small": ["three_views"],
+    "unet3d": ["three_views"],
+    "unet3d_published": ["three_views", "unet3d"],
+    "pancreas_only": ["msd_pancreas"],
+    "cyst_multi_label": ["cyst"],
+    "diagnostics": ["evaluate"],
+    "oracle_box": ["evaluate"],
+    "multi_gpu_evaluate": ["evaluate"],
+    "several_organs_inference": ["several_organs"],
+}
+OF_INFERENCE = {"organ_then_cyst", "organs_alone", "several_organs_inference", "multi_gpu_inference"}
+IN_BOTH = ["three_views", "stepwise", "imported_rstn", "published", "msd_pancreas", "nih", "deeplab"]
+RUNS = [
+    *((name, "inference" if name in OF_INFERENCE else "train") for name in FILES if name not in ("train", "inference")),
+    *((name, "inference") for name in IN_BOTH),
+    ("train", ""),
+    ("inference", ""),
+]
+
+
+def parser_of(*names: str, **options: Any) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([str(FILES[name]) for name in names])
+    parser["bundle_root"] = str(ROOT / "bundle")
+    parser.update(options)
+    return parser
+
+
+def test_the_schema_holds_the_ids_of_all_configurations_and_no_others() -> None:
+    contents = [json.loads(path.read_text(encoding="utf-8")) for path in FILES.values()]
+    found = {key.lstrip("+").split("#")[0] for content in contents for key in content}
+    assert found - {*MONAI_IDS} == set(IDS)
+
+
+def test_every_id_is_explained_in_a_line() -> None:
+    for name, entry in IDS.items():
+        assert entry.meaning and entry.kind.words and "\n" not in entry.meaning, name
+
+
+@pytest.mark.parametrize(("name", "base"), RUNS, ids=lambda one: one)
+def test_every_configuration_and_overlay_passes(name: str, base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    check_config(parser_of(*([base] if base else []), *BEFORE.get(name, []), name))
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "meant"),
+    [
+        ("inference", "ckpt", "ckpt_path"),
+        ("inference", "inputs", "input"),
+        ("inference", "margn", "margin"),
+        ("inference", "overlay", "overlays"),
+        ("inference", "air", "air_threshold"),
+        ("inference", "inferer#margn", "margin"),
+        ("inference", "epochs", "has no effect"),
+        ("train", "learning_rat", "learning_rate"),
+        ("train", "overlays", "has no effect"),
+        ("train", "train#trainer#max_epoch", "max_epochs"),
+        ("train", "train#dataloadr", "dataloader"),
+        ("train", "train#trainr#max_epochs", "there is no train#trainr"),
+    ],
+)
+def test_an_id_that_no_configuration_knows_is_refused_with_the_nearest(base: str, name: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=meant) as raised:
+        override_config(parser_of(base), {name: 5})
+    assert str(raised.value).startswith(name) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "value"),
+    [
+        ("inference", "margin", "abc"),
+        ("inference", "margin", 5.5),
+        ("inference", "margin", -1),
+        ("inference", "margin", True),
+        ("inference", "margin", "$20 +"),
+        ("inference", "margin", "@margn"),
+        ("inference", "pixdim", [2, 2]),
+        ("inference", "pixdim", [2, 2, 0]),
+        ("inference", "pixdim", 2),
+        ("inference", "window", [240, -100]),
+        ("inference", "overlays", "no"),
+        ("inference", "label_value", 300),
+        ("inference", "label_value", [1, [2]]),
+        ("inference", "output_value", 0),
+        ("inference", "air_threshold", 3000),
+        ("inference", "views", "axial"),
+        ("inference", "views", ["axial", "axial"]),
+        ("inference", "views", ["transverse"]),
+        ("inference", "device", "cuda:99"),
+        ("inference", "device", "gpu"),
+        ("inference", "fusion", "median"),
+        ("inference", "slice_axcodes", {"axial": "SSL"}),
+        ("inference", "in_slices", 2),
+        ("inference", "out_slices", 3),
+        ("inference", "containers", 1),
+        ("inference", "output_value", [1, 2]),
+        ("inference", "pixdim", [0.001, 1, 1]),
+        ("inference", "stop_dice", 95),
+        ("inference", "fusion", "vote"),
+        ("inference", "network_def", "unet"),
+        ("train", "epochs", 2.5),
+        ("train", "epochs", None),
+        ("train", "items_per_epoch", 0),
+        ("train", "learning_rate", -1),
+        ("train", "learning_rate", float("nan")),
+        ("train", "warmup", -5),
+        ("train", "resume", "maybe"),
+        ("train", "holdout", 0.9),
+        ("train", "fraction", 0.5),
+        ("train", "stages", []),
+        ("train", "stages", [{"stage": "joined", "length": 1}]),
+        ("train", "stages", [{"stage": "joint", "length": 0}]),
+        ("train", "stages", [{"stage": "joint", "length": 1, "factor": 2}]),
+        ("train", "joint_stage", {"stage": "joined"}),
+        ("train", "stages", [{"stage": "joint", "length": 1, "copy_to_fine": True}]),
+        ("train", "label_value", [[1], [2]]),
+        ("train", "classes", 2),
+        ("train", "optimizer", {"_target_": "torch.optim.Addam"}),
+        ("train", "optimizer", {"_target_": "Addam"}),
+        ("train", "train_amp_dtype", "bf16"),
+    ],
+)
+def test_a_value_of_another_kind_or_range_is_refused_with_its_id(base: str, name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=name) as raised:
+        override_config(parser_of(base), {name: value})
+    assert "\n" not in str(raised.value)
+
+
+def test_a_schedule_of_which_nothing_is_left_is_refused() -> None:
+    with pytest.raises(ConfigError, match="stages: none is left"):
+        override_config(parser_of("train"), {"coarse_stage": None, "stages": [{"stage": "coarse", "length": 1}]})
+
+
+def test_all_mistakes_are_said_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"^margn is no id .*; views must be .*, got 'axial'$"):
+        override_config(parser_of("inference"), {"margn": 5, "views": "axial"})
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "meant"),
+    [
+        ("resume", "false", False),
+        ("resume", "True", True),
+        ("margin", None, None),
+        ("pixdim", None, None),
+        ("train#dataloader#shuffle", "false", False),
+        ("train#sampler", None, None),
+    ],
+)
+def test_words_of_the_command_line_become_what_they_mean(name: str, typed: Any, meant: Any) -> None:
+    """``monai.bundle`` gives "false" as a text, which is true, and leaves a None out."""
+    parser = parser_of("train")
+    if typed is not None:
+        parser[name] = typed
+    parser.parse()
+    check_config(parser, {name: typed})
+    assert parser.get_parsed_content(name) is meant and parser[name] is meant
+
+
+def test_a_folder_may_have_a_number_for_a_name() -> None:
+    parser = parser_of("inference")
+    override_config(parser, {"input": 20240131})
+    assert parser["input"] == "20240131"
+
+
+def test_a_mistake_is_said_of_the_id_that_has_it() -> None:
+    """The id validation_split is that of split."""
+    with pytest.raises(ConfigError, match=r"^split must be one of training, validation, test, got 'train'$"):
+        override_config(parser_of("train", "evaluate"), {"split": "train"})
+
+
+def test_an_overlay_may_bring_ids_that_it_refers_to(tmp_path: Path) -> None:
+    saver = {"_target_": "c2f_monai.visualize.RoundsSaver", "inferer": "@inferer", "output_dir": "@mine"}
+    # A module that becomes importable only when the bundle runs.
+    other = {"_target_": "module_of_the_bundle.Saver", "anything": 1}
+    config = {"mine": "out", "saver": saver, "other": other, "+handlers": ["%saver", "@other"], "_note": "why"}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    parser = ConfigParser()
+    parser.read_config([str(FILES["inference"]), str(path)])
+    check_config(parser)
+    parser.parse()  # macros are gone from here on
+    check_config(parser)
+    del parser["handlers"][-2]
+    with pytest.raises(ConfigError, match=r"saver is no id"):
+        check_config(parser)
+
+
+@pytest.mark.parametrize(
+    ("options", "doubt"),
+    [
+        ({"fusion": "vote", "result": "last", "views": ["axial", "coronal"]}, "half of them find is background"),
+        ({"prior": "mask"}, "sees masks"),
+        ({"fusion": "vote", "result": "last"}, "1 views"),
+        ({}, ""),
+    ],
+)
+def test_what_may_not_be_meant_is_a_warning(
+    options: dict[str, Any], doubt: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        override_config(parser_of("inference"), options)
+    assert (doubt in caplog.text) if doubt and "1 views" not in doubt else not caplog.records
+
+
+def edited(name: str, place: int, letter: str, edit: str) -> str:
+    """A name with a letter left out, doubled, changed, put in, or swapped with the next one."""
+    place %= len(name)
+    head, one, tail = name[:place], name[place], name[place + 1 :]
+    middle = {"out": "", "twice": one * 2, "changed": letter, "more": letter + one, "swapped": tail[:1] + one}[edit]
+    return head + middle + (tail[1:] if edit == "swapped" else tail)
+
+
+# Once: the checks change nothing in it.
+CONTENT = {base: parser_of(base).get() for base in ("inference", "train")}
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(
+    name=st.sampled_from(sorted(IDS)),
+    place=st.integers(0, 30),
+    letter=st.sampled_from("abcdefghijklmnopqrstuvwxyz_"),
+    edit=st.sampled_from(["out", "twice", "changed", "more", "swapped"]),
+    base=st.sampled_from(list(CONTENT)),
+    value=st.sampled_from([5, 0.1, "x", True, [1, 2], {"a": 1}, "$1", "@margin", {"_target_": "torch.nn.ReLU"}]),
+)
+def test_a_typing_error_in_an_id_is_never_accepted(
+    name: str, place: int, letter: str, edit: str, base: str, value: Any
+) -> None:
+    typed = edited(name, place, letter, edit)
+    assume(typed not in {*IDS, *MONAI_IDS} and not typed.startswith("_"))
+    with pytest.raises(ConfigError, match=f"^{typed} is no id"):
+        override_config(ConfigParser({**CONTENT[base]}), {typed: value})
+
+
+def test_the_schema_knows_what_the_schedule_knows() -> None:
+    assert set(STAGE_KEYS) == StageSchedule.keys
