@@ -53,7 +53,7 @@ _PIXDIM = with_condition(
 )
 _ODD = with_condition(integer(1), "a positive odd number, such as 1, 3 or 5", lambda count: count % 2 == 1)
 _SHARE = number(0, 1)
-_AMP_DTYPE = choice(["bfloat16", "float16"]).or_none()
+_AMP_DTYPE = choice(["auto", "bfloat16", "float16"]).or_none()
 
 _PLACES = {
     "input": ConfigId(path().or_none(), "what is segmented: an image, a DICOM series, a folder of them or a data set"),
@@ -119,7 +119,7 @@ _LOOP = {
     "stop_dice": ConfigId(number(0, 2).or_none(), "DSC of two rounds that ends the loop; None or above 1: max_rounds"),
     "max_rounds": ConfigId(integer(0), "most rounds of the loop"),
     "component_fraction": ConfigId(_SHARE, "components smaller than this share of the largest are left out"),
-    "amp_dtype": ConfigId(_AMP_DTYPE, "precision of the networks in testing; None: float32"),
+    "amp_dtype": ConfigId(_AMP_DTYPE, "precision in testing; auto: 16 bits where the device has them; None: float32"),
     "pixels_per_batch": ConfigId(integer(1), "most pixels that the networks are run on at once"),
     "air_threshold": ConfigId(
         number(-2000, 0).or_none(), "HU at and below which a voxel is air, which is left out; None: nothing is"
@@ -148,7 +148,9 @@ _TRAINING = {
     "fixed_margin_probability": ConfigId(_SHARE, "how often the margin is not drawn"),
     "slab_multiple": ConfigId(integer(1), "sides of slabs are padded to multiples of it, pixels"),
     "common_shape": ConfigId(flag(), "whether all crops of a step are grown to one shape"),
-    "train_amp_dtype": ConfigId(_AMP_DTYPE, "precision of the networks in training; None: float32"),
+    "train_amp_dtype": ConfigId(
+        _AMP_DTYPE, "precision in training; auto: bfloat16 where the device has it; None: float32"
+    ),
     "batch_size": ConfigId(integer(1), "items of a step"),
     "items_per_epoch": ConfigId(integer(1).or_none(), "items of an epoch; None: each slice once"),
     "epochs": ConfigId(integer(1), "length of training"),

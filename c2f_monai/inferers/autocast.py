@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 
-from ..utils import check_amp_dtype
+from ..utils import amp_dtype_on, check_amp_dtype
 
 __all__ = ["AutocastInferer"]
 
@@ -24,7 +24,7 @@ class AutocastInferer(Inferer):
 
     Args:
         inferer: the inferer to run, such as ``SimpleInferer`` or ``SlidingWindowInferer``.
-        amp_dtype: "bfloat16" or "float16"; None leaves the network alone. Defaults to "bfloat16".
+        amp_dtype: "bfloat16", "float16" or "auto"; None leaves the network alone. Defaults to "bfloat16".
 
     Raises:
         TypeError: When ``inferer`` is not a MONAI inferer.
@@ -42,7 +42,8 @@ class AutocastInferer(Inferer):
         """Infer ``inputs``, (B, C, spatial...), and return what the wrapped inferer makes of the network's outputs."""
 
         def run(x: torch.Tensor, *more: Any, **named: Any) -> torch.Tensor:
-            with torch.autocast(x.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
+            dtype = amp_dtype_on(self.amp_dtype, x.device, training=torch.is_grad_enabled())
+            with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
                 return network(x, *more, **named).float()
 
         return self.inferer(inputs, run, *args, **kwargs)

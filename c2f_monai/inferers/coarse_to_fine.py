@@ -14,7 +14,18 @@ from monai.inferers import Inferer
 
 from ..transforms.components import filter_components
 from ..transforms.conflicts import resolve_conflicts
-from ..utils import Fusion, Prior, Result, View, check_amp_dtype, check_window, foreground_box, grow_bounds, unwrap
+from ..utils import (
+    Fusion,
+    Prior,
+    Result,
+    View,
+    amp_dtype_on,
+    check_amp_dtype,
+    check_window,
+    foreground_box,
+    grow_bounds,
+    unwrap,
+)
 from .fusion import ViewFusion, check_fusion, check_mask_arguments, move_to_mask
 from .network_caller import NetworkCaller, network_kind
 from .patches import EMPTY, Patch, align_bounds, patch_dice, whole_bounds
@@ -54,7 +65,8 @@ class CoarseToFineInferer(Inferer):
             leave the mask; 0 keeps all, 0.5 is the original code.
         window: (low, high) HU to clip and scale slab by slab; None where inputs are in [0, 1] already.
         pixels_per_batch: bound on slabs times height times width in one call of the network.
-        amp_dtype: "bfloat16" or "float16" autocast around the convolutional networks; None for float32.
+        amp_dtype: "bfloat16", "float16" or "auto" autocast around the convolutional networks, see
+            :py:func:`c2f_monai.utils.amp_dtype_on`; None for float32.
         device: where slabs are sent; None for the network's device.
         volume_device: where volumes and probabilities live; None for the input's device.
         progress: show a bar for each case.
@@ -253,9 +265,10 @@ class CoarseToFineInferer(Inferer):
         """The network as it is run: what it has to do to itself before inference, it does."""
         dtype, device = network_kind(module, volumes)
         prepare = getattr(module, "for_inference", None)
-        prepared = module if prepare is None else prepare(self.amp_dtype)
         device = device if self.device is None else torch.device(self.device)
-        return NetworkCaller(prepared, dtype, device, self.amp_dtype, self.pixels_per_batch, self.window)
+        amp_dtype = amp_dtype_on(self.amp_dtype, device)
+        prepared = module if prepare is None else prepare(amp_dtype)
+        return NetworkCaller(prepared, dtype, device, amp_dtype, self.pixels_per_batch, self.window)
 
     def _run(self, case: _Case, record: CaseRecord, voxel_ml: float | None) -> tuple[torch.Tensor, torch.Tensor]:
         """The way of a volume: P(0) and Z(0), then round after round; the last P(t) and Z(t), (K, H, W, D) both."""

@@ -15,6 +15,7 @@ from ..utils import (
     SlabSpec,
     TrainingStage,
     add_margins,
+    amp_dtype_on,
     bounding_boxes,
     check_amp_dtype,
     crop_boxes,
@@ -52,8 +53,8 @@ class UnrolledInferer(Inferer):
         slab_multiple: whole slabs are padded at their end to multiples of it; those of equal shape share a forward
             call, so a larger number makes larger groups. Default: ``crop_multiple``, as in testing.
         threshold: probability from which a pixel belongs to the prediction's box.
-        amp_dtype: "bfloat16" or "float16" autocast of the coarse and fine networks; None is float32. Sigmoid, saliency
-            and loss are float32 always.
+        amp_dtype: "bfloat16", "float16" or "auto" autocast of the coarse and fine networks, see
+            :py:func:`c2f_monai.utils.amp_dtype_on`; None is float32. Sigmoid, saliency and loss are float32 always.
         common_shape: grow all crops of a call to the largest height and width among them, so that they share one
             forward call: fewer calls, and batch norm sees the whole batch.
 
@@ -177,7 +178,8 @@ class UnrolledInferer(Inferer):
     def _run(self, x: torch.Tensor, network: Any, part: Part, view: str) -> torch.Tensor:
         """Probabilities of one batch of equal shape."""
         x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
+        dtype = amp_dtype_on(self.amp_dtype, x.device, training=True)
+        with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
             logits = network(x, part.value, view)
         return torch.sigmoid(logits.float())
 

@@ -22,7 +22,7 @@ from .boxes import (
 )
 from .cells import cell_text, text_of_cell
 from .enums import Fusion, Part, Prior, Result, StopReason, TrainingStage, View
-from .environment import describe_machine, describe_versions, has_bfloat16, keep_freed_memory
+from .environment import describe_machine, describe_versions, keep_freed_memory
 from .errors import USER_ERRORS, error_line, root_cause, tell_errors_in_one_line
 from .files import (
     IMAGE_SUFFIXES,
@@ -44,6 +44,7 @@ from .orientation import (
     to_slices,
 )
 from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, work_root
+from .precision import amp_dtype_on, check_amp_dtype, has_bfloat16
 from .slabs import (
     DEFAULT_SLAB,
     SlabSpec,
@@ -55,7 +56,7 @@ from .slabs import (
     sum_windows,
     window_count,
 )
-from .values import DEFAULT_WINDOW, check_amp_dtype, check_window, dice_coefficient, dice_of_counts, scale_to_unit
+from .values import DEFAULT_WINDOW, check_window, dice_coefficient, dice_of_counts, scale_to_unit
 from .wrapping import unwrap
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "cache_dir",
     "case_name",
     "cell_text",
+    "amp_dtype_on",
     "check_amp_dtype",
     "check_weights_file",
     "check_window",

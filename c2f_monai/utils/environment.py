@@ -11,11 +11,8 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-import torch
-
-__all__ = ["describe_machine", "describe_source", "describe_versions", "has_bfloat16", "keep_freed_memory"]
+__all__ = ["describe_machine", "describe_source", "describe_versions", "keep_freed_memory"]
 
 # Numbers of mallopt's parameters in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
@@ -44,16 +41,6 @@ def describe_source(folder: str | Path = ".") -> dict[str, str | bool]:
     if not commit:
         return {}
     return {"commit": commit, "modified": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
-
-
-def has_bfloat16(device: torch.device | str) -> bool:
-    """Whether a device computes in bfloat16; a processor without its instructions is slower in it than in float32."""
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Not every release of torch tells; names are such as avx512_bf16 and amx_bf16.
-    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return kind == "cpu" and any(there for name, there in known.items() if "bf16" in name)
 
 
 def _git(folder: str | Path, *arguments: str) -> str:

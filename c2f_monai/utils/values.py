@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Values: Hounsfield units to network input, precision of the networks' convolutions, overlap of masks."""
+"""Values: Hounsfield units to network input, overlap of masks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import torch
 
 __all__ = [
     "DEFAULT_WINDOW",
-    "check_amp_dtype",
     "check_window",
     "dice_coefficient",
     "dice_of_counts",
@@ -17,8 +16,6 @@ __all__ = [
 
 #: HU window of the paper's code [3.3.1].
 DEFAULT_WINDOW = (-100.0, 240.0)
-
-AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def check_window(window: tuple[float, float]) -> tuple[float, float]:
@@ -56,26 +53,6 @@ def scale_to_unit(
     low, high = window
     # One new float tensor, then in place: volumes of clinical size exist once, not three times.
     return x.to(dtype, copy=True).clamp_(low, high).sub_(low).div_(high - low)
-
-
-def check_amp_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """Autocast dtype from its name.
-
-    Args:
-        dtype: "bfloat16", "float16", one of torch's dtypes of these names, or None for float32 without autocast.
-
-    Raises:
-        ValueError: for anything else.
-
-    Examples:
-        >>> check_amp_dtype("bfloat16")
-        torch.bfloat16
-    """
-    if dtype is None or dtype in AMP_DTYPES.values():
-        return dtype  # type: ignore[return-value]
-    if dtype not in AMP_DTYPES:
-        raise ValueError(f"amp_dtype must be one of {sorted(AMP_DTYPES)} or None, got {dtype!r}.")
-    return AMP_DTYPES[dtype]
 
 
 def dice_coefficient(a: torch.Tensor, b: torch.Tensor, empty: float = 1.0) -> float:

@@ -13,7 +13,6 @@ from c2f_monai.utils import (
     DEFAULT_WINDOW,
     View,
     case_name,
-    check_amp_dtype,
     check_window,
     dice_coefficient,
     scale_to_unit,
@@ -101,17 +100,3 @@ def test_dice_of_different_shapes_is_refused():
 )
 def test_names_of_cases(path, expected):
     assert case_name(path) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [("bfloat16", torch.bfloat16), ("float16", torch.float16), (None, None), (torch.bfloat16, torch.bfloat16)],
-)
-def test_precisions(value, expected):
-    assert check_amp_dtype(value) == expected
-
-
-@pytest.mark.parametrize("value", ["float8", torch.float64, ""])
-def test_other_precisions_are_refused(value):
-    with pytest.raises(ValueError, match="amp_dtype must be one of .*bfloat16.*float16"):
-        check_amp_dtype(value)
