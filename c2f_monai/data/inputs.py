@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from monai.data import Dataset
+from monai.data import Dataset, MetaTensor
 
 from ..utils import IMAGE_SUFFIXES, case_name
 from .datalist import load_datalist
 from .images import is_path
 from .readers import dicom_series, image_shape, is_image_file, reason_of
+from .writers import made_here
 
 __all__ = ["CaseDataset", "list_inputs", "open_inputs"]
 
@@ -28,7 +29,7 @@ def list_inputs(
     split: str = "test",
     fold: int | None = None,
 ) -> list[dict[str, Any]]:
-    """List the cases to segment; their headers are read, so that a bad file is an error before any long work.
+    """List the cases to segment, by their headers; a bad one has a "problem" and costs no other.
 
     Args:
         path: one image file, the folder of a DICOM series, a folder of image files and DICOM folders, or a
@@ -38,20 +39,21 @@ def list_inputs(
         fold: the tested fold of a data set that has folds, see :func:`c2f_monai.data.load_datalist`.
 
     Returns:
-        One dict for each case, with absolute paths: "image", and "label" and other keys where a data set has them.
+        One dict for each case, with absolute paths: "image", its name "case" with the folders below ``path``, and
+        "label" and other keys where a data set has them. "problem" says in one line why an image cannot be used: it is
+        no 3D volume, or image and label differ in shape.
 
     Raises:
         FileNotFoundError: When the input does not exist or holds no images.
-        ValueError: Without both; when a file is not one 3D volume, image and label differ in shape, a folder holds
-            several DICOM series, or two cases have the same name.
+        ValueError: Without both, or when two cases of a data set have the same name.
 
     Examples:
         >>> import nibabel, numpy
         >>> folder = getfixture("tmp_path")
         >>> nibabel.save(nibabel.Nifti1Image(numpy.zeros((4, 3, 2)), numpy.eye(4)), folder / "b.nii.gz")
         >>> nibabel.save(nibabel.Nifti1Image(numpy.zeros((4, 3, 2)), numpy.eye(4)), folder / "a.nii")
-        >>> [Path(case["image"]).name for case in list_inputs(folder)]
-        ['a.nii', 'b.nii.gz']
+        >>> [case["case"] for case in list_inputs(folder)]
+        ['a', 'b']
     """
     if path is None and dataset_dir is None:
         raise ValueError(
@@ -63,14 +65,15 @@ def list_inputs(
         raise FileNotFoundError(f"input {place} does not exist.")
     if path is None or (place / "dataset.json").is_file():
         cases = load_datalist(place, split, fold=fold)
+        _check_names([case["image"] for case in cases])
+        cases = [{**case, "case": case_name(case["image"])} for case in cases]
     else:
-        cases = [{"image": str(image)} for image in (_images_of(place) if place.is_dir() else [place])]
-    _check_names([case["image"] for case in cases])
-    for case in cases:
-        shape = image_shape(case["image"])
-        if "label" in case and (label_shape := image_shape(case["label"])) != shape:
-            raise ValueError(f"{case['label']} has the shape {label_shape}, but its image {case['image']} {shape}.")
-    return cases
+        images = _images_of(place) if place.is_dir() else [place]
+        cases = [
+            {"image": str(image), "case": name}
+            for image, name in zip(images, _names(images, place if place.is_dir() else place.parent), strict=True)
+        ]
+    return [case | ({"problem": problem} if (problem := _problem_of(case)) else {}) for case in cases]
 
 
 @contextmanager
@@ -98,6 +101,9 @@ def open_inputs(path: str | os.PathLike[str]) -> Iterator[list[dict[str, Any]]]:
             cases = list_inputs(place)
         except (FileNotFoundError, ValueError) as error:
             raise ValueError(str(error).replace(str(place), str(path))) from error
+        archive = os.path.abspath(path)
+        for case in cases:
+            case |= {"archive": archive, "source": case["image"].replace(str(place), archive)}
         yield cases
 
 
@@ -107,35 +113,70 @@ class CaseDataset(Dataset):
     MONAI reports a failed transform as "applying transform <object>" and hides the reason in a chain of exceptions.
 
     Args:
-        data: cases, each with its "image": a path, or what :func:`c2f_monai.data.volume_of` gives.
-        transform: preprocessing of a case.
+        data: cases, each with its "image": a path, or what :func:`c2f_monai.data.volume_of` gives. What has a "problem"
+            is not read.
+        transform: preprocessing of a case; its "image" carries the name "case" from then on.
+        strict: raise errors. Otherwise such a case has its "case", "image" and "problem" alone. Defaults to True.
     """
 
-    def __init__(self, data: Sequence[dict[str, Any]], transform: Any = None) -> None:
+    def __init__(self, data: Sequence[dict[str, Any]], transform: Any = None, strict: bool = True) -> None:
         super().__init__(data, transform)
+        self.strict = strict
 
     def _transform(self, index: int) -> Any:
-        try:
-            return super()._transform(index)
-        except Exception as error:
-            image, reason = self.data[index]["image"], reason_of(error)
-            path = str(image) if is_path(image) else "the image"
-            raise ValueError(reason if path in reason else f"{path} cannot be used: {reason}") from error
+        case = self.data[index]
+        name = case.get("case", "")
+        problem = case.get("problem")
+        if problem is None:
+            try:
+                return _with_name(super()._transform(index), name)
+            except Exception as error:
+                image, reason = case["image"], reason_of(error)
+                path = str(image) if is_path(image) else "the image"
+                problem = reason if path in reason else f"{path} cannot be used: {reason}"
+                if self.strict:
+                    raise ValueError(problem) from error
+        if self.strict:
+            raise ValueError(problem)
+        return {"case": name, "image": str(case["image"]), "problem": problem}
+
+
+def _with_name(item: dict[str, Any], name: str) -> dict[str, Any]:
+    if name and isinstance(item["image"], MetaTensor):
+        item["image"].meta["case"] = name
+    return item
+
+
+def _problem_of(case: dict[str, Any]) -> str:
+    """Why a case cannot be used by its headers; empty where nothing is wrong."""
+    try:
+        shape = image_shape(case["image"])
+        if "label" in case and (label_shape := image_shape(case["label"])) != shape:
+            return f"{case['label']} has the shape {label_shape}, but its image {case['image']} {shape}."
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _names(images: Sequence[Path], folder: Path) -> list[str]:
+    """Names of cases: their paths below the folder, without the suffix where this leaves them apart."""
+    whole = [Path(os.path.relpath(image, folder)) for image in images]
+    paths = [path if str(path) != "." else Path(image.name) for path, image in zip(whole, images, strict=True)]
+    short = [path.with_name(case_name(path)).as_posix() for path in paths]
+    return [path.as_posix() if short.count(name) > 1 else name for path, name in zip(paths, short, strict=True)]
 
 
 def _images_of(folder: Path) -> list[Path]:
-    if found := _images_in(folder):
-        return found
-    below = [image for sub in _visible(folder) if sub.is_dir() for image in _images_below(sub)]
-    if not below:
+    found = _images_below(folder)
+    if not found:
         raise FileNotFoundError(f"input {folder} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no DICOM series.")
-    return sorted(below)
+    return sorted(found)
 
 
 def _images_in(folder: Path) -> list[Path]:
     """The images of a folder, and series in folders of their own; itself where it is a series."""
     visible = _visible(folder)
-    images = [entry for entry in visible if entry.is_file() and is_image_file(entry)]
+    images = [entry for entry in visible if entry.is_file() and is_image_file(entry) and not made_here(entry)]
     if not images and dicom_series(folder):
         return [folder]
     return sorted(images + [entry for entry in visible if entry.is_dir() and dicom_series(entry)])
@@ -143,7 +184,10 @@ def _images_in(folder: Path) -> list[Path]:
 
 def _images_below(folder: Path) -> list[Path]:
     found = _images_in(folder)
-    return found or [image for sub in _visible(folder) if sub.is_dir() for image in _images_below(sub)]
+    if found == [folder]:
+        return found
+    below = [sub for sub in _visible(folder) if sub.is_dir() and sub not in found]
+    return found + [image for sub in below for image in _images_below(sub)]
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from .boxes import (
     padded_side,
     paste_boxes,
 )
-from .enums import Fusion, Part, Prior, Result, StopReason, View
+from .enums import Fusion, Part, Prior, Result, Status, StopReason, View
 from .environment import describe_machine, describe_versions, has_bfloat16, keep_freed_memory
 from .errors import root_cause
 from .files import (
@@ -29,6 +29,7 @@ from .files import (
     case_name,
     check_weights_file,
     describe_mismatch,
+    name_of_case,
     read_state_dict,
     read_weights_file,
     sha256_of,
@@ -68,6 +69,7 @@ __all__ = [
     "Prior",
     "Result",
     "SlabSpec",
+    "Status",
     "StopReason",
     "View",
     "add_crops",
@@ -100,6 +102,7 @@ __all__ = [
     "has_bfloat16",
     "inside_boxes",
     "keep_freed_memory",
+    "name_of_case",
     "pad_end",
     "pad_to_multiple",
     "padded_side",

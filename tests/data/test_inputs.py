@@ -26,7 +26,7 @@ def volume() -> np.ndarray:
 
 def test_one_file_is_one_case(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "a.nii.gz", volume())
-    assert list_inputs(path) == [{"image": str(path)}]
+    assert list_inputs(path) == [{"image": str(path), "case": "a"}]
 
 
 def test_a_folder_of_images_is_sorted_and_other_files_are_passed_over(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_folder_of_images_is_sorted_and_other_files_are_passed_over(tmp_path: 
 def test_a_dicom_folder_is_one_case_and_a_folder_of_them_several(tmp_path: Path) -> None:
     for name in ("p2", "p1"):
         write_dicom_series(tmp_path / name, volume(), AFFINE)
-    assert list_inputs(tmp_path / "p1") == [{"image": str(tmp_path / "p1")}]
+    assert list_inputs(tmp_path / "p1") == [{"image": str(tmp_path / "p1"), "case": "p1"}]
     assert [Path(case["image"]).name for case in list_inputs(tmp_path)] == ["p1", "p2"]
     nib.save(nib.Nifti1Image(volume(), AFFINE), tmp_path / "p15.nii.gz")
     assert [Path(case["image"]).name for case in list_inputs(tmp_path)] == ["p1", "p15.nii.gz", "p2"]
@@ -112,39 +112,52 @@ def _rgb(path: Path) -> None:
         ("a.txt", lambda path: path.write_bytes(b"no image"), "its format is not known"),
     ],
 )
-def test_what_is_no_volume_is_refused_by_its_header(tmp_path: Path, name: str, write, message: str) -> None:
+def test_what_is_no_volume_is_told_by_its_header(tmp_path: Path, name: str, write, message: str) -> None:
     path = tmp_path / name
     write(path)
-    with pytest.raises(ValueError, match=re.escape(str(path)) + ".*" + re.escape(message)) as raised:
-        list_inputs(path)
-    assert "\n" not in str(raised.value)
+    (case,) = list_inputs(path)
+    assert re.search(re.escape(str(path)) + ".*" + re.escape(message), case["problem"]) and "\n" not in case["problem"]
+    with pytest.raises(ValueError, match=re.escape(case["problem"])):
+        CaseDataset([case])[0]
+    assert CaseDataset([case], strict=False)[0] == case
 
 
 def test_a_trailing_axis_of_length_one_is_a_volume(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "a.nii.gz", volume()[..., None])
-    assert list_inputs(path) == [{"image": str(path)}]
+    assert list_inputs(path) == [{"image": str(path), "case": "a"}]
     assert read_image(path).shape == (1, *SHAPE)
 
 
-def test_missing_empty_and_ambiguous_inputs_are_errors_that_name_them(tmp_path: Path) -> None:
+def test_missing_and_empty_inputs_are_errors_that_name_them(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nope\.nii\.gz does not exist"):
         list_inputs(tmp_path / "nope.nii.gz")
     with pytest.raises(FileNotFoundError, match="holds no images"):
         list_inputs(tmp_path)
     with pytest.raises(ValueError, match="give --input .*, or --dataset_dir"):
         list_inputs(None)
-    write_nifti(tmp_path / "a.nii.gz", volume())
-    write_nifti(tmp_path / "a.nii", volume())
+
+
+def test_equal_names_are_told_apart_by_folder_and_suffix(tmp_path: Path) -> None:
+    (tmp_path / "p1").mkdir()
+    for name in ("a.nii.gz", "a.nii", "b.nii", "p1/b.nii"):
+        write_nifti(tmp_path / name, volume())
+    assert [case["case"] for case in list_inputs(tmp_path)] == ["a.nii", "a.nii.gz", "b", "p1/b"]
+
+
+def test_two_cases_of_a_data_set_with_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "a.nii"):
+        write_nifti(tmp_path / name, volume())
+    (tmp_path / "dataset.json").write_text(json.dumps({"test": ["a.nii", "a.nii.gz"]}), encoding="utf-8")
     with pytest.raises(ValueError, match="would both be written as a"):
         list_inputs(tmp_path)
 
 
-def test_a_folder_of_two_series_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_two_series_is_told(tmp_path: Path) -> None:
     for series in ("1.2.3.4", "1.2.3.5"):
         write_dicom_series(tmp_path, volume(), AFFINE, series)
     assert len(dicom_series(tmp_path)) == 2
-    with pytest.raises(ValueError, match="must hold one DICOM series, it holds 2"):
-        list_inputs(tmp_path)
+    (case,) = list_inputs(tmp_path)
+    assert "must hold one DICOM series, it holds 2" in case["problem"]
 
 
 def test_a_label_of_another_shape_is_refused_before_any_voxel_is_read(tmp_path: Path) -> None:
@@ -152,8 +165,8 @@ def test_a_label_of_another_shape_is_refused_before_any_voxel_is_read(tmp_path: 
     write_nifti(tmp_path / "label.nii.gz", volume()[1:])
     content = {"test": [{"image": "image.nii.gz", "label": "label.nii.gz"}]}
     (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"label\.nii\.gz has the shape \(7, 7, 5\), but its image"):
-        list_inputs(tmp_path)
+    (case,) = list_inputs(tmp_path)
+    assert "label.nii.gz has the shape (7, 7, 5), but its image" in case["problem"]
 
 
 def test_errors_of_transforms_are_one_line_that_names_the_file(tmp_path: Path) -> None:
