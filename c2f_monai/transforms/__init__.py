@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .clip import HU_RANGE, ClipHUd
 from .components import filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
 from .conflicts import resolve_conflicts
@@ -25,9 +26,11 @@ from .volumes import (
 __all__ = [
     "CheckSameGridd",
     "CheckVolumed",
+    "ClipHUd",
     "ConditionOnOrgan",
     "ConditionOnOrgand",
     "CompactDtyped",
+    "HU_RANGE",
     "RandContrastPhased",
     "SelectLabeld",
     "ToLabelMapd",
