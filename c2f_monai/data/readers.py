@@ -17,11 +17,14 @@ from monai.config import DtypeLike
 from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
 
+from ..transforms import check_spacing
 from ..utils import IMAGE_SUFFIXES, root_cause
+from .nifti_checks import check_nifti_size, nifti_notes, nifti_problem
 
 __all__ = [
     "READERS",
     "CTReader",
+    "check_data_files",
     "ImageFormats",
     "dicom_series",
     "image_header",
@@ -62,22 +65,40 @@ class ImageFormats(UserDict[str, Callable[[], ImageReader]]):
 
 
 class _NiftiReader(NibabelReader):
-    """MONAI's reader with the header alone; affines that are not orthonormal stay as they are."""
+    """MONAI's reader with the header alone and its checks; affines that are not orthonormal stay as they are."""
 
     def header(self, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
         """Shape, values in a voxel and affine."""
         image: Any = nib.load(path)
+        check_nifti_size(path, image)
         kind = image.get_data_dtype()
         values = len(kind.fields) if kind.fields else 2 if kind.kind == "c" else 1  # colors, complex numbers
         return tuple(image.shape), values, np.asarray(image.affine)
+
+    def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
+        """Voxels and metadata, "notes" and "problem" among them."""
+        images = list(img) if isinstance(img, list | tuple) else [img]
+        for image in images:
+            check_nifti_size(image.get_filename(), image)
+        array, meta = super().get_data(img)
+        meta["notes"] = "; ".join(nifti_notes(images[0]))
+        meta["problem"] = nifti_problem(images[0].get_filename(), images[0])
+        return array, meta
 
 
 class _ItkReader(ITKReader):
     """MONAI's reader with the header alone: files and DICOM series."""
 
+    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> Any:
+        """Open files; the data that a header names are checked first."""
+        for path in [data] if isinstance(data, str | os.PathLike) else data:
+            check_data_files(path)
+        return super().read(data, **kwargs)
+
     def header(self, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
         """Shape, values in a voxel and affine; a series gives its number of files, and their mean distance as step."""
         if not os.path.isdir(path):
+            check_data_files(path)
             return _itk_header(path)
         series = dicom_series(path)
         if len(series) != 1:
@@ -179,7 +200,39 @@ def image_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndar
         raise ValueError(f"{path} has an empty axis, its shape is {shape}.")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise ValueError(f"{path} has an affine that cannot be inverted: {affine[:3, :3].tolist()}.")
+    check_spacing(str(path), affine, shape)
     return shape[:3], affine
+
+
+def check_data_files(path: str | os.PathLike[str]) -> None:
+    """Refuse a header (.mhd, .nhdr) whose voxels lie outside its folder, or are more than it says; others pass.
+
+    Raises:
+        ValueError: naming the file of the voxels.
+    """
+    header = Path(path)
+    if header.suffix.lower() not in (".mhd", ".nhdr") or not header.is_file():
+        return
+    lines = header.read_text(encoding="latin-1").splitlines()
+    keys = [line.replace(":", "=", 1).partition("=")[0].strip().lower() for line in lines]
+    at = next((i for i, key in enumerate(keys) if key in ("elementdatafile", "data file", "datafile")), None)
+    if at is None:
+        return
+    named = [lines[at].replace(":", "=", 1).partition("=")[2].strip(), *(line.strip() for line in lines[at + 1 :])]
+    for name in filter(None, named):
+        file = Path(os.path.normpath(header.parent / name))
+        if not file.is_relative_to(os.path.normpath(header.parent)):
+            raise ValueError(f"its voxels lie outside its folder, in {name}: put the file beside it.")
+    raw = header.parent / named[0]
+    if "true" in " ".join(line.lower() for line in lines if "compress" in line.lower()) or not raw.is_file():
+        return
+    shape, values, _ = _itk_header(path)
+    kind = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    kind.SetFileName(str(path))
+    kind.ReadImageInformation()
+    needed = int(np.prod(shape)) * values * int(kind.GetComponentSize())
+    if raw.suffix.lower() == ".raw" and raw.stat().st_size > needed:
+        raise ValueError(f"its voxels are more: {named[0]} holds {raw.stat().st_size} bytes, not {needed}.")
 
 
 def is_image_file(path: str | os.PathLike[str]) -> bool:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -95,6 +96,33 @@ def _no_affine(path: Path) -> None:
     nib.save(image, path)
 
 
+def _micrometers(path: Path) -> None:
+    write_nifti(path, volume(), np.diag([2000.0, 2000.0, 3000.0, 1.0]))
+
+
+def _packed(path: Path, content: bytes) -> None:
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def _cut(path: Path) -> None:
+    _packed(path, nib.Nifti1Image(volume(), AFFINE).to_bytes()[:900])
+
+
+def _longer(path: Path) -> None:
+    _packed(path, nib.Nifti1Image(volume(), AFFINE).to_bytes() + b"more")
+
+
+def _voxels_more(path: Path) -> None:
+    itk.imwrite(itk_image(volume(), AFFINE), str(path))
+    raw = path.with_suffix(".raw")
+    raw.write_bytes(raw.read_bytes() + b"0123456789")
+
+
+def _voxels_outside(path: Path) -> None:
+    _voxels_more(path)
+    path.write_text(path.read_text(encoding="utf-8").replace("= a.raw", "= ../a.raw"), encoding="utf-8")
+
+
 def _rgb(path: Path) -> None:
     kind = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, kind), np.eye(4)), path)
@@ -107,6 +135,13 @@ def _rgb(path: Path) -> None:
         ("a.nii.gz", _four_dimensional, "is a 4D image of 8x7x5x2, but a CT volume has three axes"),
         ("a.nii.gz", _no_affine, "has an affine that cannot be inverted"),
         ("a.nii.gz", _rgb, "has several values in a voxel"),
+        ("a.nii", _micrometers, "has voxels of 2000 x 2000 x 3000 mm, but those of a CT measure 0.2 to 10 mm"),
+        ("a.nii", _cut, "its voxels are cut off: it holds 900 bytes, its header speaks of 912"),
+        ("a.nii.gz", _cut, "its voxels are cut off: it holds 900 bytes, its header speaks of 912"),
+        ("a.nii", _longer, "its voxels are more: it holds 916 bytes, its header speaks of 912"),
+        ("a.nii.gz", _longer, "its voxels are more: it holds 913 bytes, its header speaks of 912"),
+        ("a.mhd", _voxels_outside, "its voxels lie outside its folder, in ../a.raw: put the file beside it"),
+        ("a.mhd", _voxels_more, "its voxels are more: a.raw holds 570 bytes, not 560"),
         ("a.nii.gz", lambda path: path.write_bytes(b"no image"), "cannot be read as an image"),
         ("a.mha", lambda path: path.write_bytes(b"no image"), "cannot be read as an image"),
         ("a.txt", lambda path: path.write_bytes(b"no image"), "its format is not known"),
@@ -120,6 +155,50 @@ def test_what_is_no_volume_is_told_by_its_header(tmp_path: Path, name: str, writ
     with pytest.raises(ValueError, match=re.escape(case["problem"])):
         CaseDataset([case])[0]
     assert CaseDataset([case], strict=False)[0] == case
+
+
+def _without_codes(image: nib.Nifti1Image) -> None:
+    image.set_sform(None, code=0)
+    image.set_qform(None, code=0)
+
+
+def _moved_qform(image: nib.Nifti1Image) -> None:
+    image.set_qform(AFFINE @ np.diag([1, 1, 1, 1]) + np.pad(np.full((3, 1), 20.0), ((0, 1), (3, 0))), code=1)
+
+
+def _not_a_number(content: bytes) -> bytes:
+    return content[:112] + np.float32(np.nan).tobytes() + content[116:]
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize(
+    ("change", "patch", "problem", "notes"),
+    [
+        (_without_codes, bytes, "it has neither sform nor qform, so that its orientation is not known: set one.", ""),
+        (lambda image: None, _not_a_number, "its scale factor is nan and its intercept 0, which are no numbers", ""),
+        (_moved_qform, bytes, "", "qform and sform differ by 20 mm, sform used"),
+        (lambda image: None, bytes, "", ""),
+    ],
+    ids=["no orientation", "scale factor", "two places", "good"],
+)
+def test_what_nibabel_passes_over_is_told(tmp_path: Path, name: str, change, patch, problem: str, notes: str) -> None:
+    image = nib.Nifti1Image(volume(), AFFINE)
+    change(image)
+    _packed(tmp_path / name, patch(image.to_bytes()))
+    meta = read_image(tmp_path / name).meta
+    assert meta["problem"].startswith(problem) and bool(meta["problem"]) == bool(problem)
+    assert meta["notes"] == notes
+
+
+@pytest.mark.parametrize("end", [b"\0" * 700 + b"garbage", b"\0" * 512])
+def test_what_follows_a_gzip_stream_is_no_voxel(tmp_path: Path, end: bytes) -> None:
+    large = make_volume((20, 20, 10))
+    content = gzip.compress(nib.Nifti1Image(large, AFFINE).to_bytes())
+    (tmp_path / "a.nii.gz").write_bytes(content + end)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "a.nii.gz")[0]), large)
+    (tmp_path / "b.nii.gz").write_bytes(content[:-30] + end)
+    with pytest.raises(ValueError, match="b.nii.gz cannot be read"):
+        read_image(tmp_path / "b.nii.gz")
 
 
 def test_a_trailing_axis_of_length_one_is_a_volume(tmp_path: Path) -> None:
