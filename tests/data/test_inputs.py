@@ -139,7 +139,7 @@ def _rgb(path: Path) -> None:
         ("a.nii", _cut, "its voxels are cut off: it holds 900 bytes, its header speaks of 912"),
         ("a.nii.gz", _cut, "its voxels are cut off: it holds 900 bytes, its header speaks of 912"),
         ("a.nii", _longer, "its voxels are more: it holds 916 bytes, its header speaks of 912"),
-        ("a.nii.gz", _longer, "its voxels are more: it holds 913 bytes, its header speaks of 912"),
+        ("a.nii.gz", _longer, "its voxels are more: it holds 916 bytes, its header speaks of 912"),
         ("a.mhd", _voxels_outside, "its voxels lie outside its folder, in ../a.raw: put the file beside it"),
         ("a.mhd", _voxels_more, "its voxels are more: a.raw holds 570 bytes, not 560"),
         ("a.nii.gz", lambda path: path.write_bytes(b"no image"), "cannot be read as an image"),
