@@ -20,10 +20,9 @@ from monai.data import MetaTensor, decollate_batch
 
 from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
 from ..data.images import is_path
-from ..data.readers import reason_of
 from ..data.writers import check_nifti_name, write_nifti
 from ..inferers import CaseRecord
-from ..utils import bundle_root, config_file, has_bfloat16, sha256_of
+from ..utils import bundle_root, config_file, has_bfloat16, reason_of, sha256_of
 from .models import DEFAULT_MODEL, MODELS
 
 __all__ = ["Segmentation", "Segmenter", "read_model", "segment", "torch_device"]

@@ -14,7 +14,7 @@ from .phantom import PHANTOM_VERSION, generate_case, write_phantom
 from .prefetch import PrefetchDataLoader
 from .preparers import PREPARERS
 from .preprocessing import image_preprocessing, labeled_preprocessing
-from .readers import READERS, CTReader, dicom_series, image_shape, read_image
+from .readers import READERS, CTReader, image_shape, read_image
 from .slab_dataset import SlabCollate, SlabDataset
 from .slab_draws import draw_fallback_box, draw_margins, slice_threshold
 from .volume_cache import CachedVolume, load_volumes
@@ -39,7 +39,6 @@ __all__ = [
     "READERS",
     "SlabCollate",
     "SlabDataset",
-    "dicom_series",
     "draw_fallback_box",
     "draw_margins",
     "generate_case",

@@ -14,11 +14,12 @@ from typing import Any
 
 from monai.data import Dataset, MetaTensor
 
-from ..utils import IMAGE_SUFFIXES, case_name
+from ..utils import IMAGE_SUFFIXES, case_name, reason_of
 from .datalist import load_datalist
+from .dicom_files import is_dicom_place
 from .images import is_path
-from .readers import dicom_series, image_shape, is_image_file, reason_of
-from .writers import made_here
+from .listing import find_images
+from .readers import image_shape
 
 __all__ = ["CaseDataset", "list_inputs", "open_inputs"]
 
@@ -32,8 +33,8 @@ def list_inputs(
     """List the cases to segment, by their headers; a bad one has a "problem" and costs no other.
 
     Args:
-        path: one image file, the folder of a DICOM series, a folder of image files and DICOM folders, or a
-            Decathlon-style data set. A folder without any is searched in depth. None: the data set ``dataset_dir``.
+        path: one image file, the folder of a DICOM series, one of several in a folder (folder/SeriesInstanceUID), a
+            folder of these, which is searched in depth, or a Decathlon-style data set. None: ``dataset_dir``.
         dataset_dir: Decathlon-style data set, used when there is no ``path``.
         split: split of a data set. Defaults to "test".
         fold: the tested fold of a data set that has folds, see :func:`c2f_monai.data.load_datalist`.
@@ -41,7 +42,8 @@ def list_inputs(
     Returns:
         One dict for each case, with absolute paths: "image", its name "case" with the folders below ``path``, and
         "label" and other keys where a data set has them. "problem" says in one line why an image cannot be used: it is
-        no 3D volume, or image and label differ in shape.
+        no 3D volume, or image and label differ in shape. What looks like an image and is none has the key "skipped",
+        why it is left out.
 
     Raises:
         FileNotFoundError: When the input does not exist or holds no images.
@@ -61,19 +63,15 @@ def list_inputs(
             "(a folder with a dataset.json)."
         )
     place = Path(os.path.abspath(os.path.expanduser(str(dataset_dir if path is None else path))))
-    if not place.exists():
+    if not place.exists() and not is_dicom_place(place):
         raise FileNotFoundError(f"input {place} does not exist.")
     if path is None or (place / "dataset.json").is_file():
         cases = load_datalist(place, split, fold=fold)
         _check_names([case["image"] for case in cases])
         cases = [{**case, "case": case_name(case["image"])} for case in cases]
     else:
-        images = _images_of(place) if place.is_dir() else [place]
-        cases = [
-            {"image": str(image), "case": name}
-            for image, name in zip(images, _names(images, place if place.is_dir() else place.parent), strict=True)
-        ]
-    return [case | ({"problem": problem} if (problem := _problem_of(case)) else {}) for case in cases]
+        cases = _cases_of(place)
+    return [case if "skipped" in case else case | _problem_of(case) for case in cases]
 
 
 @contextmanager
@@ -147,15 +145,31 @@ def _with_name(item: dict[str, Any], name: str) -> dict[str, Any]:
     return item
 
 
-def _problem_of(case: dict[str, Any]) -> str:
-    """Why a case cannot be used by its headers; empty where nothing is wrong."""
+def _cases_of(place: Path) -> list[dict[str, Any]]:
+    if not place.is_dir():
+        return [{"image": str(place), "case": case_name(place)}]
+    found = find_images(place)
+    names = _names(found.images, place)
+    cases = [{"image": str(image), "case": name} for image, name in zip(found.images, names, strict=True)]
+    left = [(path, path.relative_to(place).as_posix(), reason) for path, reason in found.left_out.items()]
+    if not cases:
+        told = f"; left out: {left[0][0]} ({left[0][2]})" if left else ""
+        raise FileNotFoundError(
+            f"input {place} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no DICOM series{told}."
+        )
+    cases += [{"image": str(path), "case": name, "skipped": f"{path}: {why}"} for path, name, why in left]
+    return sorted(cases, key=lambda case: Path(case["image"]))
+
+
+def _problem_of(case: dict[str, Any]) -> dict[str, str]:
+    """Why a case cannot be used by its headers, as its "problem"; empty where nothing is wrong."""
     try:
         shape = image_shape(case["image"])
         if "label" in case and (label_shape := image_shape(case["label"])) != shape:
-            return f"{case['label']} has the shape {label_shape}, but its image {case['image']} {shape}."
+            return {"problem": f"{case['label']} has the shape {label_shape}, but its image {case['image']} {shape}."}
     except (OSError, ValueError) as error:
-        return str(error)
-    return ""
+        return {"problem": str(error)}
+    return {}
 
 
 def _names(images: Sequence[Path], folder: Path) -> list[str]:
@@ -164,35 +178,6 @@ def _names(images: Sequence[Path], folder: Path) -> list[str]:
     paths = [path if str(path) != "." else Path(image.name) for path, image in zip(whole, images, strict=True)]
     short = [path.with_name(case_name(path)).as_posix() for path in paths]
     return [path.as_posix() if short.count(name) > 1 else name for path, name in zip(paths, short, strict=True)]
-
-
-def _images_of(folder: Path) -> list[Path]:
-    found = _images_below(folder)
-    if not found:
-        raise FileNotFoundError(f"input {folder} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no DICOM series.")
-    return sorted(found)
-
-
-def _images_in(folder: Path) -> list[Path]:
-    """The images of a folder, and series in folders of their own; itself where it is a series."""
-    visible = _visible(folder)
-    images = [entry for entry in visible if entry.is_file() and is_image_file(entry) and not made_here(entry)]
-    if not images and dicom_series(folder):
-        return [folder]
-    return sorted(images + [entry for entry in visible if entry.is_dir() and dicom_series(entry)])
-
-
-def _images_below(folder: Path) -> list[Path]:
-    found = _images_in(folder)
-    if found == [folder]:
-        return found
-    below = [sub for sub in _visible(folder) if sub.is_dir() and sub not in found]
-    return found + [image for sub in below for image in _images_below(sub)]
-
-
-def _visible(folder: Path) -> list[Path]:
-    # macOS adds the second to archives.
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
 
 
 def _check_names(paths: Sequence[str]) -> None:

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..utils import Status, atomic_write, check_weights_file, sha256_of, some_names
-from .readers import reason_of
+from ..utils import Status, atomic_write, check_weights_file, reason_of, sha256_of, some_names
 from .writers import made_here
 
 __all__ = ["CasesFailed", "MANIFEST_NAME", "Manifest"]
@@ -316,6 +315,7 @@ def _fingerprint(case: Mapping[str, Any]) -> Entry:
     size, time = 0, 0
     for place in (case.get("archive", case["image"]), case.get("label")):
         path = Path(str(place))
+        path = path if path.exists() else path.parent  # a series in a folder of several
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             if place is not None and file.is_file():
                 status = file.stat()

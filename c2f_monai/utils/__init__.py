@@ -22,7 +22,7 @@ from .boxes import (
 )
 from .enums import Fusion, Part, Prior, Result, Status, StopReason, View
 from .environment import describe_machine, describe_versions, has_bfloat16, keep_freed_memory
-from .errors import root_cause
+from .errors import reason_of, root_cause
 from .files import (
     IMAGE_SUFFIXES,
     atomic_write,
@@ -109,6 +109,7 @@ __all__ = [
     "paste_boxes",
     "read_state_dict",
     "read_weights_file",
+    "reason_of",
     "root_cause",
     "scale_to_unit",
     "sha256_of",

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-__all__ = ["root_cause"]
+__all__ = ["reason_of", "root_cause"]
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -22,3 +22,10 @@ def root_cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def reason_of(error: BaseException) -> str:
+    """One line of the text of an exception's root cause: libraries put the place first and what happened last."""
+    cause = root_cause(error)
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return lines[-1] if lines else type(cause).__name__

@@ -14,7 +14,8 @@ import pytest
 import torch
 from monai.transforms import Compose, LoadImaged
 
-from c2f_monai.data import CaseDataset, dicom_series, image_shape, list_inputs, read_image
+from c2f_monai.data import CaseDataset, image_shape, list_inputs, read_image
+from c2f_monai.data.writers import write_nifti as write_mask
 from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_dicom_series, write_nifti
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -37,7 +38,7 @@ def test_a_folder_of_images_is_sorted_and_other_files_are_passed_over(tmp_path: 
     itk.imwrite(itk_image(volume(), AFFINE), str(tmp_path / "d.mha"))
     (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
     (tmp_path / ".hidden.nii").write_text("x", encoding="utf-8")
-    names = [Path(case["image"]).name for case in list_inputs(tmp_path)]
+    names = [Path(case["image"]).name for case in list_inputs(tmp_path) if "skipped" not in case]
     assert names == ["a.nii", "b.nii.gz", "c.nrrd", "d.mha"]
 
 
@@ -231,12 +232,56 @@ def test_two_cases_of_a_data_set_with_one_name_are_refused(tmp_path: Path) -> No
         list_inputs(tmp_path)
 
 
-def test_a_folder_of_two_series_is_told(tmp_path: Path) -> None:
+def test_each_series_of_a_folder_is_a_case(tmp_path: Path) -> None:
     for series in ("1.2.3.4", "1.2.3.5"):
-        write_dicom_series(tmp_path, volume(), AFFINE, series)
-    assert len(dicom_series(tmp_path)) == 2
-    (case,) = list_inputs(tmp_path)
-    assert "must hold one DICOM series, it holds 2" in case["problem"]
+        write_dicom_series(tmp_path / "export", volume() + int(series[-1]), AFFINE, series)
+    assert [case["case"] for case in list_inputs(tmp_path)] == ["export/1.2.3.4", "export/1.2.3.5"]
+    (case,) = list_inputs(tmp_path / "export" / "1.2.3.5")
+    assert case == {"image": str(tmp_path / "export" / "1.2.3.5"), "case": "1.2.3.5"}
+    assert np.array_equal(np.asarray(read_image(case["image"])[0]), volume() + 5)
+    with pytest.raises(ValueError, match=r"holds 2 series, 1.2.3.4 \(5 slices\), .*: name one as .*export/1.2.3.4\."):
+        read_image(tmp_path / "export")
+
+
+def test_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
+    """Cases, and what is left out with its reason; notes and masks are counted alone."""
+    root = tmp_path / "in"
+    for folder in ("a", "b/c", "b/ct.nii.gz", ".cache"):
+        (root / folder).mkdir(parents=True)
+    for name in ("a/ct.nii", "b/c/ct.nii", "b/ct.nii.gz/x.nii", ".cache/y.nii", "a/.hidden.nii", "a/._ct.nii"):
+        write_nifti(root / name, volume())
+    write_dicom_series(root / "a", volume(), AFFINE)  # loose slices beside an image
+    nib.save(nib.Nifti1Pair(volume(), AFFINE), root / "b" / "pair.img")
+    write_mask(root / "a" / "ct_seg.nii.gz", np.zeros(SHAPE, np.uint8), AFFINE, "c2f_monai 1")
+    (root / "notes.txt").write_text("x", encoding="utf-8")
+    outside = write_dicom_series(tmp_path / "outside", volume(), AFFINE, "1.2.9")
+    (root / "linked").symlink_to(outside)
+    (root / "loop").symlink_to(root)
+    (root / "z.nii").symlink_to(root / "nowhere.nii")
+    (root / "d.nii").symlink_to(root / "a" / "ct.nii")
+    cases = list_inputs(root)
+    assert [case["case"] for case in cases if "skipped" not in case] == [
+        "a",
+        "a/ct",
+        "b/c/ct",
+        "b/ct.nii.gz/x",
+        "d",
+        "linked",
+    ]
+    assert {case["case"]: case["skipped"].split(": ", 1)[1] for case in cases if "skipped" in case} == {
+        ".cache": "hidden: its files are not looked for",
+        "a/._ct.nii": "hidden: rename it",
+        "a/.hidden.nii": "hidden: rename it",
+        "b/pair.img": "a pair of .hdr and .img, which is not read: convert it to NIfTI",
+        "loop": f"a link to {root}, which is searched itself",
+        "z.nii": "a link to nothing",
+    }
+
+
+def test_a_folder_with_nothing_but_what_is_left_out_says_so(tmp_path: Path) -> None:
+    write_nifti(tmp_path / ".ct.nii", volume())
+    with pytest.raises(FileNotFoundError, match=r"no DICOM series; left out: .*\.ct\.nii \(hidden: rename it\)"):
+        list_inputs(tmp_path)
 
 
 def test_a_label_of_another_shape_is_refused_before_any_voxel_is_read(tmp_path: Path) -> None:
