@@ -20,7 +20,7 @@ from ..data import Manifest, open_inputs, read_image
 from ..data.writers import write_nifti
 from ..handlers.case_report import case_row, write_table
 from ..metrics.target import target_statistics
-from ..utils import describe_machine, describe_versions
+from ..utils import describe_machine, describe_versions, end_on_signals
 from ..visualize import save_overlay
 from .outputs import (
     MADE_BY,
@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
         OSError: when a file does not exist or a place cannot be written to.
         ValueError: when an image cannot be used, or arguments do not fit.
     """
+    end_on_signals()
     if args.device is not None:
         torch_device(args.device)
     kind = OUTPUT_TYPES[args.output_type]

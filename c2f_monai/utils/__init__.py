@@ -44,6 +44,7 @@ from .orientation import (
     to_slices,
 )
 from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, work_root
+from .signals import end_on_signals
 from .slabs import (
     DEFAULT_SLAB,
     SlabSpec,
@@ -92,6 +93,7 @@ __all__ = [
     "describe_versions",
     "dice_coefficient",
     "dice_of_counts",
+    "end_on_signals",
     "extract_label_slabs",
     "extract_slabs",
     "foreground_box",
