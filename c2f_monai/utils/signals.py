@@ -17,21 +17,18 @@ __all__ = ["end_on_signals"]
 def end_on_signals() -> None:
     """From now on SIGINT and SIGTERM end the process with a line and without a traceback, as status 128 + number.
 
-    What runs is left by ``SystemExit``, so that handlers and ``finally`` bring their files in order. A second signal
-    ends the process at once. A program with signal handlers of its own keeps them, and so do other threads than the
-    first.
+    What runs is left by ``SystemExit``, so that handlers and ``finally`` bring their files in order. The same signal
+    ends the process at once when it comes again. A program with handlers of its own keeps them.
     """
     if threading.current_thread() is not threading.main_thread():
         return
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is usual:  # a shell lets programs in the background ignore SIGINT
+            signal.signal(number, _end)
 
 
 def _end(number: int, frame: Any) -> None:
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_DFL)
+    signal.signal(number, signal.SIG_DFL)
     status, name = 128 + number, signal.Signals(number).name
     # Threads that read the next case would be waited for, and printing is not safe inside a signal's handler.
     atexit.register(_leave, status)
