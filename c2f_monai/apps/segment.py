@@ -94,18 +94,18 @@ class _Command:
         results = self.segmenter.each_case([dict(job.case) for job in todo], self.args.probabilities is not None)
         for number, (job, result) in enumerate(zip(todo, results, strict=True), 1):
             try:
+                if isinstance(result, Exception):
+                    raise result
                 self._keep(job, result)
+                seconds = time.perf_counter() - since
+                self._note(job, result, seconds)
+                count = f"[{number}/{len(todo)}] " if len(todo) > 1 else ""
+                self._say(count + _line(job, result, seconds))
+                if self.args.verbose:
+                    self._say("\n".join(_round_lines(result)))
             except Exception as error:
                 self._fail(job, error)
-                since = time.perf_counter()
-                continue
-            now = time.perf_counter()
-            self._note(job, result, now - since)
-            count = f"[{number}/{len(todo)}] " if len(todo) > 1 else ""
-            self._say(count + _line(job, result, now - since))
-            if self.args.verbose:
-                self._say("\n".join(_round_lines(result)))
-            since = now
+            since = time.perf_counter()
         if self.manifest is not None and (failure := self.manifest.failure()):
             raise ValueError(failure)
 
@@ -121,9 +121,7 @@ class _Command:
         noted = all(content is None or job.name in content["cases"] for content in (self.statistics, self.report))
         return noted and all(map(Path.exists, job.files()))
 
-    def _keep(self, job: Job, result: Segmentation | Exception) -> None:
-        if isinstance(result, Exception):
-            raise result
+    def _keep(self, job: Job, result: Segmentation) -> None:
         self._write(job, result)
         if self.manifest is not None:
             self.manifest.done(job.name, case_row(result.record, result.mask[None]))

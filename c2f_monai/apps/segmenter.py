@@ -311,8 +311,8 @@ def torch_device(name: str | torch.device) -> torch.device:
 
 def _signature(config: ConfigParser, weights: Sequence[str]) -> str:
     """Digest of what answers depend on: ids without places and devices, and the hashes of the weights."""
-    beside = ("bundle_root", "device", "input", "dataset_dir", "output_dir", "ckpt_path", "progress", "description")
-    beside += ("overwrite", "strict")
+    places = ("bundle_root", "device", "input", "dataset_dir", "output_dir", "ckpt_path", "progress", "description")
+    beside = (*places, "overwrite", "strict")
     content = {key: value for key, value in config.get().items() if key not in beside}
     text = json.dumps([content, weights], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

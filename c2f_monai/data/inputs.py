@@ -99,9 +99,10 @@ def open_inputs(path: str | os.PathLike[str]) -> Iterator[list[dict[str, Any]]]:
             cases = list_inputs(place)
         except (FileNotFoundError, ValueError) as error:
             raise ValueError(str(error).replace(str(place), str(path))) from error
-        archive = os.path.abspath(path)
+        whole = os.path.abspath(path)
         for case in cases:
-            case |= {"archive": archive, "source": case["image"].replace(str(place), archive)}
+            case |= {"archive": whole, "source": case["image"].replace(str(place), whole)}
+            case |= {key: case[key].replace(str(place), whole) for key in ("problem", "skipped") if key in case}
         yield cases
 
 

@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 
-from .. import __version__
-from ..utils import Status, atomic_write, check_weights_file, reason_of, sha256_of, some_names
+from ..utils import Status, atomic_write, check_weights_file, package_version, reason_of, sha256_of, some_names
 from .writers import made_here
 
 __all__ = ["CasesFailed", "MANIFEST_NAME", "Manifest"]
@@ -134,7 +133,7 @@ class Manifest:
                 stays = name in known and name not in self._todo and "skipped" not in case
                 entries[name] = known[name] if stays else _entry_of(case)
             content.clear()
-            content.update({"c2f_monai": __version__, "options": options, "cases": entries})
+            content.update({"c2f_monai": package_version(), "options": options, "cases": entries})
 
     def done(self, name: str, row: Mapping[str, Any], target: str = "") -> None:
         """Note a case whose mask is written.
@@ -208,7 +207,7 @@ class Manifest:
         for path in files.values():
             check_weights_file(path)
         weights = {f"weights {name}".strip(): sha256_of(path)[:12] for name, path in sorted(files.items())}
-        options = {"version": __version__, **self._options, **weights}
+        options = {"version": package_version(), **self._options, **weights}
         return json.loads(json.dumps(options, default=str))
 
     def _check_options(self, content: Mapping[str, Any]) -> None:
@@ -261,7 +260,7 @@ class Manifest:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock:
             with _only_process(self.folder):
-                content = self._read() or {"c2f_monai": __version__, "options": self._all_options(), "cases": {}}
+                content = self._read() or {"c2f_monai": package_version(), "options": self._all_options(), "cases": {}}
                 yield content
                 with atomic_write(self.path) as part:
                     part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

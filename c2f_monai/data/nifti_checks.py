@@ -67,7 +67,7 @@ def nifti_problem(path: str | os.PathLike[str], image: Any) -> str:
     header = image.header
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
         return "it has neither sform nor qform, so that its orientation is not known: set one."
-    with ImageOpener(path) as file:
+    with ImageOpener(os.fspath(path)) as file:
         # nibabel forgets the factor of an image that it has read.
         factors = type(header).from_fileobj(file, check=False)
     slope, intercept = float(factors["scl_slope"]), float(factors["scl_inter"])

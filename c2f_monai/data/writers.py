@@ -18,8 +18,7 @@ from monai.data.image_writer import NibabelWriter
 from monai.transforms import Transform
 from monai.utils import convert_to_numpy
 
-from .. import __version__
-from ..utils import atomic_write, name_of_case
+from ..utils import atomic_write, name_of_case, package_version
 
 __all__ = [
     "MADE_BY",
@@ -179,7 +178,7 @@ class AtomicNiftiWriter(NibabelWriter):
             filename,
             np.asarray(self.data_obj, dtype=self.output_dtype),
             self.affine,
-            f"{MADE_BY} {__version__}",
+            f"{MADE_BY} {package_version()}",
         )
         if self.submit is None:
             task()

@@ -35,5 +35,5 @@ class EachCase:
             return engine._iteration(engine, batch)  # type: ignore[attr-defined]
         except Exception as error:
             self.manifest.fail(batch["case"][0], error)
-            engine.state.batch = []
+            engine.state.batch = []  # type: ignore[assignment]
             return []

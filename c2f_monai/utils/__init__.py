@@ -21,7 +21,7 @@ from .boxes import (
     paste_boxes,
 )
 from .enums import Fusion, Part, Prior, Result, Status, StopReason, View
-from .environment import describe_machine, describe_versions, has_bfloat16, keep_freed_memory
+from .environment import describe_machine, describe_versions, has_bfloat16, keep_freed_memory, package_version
 from .errors import reason_of, root_cause
 from .files import (
     IMAGE_SUFFIXES,
@@ -105,6 +105,7 @@ __all__ = [
     "inside_boxes",
     "keep_freed_memory",
     "name_of_case",
+    "package_version",
     "pad_end",
     "pad_to_multiple",
     "padded_side",

@@ -15,7 +15,14 @@ from typing import Any
 
 import torch
 
-__all__ = ["describe_machine", "describe_source", "describe_versions", "has_bfloat16", "keep_freed_memory"]
+__all__ = [
+    "describe_machine",
+    "describe_source",
+    "describe_versions",
+    "has_bfloat16",
+    "keep_freed_memory",
+    "package_version",
+]
 
 # Numbers of mallopt's parameters in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
@@ -36,6 +43,11 @@ def describe_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def package_version() -> str:
+    """Version of this package; by its module's name, as an import would go the wrong way."""
+    return str(sys.modules[__name__.partition(".")[0]].__version__)
 
 
 def describe_source(folder: str | Path = ".") -> dict[str, str | bool]:
