@@ -64,6 +64,7 @@ IDS = {
     "`conditioning`": "in training: what hides the image beyond an organ",
     "`init_weights`, `resume`": "weights that training starts from; go on from the last checkpoint",
     "`ckpt_path`, `output_dir`": "weights that are used; where files go",
+    "`overwrite`, `strict`": "inference: do all cases of a folder again; stop at the first that fails",
     "`load_weights`, `case_report`, `overlay_saver`": "handlers: `case_report#_disabled_` leaves one out",
     "`invert`, `label_map`, `save`": "transforms of the answer in inference",
 }

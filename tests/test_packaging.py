@@ -24,7 +24,7 @@ OVERLAYS = sorted((ROOT / "configs").glob("**/*.json"))
 MAX_OVERLAY_LINES = 60
 # A method of its own, with its network, data and handlers.
 LONG_OVERLAYS = {"unet3d.json"}
-MAX_BUNDLE_LINES = {"train.json": 280, "inference.json": 160}
+MAX_BUNDLE_LINES = {"train.json": 280, "inference.json": 180}
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 

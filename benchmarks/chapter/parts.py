@@ -184,6 +184,7 @@ def evaluation_part(
         later = [*_constants(evaluation.weights, settings), *evaluation.overlays, *last]
         options = _known_ids(settings.overlays, [*evaluation.overlays, *last]) | options
         files = [_INFERENCE, *settings.base, *later]
+        options |= {"overwrite": True, "strict": True}  # a part that is run again is a new one
     passes = int(options.get("max_rounds", 10)) + 1
     seconds = _START + settings.cases * passes * _ROUND / (_SMALLER if settings.small else 1)
     command, product = _run_command(files, options), folder / evaluation.cases

@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> None:
     options: dict[str, Any] = {"dataset_dir": str(output), "output_dir": str(output), "split": "test", "fold": None}
     options |= {"ckpt_path": str(args.weights.absolute()), "keep_rounds": True, "overlays": True}
     options["bundle_root"] = str(ROOT / "bundle")
-    options |= {"progress": False} | inference_options(method, dict(parse_option(text) for text in args.option))
+    options |= {"progress": False, "overwrite": True, "strict": True} | inference_options(
+        method, dict(parse_option(text) for text in args.option)
+    )
     run_inference(files, options)
     cases = read_cases(output / CASES_FILE, ["ml", "voxels"])
     parts = {name: component_ml(output / f"{name}_seg.nii.gz") for name in cases}

@@ -46,7 +46,7 @@ def segment_phantom(bundle_root: Path, dataset: Path, output: Path) -> dict[str,
     """
     options = {"bundle_root": str(bundle_root), "dataset_dir": str(dataset), "output_dir": str(output)}
     files = [bundle_root / "configs" / name for name in MODELS["phantom-rstn"].configs]
-    run_inference(files, {**options, "keep_rounds": True, "overlays": True, "progress": False})
+    run_inference(files, {**options, "overwrite": True, "keep_rounds": True, "overlays": True, "progress": False})
     return read_cases(output / "cases.csv", ["rounds", "stop_reason", "dsc", "seconds"])
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from monai.bundle import ConfigWorkflow
 
 from ..config import override_config
+from ..data.manifest import CasesFailed
 from ..data.plain_folders import find_folder_cases
 from ..metrics.scores import CaseScore
 from ..metrics.tables import CaseRow, read_cases
@@ -82,7 +83,8 @@ def evaluate_dataset(
     """
     read_truths(dataset / "dataset.json", options["split"], options["fold"])  # refuses cases without a label
     (output / CASES_FILE).unlink(missing_ok=True)  # of an earlier run: it must not be taken for this one's
-    run_inference(files, {"dataset_dir": str(dataset), "output_dir": str(output), **options})
+    again = {"overwrite": True, "strict": True}
+    run_inference(files, {"dataset_dir": str(dataset), "output_dir": str(output), **again, **options})
     if not (output / CASES_FILE).is_file():
         tables = ", ".join(sorted(path.name for path in output.glob("cases_*.csv")))
         raise ValueError(f"the configuration scores several targets, one table each: see {tables} in {output}.")
@@ -111,6 +113,8 @@ def run_inference(files: Sequence[Path], options: Mapping[str, Any]) -> None:
         workflow.finalize()
     except RuntimeError as error:
         raise ValueError(f"inference failed: {root_cause(error)}") from error
+    except CasesFailed as failed:
+        raise ValueError(str(failed)) from None
 
 
 def _score_of(row: CaseRow) -> CaseScore:

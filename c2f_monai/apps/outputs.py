@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 from PIL import Image
 
-from ..utils import atomic_write, case_name
+from ..data.writers import MADE_BY
+from ..data.writers import made_here as is_mask_made_here
+from ..utils import atomic_write
 from .segmenter import Segmentation
 
 __all__ = [
@@ -23,14 +24,11 @@ __all__ = [
     "Job",
     "OutputType",
     "check_places",
-    "description_of",
+    "is_one_file",
     "made_here",
     "plan_jobs",
     "write_json",
 ]
-
-#: What files of the command carry: the header of a NIfTI file, the key of a JSON object, the software of a picture.
-MADE_BY = "c2f_monai"
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,22 @@ OUTPUT_TYPES: dict[str, OutputType] = {"nifti": OutputType((".nii.gz", ".nii"), 
 
 @dataclass(frozen=True)
 class Job:
-    """An image and what is written of it; None what is not asked for."""
+    """A case and what is written of it; None what is not asked for."""
 
-    name: str
-    image: Path
+    case: Mapping[str, Any]
     mask: Path
     preview: Path | None = None
     probabilities: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the case."""
+        return str(self.case["case"])
+
+    @property
+    def image(self) -> Path:
+        """Its file or folder."""
+        return Path(self.case["image"])
 
     def files(self) -> Iterator[Path]:
         """All files of the case."""
@@ -70,16 +77,16 @@ class Job:
 
 
 def plan_jobs(
-    images: Sequence[Path],
+    cases: Sequence[Mapping[str, Any]],
     output: Path,
     suffixes: Sequence[str],
     preview: Path | None = None,
     probabilities: Path | None = None,
 ) -> list[Job]:
-    """The files of each image.
+    """The files of each case.
 
     Args:
-        images: files and folders.
+        cases: see :func:`c2f_monai.data.list_inputs`.
         output: a file of one image, else a folder.
         suffixes: of masks.
         preview: likewise, of pictures.
@@ -89,21 +96,28 @@ def plan_jobs(
         ValueError: for a file where there are several images, one of another suffix, or a place in a series.
 
     Examples:
-        >>> [job.mask.as_posix() for job in plan_jobs([Path("a.nii"), Path("b.mha")], Path("masks"), [".nii.gz"])]
-        ['masks/a_seg.nii.gz', 'masks/b_seg.nii.gz']
+        >>> cases = [{"image": "in/a.nii", "case": "a"}, {"image": "in/p1/ct.mha", "case": "p1/ct"}]
+        >>> [job.mask.as_posix() for job in plan_jobs(cases, Path("masks"), [".nii.gz"])]
+        ['masks/a_seg.nii.gz', 'masks/p1/ct_seg.nii.gz']
     """
-    names = [case_name(image) for image in images]
+    names = [str(case["case"]) for case in cases]
+    images = [Path(case["image"]) for case in cases]
     if inside := [image for image in images if image.is_dir() and output.absolute().is_relative_to(image.absolute())]:
         raise ValueError(f"{output} lies in the series {inside[0]}, which would be another one then: write elsewhere.")
     masks = _places(names, output, suffixes, "seg")
     none: list[Path | None] = [None] * len(names)
     pictures = none if preview is None else _places(names, preview, (".png",), "preview")
     maps = none if probabilities is None else _places(names, probabilities, (".nii.gz", ".nii"), "probability")
-    return [Job(*columns) for columns in zip(names, images, masks, pictures, maps, strict=True)]
+    return [Job(*columns) for columns in zip(cases, masks, pictures, maps, strict=True)]
+
+
+def is_one_file(given: Path, suffixes: Sequence[str]) -> bool:
+    """Whether a place is a file's, and not a folder's."""
+    return given.name.lower().endswith(tuple(suffixes)) and not given.is_dir()
 
 
 def _places(names: Sequence[str], given: Path, suffixes: Sequence[str], ending: str) -> list[Path]:
-    is_file = given.name.lower().endswith(tuple(suffixes)) and not given.is_dir()
+    is_file = is_one_file(given, suffixes)
     if is_file and len(names) > 1:
         raise ValueError(f"{given} is one file, but there are {len(names)} images: give a folder.")
     if is_file:
@@ -144,22 +158,16 @@ def check_places(jobs: Sequence[Job], further: Sequence[Path], overwrite: bool) 
 
 
 def made_here(path: Path) -> bool:
-    """Whether the command wrote a file."""
-    return description_of(path).startswith(MADE_BY)
-
-
-def description_of(path: Path) -> str:
-    """What a NIfTI file, JSON object or picture says of the program that made it; empty where it says nothing."""
+    """Whether a NIfTI file, JSON object or picture says that this package made it."""
     try:
         if path.suffix == ".json":
-            return MADE_BY if MADE_BY in json.loads(path.read_text(encoding="utf-8")) else ""
+            return MADE_BY in json.loads(path.read_text(encoding="utf-8"))
         if path.suffix == ".png":
             with Image.open(path) as picture:
-                return str(picture.info.get("Software", ""))
-        header: Any = nib.load(path).header
-        return bytes(header["descrip"]).rstrip(b"\0").decode("latin-1")
+                return str(picture.info.get("Software", "")).startswith(MADE_BY)
     except Exception:  # of another kind, or broken: not ours
-        return ""
+        return False
+    return is_mask_made_here(path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

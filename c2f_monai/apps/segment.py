@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..data import open_inputs, read_image
+from ..data import Manifest, open_inputs, read_image
 from ..data.writers import write_nifti
+from ..handlers.case_report import case_row, write_table
 from ..metrics.target import target_statistics
-from ..utils import describe_machine, describe_versions
+from ..utils import describe_machine, describe_versions, end_on_signals
 from ..visualize import save_overlay
 from .outputs import (
     MADE_BY,
@@ -27,7 +28,7 @@ from .outputs import (
     Job,
     OutputType,
     check_places,
-    description_of,
+    is_one_file,
     made_here,
     plan_jobs,
     write_json,
@@ -44,17 +45,16 @@ def run(args: argparse.Namespace) -> None:
         OSError: when a file does not exist or a place cannot be written to.
         ValueError: when an image cannot be used, or arguments do not fit.
     """
+    end_on_signals()
     if args.device is not None:
         torch_device(args.device)
     kind = OUTPUT_TYPES[args.output_type]
     with open_inputs(args.input) as cases:
-        images = [path for case in cases if not made_here(path := Path(case["image"]))]
-        if not images:
-            raise ValueError(f"{args.input} holds nothing but what c2f wrote.")
-        jobs = plan_jobs(images, args.output, kind.suffixes, args.preview, args.probabilities)
+        wanted = [case for case in cases if "skipped" not in case]
+        jobs = plan_jobs(wanted, args.output, kind.suffixes, args.preview, args.probabilities)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
         segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress=not args.quiet)
-        _Command(args, kind, segmenter).segment(jobs)
+        _Command(args, kind, segmenter).segment(cases, jobs)
 
 
 class _Command:
@@ -63,35 +63,73 @@ class _Command:
     def __init__(self, args: argparse.Namespace, kind: OutputType, segmenter: Segmenter) -> None:
         self.args, self.kind, self.segmenter = args, kind, segmenter
         self.description = f"{MADE_BY} {__version__} {segmenter.signature}"
+        self.manifest = self._manifest()
         self.statistics = self._begin(args.statistics, {})
         self.report = self._begin(args.report, _setting(args, segmenter))
 
-    def segment(self, jobs: Sequence[Job]) -> None:
-        """Segment what is not done."""
+    def _manifest(self) -> Manifest | None:
+        """That of a folder of masks; a mask in a file of its own needs none, and is always made again."""
+        args, output = self.args, self.args.output
+        if is_one_file(output, self.kind.suffixes):
+            return None
+        ending = f"_seg{self.kind.suffixes[0]}"
+        manifest = Manifest(
+            output, self.segmenter.options, self.segmenter.files, args.overwrite, args.strict, ending=ending
+        )
+        manifest.tables.append(lambda: write_table(output / "cases.csv", manifest.rows()))
+        return manifest
+
+    def segment(self, cases: Sequence[dict[str, Any]], jobs: Sequence[Job]) -> None:
+        """Segment what is not done.
+
+        Raises:
+            ValueError: when a case failed.
+        """
         if self.args.fast and not self.segmenter.fast:
             self._say(f"{self.segmenter.device} has no bfloat16: computing in float32.")
-        todo = [job for job in jobs if not (self.args.resume and self._is_done(job))]
+        todo = self._plan(cases, jobs)
         if len(todo) < len(jobs):
             self._say(f"{len(jobs) - len(todo)} of {len(jobs)} cases are done already.")
         since = time.perf_counter()
-        results = self.segmenter.each([job.image for job in todo], self.args.probabilities is not None)
+        results = self.segmenter.each_case([dict(job.case) for job in todo], self.args.probabilities is not None)
         for number, (job, result) in enumerate(zip(todo, results, strict=True), 1):
-            self._write(job, result)
-            now = time.perf_counter()
-            self._note(job, result, now - since)
-            count = f"[{number}/{len(todo)}] " if len(todo) > 1 else ""
-            self._say(count + _line(job, result, now - since))
-            if self.args.verbose:
-                self._say("\n".join(_round_lines(result)))
-            since = now
+            try:
+                if isinstance(result, Exception):
+                    raise result
+                self._keep(job, result)
+                seconds = time.perf_counter() - since
+                self._note(job, result, seconds)
+                count = f"[{number}/{len(todo)}] " if len(todo) > 1 else ""
+                self._say(count + _line(job, result, seconds))
+                if self.args.verbose:
+                    self._say("\n".join(_round_lines(result)))
+            except Exception as error:
+                self._fail(job, error)
+            since = time.perf_counter()
+        if self.manifest is not None and (failure := self.manifest.failure()):
+            raise ValueError(failure)
 
-    def _is_done(self, job: Job) -> bool:
+    def _plan(self, cases: Sequence[dict[str, Any]], jobs: Sequence[Job]) -> Sequence[Job]:
+        if self.manifest is None:
+            return jobs
+        whole = {job.name for job in jobs if self._is_whole(job)}
+        todo = {case["case"] for case in self.manifest.plan(cases, whole)}
+        self.manifest.begin()
+        return [job for job in jobs if job.name in todo]
+
+    def _is_whole(self, job: Job) -> bool:
         noted = all(content is None or job.name in content["cases"] for content in (self.statistics, self.report))
-        if not (noted and all(map(Path.exists, job.files())) and description_of(job.mask) == self.description):
-            return False
-        # An image that was replaced since is another one.
-        files = job.image.rglob("*") if job.image.is_dir() else (job.image,)
-        return job.mask.stat().st_mtime >= max(path.stat().st_mtime for path in files)
+        return noted and all(map(Path.exists, job.files()))
+
+    def _keep(self, job: Job, result: Segmentation) -> None:
+        self._write(job, result)
+        if self.manifest is not None:
+            self.manifest.done(job.name, case_row(result.record, result.mask[None]))
+
+    def _fail(self, job: Job, error: Exception) -> None:
+        if self.manifest is None:
+            raise error
+        self.manifest.fail(job.name, error)
 
     def _write(self, job: Job, result: Segmentation) -> None:
         """Write the mask last: it says that the case is done."""
@@ -128,10 +166,10 @@ class _Command:
             write_json(self.args.report, self.report)
 
     def _begin(self, path: Path | None, content: dict[str, Any]) -> dict[str, Any] | None:
-        """The object of a JSON file; it goes on with the cases of the last run where that is resumed."""
+        """The object of a JSON file; of a folder of masks it goes on with the cases of the last run."""
         if path is None:
             return None
-        go_on = self.args.resume and made_here(path)
+        go_on = self.manifest is not None and not self.args.overwrite and made_here(path)
         known = json.loads(path.read_text(encoding="utf-8"))["cases"] if go_on else {}
         return {MADE_BY: __version__, **content, "cases": known}
 

@@ -21,10 +21,9 @@ from monai.data import MetaTensor, decollate_batch
 from ..config import override_config
 from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
 from ..data.images import is_path
-from ..data.readers import reason_of
 from ..data.writers import check_nifti_name, write_nifti
 from ..inferers import CaseRecord
-from ..utils import bundle_root, config_file, has_bfloat16, sha256_of
+from ..utils import bundle_root, config_file, has_bfloat16, reason_of, sha256_of
 from .models import DEFAULT_MODEL, MODELS
 
 __all__ = ["Segmentation", "Segmenter", "read_model", "segment", "torch_device"]
@@ -87,6 +86,7 @@ class Segmenter:
         config: the configuration.
         device: where the network is.
         fast: whether it runs in bfloat16.
+        files: the file of weights, or files by the names of their networks.
         weights: SHA-256 of the files of weights by their paths.
         signature: 12 hexadecimal digits of configuration and weights: equal ones give equal masks on one machine.
 
@@ -116,8 +116,9 @@ class Segmenter:
         # Those of the evaluator: overlays put others in the place of the ids network and inferer.
         self.network = self._content("evaluator#network").eval()
         load()
-        files = {"": load.path} if isinstance(load.path, str) else dict(load.path)
-        self.weights = {file: sha256_of(file) for _, file in sorted(files.items())}
+        self.files: str | dict[str, str] = load.path if isinstance(load.path, str) else dict(load.path)
+        files = [self.files] if isinstance(self.files, str) else [file for _, file in sorted(self.files.items())]
+        self.weights = {file: sha256_of(file) for file in files}
         self.signature = _signature(self.config, list(self.weights.values()))
         self.preprocessing, self.inferer = self._content("preprocessing"), self._content("evaluator#inferer")
         self.invert, self.label_map = self._content("invert"), self._content("label_map")
@@ -145,14 +146,43 @@ class Segmenter:
             images: paths, or what :func:`c2f_monai.data.volume_of` gives.
             probability: as for the call.
         """
-        cases = [{"image": str(image) if is_path(image) else image} for image in images]
-        loader = PrefetchDataLoader(CaseDataset(cases, self.preprocessing), batch_size=1, num_workers=0)
-        for batch in loader:
-            batch["pred"] = self.inferer(batch["image"].to(self.device), self.network)
-            (case,) = decollate_batch(batch)
-            found = self.invert(case)["pred"]
-            mask = self.label_map({"pred": found})["pred"].cpu()
-            yield Segmentation(mask[0], self.inferer.records[0], found.cpu() if probability else None)
+        for result in self.each_case([{"image": str(i) if is_path(i) else i} for i in images], probability):
+            if isinstance(result, Exception):
+                raise result
+            yield result
+
+    @torch.no_grad()
+    def each_case(
+        self, cases: Sequence[dict[str, Any]], probability: bool = False
+    ) -> Iterator[Segmentation | Exception]:
+        """Segment cases as :func:`c2f_monai.data.list_inputs` lists them; one that fails gives its exception.
+
+        Args:
+            cases: each with its "image", as for :meth:`each`.
+            probability: as for the call.
+        """
+        dataset = CaseDataset(cases, self.preprocessing, strict=False)
+        for batch in PrefetchDataLoader(dataset, batch_size=1, num_workers=0):
+            try:
+                result: Segmentation | Exception = self._answer(batch, probability)
+            except Exception as error:
+                result = error
+            yield result
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What answers depend on beside the weights, by the ids that users give."""
+        known = "options" in self.config.get()
+        return dict(self._content("options")) if known else {"configuration": self.signature}
+
+    def _answer(self, batch: dict[str, Any], probability: bool) -> Segmentation:
+        if "problem" in batch:
+            raise ValueError(batch["problem"][0])
+        batch["pred"] = self.inferer(batch["image"].to(self.device), self.network)
+        (case,) = decollate_batch(batch)
+        found = self.invert(case)["pred"]
+        mask = self.label_map({"pred": found})["pred"].cpu()
+        return Segmentation(mask[0], self.inferer.records[0], found.cpu() if probability else None)
 
     def _content(self, name: str) -> Any:
         """What an id of the configuration stands for; of an error that MONAI wraps, its cause."""
@@ -204,10 +234,13 @@ def segment(
         check_nifti_name(output)
     opened = open_inputs(image) if is_path(image) else nullcontext([{"image": volume_of(image, affine)}])
     with opened as cases:
+        cases = [case for case in cases if "skipped" not in case]
         if len(cases) != 1:
             raise ValueError(f"{image} holds {len(cases)} images: give one, or use Segmenter.each for several.")
         segmenter = Segmenter(model, device, fast, configs, progress)
-        (result,) = segmenter.each([cases[0]["image"]], probability)
+        (result,) = segmenter.each_case(cases, probability)
+    if isinstance(result, Exception):
+        raise result
     if output is not None:
         result.save(output)
     return result
@@ -282,17 +315,8 @@ def torch_device(name: str | torch.device) -> torch.device:
 
 def _signature(config: ConfigParser, weights: Sequence[str]) -> str:
     """Digest of what answers depend on: ids without places and devices, and the hashes of the weights."""
-    beside = (
-        "bundle_root",
-        "device",
-        "input",
-        "dataset_dir",
-        "output_dir",
-        "ckpt_path",
-        "progress",
-        "description",
-        "debug",
-    )
+    places = ("bundle_root", "device", "input", "dataset_dir", "output_dir", "ckpt_path", "progress", "description")
+    beside = (*places, "debug", "overwrite", "strict")
     content = {key: value for key, value in config.get().items() if key not in beside}
     text = json.dumps([content, weights], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

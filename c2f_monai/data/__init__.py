@@ -9,15 +9,16 @@ from .description import Preparer
 from .disk_cache import DiskCache, DiskVolume
 from .images import LoadVolumed, volume_of
 from .inputs import CaseDataset, list_inputs, open_inputs
+from .manifest import Manifest
 from .phantom import PHANTOM_VERSION, generate_case, write_phantom
 from .prefetch import PrefetchDataLoader
 from .preparers import PREPARERS
 from .preprocessing import image_preprocessing, labeled_preprocessing
-from .readers import READERS, CTReader, dicom_series, image_shape, read_image
+from .readers import READERS, CTReader, image_shape, read_image
 from .slab_dataset import SlabCollate, SlabDataset
 from .slab_draws import draw_fallback_box, draw_margins, slice_threshold
 from .volume_cache import CachedVolume, load_volumes
-from .writers import AtomicNiftiWriter, name_after_case
+from .writers import AtomicNiftiWriter, CaseLayout, name_after_case
 
 __all__ = [
     "image_preprocessing",
@@ -26,9 +27,11 @@ __all__ = [
     "CTReader",
     "CachedVolume",
     "CaseDataset",
+    "CaseLayout",
     "DiskCache",
     "DiskVolume",
     "LoadVolumed",
+    "Manifest",
     "PHANTOM_VERSION",
     "PREPARERS",
     "PrefetchDataLoader",
@@ -36,7 +39,6 @@ __all__ = [
     "READERS",
     "SlabCollate",
     "SlabDataset",
-    "dicom_series",
     "draw_fallback_box",
     "draw_margins",
     "generate_case",

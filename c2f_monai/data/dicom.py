@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Strict reading of a CT series for data sets: a series with missing, unequal or unreadable slices is refused.
+"""Strict reading of a CT series, the one for all commands: what is missing, mixed or unreadable is refused.
 
 ITK reads such a series, too: it drops what it cannot read and spaces the slices evenly, which moves them.
 """
@@ -8,24 +8,26 @@ ITK reads such a series, too: it drops what it cannot read and spaces the slices
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from itertools import pairwise
 
 import itk
 import nibabel as nib
 import numpy as np
 
-from .readers import reason_of
+from ..utils import reason_of
+from .dicom_files import SliceHeader, scan_place, series_files
 
-__all__ = ["HuVolume", "read_series", "series_files"]
+__all__ = ["HuVolume", "read_series", "series_files", "series_header"]
 
 #: Share of the slices' distance by which one distance may differ (positions are decimal text), and a slice lie beside
 #: the line through the first and the last one.
 TOLERANCE = 0.05
-_SERIES_UID = "0020|000e"
-_MODALITY = "0008|0060"
-_INSTANCE = "0020|0013"
+#: Parts by which directions and pixel sizes of slices may differ: the last digits of a reconstruction.
+_NOISE = 1e-3
+#: mm below which two slices are at one place.
+_SAME = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,74 +40,109 @@ class HuVolume:
         instance_axcodes: axis codes of the array (row, column, slice by instance number), which programs make that do
             not look at positions: "PLS" where rows run to the back, columns to the patient's left and instance numbers
             to the head. Empty where slices have no numbers, or these do not follow the positions.
+        notes: what was mended.
     """
 
     hu: np.ndarray
     affine: np.ndarray
     instance_axcodes: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class _Slice:
-    """What a file's header says; mm and directions are DICOM's, LPS."""
+class _Stack:
+    """Slices in the order of their positions, doubled ones included, and where they lie."""
 
-    path: Path
-    series: str
-    modality: str
-    size: tuple[int, int]
-    spacing: tuple[float, float]
-    rows: np.ndarray
-    position: np.ndarray
-    instance: str
+    slices: list[SliceHeader]
+    along: np.ndarray
+    affine: np.ndarray
+    notes: tuple[str, ...]
 
     @property
-    def grid(self) -> tuple:
-        """What all slices of a volume share, positions aside."""
-        return self.size, np.round(self.spacing, 4).tolist(), np.round(self.rows, 3).tolist()
+    def length(self) -> int:
+        return 1 + int((np.diff(self.along) > _SAME).sum())
 
 
-def series_files(folder: str | os.PathLike[str]) -> list[Path]:
-    """Files of a folder that should be slices: visible, named ``.dcm`` or without a suffix, in the order of names."""
-    files = (path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))
-    return sorted(path for path in files if path.suffix.lower() in ("", ".dcm"))
-
-
-def read_series(folder: str | os.PathLike[str]) -> HuVolume:
-    """Read the one CT series of a folder, each slice in HU by its own rescale slope and intercept.
-
-    Slices are ordered by their position along the normal of the slices, whatever the files are called.
+def series_header(place: str | os.PathLike[str]) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Voxels (columns, rows, slices) of a series and its affine to RAS mm, by headers alone.
 
     Raises:
-        ValueError: naming the file, where one cannot be read, is no CT, or is of another series, size, pixel spacing
-            or orientation; where slices are missing, doubled or unequally spaced; or where the stack is sheared.
+        ValueError: as :func:`read_series`, for what headers tell.
     """
-    slices = [_read_header(path) for path in series_files(folder)]
-    if len(slices) < 2:
-        raise ValueError(f"{folder} holds {len(slices)} DICOM files; a volume needs at least 2.")
+    stack = _stack_of(place)
+    return (*stack.slices[0].size, stack.length), stack.affine
+
+
+def read_series(place: str | os.PathLike[str]) -> HuVolume:
+    """Read a CT series, each slice in HU by its own rescale slope and intercept.
+
+    Slices are ordered by their position along the normal of the slices, whatever the files are called. Slices that are
+    there twice, voxel for voxel, and localizers within the series are dropped with a note.
+
+    Args:
+        place: folder that holds one stack of slices, a folder and the SeriesInstanceUID of one in it
+            (``folder/1.2.840.1``), or the file of a single slice.
+
+    Raises:
+        ValueError: naming the file, where one cannot be read, is no CT, lacks its place or rescale, or is of another
+            size, pixel spacing or orientation; where slices are missing, doubled or unequally spaced; where the stack
+            is sheared, as with a tilted gantry; or where the folder holds several series.
+    """
+    stack = _stack_of(place)
+    planes: list[np.ndarray] = []
+    kept: list[SliceHeader] = []
+    for one, at, before in zip(stack.slices, stack.along, [-np.inf, *stack.along[:-1]], strict=True):
+        plane = _plane_of(one)
+        if at - before <= _SAME:
+            if not np.array_equal(plane, planes[-1]):
+                raise ValueError(_at_one_place(kept[-1], one))
+            continue
+        planes.append(plane)
+        kept.append(one)
+    doubled = len(stack.slices) - len(kept)
+    notes = (*stack.notes, *([f"{doubled} doubled slices dropped"] if doubled else []))
+    hu = np.stack(planes, axis=2)
+    return HuVolume(hu, stack.affine, _instance_axcodes([one.instance for one in kept], stack.affine), notes)
+
+
+def _stack_of(place: str | os.PathLike[str]) -> _Stack:
+    _, series = scan_place(place)
+    slices = [one for one in series.slices if not one.is_localizer]
+    left = len(series.slices) - len(slices)
+    if not slices:
+        raise ValueError(f"{series.slices[0].path} is a localizer, no volume.")
+    _check_each(slices)
     _check_alike(slices)
-    normal = np.cross(slices[0].rows[0], slices[0].rows[1])
-    slices.sort(key=lambda s: float(s.position @ normal))
-    step = _check_positions(slices, normal)
+    first = slices[0]
+    rows = first.rows / np.linalg.norm(first.rows, axis=1, keepdims=True)
+    normal = np.cross(*rows)
+    slices.sort(key=lambda one: float(one.position @ normal))
+    along = np.array([one.position @ normal for one in slices])
+    _check_acquisitions(slices)
+    step = _check_positions(slices, along, normal)
+    lps = np.eye(4)
+    lps[:3, 0], lps[:3, 1] = rows[0] * first.spacing[0], rows[1] * first.spacing[1]
+    lps[:3, 2], lps[:3, 3] = normal * step, slices[0].position
+    notes = (f"{left} localizers left out",) if left else ()
+    return _Stack(slices, along, np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps, notes)
+
+
+def _plane_of(one: SliceHeader) -> np.ndarray:
+    """(columns, rows) int16 HU; the type is the slice's own, as slope and intercept are."""
     try:
-        image = itk.imread([str(s.path) for s in slices])
+        image = itk.imread(str(one.path), imageio=itk.GDCMImageIO.New())
     except RuntimeError as error:
-        raise ValueError(f"{folder} cannot be read: {reason_of(error)}") from error
-    # The array view is (slice, row, column).
-    values = itk.array_view_from_image(image).transpose(2, 1, 0)
+        raise ValueError(f"{one.path} cannot be read: {reason_of(error)}") from error
+    values = np.array(itk.array_view_from_image(image)).reshape(one.size[1], one.size[0]).T
     if values.dtype.kind == "f":  # a fractional rescale slope
         values = np.rint(values)
     limits = np.iinfo(np.int16)
-    hu = np.ascontiguousarray(values.clip(limits.min, limits.max), dtype=np.int16)
-    lps = np.eye(4)
-    lps[:3, 0], lps[:3, 1] = slices[0].rows[0] * slices[0].spacing[0], slices[0].rows[1] * slices[0].spacing[1]
-    lps[:3, 2], lps[:3, 3] = step, slices[0].position
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
-    return HuVolume(hu, affine, _instance_axcodes([s.instance for s in slices], affine))
+    return values.clip(limits.min, limits.max).astype(np.int16)
 
 
 def _instance_axcodes(numbers: list[str], affine: np.ndarray) -> str:
     """See :class:`HuVolume`; of numbers in the order of the positions."""
-    if not all(number.lstrip("+-").isdigit() for number in numbers):
+    if len(numbers) < 2 or not all(number.lstrip("+-").isdigit() for number in numbers):
         return ""
     steps = np.diff([int(number) for number in numbers])
     if not ((steps > 0).all() or (steps < 0).all()):
@@ -114,75 +151,88 @@ def _instance_axcodes(numbers: list[str], affine: np.ndarray) -> str:
     return "".join(nib.aff2axcodes(array))
 
 
-def _read_header(path: Path) -> _Slice:
-    io = itk.GDCMImageIO.New()
-    try:
-        if not io.CanReadFile(str(path)):
-            raise ValueError(f"{path} cannot be read as DICOM.")
-        io.SetFileName(str(path))
-        io.ReadImageInformation()
-    except RuntimeError as error:
-        raise ValueError(f"{path} cannot be read as DICOM.") from error
-    if io.GetNumberOfComponents() != 1 or (io.GetNumberOfDimensions() > 2 and io.GetDimensions(2) != 1):
-        raise ValueError(f"{path} is not one slice with one value in a pixel.")
-    tags = io.GetMetaDataDictionary()
-    return _Slice(
-        path,
-        series=_tag(tags, _SERIES_UID),
-        modality=_tag(tags, _MODALITY),
-        size=(int(io.GetDimensions(0)), int(io.GetDimensions(1))),
-        spacing=(float(io.GetSpacing(0)), float(io.GetSpacing(1))),
-        rows=np.array([io.GetDirection(0), io.GetDirection(1)], dtype=float),
-        position=np.array([io.GetOrigin(axis) for axis in range(3)], dtype=float),
-        instance=_tag(tags, _INSTANCE),
-    )
+def _check_each(slices: Sequence[SliceHeader]) -> None:
+    for one in slices:
+        if one.modality not in ("CT", ""):
+            raise ValueError(f"{one.path} is of the modality {one.modality}, not CT.")
+        if one.frames > 1:
+            raise ValueError(f"{one.path} holds {one.frames} frames: convert it to a volume, or to one file a slice.")
+        if one.photometric == "MONOCHROME1":
+            raise ValueError(f"{one.path} is MONOCHROME1, whose values are read as inverted: export it as MONOCHROME2.")
+        if one.missing:
+            raise ValueError(f"{one.path} has no {', '.join(one.missing)}: the volume cannot be put together for sure.")
+        lengths = np.linalg.norm(one.rows, axis=1)
+        if np.abs(lengths - 1).max() > 0.01 or abs(float(one.rows[0] @ one.rows[1])) > 0.01:
+            raise ValueError(f"{one.path} has an orientation that is none: {one.rows.ravel().tolist()}.")
 
 
-def _tag(tags: Any, key: str) -> str:
-    return str(tags[key]).strip() if tags.HasKey(key) else ""
-
-
-def _check_alike(slices: list[_Slice]) -> None:
+def _check_alike(slices: Sequence[SliceHeader]) -> None:
     first = slices[0]
     for other in slices:
-        if other.modality not in ("CT", ""):
-            raise ValueError(f"{other.path} is of the modality {other.modality}, not CT.")
-        if other.series != first.series:
-            raise ValueError(f"{other.path} is of another series than {first.path.name}.")
-        if other.grid != first.grid:
+        same = other.size == first.size and np.allclose(other.spacing, first.spacing, rtol=_NOISE)
+        if not same or np.abs(other.rows - first.rows).max() > _NOISE:
             raise ValueError(
                 f"{other.path} differs from {first.path.name} in size, pixel spacing or orientation: "
-                f"{other.grid} and {first.grid}."
+                f"{_grid(other)} and {_grid(first)}."
             )
 
 
-def _check_positions(slices: list[_Slice], normal: np.ndarray) -> np.ndarray:
-    """The step in mm from slice to slice, LPS, of slices in order.
+def _grid(one: SliceHeader) -> tuple:
+    return one.size, np.round(one.spacing, 4).tolist(), np.round(one.rows, 3).tolist()
+
+
+def _at_one_place(one: SliceHeader, other: SliceHeader) -> str:
+    acquisitions = f", of the acquisitions {one.acquisition} and {other.acquisition}"
+    told = acquisitions if one.acquisition != other.acquisition else ""
+    return f"{one.path} and {other.path.name} are different slices at the same position{told}: keep one of them."
+
+
+def _check_acquisitions(slices: Sequence[SliceHeader]) -> None:
+    """Refuse phases in one series, of slices in order: each acquisition must be a block of its own."""
+    order = [one.acquisition for one in slices]
+    names = sorted(set(order))
+    if sum(one != other for one, other in pairwise(order)) >= len(names):
+        raise ValueError(
+            f"{slices[0].path.parent}: slices of the acquisitions {', '.join(names)} lie between each other: keep one "
+            "of them."
+        )
+
+
+def _check_positions(slices: Sequence[SliceHeader], along: np.ndarray, normal: np.ndarray) -> float:
+    """The step in mm from slice to slice along the normal, of slices in order.
 
     Raises:
         ValueError: for distances that are not all the same, or slices that do not lie behind each other.
     """
-    positions = np.stack([s.position for s in slices])
-    along = positions @ normal
-    gaps = np.diff(along)
+    fresh = [0, *(int(at) + 1 for at in np.flatnonzero(np.diff(along) > _SAME))]
+    if len(fresh) == 1:
+        return _thickness(slices)
+    gaps = np.diff(along[fresh])
     usual = float(np.median(gaps))
-    if usual <= 1e-3 or (same := np.flatnonzero(gaps <= 1e-3)).size:
-        at = 0 if usual <= 1e-3 else int(same[0])
-        raise ValueError(f"{slices[at].path} and {slices[at + 1].path.name} are slices at the same position.")
     odd = np.flatnonzero(np.abs(gaps - usual) > TOLERANCE * usual)
     if odd.size:
         at = int(odd[0])
         missing = gaps[at] / usual
         what = "a slice is missing" if abs(missing - np.rint(missing)) <= TOLERANCE else "the spacing is unequal"
+        acquisitions = sorted({one.acquisition for one in slices})
+        told = f"; it holds the acquisitions {', '.join(acquisitions)}" if len(acquisitions) > 1 else ""
         raise ValueError(
-            f"{what} between {slices[at].path} and {slices[at + 1].path.name}: {gaps[at]:.4g} mm apart, "
-            f"others {usual:.4g} mm ({odd.size} of {gaps.size} distances)."
+            f"{what} between {slices[fresh[at]].path} and {slices[fresh[at + 1]].path.name}: {gaps[at]:.4g} mm apart, "
+            f"others {usual:.4g} mm ({odd.size} of {gaps.size} distances){told}."
         )
-    step = (positions[-1] - positions[0]) / len(gaps)
+    step = (slices[-1].position - slices[0].position) / len(gaps)
     aside = float(np.linalg.norm(step - normal * (step @ normal)))
     if aside > TOLERANCE * usual:
+        told = f" (GantryDetectorTilt {slices[0].tilt})" if slices[0].tilt else ""
         raise ValueError(
             f"the slices of {slices[0].path.parent} are shifted by {aside:.3g} mm from one to the next, as with a "
-            "tilted gantry: resample the series first."
+            f"tilted gantry{told}: resample the series first."
         )
-    return normal * float(step @ normal)
+    return float(step @ normal)
+
+
+def _thickness(slices: Sequence[SliceHeader]) -> float:
+    """Of a single slice, which has no neighbor."""
+    if not slices[0].thickness:
+        raise ValueError(f"{slices[0].path} is one slice without a SliceThickness; a volume needs at least 2.")
+    return float(slices[0].thickness)

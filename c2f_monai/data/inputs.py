@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from monai.data import Dataset
+from monai.data import Dataset, MetaTensor
 
-from ..utils import IMAGE_SUFFIXES, case_name
+from ..utils import IMAGE_SUFFIXES, case_name, reason_of
 from .datalist import load_datalist
+from .dicom_files import is_dicom_place
 from .images import is_path
-from .readers import dicom_series, image_shape, is_image_file, reason_of
+from .listing import find_images
+from .readers import image_shape
 
 __all__ = ["CaseDataset", "list_inputs", "open_inputs"]
 
@@ -28,30 +30,32 @@ def list_inputs(
     split: str = "test",
     fold: int | None = None,
 ) -> list[dict[str, Any]]:
-    """List the cases to segment; their headers are read, so that a bad file is an error before any long work.
+    """List the cases to segment, by their headers; a bad one has a "problem" and costs no other.
 
     Args:
-        path: one image file, the folder of a DICOM series, a folder of image files and DICOM folders, or a
-            Decathlon-style data set. A folder without any is searched in depth. None: the data set ``dataset_dir``.
+        path: one image file, the folder of a DICOM series, one of several in a folder (folder/SeriesInstanceUID), a
+            folder of these, which is searched in depth, or a Decathlon-style data set. None: ``dataset_dir``.
         dataset_dir: Decathlon-style data set, used when there is no ``path``.
         split: split of a data set. Defaults to "test".
         fold: the tested fold of a data set that has folds, see :func:`c2f_monai.data.load_datalist`.
 
     Returns:
-        One dict for each case, with absolute paths: "image", and "label" and other keys where a data set has them.
+        One dict for each case, with absolute paths: "image", its name "case" with the folders below ``path``, and
+        "label" and other keys where a data set has them. "problem" says in one line why an image cannot be used: it is
+        no 3D volume, or image and label differ in shape. What looks like an image and is none has the key "skipped",
+        why it is left out.
 
     Raises:
         FileNotFoundError: When the input does not exist or holds no images.
-        ValueError: Without both; when a file is not one 3D volume, image and label differ in shape, a folder holds
-            several DICOM series, or two cases have the same name.
+        ValueError: Without both, or when two cases of a data set have the same name.
 
     Examples:
         >>> import nibabel, numpy
         >>> folder = getfixture("tmp_path")
         >>> nibabel.save(nibabel.Nifti1Image(numpy.zeros((4, 3, 2)), numpy.eye(4)), folder / "b.nii.gz")
         >>> nibabel.save(nibabel.Nifti1Image(numpy.zeros((4, 3, 2)), numpy.eye(4)), folder / "a.nii")
-        >>> [Path(case["image"]).name for case in list_inputs(folder)]
-        ['a.nii', 'b.nii.gz']
+        >>> [case["case"] for case in list_inputs(folder)]
+        ['a', 'b']
     """
     if path is None and dataset_dir is None:
         raise ValueError(
@@ -59,18 +63,15 @@ def list_inputs(
             "(a folder with a dataset.json)."
         )
     place = Path(os.path.abspath(os.path.expanduser(str(dataset_dir if path is None else path))))
-    if not place.exists():
+    if not place.exists() and not is_dicom_place(place):
         raise FileNotFoundError(f"input {place} does not exist.")
     if path is None or (place / "dataset.json").is_file():
         cases = load_datalist(place, split, fold=fold)
+        _check_names([case["image"] for case in cases])
+        cases = [{**case, "case": case_name(case["image"])} for case in cases]
     else:
-        cases = [{"image": str(image)} for image in (_images_of(place) if place.is_dir() else [place])]
-    _check_names([case["image"] for case in cases])
-    for case in cases:
-        shape = image_shape(case["image"])
-        if "label" in case and (label_shape := image_shape(case["label"])) != shape:
-            raise ValueError(f"{case['label']} has the shape {label_shape}, but its image {case['image']} {shape}.")
-    return cases
+        cases = _cases_of(place)
+    return [case if "skipped" in case else case | _problem_of(case) for case in cases]
 
 
 @contextmanager
@@ -98,6 +99,10 @@ def open_inputs(path: str | os.PathLike[str]) -> Iterator[list[dict[str, Any]]]:
             cases = list_inputs(place)
         except (FileNotFoundError, ValueError) as error:
             raise ValueError(str(error).replace(str(place), str(path))) from error
+        whole = os.path.abspath(path)
+        for case in cases:
+            case |= {"archive": whole, "source": case["image"].replace(str(place), whole)}
+            case |= {key: case[key].replace(str(place), whole) for key in ("problem", "skipped") if key in case}
         yield cases
 
 
@@ -107,48 +112,73 @@ class CaseDataset(Dataset):
     MONAI reports a failed transform as "applying transform <object>" and hides the reason in a chain of exceptions.
 
     Args:
-        data: cases, each with its "image": a path, or what :func:`c2f_monai.data.volume_of` gives.
-        transform: preprocessing of a case.
+        data: cases, each with its "image": a path, or what :func:`c2f_monai.data.volume_of` gives. What has a "problem"
+            is not read.
+        transform: preprocessing of a case; its "image" carries the name "case" from then on.
+        strict: raise errors. Otherwise such a case has its "case", "image" and "problem" alone. Defaults to True.
     """
 
-    def __init__(self, data: Sequence[dict[str, Any]], transform: Any = None) -> None:
+    def __init__(self, data: Sequence[dict[str, Any]], transform: Any = None, strict: bool = True) -> None:
         super().__init__(data, transform)
+        self.strict = strict
 
     def _transform(self, index: int) -> Any:
-        try:
-            return super()._transform(index)
-        except Exception as error:
-            image, reason = self.data[index]["image"], reason_of(error)
-            path = str(image) if is_path(image) else "the image"
-            raise ValueError(reason if path in reason else f"{path} cannot be used: {reason}") from error
+        case = self.data[index]
+        name = case.get("case", "")
+        problem = case.get("problem")
+        if problem is None:
+            try:
+                return _with_name(super()._transform(index), name)
+            except Exception as error:
+                image, reason = case["image"], reason_of(error)
+                path = str(image) if is_path(image) else "the image"
+                problem = reason if path in reason else f"{path} cannot be used: {reason}"
+                if self.strict:
+                    raise ValueError(problem) from error
+        if self.strict:
+            raise ValueError(problem)
+        return {"case": name, "image": str(case["image"]), "problem": problem}
 
 
-def _images_of(folder: Path) -> list[Path]:
-    if found := _images_in(folder):
-        return found
-    below = [image for sub in _visible(folder) if sub.is_dir() for image in _images_below(sub)]
-    if not below:
-        raise FileNotFoundError(f"input {folder} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no DICOM series.")
-    return sorted(below)
+def _with_name(item: dict[str, Any], name: str) -> dict[str, Any]:
+    if name and isinstance(item["image"], MetaTensor):
+        item["image"].meta["case"] = name
+    return item
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """The images of a folder, and series in folders of their own; itself where it is a series."""
-    visible = _visible(folder)
-    images = [entry for entry in visible if entry.is_file() and is_image_file(entry)]
-    if not images and dicom_series(folder):
-        return [folder]
-    return sorted(images + [entry for entry in visible if entry.is_dir() and dicom_series(entry)])
+def _cases_of(place: Path) -> list[dict[str, Any]]:
+    if not place.is_dir():
+        return [{"image": str(place), "case": case_name(place)}]
+    found = find_images(place)
+    names = _names(found.images, place)
+    cases = [{"image": str(image), "case": name} for image, name in zip(found.images, names, strict=True)]
+    left = [(path, path.relative_to(place).as_posix(), reason) for path, reason in found.left_out.items()]
+    if not cases:
+        told = f"; left out: {left[0][0]} ({left[0][2]})" if left else ""
+        raise FileNotFoundError(
+            f"input {place} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no DICOM series{told}."
+        )
+    cases += [{"image": str(path), "case": name, "skipped": f"{path}: {why}"} for path, name, why in left]
+    return sorted(cases, key=lambda case: Path(case["image"]))
 
 
-def _images_below(folder: Path) -> list[Path]:
-    found = _images_in(folder)
-    return found or [image for sub in _visible(folder) if sub.is_dir() for image in _images_below(sub)]
+def _problem_of(case: dict[str, Any]) -> dict[str, str]:
+    """Why a case cannot be used by its headers, as its "problem"; empty where nothing is wrong."""
+    try:
+        shape = image_shape(case["image"])
+        if "label" in case and (label_shape := image_shape(case["label"])) != shape:
+            return {"problem": f"{case['label']} has the shape {label_shape}, but its image {case['image']} {shape}."}
+    except (OSError, ValueError) as error:
+        return {"problem": str(error)}
+    return {}
 
 
-def _visible(folder: Path) -> list[Path]:
-    # macOS adds the second to archives.
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
+def _names(images: Sequence[Path], folder: Path) -> list[str]:
+    """Names of cases: their paths below the folder, without the suffix where this leaves them apart."""
+    whole = [Path(os.path.relpath(image, folder)) for image in images]
+    paths = [path if str(path) != "." else Path(image.name) for path, image in zip(whole, images, strict=True)]
+    short = [path.with_name(case_name(path)).as_posix() for path in paths]
+    return [path.as_posix() if short.count(name) > 1 else name for path, name in zip(paths, short, strict=True)]
 
 
 def _check_names(paths: Sequence[str]) -> None:

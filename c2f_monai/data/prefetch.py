@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Event, Semaphore, Thread
 from typing import Any
 
 from monai.data import DataLoader, Dataset
@@ -39,11 +39,33 @@ class PrefetchDataLoader(DataLoader):
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         """Batches in the order of the sampler."""
         batches, end = super().__iter__(), object()
-        pool = ThreadPoolExecutor(1)
+        made: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        room, stopped = Semaphore(self.ahead), Event()
+
+        def make() -> None:
+            batch = None
+            while batch is not end:
+                room.acquire()
+                if stopped.is_set():
+                    return
+                try:
+                    batch = next(batches, end)
+                    made.put((batch, None))
+                except BaseException as error:
+                    batch = end
+                    made.put((end, error))
+
+        # A daemon: a process that is to end does not wait until a volume is read.
+        Thread(target=make, daemon=True).start()
         try:
-            pending: deque[Future] = deque(pool.submit(next, batches, end) for _ in range(self.ahead))
-            while (batch := pending.popleft().result()) is not end:
-                pending.append(pool.submit(next, batches, end))
+            while True:
+                batch, error = made.get()
+                if error is not None:
+                    raise error
+                if batch is end:
+                    return
+                room.release()
                 yield batch
         finally:  # also when the engine ends in the middle
-            pool.shutdown(cancel_futures=True)
+            stopped.set()
+            room.release()

@@ -12,6 +12,7 @@ from monai.transforms import Compose, CopyItemsd, EnsureChannelFirstd, LoadImage
 from ..transforms import (
     CheckSameGridd,
     CheckVolumed,
+    ClipHUd,
     CompactDtyped,
     ResampleToSpacingd,
     SelectLabeld,
@@ -26,7 +27,7 @@ __all__ = ["image_preprocessing", "labeled_preprocessing"]
 def image_preprocessing(
     pixdim: Sequence[float] | None = None, mode: str = "bilinear", antialias: bool = False
 ) -> Compose:
-    """Transforms of "image" for inference: read, check, turn to RAS, resample to the working grid.
+    """Transforms of "image" for inference: read, check, clip, turn to RAS, resample to the working grid.
 
     Args:
         pixdim: voxel size of the working grid in mm, (x, y, z); None keeps the file's. Defaults to None.
@@ -44,6 +45,7 @@ def image_preprocessing(
         EnsureChannelFirstd("image"),
         CompactDtyped("image"),
         CheckVolumed("image"),
+        ClipHUd("image"),
         Orientationd("image", axcodes="RAS", labels=None),
     ]
     if pixdim is not None and antialias:
@@ -83,6 +85,7 @@ def labeled_preprocessing(
     transforms: list[Transform] = [
         LoadImaged(["image", "label"], reader=CTReader, ensure_channel_first=True),
         CheckVolumed("image"),
+        ClipHUd("image"),
         CheckSameGridd("label"),
     ]
     if conditioning is None:

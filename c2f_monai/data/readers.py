@@ -16,24 +16,28 @@ import numpy as np
 from monai.config import DtypeLike
 from monai.data import ImageReader, ITKReader, MetaTensor, NibabelReader
 from monai.transforms import LoadImage
+from monai.utils import MetaKeys, SpaceKeys
 
-from ..utils import IMAGE_SUFFIXES, root_cause
+from ..transforms import check_spacing
+from ..utils import IMAGE_SUFFIXES, reason_of
+from .dicom import HuVolume, read_series, series_header
+from .dicom_files import is_dicom_place
+from .nifti_checks import check_nifti_size, nifti_notes, nifti_problem
 
 __all__ = [
     "READERS",
     "CTReader",
+    "check_data_files",
     "ImageFormats",
-    "dicom_series",
     "image_header",
     "image_shape",
     "is_image_file",
     "read_image",
-    "reason_of",
 ]
 
 
 class ImageFormats(UserDict[str, Callable[[], ImageReader]]):
-    """Maker of a MONAI image reader by the suffix of files; the maker under "" is for all others and for folders.
+    """Maker of a MONAI image reader by the suffix of files; the maker under "" is for all others. Folders are DICOM.
 
     A suffix that is new belongs to the names of images from then on: folders are searched for it, and it is no part of
     a case's name. A reader whose ``header(path)`` gives the shape, the number of values in a voxel and the affine
@@ -44,7 +48,7 @@ class ImageFormats(UserDict[str, Callable[[], ImageReader]]):
 
     Examples:
         >>> formats = ImageFormats({"": ITKReader, ".nii": NibabelReader})
-        >>> formats.reader_of("case.NII").__class__.__name__, formats.reader_of("folder").__class__.__name__
+        >>> formats.reader_of("case.NII").__class__.__name__, formats.reader_of("case.mha").__class__.__name__
         ('NibabelReader', 'ITKReader')
     """
 
@@ -56,38 +60,78 @@ class ImageFormats(UserDict[str, Callable[[], ImageReader]]):
             IMAGE_SUFFIXES.append(suffix)
 
     def reader_of(self, path: str | os.PathLike[str]) -> ImageReader:
-        """A reader for a file or folder, by the longest suffix that fits."""
-        name = "" if os.path.isdir(path) else str(path).lower()
-        return self[max((suffix for suffix in self if name.endswith(suffix)), key=len)]()
+        """A reader for a file by the longest suffix that fits; a folder, or a series in one, is DICOM."""
+        suffix = max((suffix for suffix in self if str(path).lower().endswith(suffix)), key=len)
+        if os.path.isdir(path) or (not is_image_file(path) and is_dicom_place(path)):
+            return _DicomReader()
+        return self[suffix]()
 
 
 class _NiftiReader(NibabelReader):
-    """MONAI's reader with the header alone; affines that are not orthonormal stay as they are."""
+    """MONAI's reader with the header alone and its checks; affines that are not orthonormal stay as they are."""
 
     def header(self, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
         """Shape, values in a voxel and affine."""
         image: Any = nib.load(path)
+        check_nifti_size(path, image)
         kind = image.get_data_dtype()
         values = len(kind.fields) if kind.fields else 2 if kind.kind == "c" else 1  # colors, complex numbers
         return tuple(image.shape), values, np.asarray(image.affine)
 
+    def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
+        """Voxels and metadata, "notes" and "problem" among them."""
+        images = list(img) if isinstance(img, list | tuple) else [img]
+        for image in images:
+            check_nifti_size(image.get_filename(), image)
+        array, meta = super().get_data(img)
+        meta["notes"] = "; ".join(nifti_notes(images[0]))
+        meta["problem"] = nifti_problem(images[0].get_filename(), images[0])
+        return array, meta
+
 
 class _ItkReader(ITKReader):
-    """MONAI's reader with the header alone: files and DICOM series."""
+    """MONAI's reader with the header alone."""
+
+    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> Any:
+        """Open files; the data that a header names are checked first."""
+        for path in [data] if isinstance(data, str | os.PathLike) else data:
+            check_data_files(path)
+        return super().read(data, **kwargs)
 
     def header(self, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
-        """Shape, values in a voxel and affine; a series gives its number of files, and their mean distance as step."""
-        if not os.path.isdir(path):
-            return _itk_header(path)
-        series = dicom_series(path)
-        if len(series) != 1:
-            raise ValueError(f"a folder must hold one DICOM series, it holds {len(series)}.")
-        files = _series_names(path).GetFileNames(series[0])
-        shape, values, affine = _itk_header(files[0])
-        if len(files) == 1:
-            return (*shape, 1)[:3], values, affine
-        affine[:3, 2] = (_itk_header(files[-1])[2][:3, 3] - affine[:3, 3]) / (len(files) - 1)
-        return (*shape[:2], len(files)), values, affine
+        """Shape, values in a voxel and affine."""
+        check_data_files(path)
+        return _itk_header(path)
+
+
+class _DicomReader(ImageReader):
+    """The strict reader of CT series as one of MONAI's, see :func:`c2f_monai.data.dicom.read_series`."""
+
+    def verify_suffix(self, filename: Sequence[Any] | Any) -> bool:
+        """Yes: only what is DICOM comes here."""
+        return True
+
+    def header(self, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
+        """Shape, values in a voxel and affine."""
+        shape, affine = series_header(path)
+        return shape, 1, affine
+
+    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> HuVolume:
+        """Read one series."""
+        (place,) = [data] if isinstance(data, str | os.PathLike) else data
+        return read_series(place)
+
+    def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
+        """Voxels and metadata, "notes" among them."""
+        meta = {
+            MetaKeys.AFFINE: img.affine,
+            MetaKeys.ORIGINAL_AFFINE: img.affine.copy(),
+            MetaKeys.SPATIAL_SHAPE: np.asarray(img.hu.shape),
+            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),
+            MetaKeys.SPACE: SpaceKeys.RAS,
+            "notes": "; ".join(img.notes),
+        }
+        return img.hu, {str(key): value for key, value in meta.items()}
 
 
 #: The formats; ``READERS[".xyz"] = XyzReader`` adds one, here or in a program that uses the package.
@@ -157,14 +201,12 @@ def image_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
 def image_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndarray]:
     """Voxels along the axes of a volume and its affine, (4, 4) to RAS mm, from its header alone.
 
-    A DICOM folder gives its number of files as the last length, and their mean distance as the step.
-
     Raises:
         FileNotFoundError: When there is no such file.
         ValueError: When it cannot be read, has not three axes (further ones of length 1 aside), has several values in a
             voxel, or an affine that cannot be inverted.
     """
-    if not os.path.exists(path):
+    if not os.path.exists(path) and not is_dicom_place(path):
         raise FileNotFoundError(f"image {path} does not exist.")
     try:
         shape, values, affine = _header(path)
@@ -179,7 +221,39 @@ def image_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndar
         raise ValueError(f"{path} has an empty axis, its shape is {shape}.")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise ValueError(f"{path} has an affine that cannot be inverted: {affine[:3, :3].tolist()}.")
+    check_spacing(str(path), affine, shape)
     return shape[:3], affine
+
+
+def check_data_files(path: str | os.PathLike[str]) -> None:
+    """Refuse a header (.mhd, .nhdr) whose voxels lie outside its folder, or are more than it says; others pass.
+
+    Raises:
+        ValueError: naming the file of the voxels.
+    """
+    header = Path(path)
+    if header.suffix.lower() not in (".mhd", ".nhdr") or not header.is_file():
+        return
+    lines = header.read_text(encoding="latin-1").splitlines()
+    keys = [line.replace(":", "=", 1).partition("=")[0].strip().lower() for line in lines]
+    at = next((i for i, key in enumerate(keys) if key in ("elementdatafile", "data file", "datafile")), None)
+    if at is None:
+        return
+    named = [lines[at].replace(":", "=", 1).partition("=")[2].strip(), *(line.strip() for line in lines[at + 1 :])]
+    for name in filter(None, named):
+        file = Path(os.path.normpath(header.parent / name))
+        if not file.is_relative_to(os.path.normpath(header.parent)):
+            raise ValueError(f"its voxels lie outside its folder, in {name}: put the file beside it.")
+    raw = header.parent / named[0]
+    if "true" in " ".join(line.lower() for line in lines if "compress" in line.lower()) or not raw.is_file():
+        return
+    shape, values, _ = _itk_header(path)
+    kind = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    kind.SetFileName(str(path))
+    kind.ReadImageInformation()
+    needed = int(np.prod(shape)) * values * int(kind.GetComponentSize())
+    if raw.suffix.lower() == ".raw" and raw.stat().st_size > needed:
+        raise ValueError(f"its voxels are more: {named[0]} holds {raw.stat().st_size} bytes, not {needed}.")
 
 
 def is_image_file(path: str | os.PathLike[str]) -> bool:
@@ -193,32 +267,12 @@ def is_image_file(path: str | os.PathLike[str]) -> bool:
     return name.endswith(tuple(IMAGE_SUFFIXES)) and not name.startswith(".")
 
 
-def dicom_series(folder: str | os.PathLike[str]) -> list[str]:
-    """Identifiers of the DICOM series in a folder, told apart as ``monai.data.ITKReader`` does."""
-    return [str(name) for name in _series_names(folder).GetSeriesUIDs()]
-
-
-def reason_of(error: BaseException) -> str:
-    """One line of the text of an exception's root cause: libraries put the place first and what happened last."""
-    cause = root_cause(error)
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return lines[-1] if lines else type(cause).__name__
-
-
 def _header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
     reader: Any = READERS.reader_of(path)
     if hasattr(reader, "header"):
         return reader.header(path)
     image = read_image(path, dtype=None)
     return tuple(image.shape[1:]), image.shape[0], np.asarray(image.affine, dtype=float)
-
-
-def _series_names(folder: str | os.PathLike[str]) -> Any:
-    names = itk.GDCMSeriesFileNames.New()
-    names.SetUseSeriesDetails(True)
-    names.AddSeriesRestriction("0008|0021")  # series date
-    names.SetDirectory(str(folder))
-    return names
 
 
 def _itk_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:

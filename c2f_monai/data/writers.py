@@ -4,20 +4,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from monai.config import DtypeLike, NdarrayOrTensor, PathLike
+from monai.data import FolderLayoutBase
 from monai.data.image_writer import NibabelWriter
 from monai.transforms import Transform
 from monai.utils import convert_to_numpy
 
-from ..utils import atomic_write, case_name
+from ..utils import atomic_write, name_of_case, package_version
 
-__all__ = ["AtomicNiftiWriter", "check_nifti_name", "name_after_case", "nifti_image", "write_nifti"]
+__all__ = [
+    "MADE_BY",
+    "AtomicNiftiWriter",
+    "CaseLayout",
+    "check_nifti_name",
+    "made_here",
+    "name_after_case",
+    "nifti_image",
+    "write_nifti",
+]
+
+#: The header of a mask says that it is no image to segment.
+MADE_BY = "c2f_monai"
 
 
 def nifti_image(volume: np.ndarray, affine: np.ndarray, description: str = "") -> nib.Nifti1Image:
@@ -64,18 +79,45 @@ def write_nifti(path: PathLike, volume: np.ndarray, affine: np.ndarray, descript
         nib.save(image, part)
 
 
+def made_here(path: PathLike) -> bool:
+    """Whether a NIfTI file's header says that a mask of this package is in it; no for what cannot be read."""
+    try:
+        header: Any = nib.load(path).header
+        return bytes(header["descrip"]).rstrip(b"\0").decode("latin-1").startswith(MADE_BY)
+    except Exception:  # of another kind, or broken
+        return False
+
+
 def name_after_case(meta: Mapping[str, Any] | None, saver: Transform) -> dict[str, Any]:
-    """Name formatter of ``SaveImaged``: the case's name, dots in it included, instead of a guess at its suffix.
+    """Name formatter of ``SaveImaged``: the case's name, folders and dots in it included, for :class:`CaseLayout`.
 
     Examples:
         >>> from monai.transforms import SaveImage
-        >>> saver = SaveImage(output_postfix="seg", print_log=False, output_name_formatter=name_after_case)
+        >>> saver = SaveImage(print_log=False, output_name_formatter=name_after_case, folder_layout=CaseLayout("out"))
         >>> name_after_case({"filename_or_obj": "/ct/patient.01.mha"}, saver)
-        {'subject': 'patient.01.nii'}
+        {'subject': 'patient.01'}
     """
-    name = meta.get("filename_or_obj") if meta else None
-    # The layout cuts one suffix off whatever it gets; ".nii" is ours to lose, what stands before it is the name's.
-    return {"subject": f"{case_name(str(name))}.nii" if name else f"{getattr(saver, '_data_index', 0)}.nii"}
+    return {"subject": name_of_case(meta or {}) or str(getattr(saver, "_data_index", 0))}
+
+
+class CaseLayout(FolderLayoutBase):
+    """Places of files by the names of their cases, which may lie in folders of folders; MONAI's drops these.
+
+    Args:
+        output_dir: folder of the files.
+        ending: of a file, after the name of its case.
+
+    Examples:
+        >>> CaseLayout("out").filename("patient.01/ct")
+        'out/patient.01/ct_seg.nii.gz'
+    """
+
+    def __init__(self, output_dir: PathLike, ending: str = "_seg.nii.gz") -> None:
+        self.output_dir, self.ending = output_dir, ending
+
+    def filename(self, subject: PathLike = "case", **kwargs: Any) -> str:
+        """Path of a case's file; other arguments are ignored."""
+        return os.fspath(Path(self.output_dir) / f"{subject}{self.ending}")
 
 
 class AtomicNiftiWriter(NibabelWriter):
@@ -131,7 +173,13 @@ class AtomicNiftiWriter(NibabelWriter):
 
     def write(self, filename: PathLike, verbose: bool = False, **kwargs: Any) -> None:
         """Write ``filename``, a path that ends in .nii or .nii.gz."""
-        task = partial(write_nifti, filename, np.asarray(self.data_obj, dtype=self.output_dtype), self.affine)
+        task = partial(
+            write_nifti,
+            filename,
+            np.asarray(self.data_obj, dtype=self.output_dtype),
+            self.affine,
+            f"{MADE_BY} {package_version()}",
+        )
         if self.submit is None:
             task()
         else:

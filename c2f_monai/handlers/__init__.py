@@ -7,6 +7,7 @@ from __future__ import annotations
 from .case_report import CaseReport, case_row, describe_row, summarize_rows
 from .checkpoints import AverageBuffers, InitialWeights, TrainingCheckpoint, best_weights, save_weights
 from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
+from .each_case import EachCase
 from .gradients import GradientClipping
 from .learning_rates import parameter_groups
 from .load_weights import LoadWeights, load_weights
@@ -20,6 +21,7 @@ __all__ = [
     "AverageBuffers",
     "CaseReport",
     "DrawsHandler",
+    "EachCase",
     "EpochValidationHandler",
     "EventFile",
     "GradientClipping",

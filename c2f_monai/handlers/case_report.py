@@ -19,15 +19,17 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.transforms import ResampleToMatch
 
+from ..data.manifest import Manifest
 from ..data.readers import read_image
 from ..data.slices import SLICES_KEY
 from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarize
 from ..transforms.volumes import class_values, select_label
-from ..utils import StopReason, atomic_write, case_name, cell_text, dice_coefficient
+from ..utils import Status, StopReason, atomic_write, case_name, cell_text, dice_coefficient
+from .write_in_background import WriteInBackground
 
-__all__ = ["CaseReport", "case_row", "describe_row", "summarize_rows"]
+__all__ = ["CaseReport", "case_row", "describe_row", "summarize_rows", "write_table"]
 
 Row = dict[str, Any]
 
@@ -129,6 +131,7 @@ def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 class CaseReport:
     """
     Logs a line for each case and, with a path, writes the table of cases and a ``summary.json`` beside it at the end.
+    With a manifest the table is one of all cases of the folder, with their status, and grows as they end.
 
     It reads the inferer's records, the post-processed ``pred`` on the image's own grid, and the truth if there is one:
     ``label``, a binary tensor on the image's own grid or the path of a label file, and ``label_grid``, a binary tensor
@@ -138,13 +141,15 @@ class CaseReport:
 
     Args:
         inferer: :py:class:`c2f_monai.inferers.CoarseToFineInferer` of the evaluator.
-        path: CSV file, replaced as a whole at the end; None logs only.
+        path: CSV file, replaced as a whole; None logs only.
         label_value: label value, or values, of the target in label files.
         grid_key: key of the label on the working grid.
         pred_value: value, or values, of the target in the prediction where that is a label map of several; None: what
             is above 0. Defaults to None.
         channel: the target's class, where record, prediction or truth have several. Defaults to 0.
         target: name of the target, for the log and the files (``cases_<target>.csv``). Defaults to none.
+        manifest: of the folder of masks. Defaults to None, a table of this run's cases.
+        writing: writes the masks; a case is done when its mask is written. Defaults to None, it is at once.
 
     Attributes:
         rows: of the latest run, all processes together, see :func:`case_row`.
@@ -163,6 +168,8 @@ class CaseReport:
         pred_value: int | Sequence[int] | None = None,
         channel: int = 0,
         target: str = "",
+        manifest: Manifest | None = None,
+        writing: WriteInBackground | None = None,
     ) -> None:
         if class_values(label_value) is not None:
             raise ValueError(f"a CaseReport is about one target, got label_value {label_value}: use TargetReports.")
@@ -173,8 +180,12 @@ class CaseReport:
         self.pred_value = pred_value
         self.channel = channel
         self.target = target
+        self.manifest = manifest
+        self.writing = writing
         self.rows: list[Row] = []
         self.summary: dict[str, Any] = {}
+        if manifest is not None and self.path is not None:
+            manifest.tables.append(self._write_table)
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator with post-processing."""
@@ -188,10 +199,14 @@ class CaseReport:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not os.access(self.path.parent, os.W_OK):
                 raise PermissionError(f"{self.path.parent} cannot be written to.")
+        if self.manifest is not None:
+            self.manifest.begin()
 
     def _add(self, engine: Engine) -> None:
         batch: Any = engine.state.batch
         outputs: Any = engine.state.output
+        if not batch:  # a case that failed
+            return
         for item, output, record in zip(batch, outputs, self.inferer.records, strict=True):
             label, label_grid = self._truth(item, output, bool(record.masks))
             group = str(item.get("group", ""))
@@ -201,8 +216,27 @@ class CaseReport:
             # The file tells cases apart that two folders name alike; it is no column of the table.
             row["image"] = str(output["pred"].meta.get("filename_or_obj", record.name))
             row["case"] = row["case"] or case_name(row["image"])
-            self.rows.append(row)
+            self._note(row)
             engine.logger.info(f"{self.target}: {describe_row(row)}" if self.target else describe_row(row))
+
+    def _note(self, row: Row) -> None:
+        """Add a row, with a manifest as soon as the mask is written."""
+        self.rows.append(row)
+        manifest = self.manifest
+        if manifest is None:
+            return
+        name, shown = row["case"], {key: value for key, value in row.items() if key != "image"}
+
+        def ended(error: Exception | None) -> None:
+            if error is None:
+                manifest.done(name, shown, self.target)
+            else:
+                manifest.fail(name, error)
+
+        if self.writing is None:
+            ended(None)
+        else:
+            self.writing.then(ended)
 
     def _prediction(self, pred: torch.Tensor) -> torch.Tensor:
         return self._class_of(pred) if self.pred_value is None else select_label(pred, self.pred_value)
@@ -227,9 +261,14 @@ class CaseReport:
         return label, ResampleToMatch(mode="nearest", dtype=np.float32)(label, output["image"].cpu())
 
     def _finish(self, engine: Engine) -> None:
+        if self.writing is not None:
+            self.writing.wait()
         parts: Any = idist.all_gather(self.rows)
         unique = {row["image"]: row for part in parts for row in part}
         self.rows = sorted(unique.values(), key=lambda row: row["case"])
+        if self.manifest is not None:
+            known = [row for row in self.manifest.rows(self.target) if row["status"] == Status.DONE]
+            self.rows = [row for row in known if "voxels" in row]
         groups = sorted({row["group"] for row in self.rows if row["group"]})
         self.summary = {"all": summarize_rows(self.rows)}
         if len(groups) > 1:
@@ -242,11 +281,19 @@ class CaseReport:
                     about = f"{self.target}, {name}" if self.target else name
                     engine.logger.info(f"{about}: {key.upper()} {_shown(part[key], unit)}")
         if self.path is not None:
-            _write_whole(self.path, _table(self.rows))
+            self._write_table()
             _write_whole(
                 _named(self.path.with_name("summary.json"), self.target), json.dumps(self.summary, indent=1) + "\n"
             )
             engine.logger.info(f"{len(self.rows)} cases: {self.path}")
+
+    def _write_table(self) -> None:
+        if self.path is None:
+            return
+        if self.manifest is None:
+            write_table(self.path, self.rows)
+        elif self.manifest.is_first:  # ignite's rank needs all processes to ask for it
+            write_table(self.path, self.manifest.rows(self.target))
 
 
 def _named(path: Path, target: str) -> Path:
@@ -260,13 +307,14 @@ def _shown(numbers: Mapping[str, Any], unit: str) -> str:
     )
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, whole or not at all; a row may lack columns."""
     columns = [key for key in _columns(rows) if key != "image"]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: _cell(row.get(key)) for key in columns} for row in rows)
-    return text.getvalue()
+    _write_whole(path, text.getvalue())
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -279,7 +327,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = list(dict.fromkeys(key for row in rows for key in row))
     numbered = [key for key in keys if key.startswith(("dsc_round_", "d_"))]
     numbered.sort(key=lambda key: (key.startswith("d_"), int(key.rsplit("_", 1)[1])))
-    first = [key for key in ("case", "group", "dsc", "hd95") if key in keys]
+    first = [key for key in ("case", "status", "reason", "group", "dsc", "hd95") if key in keys]
     return [*first, *numbered, *(key for key in keys if key not in first and key not in numbered)]
 
 

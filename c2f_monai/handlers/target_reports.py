@@ -9,7 +9,9 @@ from typing import Any
 
 from ignite.engine import Engine
 
+from ..data.manifest import Manifest
 from .case_report import CaseReport
+from .write_in_background import WriteInBackground
 
 __all__ = ["TargetReports"]
 
@@ -29,6 +31,8 @@ class TargetReports:
         path: CSV file whose name the targets' are made of; None logs only.
         channels: for each target its class in its inferer's records. Defaults to 0, 1, ... with one inferer and to 0
             with several.
+        manifest: see :class:`CaseReport`.
+        writing: see :class:`CaseReport`.
 
     Attributes:
         reports: by target.
@@ -45,6 +49,8 @@ class TargetReports:
         targets: Sequence[str] | None = None,
         path: str | None = None,
         channels: Sequence[int] | None = None,
+        manifest: Manifest | None = None,
+        writing: WriteInBackground | None = None,
     ) -> None:
         count = len(label_value)
         several = isinstance(inferer, Sequence)
@@ -63,7 +69,16 @@ class TargetReports:
         if len(set(names)) < count:
             raise ValueError(f"targets must have different names, got {names}.")
         self.reports = {
-            name: CaseReport(one, path, label, pred_value=pred, channel=channel, target=name)
+            name: CaseReport(
+                one,
+                path,
+                label,
+                pred_value=pred,
+                channel=channel,
+                target=name,
+                manifest=manifest,
+                writing=writing,
+            )
             for name, one, label, pred, channel in zip(names, inferers, label_value, pred_value, classes, strict=True)
         }
 

@@ -14,7 +14,7 @@ from monai.inferers import Inferer
 from ..transforms.conditioning import check_distance, condition_on_organ
 from ..utils import StopReason, unwrap
 from .coarse_to_fine import CoarseToFineInferer
-from .records import CaseRecord, RoundRecord, case_of, name_of, plain, spacing_of, stack_cases, voxel_ml
+from .records import CaseRecord, RoundRecord, case_of, name_of, notes_of, plain, spacing_of, stack_cases, voxel_ml
 
 __all__ = ["ORGAN_NOT_FOUND", "CascadeInferer"]
 
@@ -156,6 +156,6 @@ class CascadeInferer(Inferer):
             [RoundRecord(0, None, 0, ml, None, 0.0)],
             StopReason.EMPTY,
             masks=masks,
-            notes=[ORGAN_NOT_FOUND],
+            notes=[*notes_of(inputs, index), ORGAN_NOT_FOUND],
         )
         return torch.zeros(shape, device=self.neoplasm.volume_device or inputs.device), record

@@ -29,7 +29,7 @@ from ..utils import (
 from .fusion import ViewFusion, check_fusion, check_mask_arguments, move_to_mask
 from .network_caller import NetworkCaller, network_kind
 from .patches import EMPTY, Patch, align_bounds, patch_dice, whole_bounds
-from .records import CaseRecord, RoundRecorder, name_of, plain, stack_cases, touches_border, voxel_ml
+from .records import CaseRecord, RoundRecorder, name_of, notes_of, plain, stack_cases, touches_border, voxel_ml
 from .stopping import DEFAULT_STOPPING, StopRule
 from .views import CropRule, VolumeInView
 
@@ -244,7 +244,7 @@ class CoarseToFineInferer(Inferer):
         )
         if initial is not None:
             _check_initial(initial)
-        self.records = [CaseRecord(name=name_of(inputs, i)) for i in range(len(volumes))]
+        self.records = [CaseRecord(name_of(inputs, i), notes=notes_of(inputs, i)) for i in range(len(volumes))]
         answers = []
         # An outer autocast keeps the 16-bit copies of the weights from one call to the next.
         with torch.autocast(caller.device.type, enabled=False):

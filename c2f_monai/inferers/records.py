@@ -13,7 +13,7 @@ import torch
 from monai.data import MetaTensor
 from tqdm.auto import tqdm
 
-from ..utils import Bounds, StopReason, case_name
+from ..utils import Bounds, StopReason, name_of_case
 from .patches import Patch
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "RoundRecorder",
     "case_of",
     "name_of",
+    "notes_of",
     "plain",
     "spacing_of",
     "stack_cases",
@@ -98,15 +99,24 @@ class CaseRecord:
 
 
 def name_of(inputs: torch.Tensor, index: int) -> str:
-    """Name of a batch's case, "" where the input carries no file name."""
-    return case_name(_file_of(inputs, index))
+    """Name of a batch's case, "" where the input carries neither a name nor that of its file."""
+    return name_of_case(_meta_of(inputs, index))
 
 
-def _file_of(inputs: torch.Tensor, index: int) -> str:
+def notes_of(inputs: torch.Tensor, index: int) -> list[str]:
+    """What reading a batch's case has found that a user should know."""
+    return [note for note in _meta_of(inputs, index).get("notes", "").split("; ") if note]
+
+
+def _meta_of(inputs: torch.Tensor, index: int) -> dict[str, str]:
+    """Texts of a case's metadata, which a batch holds as lists."""
     if not isinstance(inputs, MetaTensor):
-        return ""
-    names = inputs.meta.get("filename_or_obj", "")
-    return str(names if isinstance(names, (str, Path)) else names[index] if len(names) > index else "")
+        return {}
+    found: dict[str, str] = {}
+    for key in ("filename_or_obj", "case", "notes"):
+        values = inputs.meta.get(key, "")
+        found[key] = str(values if isinstance(values, (str, Path)) else values[index] if len(values) > index else "")
+    return found
 
 
 def _affine_of(inputs: torch.Tensor, index: int) -> torch.Tensor | None:
@@ -138,7 +148,7 @@ def case_of(inputs: torch.Tensor, index: int, volume: torch.Tensor) -> torch.Ten
     affine = _affine_of(inputs, index)
     if affine is None:
         return volume[None]
-    return MetaTensor(volume[None], affine=affine, meta={"filename_or_obj": _file_of(inputs, index)})
+    return MetaTensor(volume[None], affine=affine, meta=_meta_of(inputs, index))
 
 
 def stack_cases(cases: Sequence[torch.Tensor]) -> torch.Tensor:

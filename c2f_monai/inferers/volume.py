@@ -15,7 +15,7 @@ from monai.inferers import Inferer
 from ..transforms.components import filter_components
 from ..utils import check_window, foreground_box, scale_to_unit
 from .fusion import check_mask_arguments
-from .records import CaseRecord, RoundRecord, name_of, plain, stack_cases, touches_border, voxel_ml
+from .records import CaseRecord, RoundRecord, name_of, notes_of, plain, stack_cases, touches_border, voxel_ml
 
 __all__ = ["VolumeInferer"]
 
@@ -140,7 +140,9 @@ class VolumeInferer(Inferer):
         box = foreground_box(mask.any(dim=0))
         only = RoundRecord(0, None, voxels, ml, box, seconds)
         masks = [mask.cpu()] if self.keep_rounds else []
-        return CaseRecord(name_of(inputs, index), [only], None, touches_border(box, mask.shape[1:]), masks)
+        return CaseRecord(
+            name_of(inputs, index), [only], None, touches_border(box, mask.shape[1:]), masks, notes_of(inputs, index)
+        )
 
 
 def _spans(start: int, end: int, least: int, size: int) -> tuple[slice, slice, slice]:

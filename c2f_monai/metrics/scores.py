@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from monai.metrics import compute_hausdorff_distance
 
-from ..data.readers import read_image, reason_of
-from ..utils import dice_coefficient, foreground_box
+from ..data.readers import read_image
+from ..utils import dice_coefficient, foreground_box, reason_of
 
 __all__ = ["CaseScore", "hausdorff95", "read_mask", "score_files", "score_masks"]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..utils import text_of_cell
+from ..utils import Status, text_of_cell
 
 __all__ = ["CaseRow", "read_cases"]
 
@@ -38,7 +38,7 @@ class CaseRow:
 
 
 def read_cases(path: str | Path, columns: Sequence[str] = ()) -> dict[str, CaseRow]:
-    """Rows of a per-case CSV file by case, in the file's order.
+    """Rows of a per-case CSV file by case, in the file's order; those whose "status" is not "done" are left out.
 
     Args:
         path: the file; it has a column ``case`` and perhaps ``group``.
@@ -51,6 +51,7 @@ def read_cases(path: str | Path, columns: Sequence[str] = ()) -> dict[str, CaseR
         with Path(path).open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             rows, present = list(reader), reader.fieldnames or []
+            rows = [row for row in rows if (row.get("status") or Status.DONE) == Status.DONE]
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}.") from error
     for column in ("case", *columns):

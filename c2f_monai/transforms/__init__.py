@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from .batch_augmentation import SlabBatchAugmentation
+from .clip import HU_RANGE, ClipHUd
 from .components import filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
 from .conflicts import resolve_conflicts
@@ -16,6 +17,7 @@ from .volumes import (
     CompactDtyped,
     SelectLabeld,
     ToLabelMapd,
+    check_spacing,
     check_volume,
     class_values,
     label_values,
@@ -26,15 +28,18 @@ from .volumes import (
 __all__ = [
     "CheckSameGridd",
     "CheckVolumed",
+    "ClipHUd",
     "ConditionOnOrgan",
     "ConditionOnOrgand",
     "CompactDtyped",
+    "HU_RANGE",
     "RandContrastPhased",
     "SelectLabeld",
     "SlabBatchAugmentation",
     "ToLabelMapd",
     "ResampleToSpacingd",
     "SmoothForSpacingd",
+    "check_spacing",
     "check_volume",
     "class_values",
     "condition_on_organ",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = [
     "CompactDtyped",
     "SelectLabeld",
     "ToLabelMapd",
+    "check_spacing",
     "check_volume",
     "class_values",
     "label_values",
@@ -35,14 +37,47 @@ def source_of(volume: torch.Tensor) -> str:
     return str(name) if name else "volume"
 
 
-def check_volume(volume: torch.Tensor) -> None:
+#: mm that a CT's voxels are long.
+SPACING_MM = (0.2, 10.0)
+#: Largest cosine between two axes that is noise, and not a shear: half a degree.
+_SHEAR = math.sin(math.radians(0.5))
+#: HU that a CT shows somewhere in air or lung, and that no voxel is beyond, metal included.
+_LOW_HU, _LARGEST_HU = -200, 100_000
+#: Values without one below 0 and with one above this are those of a scanner's file before its rescale.
+_UNSCALED = 1000
+
+
+def check_spacing(name: str, affine: Any, shape: Sequence[int]) -> None:
+    """Refuse voxels that no CT has.
+
+    Args:
+        name: of the image, for the message.
+        affine: (4, 4) to RAS mm.
+        shape: voxels along the axes; the step along an axis of one voxel is not looked at.
+
+    Raises:
+        ValueError: for a side outside 0.2 to 10 mm.
+    """
+    low, high = SPACING_MM
+    sides = np.linalg.norm(np.asarray(affine, dtype=float)[:3, :3], axis=0)
+    if any(length > 1 and not low <= side <= high for side, length in zip(sides, shape, strict=False)):
+        told = " x ".join(f"{side:.4g}" for side in sides)
+        raise ValueError(f"{name} has voxels of {told} mm, but those of a CT measure {low:g} to {high:g} mm.")
+
+
+def check_volume(volume: torch.Tensor) -> list[str]:
     """Refuse what cannot be segmented as one CT.
 
     Args:
         volume: (1, H, W, D) image.
 
+    Returns:
+        What a user should know of it: no voxel below -200 HU, axes that are not at right angles.
+
     Raises:
-        ValueError: When it has another number of axes or channels, an empty axis, or voxels that are NaN or infinite.
+        ValueError: When it has another number of axes or channels, an empty axis, voxels that are NaN or infinite,
+            beyond 100000 HU or those of a scanner before their rescale, voxels outside 0.2 to 10 mm, or a "problem" in
+            its metadata, which its reader has found.
 
     Examples:
         >>> check_volume(torch.full((1, 2, 2, 2), torch.nan))
@@ -60,6 +95,33 @@ def check_volume(volume: torch.Tensor) -> None:
     bad = sum(int((~torch.isfinite(image)).sum()) for image in torch.as_tensor(volume)[0].unbind(0))
     if bad:
         raise ValueError(f"{name}: {bad} voxels are NaN or infinite; replace them, for instance by -1024 HU.")
+    if isinstance(volume, MetaTensor):
+        if problem := volume.meta.get("problem"):
+            raise ValueError(f"{name} cannot be used: {problem}")
+        check_spacing(name, volume.affine, shape[1:])
+    return [*_check_values(name, volume), *_shear(volume)]
+
+
+def _check_values(name: str, volume: torch.Tensor) -> list[str]:
+    values = torch.as_tensor(volume)
+    low, high = float(values.min()), float(values.max())
+    if max(-low, high) > _LARGEST_HU:
+        raise ValueError(f"{name} holds values from {low:.4g} to {high:.4g}, which are no HU.")
+    if low >= 0 and high > _UNSCALED:
+        raise ValueError(
+            f"{name} holds values from {low:g} to {high:g}, none below 0: it is no CT in HU; perhaps its rescale "
+            "intercept, such as -1024, was lost."
+        )
+    return [f"no voxel below {_LOW_HU}: is this in HU?"] if low > _LOW_HU else []
+
+
+def _shear(volume: torch.Tensor) -> list[str]:
+    if not isinstance(volume, MetaTensor):
+        return []
+    axes = np.asarray(volume.affine, dtype=float)[:3, :3]
+    axes = axes / np.linalg.norm(axes, axis=0)
+    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
+    return [f"axes sheared by {math.degrees(math.asin(min(cosine, 1.0))):.1f} degrees"] if cosine > _SHEAR else []
 
 
 def select_label(label: torch.Tensor, values: int | Sequence[int] | Sequence[Sequence[int]]) -> torch.Tensor:
@@ -129,13 +191,16 @@ def to_label_map(
 
 
 class CheckVolumed(MapTransform):
-    """Apply :func:`check_volume` to the (1, H, W, D) volumes at ``keys``; nothing is changed."""
+    """Apply :func:`check_volume` to the (1, H, W, D) volumes at ``keys``; what it says joins their "notes"."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check."""
         out = dict(data)
         for key in self.key_iterator(out):
-            check_volume(out[key])
+            found = check_volume(out[key])
+            if isinstance(out[key], MetaTensor):
+                known = str(out[key].meta.get("notes") or "")
+                out[key].meta["notes"] = "; ".join(filter(None, [known, *found]))
         return out
 
 

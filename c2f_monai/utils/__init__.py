@@ -21,15 +21,16 @@ from .boxes import (
     paste_boxes,
 )
 from .cells import cell_text, text_of_cell
-from .enums import Fusion, Part, Prior, Result, StopReason, TrainingStage, View
-from .environment import describe_machine, describe_versions, keep_freed_memory
-from .errors import USER_ERRORS, error_line, root_cause, tell_errors_in_one_line
+from .enums import Fusion, Part, Prior, Result, Status, StopReason, TrainingStage, View
+from .environment import describe_machine, describe_versions, keep_freed_memory, package_version
+from .errors import USER_ERRORS, error_line, reason_of, root_cause, tell_errors_in_one_line
 from .files import (
     IMAGE_SUFFIXES,
     atomic_write,
     case_name,
     check_weights_file,
     describe_mismatch,
+    name_of_case,
     read_state_dict,
     read_weights_file,
     sha256_of,
@@ -45,6 +46,7 @@ from .orientation import (
 )
 from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, work_root
 from .precision import amp_dtype_on, check_amp_dtype, has_bfloat16
+from .signals import end_on_signals
 from .slabs import (
     DEFAULT_SLAB,
     SlabSpec,
@@ -70,6 +72,7 @@ __all__ = [
     "Prior",
     "Result",
     "SlabSpec",
+    "Status",
     "StopReason",
     "TrainingStage",
     "USER_ERRORS",
@@ -97,6 +100,7 @@ __all__ = [
     "dice_coefficient",
     "dice_of_counts",
     "error_line",
+    "end_on_signals",
     "extract_label_slabs",
     "extract_slabs",
     "foreground_box",
@@ -107,12 +111,15 @@ __all__ = [
     "has_bfloat16",
     "inside_boxes",
     "keep_freed_memory",
+    "name_of_case",
+    "package_version",
     "pad_end",
     "pad_to_multiple",
     "padded_side",
     "paste_boxes",
     "read_state_dict",
     "read_weights_file",
+    "reason_of",
     "root_cause",
     "scale_to_unit",
     "sha256_of",

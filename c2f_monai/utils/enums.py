@@ -63,6 +63,15 @@ class TrainingStage(StrEnum):
     JOINT = "joint"
 
 
+class Status(StrEnum):
+    """What became of an input of inference. PENDING: the run has not come to it."""
+
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
 class StopReason(StrEnum):
     """Why the coarse-to-fine loop ended, see :py:class:`c2f_monai.inferers.StopRule`.
 

@@ -12,7 +12,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["describe_machine", "describe_source", "describe_versions", "keep_freed_memory"]
+__all__ = ["describe_machine", "describe_source", "describe_versions", "keep_freed_memory", "package_version"]
 
 # Numbers of mallopt's parameters in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
@@ -33,6 +33,11 @@ def describe_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def package_version() -> str:
+    """Version of this package; by its module's name, as an import would go the wrong way."""
+    return str(sys.modules[__name__.partition(".")[0]].__version__)
 
 
 def describe_source(folder: str | Path = ".") -> dict[str, str | bool]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-__all__ = ["USER_ERRORS", "error_line", "root_cause", "tell_errors_in_one_line"]
+__all__ = ["USER_ERRORS", "error_line", "reason_of", "root_cause", "tell_errors_in_one_line"]
 
 #: Mistakes of input: told in one line, where others are mistakes of the program and show their traceback.
 USER_ERRORS = (OSError, ValueError)
@@ -54,6 +54,13 @@ def tell_errors_in_one_line() -> None:
             before(kind, error, traceback)
 
     sys.excepthook = tell
+
+
+def reason_of(error: BaseException) -> str:
+    """One line of the text of an exception's root cause: libraries put the place first and what happened last."""
+    cause = root_cause(error)
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return lines[-1] if lines else type(cause).__name__
 
 
 def _is_own(error: BaseException) -> bool:

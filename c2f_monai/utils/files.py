@@ -27,6 +27,7 @@ __all__ = [
     "case_name",
     "check_weights_file",
     "describe_mismatch",
+    "name_of_case",
     "read_state_dict",
     "read_weights_file",
     "sha256_of",
@@ -52,6 +53,18 @@ def case_name(path: str | PurePath) -> str:
         if name.lower().endswith(suffix) and len(name) > len(suffix):
             return name[: -len(suffix)]
     return name
+
+
+def name_of_case(meta: Mapping[str, Any]) -> str:
+    """Name of the case that an image's metadata belong to: the one it was listed by, else that of its file, or "".
+
+    Examples:
+        >>> name_of_case({"filename_or_obj": "in/a/ct.nii"})
+        'ct'
+        >>> name_of_case({"filename_or_obj": "in/a/ct.nii", "case": "a/ct"})
+        'a/ct'
+    """
+    return str(meta.get("case") or case_name(str(meta.get("filename_or_obj") or "")))
 
 
 def some_names(names: Sequence[str], shown: int = 3) -> str:
@@ -91,6 +104,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, target)
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(target)) from None  # a full disk does not say where
     finally:
         part.unlink(missing_ok=True)
 

@@ -20,7 +20,7 @@ from monai.transforms import Orientation
 
 from ..data.readers import read_image
 from ..transforms.volumes import class_values, select_label
-from ..utils import DEFAULT_WINDOW, View, atomic_write, case_name, foreground_box, grow_bounds
+from ..utils import DEFAULT_WINDOW, View, atomic_write, foreground_box, grow_bounds, name_of_case
 
 __all__ = [
     "COLORS",
@@ -279,6 +279,6 @@ class OverlaySaver:
             label = item.get("label") if output.get("label") is None else output["label"]
             if isinstance(label, str):
                 label = select_label(read_image(label), self.label_value)
-            name = case_name(path)
+            name = name_of_case(pred.meta)
             picture = self.output_dir / f"{name}_{self.postfix}.png"
             save_overlay(picture, read_image(path), pred, label, title=name, window=self.window)

@@ -14,8 +14,17 @@ from PIL.PngImagePlugin import PngInfo
 
 from c2f_monai.apps.outputs import Job, check_places, made_here, plan_jobs
 from c2f_monai.data.writers import write_nifti
+from c2f_monai.utils import case_name
 
 NIFTI = (".nii.gz", ".nii")
+
+
+def cases_of(*images: str | Path) -> list[dict[str, str]]:
+    return [{"image": str(image), "case": case_name(image)} for image in images]
+
+
+def job_of(image: str | Path, mask: Path) -> Job:
+    return Job(*cases_of(image), mask)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +38,7 @@ NIFTI = (".nii.gz", ".nii")
     ],
 )
 def test_a_file_for_one_image_and_a_folder_for_several(images: list[str], output: str, expected: list[str]) -> None:
-    jobs = plan_jobs([Path(image) for image in images], Path(output), NIFTI)
+    jobs = plan_jobs(cases_of(*images), Path(output), NIFTI)
     assert [job.mask.as_posix() for job in jobs] == expected
     assert [list(job.files()) for job in jobs] == [[job.mask] for job in jobs]
 
@@ -47,11 +56,11 @@ def test_a_place_that_cannot_be_meant_is_refused(
     images: list[str], output: str, preview: str | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        plan_jobs([Path(image) for image in images], Path(output), NIFTI, None if preview is None else Path(preview))
+        plan_jobs(cases_of(*images), Path(output), NIFTI, None if preview is None else Path(preview))
 
 
 def test_pictures_and_probabilities_have_places_of_their_own() -> None:
-    (job,) = plan_jobs([Path("a.nii")], Path("m"), NIFTI, Path("m"), Path("p.nii.gz"))
+    (job,) = plan_jobs(cases_of("a.nii"), Path("m"), NIFTI, Path("m"), Path("p.nii.gz"))
     assert [path.as_posix() for path in job.files()] == ["m/a_seg.nii.gz", "m/a_preview.png", "p.nii.gz"]
 
 
@@ -72,7 +81,7 @@ def write_file(path: Path, own: bool) -> Path:
 def test_a_file_of_another_program_stays_unless_it_may_be_overwritten(tmp_path: Path, name: str) -> None:
     path = write_file(tmp_path / name, own=False)
     assert not made_here(path)
-    job = Job("a", tmp_path / "a.nii.gz", path)
+    job = job_of(tmp_path / "a.nii.gz", path)
     with pytest.raises(FileExistsError, match=f"{name} exists and was not written by c2f: give --overwrite"):
         check_places([job], [], overwrite=False)
     check_places([job], [], overwrite=True)
@@ -92,12 +101,12 @@ def test_images_and_folders_are_never_written_over(tmp_path: Path) -> None:
     image = tmp_path / "a.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), image)
     with pytest.raises(ValueError, match="a.nii.gz is an image to segment"):
-        check_places([Job("a", image, tmp_path / "." / "a.nii.gz")], [], overwrite=True)
+        check_places([job_of(image, tmp_path / "." / "a.nii.gz")], [], overwrite=True)
     (tmp_path / "m.json").mkdir()
     with pytest.raises(ValueError, match="m.json is a folder"):
-        check_places([Job("a", image, tmp_path / "m.nii.gz")], [tmp_path / "m.json"], overwrite=True)
+        check_places([job_of(image, tmp_path / "m.nii.gz")], [tmp_path / "m.json"], overwrite=True)
     with pytest.raises(ValueError, match="s.json would hold two results"):
-        check_places([Job("a", image, tmp_path / "m.nii.gz")], [tmp_path / "s.json"] * 2, overwrite=True)
+        check_places([job_of(image, tmp_path / "m.nii.gz")], [tmp_path / "s.json"] * 2, overwrite=True)
     with pytest.raises(PermissionError, match="a.nii.gz/masks cannot be written to"):
-        check_places([Job("b", tmp_path / "b.nii.gz", image / "masks" / "b.nii.gz")], [], overwrite=False)
+        check_places([job_of(tmp_path / "b.nii.gz", image / "masks" / "b.nii.gz")], [], overwrite=False)
     assert not (tmp_path / "masks").exists()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -11,8 +12,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import itk
 import nibabel as nib
@@ -23,6 +26,8 @@ from monai.bundle import ConfigWorkflow, ckpt_export, verify_metadata, verify_ne
 from monai.data import MetaTensor, decollate_batch
 from monai.transforms import Orientation
 
+from c2f_monai.data import writers
+from c2f_monai.data.manifest import CasesFailed
 from c2f_monai.metrics.tables import read_cases
 from c2f_monai.utils import root_cause
 from tests.bundle.conftest import TINY, inference_files
@@ -175,6 +180,7 @@ def test_a_labelled_data_set_is_scored_and_drawn(inference_workflow: Make, tmp_p
         "case_0_overlay.png",
         "case_1_overlay.png",
         "cases.csv",
+        "manifest.json",
         "summary.json",
     }
     rows = read_cases(out / "cases.csv", ["dsc", "hd95", "dsc_round_0"])
@@ -185,23 +191,163 @@ def test_a_labelled_data_set_is_scored_and_drawn(inference_workflow: Make, tmp_p
     assert [row.group for row in rows.values()] == ["plain", "shifted"]
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_bad_voxels_stop_with_the_name_of_the_file_and_finished_masks_stay(
-    inference_workflow: Make, tmp_path: Path, value: float
-) -> None:
-    volume = make_volume().astype(np.float32)
-    write_nifti(tmp_path / "in_a.nii.gz", volume)
-    volume[3, 4, 5] = value
-    folder = tmp_path / "images"
+def write_three(folder: Path, value: float = np.nan) -> list[str]:
+    """Two good cases, b with a bad voxel and c whose header says nothing between them; what is said of the two."""
     folder.mkdir()
-    (tmp_path / "in_a.nii.gz").rename(folder / "a.nii.gz")
+    volume = make_volume().astype(np.float32)
+    for name in ("a", "d"):
+        write_nifti(folder / f"{name}.nii.gz", volume)
+    volume[3, 4, 5] = value
     write_nifti(folder / "b.nii.gz", volume)
+    (folder / "c.nii.gz").write_bytes(b"no image")
+    bad_voxel = f"{folder / 'b.nii.gz'}: 1 voxels are NaN or infinite; replace them, for instance by -1024 HU."
+    return [bad_voxel, f"{folder / 'c.nii.gz'} cannot be read as an image: "]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_bad_case_is_noted_and_costs_no_other(inference_workflow: Make, tmp_path: Path, value: float) -> None:
+    folder, out = tmp_path / "images", tmp_path / "out"
+    bad_voxel, bad_header = write_three(folder, value)
+    workflow = inference_workflow(input=str(folder), output_dir=str(out))
+    workflow.run()
+    with (out / "cases.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["status"]) for row in rows] == [
+        ("a", "done"),
+        ("b", "failed"),
+        ("c", "failed"),
+        ("d", "done"),
+    ]
+    assert rows[1]["reason"] == bad_voxel and rows[2]["reason"].startswith(bad_header)
+    assert {path.name for path in out.glob("*.nii.gz")} == {"a_seg.nii.gz", "d_seg.nii.gz"}
+    assert list(read_cases(out / "cases.csv")) == ["a", "d"]
+    with pytest.raises(CasesFailed, match=re.escape(f"2 of 4 cases failed, see {out}: {bad_voxel}")):
+        workflow.finalize()
+
+
+def test_strict_stops_at_the_first_bad_case_and_finished_masks_stay(inference_workflow: Make, tmp_path: Path) -> None:
+    folder, out = tmp_path / "images", tmp_path / "out"
+    bad_voxel, _ = write_three(folder)
     with pytest.raises(RuntimeError) as raised:
-        inference_workflow(input=str(folder), output_dir=str(tmp_path / "out")).run()
-    assert str(raised.value.__cause__) == f"{folder / 'b.nii.gz'}: 1 voxels are NaN or infinite; " + (
-        "replace them, for instance by -1024 HU."
-    )
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a_seg.nii.gz"]
+        inference_workflow(input=str(folder), output_dir=str(out), strict=True).run()
+    assert str(root_cause(raised.value)) == bad_voxel
+    assert [path.name for path in out.glob("*.nii.gz")] == ["a_seg.nii.gz"]
+
+
+def test_the_command_ends_with_status_1_and_a_line(run_bundle: Run, tmp_path: Path) -> None:
+    write_three(tmp_path / "images")
+    done = run_bundle(tmp_path, input="images", output_dir="out")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: 2 of 4 cases failed, see out: /")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mask_that_cannot_be_written_is_a_failed_case(
+    inference_workflow: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table never claims it, though it is written in the background."""
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a", "b"):
+        write_nifti(folder / f"{name}.nii.gz", make_volume())
+    original = writers.nifti_image
+
+    def broken(*args: Any) -> Any:
+        if not (out / "a_seg.nii.gz").exists():
+            return original(*args)
+        raise ValueError("the mask cannot be packed")
+
+    monkeypatch.setattr(writers, "nifti_image", broken)
+    inference_workflow(input=str(folder), output_dir=str(out)).run()
+    with (out / "cases.csv").open(encoding="utf-8") as file:
+        found = [(row["case"], row["status"], row["reason"]) for row in csv.DictReader(file)]
+    assert found == [("a", "done", ""), ("b", "failed", f"{folder / 'b.nii.gz'}: the mask cannot be packed")]
+
+
+def test_a_second_run_does_what_is_missing_failed_or_changed(inference_workflow: Make, tmp_path: Path) -> None:
+    folder, out = tmp_path / "images", tmp_path / "out"
+    write_three(folder)
+    make = partial(inference_workflow, input=str(folder), output_dir=str(out))
+    make().run()
+    first = read_cases(out / "cases.csv")
+    write_nifti(folder / "b.nii.gz", make_volume())  # mended
+    (out / "d_seg.nii.gz").unlink()
+    again = make()
+    assert [case["case"] for case in again.parser.get_parsed_content("dataset").data] == ["b", "c", "d"]
+    again.run()
+    second = read_cases(out / "cases.csv")
+    assert list(second) == ["a", "b", "d"] and second["a"] == first["a"]
+    write_nifti(folder / "a.nii.gz", make_volume(seed=1))
+    (folder / "c.nii.gz").unlink()
+    (folder / "sub").mkdir()
+    write_nifti(folder / "sub" / "a.nii.gz", make_volume())
+    third = make()
+    assert [case["case"] for case in third.parser.get_parsed_content("dataset").data] == ["a", "sub/a"]
+    third.run()
+    assert (out / "sub" / "a_seg.nii.gz").is_file()
+    assert list(read_cases(out / "cases.csv")) == ["a", "b", "d", "sub/a"]
+    fourth = make()
+    fourth.run()
+    assert len(fourth.parser.get_parsed_content("dataset")) == 0
+    fourth.finalize()  # all that is listed now is done
+    assert len(make(overwrite=True).parser.get_parsed_content("dataset")) == 4
+
+
+def test_other_options_or_weights_are_refused_with_the_difference(
+    inference_workflow: Make, tiny_weights: Path, tmp_path: Path
+) -> None:
+    image, out = write_nifti(tmp_path / "a.nii.gz", make_volume()), tmp_path / "out"
+    make = partial(inference_workflow, input=str(image), output_dir=str(out))
+    make().run()
+    state = torch.load(tiny_weights, weights_only=True)
+    torch.save({key: value + 1 for key, value in state.items()}, tmp_path / "other.pt")
+    for change, told in (
+        ({"margin": 5}, r"made otherwise \(margin 8 there, 5 now\): write to another folder, or give overwrite"),
+        ({"ckpt_path": str(tmp_path / "other.pt")}, r"\(weights \w{12} there, \w{12} now\)"),
+    ):
+        with pytest.raises(RuntimeError) as raised:
+            make(**change).run()
+        assert re.search(told, str(root_cause(raised.value)))
+    before = nib.load(out / "a_seg.nii.gz").get_fdata()
+    make(margin=5, overwrite=True).run()
+    assert json.loads((out / "manifest.json").read_text(encoding="utf-8"))["options"]["margin"] == 5
+    assert before.shape == nib.load(out / "a_seg.nii.gz").shape
+
+
+def test_no_file_that_the_run_did_not_make_is_replaced(inference_workflow: Make, tmp_path: Path) -> None:
+    """Masks may lie beside their images, and are no images of the next run."""
+    folder = tmp_path / "cts"
+    folder.mkdir()
+    write_nifti(folder / "a.nii.gz", make_volume())
+    users = write_nifti(folder / "a_seg.nii.gz", np.ones((3, 3, 3), np.uint8))
+    make = partial(inference_workflow, output_dir=str(folder))
+    for options, told in (
+        ({"input": str(folder)}, "a_seg.nii.gz is an image to segment: write to another folder."),
+        ({"input": str(folder), "overwrite": True}, "a_seg.nii.gz is an image to segment: write to another folder."),
+        ({"input": str(folder / "a.nii.gz")}, "a_seg.nii.gz exists and no run in this folder made it"),
+    ):
+        with pytest.raises(RuntimeError) as raised:
+            make(**options).run()
+        assert told in str(root_cause(raised.value))
+        assert nib.load(users).shape == (3, 3, 3)
+    users.unlink()
+    for _ in range(2):
+        make(input=str(folder)).run()
+        assert sorted(path.name for path in folder.glob("*.nii.gz")) == ["a.nii.gz", "a_seg.nii.gz"]
+        assert list(read_cases(folder / "cases.csv")) == ["a"]
+
+
+def test_another_image_of_the_same_name_is_refused(inference_workflow: Make, tmp_path: Path) -> None:
+    for patient, seed in (("PAT1", 0), ("PAT2", 1)):
+        write_dicom_series(tmp_path / patient / "CT", make_volume(seed=seed), LPS)
+    make = partial(inference_workflow, output_dir=str(tmp_path / "out"))
+    make(input=str(tmp_path / "PAT1" / "CT")).run()
+    with pytest.raises(RuntimeError) as raised:
+        make(input=str(tmp_path / "PAT2" / "CT")).run()
+    told = f"CT_seg.nii.gz belongs to {tmp_path / 'PAT1' / 'CT'}, not to {tmp_path / 'PAT2' / 'CT'}"
+    assert told in str(root_cause(raised.value))
+    make(input=str(tmp_path)).run()
+    assert list(read_cases(tmp_path / "out" / "cases.csv")) == ["CT", "PAT1/CT", "PAT2/CT"]
 
 
 def test_two_processes_share_the_cases(

@@ -19,6 +19,7 @@ from PIL import Image
 
 from c2f_monai.apps.cli import main
 from c2f_monai.apps.segmenter import Segmenter
+from c2f_monai.metrics.tables import read_cases
 from tests.bundle.conftest import TINY
 from tests.bundle.volumes import make_volume, write_dicom_series, write_nifti
 
@@ -68,7 +69,7 @@ def test_one_image_with_everything_beside_it(
     assert f"ct: {found['ml']:.1f} ml, 1 rounds" in out and "round 1:" in out
 
 
-def test_an_archive_is_gone_on_with_where_it_stopped(
+def test_a_folder_of_masks_is_gone_on_with_where_it_stopped(
     segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b"):
@@ -80,20 +81,50 @@ def test_an_archive_is_gone_on_with_where_it_stopped(
     words = (tmp_path / "archive", out, "--statistics", statistics, "--quiet")
     assert segment(*words) == 0
     assert capsys.readouterr().out == ""
-    masks = sorted(out.iterdir())
+    masks = sorted(out.glob("patient/*"))
     assert [path.name for path in masks] == ["a_seg.nii.gz", "b_seg.nii.gz", "series_seg.nii.gz"]
+    assert list(read_cases(out / "cases.csv", ["ml"])) == ["patient/a", "patient/b", "patient/series"]
     before = read_json(statistics)
     masks[1].unlink()
     seen: list[str] = []
-    each = Segmenter.each
-    monkeypatch.setattr(Segmenter, "each", lambda self, images, *more: each(self, seen.extend(images) or images, *more))
-    assert segment(*words[:-1], "--resume") == 0
-    assert [Path(image).name for image in seen] == ["b.nii.gz"]
+    each = Segmenter.each_case
+
+    def counted(self: Segmenter, cases: list[dict[str, Any]], *more: Any) -> Any:
+        seen.extend(case["case"] for case in cases)
+        return each(self, cases, *more)
+
+    monkeypatch.setattr(Segmenter, "each_case", counted)
+    assert segment(*words[:-1]) == 0
+    assert seen == ["patient/b"]
     assert "2 of 3 cases are done already" in capsys.readouterr().out
     assert read_json(statistics) == before
-    # Another model is another answer.
-    assert segment(*words, "--resume", "--fast") == 0
-    assert len(seen) in (1, 4)  # where the processor has no bfloat16, --fast changes nothing
+    # Pictures that are not there yet need the cases again.
+    assert segment(*words, "--preview", out) == 0
+    assert len(seen) == 4 and len(list(out.glob("patient/*_preview.png"))) == 3
+    capsys.readouterr()
+    assert segment(*words, "--config", "network/deeplab.json") == 1  # another answer
+    assert "error: " in capsys.readouterr().err
+    assert segment(*words, "--overwrite") == 0 and len(seen) == 7
+
+
+def test_a_bad_case_costs_no_other(segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a", "c"):
+        write_nifti(folder / f"{name}.nii.gz", make_volume(), AFFINE)
+    write_nifti(folder / "b.nii.gz", np.full((16, 16, 12), np.nan, np.float32), AFFINE)
+    assert segment(folder, out) == 1
+    error = capsys.readouterr().err
+    assert f"error: 1 of 3 cases failed, see {out}: {folder / 'b.nii.gz'}: 3072 voxels are NaN" in error
+    assert sorted(path.name for path in out.glob("*.nii.gz")) == ["a_seg.nii.gz", "c_seg.nii.gz"]
+    assert [line.split(",")[1] for line in (out / "cases.csv").read_text().splitlines()] == [
+        "status",
+        "done",
+        "failed",
+        "done",
+    ]
+    assert segment(folder, tmp_path / "strict", "--strict") == 1
+    assert [path.name for path in (tmp_path / "strict").glob("*.nii.gz")] == ["a_seg.nii.gz"]
 
 
 def test_nothing_starts_where_something_does_not_fit(
@@ -138,7 +169,7 @@ def test_an_image_that_was_replaced_is_segmented_again(segment: Segment, tmp_pat
     assert segment(image, mask) == 0
     write_nifti(image, np.full((16, 16, 12), -1000, np.int16), AFFINE)
     os.utime(image, (time.time() + 10, time.time() + 10))
-    assert segment(image, mask, "--resume") == 0
+    assert segment(image, mask) == 0
     assert nib.load(mask).shape == (16, 16, 12)
 
 

@@ -109,14 +109,14 @@ def test_one_function_writes_the_mask_of_a_zip_of_dicom(
     shutil.copy(tiny_weights, bundle / "models" / "phantom.pt")
     overlay = tmp_path / "tiny.json"
     overlay.write_text(json.dumps(TINY), encoding="utf-8")
-    for source in (tmp_path / "export.zip", series):
+    for source, name in ((tmp_path / "export.zip", "patient/ct"), (series, "ct")):
         result = c2f_monai.segment(
             source, tmp_path / "mask.nii.gz", model=bundle, device="cpu", configs=["three_views.json", overlay]
         )
         written = nib.load(tmp_path / "mask.nii.gz")
         assert np.array_equal(np.asarray(written.dataobj), reference[1])
         assert np.allclose(written.affine, AFFINE, atol=1e-4)
-        assert result.record.name == "ct"
+        assert result.record.name == name
 
 
 def test_equal_answers_have_equal_signatures(segmenter: Segmenter, tiny_weights: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,16 @@ def itk_image(volume: np.ndarray, affine: np.ndarray) -> Any:
 
 
 def write_dicom_series(
-    folder: Path, volume: np.ndarray, affine: np.ndarray, series: str = "1.2.3.4", rescale: tuple[int, int] = (1, 0)
+    folder: Path,
+    volume: np.ndarray,
+    affine: np.ndarray,
+    series: str = "1.2.3.4",
+    rescale: tuple[int, int] = (1, 0),
+    tags: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a CT series, one file for each slice along the last axis.
 
-    Files store (HU - intercept) / slope, with ``rescale`` the slope and intercept.
+    Files store (HU - intercept) / slope, with ``rescale`` the slope and intercept. ``tags`` are further attributes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
@@ -56,7 +61,7 @@ def write_dicom_series(
         image = itk.image_from_array(np.ascontiguousarray(volume[:, :, index].T), ttype=image_type)
         image.SetSpacing([float(step) for step in spacing[:2]])
         position = lps[:3, 3] + index * lps[:3, 2]
-        tags = {
+        known = {
             "0008|0016": "1.2.840.10008.5.1.4.1.1.2",
             "0008|0021": "20200101",
             "0008|0060": "CT",
@@ -71,7 +76,7 @@ def write_dicom_series(
             "0028|1053": str(rescale[0]),
         }
         dictionary = itk.MetaDataDictionary()
-        for key, value in tags.items():
+        for key, value in (known | dict(tags or {})).items():
             dictionary[key] = value
         image.SetMetaDataDictionary(dictionary)
         io = itk.GDCMImageIO.New()

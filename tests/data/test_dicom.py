@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from c2f_monai.data import dicom
-from c2f_monai.data.dicom import read_series
+from c2f_monai.data.dicom import read_series, series_header
+from c2f_monai.data.dicom_files import scan_folder
 from tests.bundle.volumes import make_volume, write_dicom_series
 
 SHAPE = (8, 7, 6)
@@ -75,6 +76,20 @@ def double_one(folder: Path) -> None:
     shutil.copy(sorted(folder.iterdir())[1], folder / "copy.dcm")
 
 
+def other_phase(folder: Path) -> None:
+    add_slice(folder, np.ones((*SHAPE[:2], 1), np.int16), 1.25, **{"0020|0012": "2"})
+
+
+def other_values(folder: Path) -> None:
+    add_slice(folder, np.ones((*SHAPE[:2], 1), np.int16), 1.25)
+
+
+def add_slice(folder: Path, values: np.ndarray, at: float, **tags: str) -> None:
+    """One more slice, ``at`` mm from the first."""
+    write_dicom_series(folder.parent / "other", values, LPS @ shift(2, at / 1.25), tags=tags)
+    shutil.move(next((folder.parent / "other").iterdir()), folder / "added.dcm")
+
+
 def move_last(folder: Path) -> None:
     sorted(folder.iterdir())[-1].unlink()
     write_dicom_series(folder.parent / "other", np.zeros((*SHAPE[:2], 1), np.int16), LPS @ shift(2, 5.3))
@@ -95,6 +110,46 @@ def empty(folder: Path) -> None:
         path.unlink()
 
 
+def rewritten(folder: Path, **tags: str) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    write_dicom_series(folder, make_volume(SHAPE), LPS, tags=tags)
+
+
+def without(group: int, element: int) -> Callable[[Path], None]:
+    """Hides an attribute by the next number, which means nothing: the writer does not leave it out."""
+
+    def damage(folder: Path) -> None:
+        for path in folder.iterdir():
+            old, new = (group.to_bytes(2, "little") + n.to_bytes(2, "little") for n in (element, element + 3))
+            content = path.read_bytes()
+            assert old in content
+            path.write_bytes(content.replace(old, new, 1))
+
+    return damage
+
+
+def other_modality(folder: Path) -> None:
+    rewritten(folder, **{"0008|0060": "MR"})
+
+
+def inverted(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes().replace(b"MONOCHROME2", b"MONOCHROME1"))
+
+
+def two_acquisitions(folder: Path) -> None:
+    """At half the distance, so that all distances are equal."""
+    rewritten(folder, **{"0020|0012": "1"})
+    write_dicom_series(folder.parent / "x", make_volume(SHAPE), LPS @ shift(2, 0.5), tags={"0020|0012": "2"})
+    for path in (folder.parent / "x").iterdir():
+        path.rename(folder / f"b{path.name}")
+
+
+def scout(folder: Path) -> None:
+    rewritten(folder, **{"0008|0008": "ORIGINAL\\PRIMARY\\LOCALIZER"})
+
+
 def shift(axis: int, steps: float) -> np.ndarray:
     matrix = np.eye(4)
     matrix[axis, 3] = steps
@@ -106,9 +161,17 @@ def shift(axis: int, steps: float) -> np.ndarray:
     [
         (remove_one, r"a slice is missing between .*_0002.dcm and .*_0004.dcm: 2.5 mm apart, others 1.25 mm \(1 of 4"),
         (cut_one, "_0002.dcm cannot be read as DICOM"),
-        (double_one, "are slices at the same position"),
+        (other_phase, "slices of the acquisitions , 2 lie between each other: keep one of them"),
+        (other_values, "_0001.dcm and added.dcm are different slices at the same position: keep one of them"),
         (move_last, "the spacing is unequal between .*_0004.dcm and last.dcm: 1.625 mm apart"),
-        (other_series, r"1.2.3.5_0000.dcm is of another series than 1.2.3.4_0000.dcm"),
+        (other_series, r"holds 2 series, 1.2.3.4 \(6 slices\), 1.2.3.5 \(6 slices\): name one as .*/s/1.2.3.4\."),
+        (without(0x20, 0x32), "_0000.dcm has no ImagePositionPatient: the volume cannot be put together for sure"),
+        (without(0x28, 0x30), "_0000.dcm has no PixelSpacing"),
+        (without(0x28, 0x1053), "_0000.dcm has no RescaleSlope"),
+        (other_modality, "_0000.dcm is of the modality MR, not CT"),
+        (inverted, "_0000.dcm is MONOCHROME1"),
+        (two_acquisitions, "slices of the acquisitions 1, 2 lie between each other: keep one of them"),
+        (scout, "_0000.dcm is a localizer, no volume"),
         (other_size, r"differs from .* in size, pixel spacing or orientation: \(\(8, 9\), .* and \(\(8, 7\)"),
         (empty, "holds 0 DICOM files; a volume needs at least 2"),
     ],
@@ -128,3 +191,76 @@ def test_a_tilted_gantry_is_refused(tmp_path: Path) -> None:
         shutil.move(next((tmp_path / f"{index}").iterdir()), tmp_path / "s" / f"{index}.dcm")
     with pytest.raises(ValueError, match=r"shifted by 0.4 mm from one to the next, as with a tilted gantry"):
         read_series(tmp_path / "s")
+
+
+def test_slices_that_are_there_twice_are_dropped_with_a_note(tmp_path: Path) -> None:
+    hu = make_volume(SHAPE)
+    folder = write_dicom_series(tmp_path / "s", hu, LPS)
+    double_one(folder)
+    found = read_series(folder)
+    assert found.notes == ("1 doubled slices dropped",) and series_header(folder)[0] == SHAPE
+    np.testing.assert_array_equal(found.hu, hu)
+    np.testing.assert_allclose(found.affine, LPS, atol=1e-5)
+
+
+def test_each_slice_has_its_own_type_slope_and_intercept(tmp_path: Path) -> None:
+    """The first one by position stores zeros without an intercept."""
+    hu = make_volume(SHAPE)
+    hu[:, :, 0] = 0
+    folder = write_dicom_series(tmp_path / "s", hu, LPS, rescale=(1, -1024))
+    (folder / "1.2.3.4_0000.dcm").unlink()
+    write_dicom_series(tmp_path / "first", hu[:, :, :1], LPS)
+    shutil.move(tmp_path / "first" / "1.2.3.4_0000.dcm", folder)
+    np.testing.assert_array_equal(read_series(folder).hu, hu)
+
+
+def test_a_localizer_and_other_objects_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    hu, tag = make_volume(SHAPE), {"0008|0008": "ORIGINAL\\PRIMARY\\LOCALIZER"}
+    folder = write_dicom_series(tmp_path / "s", hu, LPS)
+    write_dicom_series(folder, np.zeros((9, 9, 1), np.int16), LPS, "1.2.3.5", tags=tag)
+    write_dicom_series(folder, hu, LPS, "1.2.3.6", tags={"0008|0060": "MR"})
+    begin = b"\0" * 128 + b"DICM\x02\0\x02\0UI"
+    for name, uid in (("dose", b"1.2.840.10008.5.1.4.1.1.481.3\0"), ("DICOMDIR", b"1.2.840.10008.1.3.10")):
+        (folder / name).write_bytes(begin + len(uid).to_bytes(2, "little") + uid)
+    np.testing.assert_array_equal(read_series(folder).hu, hu)
+    found = scan_folder(folder)
+    assert [series.uid for series in found.cases()] == ["1.2.3.4"]
+    assert {path.name: reason for path, reason in found.left_out()} == {
+        "1.2.3.5": "a localizer",
+        "1.2.3.6": "6 slices of the modality MR, not CT",
+        "DICOMDIR": "a DICOMDIR, no image",
+        "dose": "an RT structure set or plan, no image",
+    }
+
+
+def test_a_localizer_within_the_series_is_left_out_with_a_note(tmp_path: Path) -> None:
+    folder = write_dicom_series(tmp_path / "s", make_volume(SHAPE), LPS)
+    add_slice(folder, np.zeros((9, 9, 1), np.int16), 40.0, **{"0008|0008": "ORIGINAL\\PRIMARY\\LOCALIZER"})
+    found = read_series(folder)
+    assert found.notes == ("1 localizers left out",)
+    np.testing.assert_array_equal(found.hu, make_volume(SHAPE))
+
+
+def test_a_cut_file_without_a_suffix_is_missed_by_its_name(tmp_path: Path) -> None:
+    """Also the last one, whose absence no distance shows."""
+    folder = write_dicom_series(tmp_path / "s", make_volume(SHAPE), LPS)
+    for index, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / f"IM{index:04d}")
+    (folder / "README").write_text("exported", encoding="utf-8")
+    assert read_series(folder).hu.shape == SHAPE
+    (folder / "IM0005").write_bytes((folder / "IM0005").read_bytes()[:100])
+    with pytest.raises(ValueError, match="IM0005 cannot be read as DICOM: copy it again"):
+        read_series(folder)
+
+
+def test_the_last_digits_of_directions_do_not_tell_slices_apart(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    for index in range(3):
+        turn = 0.0005 + (index - 1) * 1e-7  # where rounding to three digits would differ
+        noisy = f"1\\{turn:.9f}\\0\\{-turn:.9f}\\1\\0"
+        part = write_dicom_series(
+            tmp_path / "x", make_volume((8, 7, 1)), LPS @ shift(2, index), tags={"0020|0037": noisy}
+        )
+        folder.mkdir(exist_ok=True)
+        shutil.move(next(part.iterdir()), folder / f"{index}.dcm")
+    assert read_series(folder).hu.shape == (8, 7, 3)

@@ -44,10 +44,9 @@ def test_a_metatensor_keeps_the_name_of_its_file() -> None:
     assert volume_of(image).meta["filename_or_obj"] == "a/b.nii"
 
 
-def test_folders_are_searched_in_depth_only_where_they_hold_no_images(tmp_path: Path) -> None:
+def test_folders_are_searched_in_depth(tmp_path: Path) -> None:
     series = write_dicom_series(tmp_path / "in" / "patient" / "study" / "series", make_volume((6, 5, 3)), AFFINE)
     image = write_nifti(tmp_path / "in" / "patient" / "old.nii.gz", make_volume((6, 5, 3)))
     (tmp_path / "in" / "__MACOSX").mkdir()
-    assert [case["image"] for case in list_inputs(tmp_path / "in")] == [str(image)]
-    image.unlink()
-    assert [case["image"] for case in list_inputs(tmp_path / "in")] == [str(series)]
+    found = [(case["image"], case["case"]) for case in list_inputs(tmp_path / "in")]
+    assert found == [(str(image), "patient/old"), (str(series), "patient/study/series")]

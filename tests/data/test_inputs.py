@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 import torch
 from monai.transforms import Compose, LoadImaged
 
-from c2f_monai.data import CaseDataset, dicom_series, image_shape, list_inputs, read_image
+from c2f_monai.data import CaseDataset, image_shape, list_inputs, read_image
+from c2f_monai.data.writers import write_nifti as write_mask
 from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_dicom_series, write_nifti
 
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
@@ -26,7 +28,7 @@ def volume() -> np.ndarray:
 
 def test_one_file_is_one_case(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "a.nii.gz", volume())
-    assert list_inputs(path) == [{"image": str(path)}]
+    assert list_inputs(path) == [{"image": str(path), "case": "a"}]
 
 
 def test_a_folder_of_images_is_sorted_and_other_files_are_passed_over(tmp_path: Path) -> None:
@@ -36,14 +38,14 @@ def test_a_folder_of_images_is_sorted_and_other_files_are_passed_over(tmp_path: 
     itk.imwrite(itk_image(volume(), AFFINE), str(tmp_path / "d.mha"))
     (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
     (tmp_path / ".hidden.nii").write_text("x", encoding="utf-8")
-    names = [Path(case["image"]).name for case in list_inputs(tmp_path)]
+    names = [Path(case["image"]).name for case in list_inputs(tmp_path) if "skipped" not in case]
     assert names == ["a.nii", "b.nii.gz", "c.nrrd", "d.mha"]
 
 
 def test_a_dicom_folder_is_one_case_and_a_folder_of_them_several(tmp_path: Path) -> None:
     for name in ("p2", "p1"):
         write_dicom_series(tmp_path / name, volume(), AFFINE)
-    assert list_inputs(tmp_path / "p1") == [{"image": str(tmp_path / "p1")}]
+    assert list_inputs(tmp_path / "p1") == [{"image": str(tmp_path / "p1"), "case": "p1"}]
     assert [Path(case["image"]).name for case in list_inputs(tmp_path)] == ["p1", "p2"]
     nib.save(nib.Nifti1Image(volume(), AFFINE), tmp_path / "p15.nii.gz")
     assert [Path(case["image"]).name for case in list_inputs(tmp_path)] == ["p1", "p15.nii.gz", "p2"]
@@ -95,6 +97,33 @@ def _no_affine(path: Path) -> None:
     nib.save(image, path)
 
 
+def _micrometers(path: Path) -> None:
+    write_nifti(path, volume(), np.diag([2000.0, 2000.0, 3000.0, 1.0]))
+
+
+def _packed(path: Path, content: bytes) -> None:
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def _cut(path: Path) -> None:
+    _packed(path, nib.Nifti1Image(volume(), AFFINE).to_bytes()[:900])
+
+
+def _longer(path: Path) -> None:
+    _packed(path, nib.Nifti1Image(volume(), AFFINE).to_bytes() + b"more")
+
+
+def _voxels_more(path: Path) -> None:
+    itk.imwrite(itk_image(volume(), AFFINE), str(path))
+    raw = path.with_suffix(".raw")
+    raw.write_bytes(raw.read_bytes() + b"0123456789")
+
+
+def _voxels_outside(path: Path) -> None:
+    _voxels_more(path)
+    path.write_text(path.read_text(encoding="utf-8").replace("= a.raw", "= ../a.raw"), encoding="utf-8")
+
+
 def _rgb(path: Path) -> None:
     kind = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, kind), np.eye(4)), path)
@@ -107,43 +136,151 @@ def _rgb(path: Path) -> None:
         ("a.nii.gz", _four_dimensional, "is a 4D image of 8x7x5x2, but a CT volume has three axes"),
         ("a.nii.gz", _no_affine, "has an affine that cannot be inverted"),
         ("a.nii.gz", _rgb, "has several values in a voxel"),
+        ("a.nii", _micrometers, "has voxels of 2000 x 2000 x 3000 mm, but those of a CT measure 0.2 to 10 mm"),
+        ("a.nii", _cut, "its voxels are cut off: it holds 900 bytes, its header speaks of 912"),
+        ("a.nii.gz", _cut, "its voxels are cut off: it holds 900 bytes, its header speaks of 912"),
+        ("a.nii", _longer, "its voxels are more: it holds 916 bytes, its header speaks of 912"),
+        ("a.nii.gz", _longer, "its voxels are more: it holds 916 bytes, its header speaks of 912"),
+        ("a.mhd", _voxels_outside, "its voxels lie outside its folder, in ../a.raw: put the file beside it"),
+        ("a.mhd", _voxels_more, "its voxels are more: a.raw holds 570 bytes, not 560"),
         ("a.nii.gz", lambda path: path.write_bytes(b"no image"), "cannot be read as an image"),
         ("a.mha", lambda path: path.write_bytes(b"no image"), "cannot be read as an image"),
         ("a.txt", lambda path: path.write_bytes(b"no image"), "its format is not known"),
     ],
 )
-def test_what_is_no_volume_is_refused_by_its_header(tmp_path: Path, name: str, write, message: str) -> None:
+def test_what_is_no_volume_is_told_by_its_header(tmp_path: Path, name: str, write, message: str) -> None:
     path = tmp_path / name
     write(path)
-    with pytest.raises(ValueError, match=re.escape(str(path)) + ".*" + re.escape(message)) as raised:
-        list_inputs(path)
-    assert "\n" not in str(raised.value)
+    (case,) = list_inputs(path)
+    assert re.search(re.escape(str(path)) + ".*" + re.escape(message), case["problem"]) and "\n" not in case["problem"]
+    with pytest.raises(ValueError, match=re.escape(case["problem"])):
+        CaseDataset([case])[0]
+    assert CaseDataset([case], strict=False)[0] == case
+
+
+def _without_codes(image: nib.Nifti1Image) -> None:
+    image.set_sform(None, code=0)
+    image.set_qform(None, code=0)
+
+
+def _moved_qform(image: nib.Nifti1Image) -> None:
+    image.set_qform(AFFINE @ np.diag([1, 1, 1, 1]) + np.pad(np.full((3, 1), 20.0), ((0, 1), (3, 0))), code=1)
+
+
+def _not_a_number(content: bytes) -> bytes:
+    return content[:112] + np.float32(np.nan).tobytes() + content[116:]
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize(
+    ("change", "patch", "problem", "notes"),
+    [
+        (_without_codes, bytes, "it has neither sform nor qform, so that its orientation is not known: set one.", ""),
+        (lambda image: None, _not_a_number, "its scale factor is nan and its intercept 0, which are no numbers", ""),
+        (_moved_qform, bytes, "", "qform and sform differ by 20 mm, sform used"),
+        (lambda image: None, bytes, "", ""),
+    ],
+    ids=["no orientation", "scale factor", "two places", "good"],
+)
+def test_what_nibabel_passes_over_is_told(tmp_path: Path, name: str, change, patch, problem: str, notes: str) -> None:
+    image = nib.Nifti1Image(volume(), AFFINE)
+    change(image)
+    _packed(tmp_path / name, patch(image.to_bytes()))
+    meta = read_image(tmp_path / name).meta
+    assert meta["problem"].startswith(problem) and bool(meta["problem"]) == bool(problem)
+    assert meta["notes"] == notes
+
+
+@pytest.mark.parametrize("end", [b"\0" * 700 + b"garbage", b"\0" * 512])
+def test_what_follows_a_gzip_stream_is_no_voxel(tmp_path: Path, end: bytes) -> None:
+    large = make_volume((20, 20, 10))
+    content = gzip.compress(nib.Nifti1Image(large, AFFINE).to_bytes())
+    (tmp_path / "a.nii.gz").write_bytes(content + end)
+    assert np.array_equal(np.asarray(read_image(tmp_path / "a.nii.gz")[0]), large)
+    (tmp_path / "b.nii.gz").write_bytes(content[:-30] + end)
+    with pytest.raises(ValueError, match="b.nii.gz cannot be read"):
+        read_image(tmp_path / "b.nii.gz")
 
 
 def test_a_trailing_axis_of_length_one_is_a_volume(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "a.nii.gz", volume()[..., None])
-    assert list_inputs(path) == [{"image": str(path)}]
+    assert list_inputs(path) == [{"image": str(path), "case": "a"}]
     assert read_image(path).shape == (1, *SHAPE)
 
 
-def test_missing_empty_and_ambiguous_inputs_are_errors_that_name_them(tmp_path: Path) -> None:
+def test_missing_and_empty_inputs_are_errors_that_name_them(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nope\.nii\.gz does not exist"):
         list_inputs(tmp_path / "nope.nii.gz")
     with pytest.raises(FileNotFoundError, match="holds no images"):
         list_inputs(tmp_path)
     with pytest.raises(ValueError, match="give --input .*, or --dataset_dir"):
         list_inputs(None)
-    write_nifti(tmp_path / "a.nii.gz", volume())
-    write_nifti(tmp_path / "a.nii", volume())
+
+
+def test_equal_names_are_told_apart_by_folder_and_suffix(tmp_path: Path) -> None:
+    (tmp_path / "p1").mkdir()
+    for name in ("a.nii.gz", "a.nii", "b.nii", "p1/b.nii"):
+        write_nifti(tmp_path / name, volume())
+    assert [case["case"] for case in list_inputs(tmp_path)] == ["a.nii", "a.nii.gz", "b", "p1/b"]
+
+
+def test_two_cases_of_a_data_set_with_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "a.nii"):
+        write_nifti(tmp_path / name, volume())
+    (tmp_path / "dataset.json").write_text(json.dumps({"test": ["a.nii", "a.nii.gz"]}), encoding="utf-8")
     with pytest.raises(ValueError, match="would both be written as a"):
         list_inputs(tmp_path)
 
 
-def test_a_folder_of_two_series_is_refused(tmp_path: Path) -> None:
+def test_each_series_of_a_folder_is_a_case(tmp_path: Path) -> None:
     for series in ("1.2.3.4", "1.2.3.5"):
-        write_dicom_series(tmp_path, volume(), AFFINE, series)
-    assert len(dicom_series(tmp_path)) == 2
-    with pytest.raises(ValueError, match="must hold one DICOM series, it holds 2"):
+        write_dicom_series(tmp_path / "export", volume() + int(series[-1]), AFFINE, series)
+    assert [case["case"] for case in list_inputs(tmp_path)] == ["export/1.2.3.4", "export/1.2.3.5"]
+    (case,) = list_inputs(tmp_path / "export" / "1.2.3.5")
+    assert case == {"image": str(tmp_path / "export" / "1.2.3.5"), "case": "1.2.3.5"}
+    assert np.array_equal(np.asarray(read_image(case["image"])[0]), volume() + 5)
+    with pytest.raises(ValueError, match=r"holds 2 series, 1.2.3.4 \(5 slices\), .*: name one as .*export/1.2.3.4\."):
+        read_image(tmp_path / "export")
+
+
+def test_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
+    """Cases, and what is left out with its reason; notes and masks are counted alone."""
+    root = tmp_path / "in"
+    for folder in ("a", "b/c", "b/ct.nii.gz", ".cache"):
+        (root / folder).mkdir(parents=True)
+    for name in ("a/ct.nii", "b/c/ct.nii", "b/ct.nii.gz/x.nii", ".cache/y.nii", "a/.hidden.nii", "a/._ct.nii"):
+        write_nifti(root / name, volume())
+    write_dicom_series(root / "a", volume(), AFFINE)  # loose slices beside an image
+    nib.save(nib.Nifti1Pair(volume(), AFFINE), root / "b" / "pair.img")
+    write_mask(root / "a" / "ct_seg.nii.gz", np.zeros(SHAPE, np.uint8), AFFINE, "c2f_monai 1")
+    (root / "notes.txt").write_text("x", encoding="utf-8")
+    outside = write_dicom_series(tmp_path / "outside", volume(), AFFINE, "1.2.9")
+    (root / "linked").symlink_to(outside)
+    (root / "loop").symlink_to(root)
+    (root / "z.nii").symlink_to(root / "nowhere.nii")
+    (root / "d.nii").symlink_to(root / "a" / "ct.nii")
+    cases = list_inputs(root)
+    assert [case["case"] for case in cases if "skipped" not in case] == [
+        "a",
+        "a/ct",
+        "b/c/ct",
+        "b/ct.nii.gz/x",
+        "d",
+        "linked",
+    ]
+    assert {case["case"]: case["skipped"].split(": ", 1)[1] for case in cases if "skipped" in case} == {
+        ".cache": "hidden: its files are not looked for",
+        "a/._ct.nii": "hidden: rename it",
+        "a/.hidden.nii": "hidden: rename it",
+        "b/pair.img": "a pair of .hdr and .img, which is not read: convert it to NIfTI",
+        "loop": f"a link to {root}, which is searched itself",
+        "z.nii": "a link to nothing",
+    }
+
+
+def test_a_folder_with_nothing_but_what_is_left_out_says_so(tmp_path: Path) -> None:
+    write_nifti(tmp_path / ".ct.nii", volume())
+    with pytest.raises(FileNotFoundError, match=r"no DICOM series; left out: .*\.ct\.nii \(hidden: rename it\)"):
         list_inputs(tmp_path)
 
 
@@ -152,8 +289,8 @@ def test_a_label_of_another_shape_is_refused_before_any_voxel_is_read(tmp_path: 
     write_nifti(tmp_path / "label.nii.gz", volume()[1:])
     content = {"test": [{"image": "image.nii.gz", "label": "label.nii.gz"}]}
     (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"label\.nii\.gz has the shape \(7, 7, 5\), but its image"):
-        list_inputs(tmp_path)
+    (case,) = list_inputs(tmp_path)
+    assert "label.nii.gz has the shape (7, 7, 5), but its image" in case["problem"]
 
 
 def test_errors_of_transforms_are_one_line_that_names_the_file(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from c2f_monai.data import image_preprocessing, labeled_preprocessing
 from c2f_monai.transforms import ConditionOnOrgand
 
-CHECKS = ["LoadImaged", "CheckVolumed", "CheckSameGridd"]
+CHECKS = ["LoadImaged", "CheckVolumed", "ClipHUd", "CheckSameGridd"]
 GRID = ["Orientationd", "ResampleToSpacingd"]
 near = partial(ConditionOnOrgand, organ_value=[1, 2], distance_voxels=2)
 
@@ -37,7 +37,7 @@ def names(transform) -> list[str]:
 
 def test_the_order_of_training_validation_and_inference() -> None:
     pixdim = [2.0, 2.0, 2.0]
-    loading = ["LoadVolumed", "EnsureChannelFirstd", "CompactDtyped", "CheckVolumed"]
+    loading = ["LoadVolumed", "EnsureChannelFirstd", "CompactDtyped", "CheckVolumed", "ClipHUd"]
     assert names(image_preprocessing(pixdim)) == [*loading, *GRID]
     assert names(image_preprocessing(pixdim, antialias=True)) == [*loading, GRID[0], "SmoothForSpacingd", GRID[1]]
     assert names(labeled_preprocessing(1, pixdim, antialias=True))[-2:] == ["SmoothForSpacingd", GRID[1]]
@@ -72,3 +72,15 @@ def test_inference_turns_to_ras_and_back(case: dict[str, str]) -> None:
     stored = nib.load(case["image"])
     assert np.array_equal(np.asarray(found["image"])[0], np.asarray(stored.dataobj)[::-1, ::-1])
     assert np.array_equal(np.asarray(transform.inverse(found)["image"])[0], np.asarray(stored.dataobj))
+
+
+def test_metal_and_padding_do_not_reach_the_tissue_beside_them(tmp_path: Path) -> None:
+    volume = np.full((16, 16, 8), 40, np.int16)
+    volume[8, 8, 4], volume[2, 2, 4] = 3071, -1024
+    grids = []
+    for metal, padding in ((3071, -1024), (30000, -32768)):
+        volume[8, 8, 4], volume[2, 2, 4] = metal, padding
+        nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "ct.nii.gz")
+        grids.append(image_preprocessing([1.6, 1.6, 1.6], antialias=True)({"image": str(tmp_path / "ct.nii.gz")}))
+    assert torch.equal(torch.as_tensor(grids[0]["image"]), torch.as_tensor(grids[1]["image"]))
+    assert float(grids[0]["image"].max()) > 100

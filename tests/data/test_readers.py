@@ -77,7 +77,7 @@ def arrays(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("arrays")
 def test_a_new_format_is_one_line(tmp_path: Path) -> None:
     np.save(tmp_path / "case.1.npy", make_volume(SHAPE))
-    assert list_inputs(tmp_path) == [{"image": str(tmp_path / "case.1.npy")}]
+    assert list_inputs(tmp_path) == [{"image": str(tmp_path / "case.1.npy"), "case": "case.1"}]
     assert case_name(tmp_path / "case.1.npy") == "case.1"
     assert image_shape(tmp_path / "case.1.npy") == SHAPE
     loaded = LoadImaged("image", reader="c2f_monai.data.CTReader")({"image": tmp_path / "case.1.npy"})["image"]

@@ -11,19 +11,18 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import SaveImage
 
-from c2f_monai.data import AtomicNiftiWriter, name_after_case
+from c2f_monai.data import AtomicNiftiWriter, CaseLayout, name_after_case
+from c2f_monai.data.writers import made_here
 
 OBLIQUE = np.array([[1.8, -0.4, 0.0, 10.0], [0.4, 1.8, 0.0, -5.0], [0.0, 0.0, 3.0, 7.0], [0.0, 0.0, 0.0, 1.0]])
 
 
 def saver(folder: Path) -> SaveImage:
     return SaveImage(
-        output_dir=folder,
-        output_postfix="seg",
         output_dtype=np.uint8,
-        separate_folder=False,
         print_log=False,
         writer=AtomicNiftiWriter,
+        folder_layout=CaseLayout(folder),
         output_name_formatter=name_after_case,
     )
 
@@ -41,6 +40,7 @@ def test_masks_are_named_after_their_cases(tmp_path: Path, source: str, expected
     mask = MetaTensor(torch.ones(1, 2, 2, 2), meta={"filename_or_obj": source, "affine": torch.eye(4)})
     saver(tmp_path)(mask)
     assert [path.name for path in tmp_path.iterdir()] == [expected]
+    assert made_here(tmp_path / expected)
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 2), (4, 3, 1), (1, 1, 1)])

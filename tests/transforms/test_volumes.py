@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from monai.data import MetaTensor
@@ -45,8 +47,66 @@ def test_a_bad_volume_is_refused_with_the_name_of_its_file(volume: torch.Tensor,
 
 
 def test_a_good_volume_passes_unchanged() -> None:
-    volume = named(with_value(-3.4e38))
+    volume = named(with_value(-1024))
     assert CheckVolumed("image")({"image": volume})["image"] is volume
+    assert volume.meta["notes"] == ""
+
+
+def sheared(degrees: float) -> torch.Tensor:
+    affine = torch.eye(4)
+    affine[1, 2] = math.tan(math.radians(degrees))
+    return affine
+
+
+@pytest.mark.parametrize(
+    ("volume", "affine", "message"),
+    [
+        (
+            with_value(-1024),
+            torch.diag(torch.tensor([3000.0, 3000, 3000, 1])),
+            "has voxels of 3000 x 3000 x",
+        ),
+        (
+            with_value(-1024),
+            torch.diag(torch.tensor([1.0, 1, 0.003, 1])),
+            "has voxels of 1 x 1 x 0.003 mm, but",
+        ),
+        (with_value(-1e30), torch.eye(4), r"holds values from -1e\+30 to 0, which are no HU"),
+        (
+            with_value(4095),
+            torch.eye(4),
+            "holds values from 0 to 4095, none below 0: it is no CT",
+        ),
+    ],
+)
+def test_what_cannot_be_a_ct_is_refused(volume: torch.Tensor, affine: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=r"^ct\.nii\.gz " + message):
+        CheckVolumed("image")({"image": named(volume, affine=affine)})
+
+
+@pytest.mark.parametrize(
+    ("volume", "affine", "notes"),
+    [
+        (with_value(-150), torch.eye(4), "no voxel below -200: is this in HU?"),
+        (with_value(255), torch.eye(4), "no voxel below -200: is this in HU?"),
+        (with_value(-1024), sheared(15), "axes sheared by 15.0 degrees"),
+        (with_value(-1024), sheared(0.3), ""),
+        (with_value(-150), sheared(15), "no voxel below -200: is this in HU?; axes sheared by 15.0 degrees"),
+    ],
+)
+def test_what_is_odd_in_a_ct_is_noted(volume: torch.Tensor, affine: torch.Tensor, notes: str) -> None:
+    image = named(volume, affine=affine)
+    assert CheckVolumed("image")({"image": image})["image"] is image
+    assert image.meta["notes"] == notes
+
+
+def test_what_a_reader_has_found_is_kept() -> None:
+    image = named(with_value(-150))
+    image.meta["notes"] = "2 doubled slices dropped"
+    assert CheckVolumed("image")({"image": image})["image"].meta["notes"].startswith("2 doubled slices dropped; no")
+    image.meta["problem"] = "it has no orientation."
+    with pytest.raises(ValueError, match=r"ct\.nii\.gz cannot be used: it has no orientation\."):
+        CheckVolumed("image")({"image": image})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from ..models import DEFAULT_MODEL, MODELS
@@ -15,11 +16,13 @@ DESCRIPTION = """Segments CT images; masks lie on the images' own grids. Not for
 
 INPUT is a file (NIfTI, NRRD, MHA), the folder of a DICOM series, a folder of such files or folders, searched in depth
 where it holds none itself, or a zip of any of these. OUTPUT is a file for one image, or a folder, where masks are
-called <case>_seg.nii.gz; for several images it must be a folder. PREVIEW and PROBABILITIES likewise."""
+called <case>_seg.nii.gz; for several images it must be a folder. PREVIEW and PROBABILITIES likewise. A case that fails
+costs no other: cases.csv in the folder says what became of each, the exit status is 1, and the same command does what
+is missing."""
 EXAMPLES = (
     "c2f segment ct.nii.gz mask.nii.gz",
     "c2f segment dicom_folder mask.nii.gz --preview mask.png --statistics mask.json",
-    "c2f segment archive masks --resume --report report.json",
+    "c2f segment archive masks --report report.json",
     "c2f segment ct.nii.gz mask.nii.gz --model my_run/model.pt --config network/deeplab.json",
 )
 
@@ -41,9 +44,11 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--probabilities", type=Path, metavar="NIFTI", help="probabilities, float32")
     parser.add_argument("--statistics", type=Path, metavar="JSON", help="ml, HU, box and cut by the field of each case")
     parser.add_argument("--report", type=Path, metavar="JSON", help="versions, weights, options, seconds and rounds")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that c2f did not write")
-    resume = "leave out cases whose mask this version wrote with the same model and options"
-    parser.add_argument("--resume", action="store_true", help=resume)
+    overwrite = "segment again what is done, and replace files that c2f did not write"
+    parser.add_argument("--overwrite", action="store_true", help=overwrite)
+    parser.add_argument("--strict", action="store_true", help="stop at the first case that fails")
+    # What a folder of masks always does; earlier versions asked for it.
+    parser.add_argument("--resume", action="store_true", help=argparse.SUPPRESS)
     loud = parser.add_mutually_exclusive_group()
     loud.add_argument("--quiet", action="store_true", help="print errors alone")
     loud.add_argument("--verbose", action="store_true", help="print the rounds of each case")

@@ -1,0 +1,331 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a folder of masks holds: which cases are done, failed or left out, of which images and by which options."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..utils import Status, atomic_write, check_weights_file, package_version, reason_of, sha256_of, some_names
+from .writers import made_here
+
+__all__ = ["CasesFailed", "MANIFEST_NAME", "Manifest"]
+
+logger = logging.getLogger(__name__)
+
+MANIFEST_NAME = "manifest.json"
+#: Errors of the machine, not of a case: all that follow would fail, too.
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+Entry = dict[str, Any]
+
+
+class CasesFailed(SystemExit):
+    """Cases failed: the process ends with status 1 and this line, without a traceback."""
+
+
+class Manifest:
+    """
+    The file ``manifest.json`` in a folder of masks, by which a second run does what is missing or failed.
+
+    It is written before the first mask, so that a file that it does not name was not made by a run in this folder, and
+    again as each case ends. Several processes may share it. Tables that are made of it are written with it.
+
+    Args:
+        folder: of the masks.
+        options: what answers depend on, by the name that users give it.
+        weights: file of weights, or files by name; they are hashed.
+        overwrite: do all cases again, and replace files that are in the way; never an image.
+        strict: raise the first case's exception instead of noting it.
+        ending: of a mask, after the name of its case.
+
+    Attributes:
+        tables: called after each change.
+        is_first: whether this process is the first of several.
+
+    Examples:
+        >>> folder = getfixture("tmp_path")
+        >>> _ = (folder / "a.nii").write_bytes(b"")
+        >>> manifest = Manifest(folder / "masks")
+        >>> [case["case"] for case in manifest.plan([{"image": str(folder / "a.nii"), "case": "a"}])]
+        ['a']
+        >>> manifest.begin()
+        >>> manifest.fail("a", ValueError("a.nii holds nothing"))
+        >>> manifest.rows()
+        [{'case': 'a', 'status': 'failed', 'reason': 'a.nii holds nothing'}]
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        options: Mapping[str, Any] | None = None,
+        weights: str | Mapping[str, str] | None = None,
+        overwrite: bool = False,
+        strict: bool = False,
+        ending: str = "_seg.nii.gz",
+    ) -> None:
+        self.folder, self.path = Path(folder), Path(folder) / MANIFEST_NAME
+        self.overwrite, self.strict, self.ending = overwrite, strict, ending
+        self.tables: list[Callable[[], None]] = []
+        self._options, self._weights = dict(options or {}), weights
+        self._cases: list[dict[str, Any]] = []
+        self._todo: set[str] = set()
+        self._begun = False
+        # Asked for now: the processes' group may end before the run does.
+        self.is_first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+        self._lock = threading.Lock()
+
+    def plan(self, cases: Sequence[Mapping[str, Any]], whole: Collection[str] | None = None) -> list[dict[str, Any]]:
+        """The cases that are to be done; nothing is written.
+
+        Args:
+            cases: each with its "image", its name "case", and the "problem" that it has, if any; those with "skipped",
+                a reason, are no cases but are noted.
+            whole: names of the cases whose other files are there. Defaults to None, there are no others.
+
+        Raises:
+            ValueError: where masks of other options, weights or images lie in the folder, or a mask would take the
+                place of an image.
+            FileExistsError: where a file that no run made is in the way.
+        """
+        self._cases = [dict(case) for case in cases]
+        content = self._read()
+        known: dict[str, Entry] = content.get("cases", {})
+        if known and not self.overwrite:
+            self._check_options(content)
+        wanted = [case for case in self._cases if "skipped" not in case]
+        self._check_places(wanted, known)
+        todo = [
+            case
+            for case in wanted
+            if self.overwrite
+            or (whole is not None and case["case"] not in whole)
+            or not self._is_done(case, known.get(case["case"]))
+        ]
+        self._todo = {case["case"] for case in todo}
+        if torch.distributed.is_initialized():  # before another process notes its first case
+            self.begin()
+            todo = _of_the_first_process(todo)
+        if len(todo) < len(wanted):
+            logger.info(f"{len(wanted) - len(todo)} of {len(wanted)} cases are done already.")
+        return todo
+
+    def begin(self) -> None:
+        """Note the cases of the plan before the first of them is done; of several processes the first does it."""
+        if self._begun or not self.is_first:
+            return
+        self._begun = True
+        with self._changed() as content:
+            options = self._all_options()
+            known: dict[str, Entry] = content.get("cases", {}) if content.get("options") == options else {}
+            entries = {name: known[name] for name in known if name not in {case["case"] for case in self._cases}}
+            for case in self._cases:
+                name = case["case"]
+                stays = name in known and name not in self._todo and "skipped" not in case
+                entries[name] = known[name] if stays else _entry_of(case)
+            content.clear()
+            content.update({"c2f_monai": package_version(), "options": options, "cases": entries})
+
+    def done(self, name: str, row: Mapping[str, Any], target: str = "") -> None:
+        """Note a case whose mask is written.
+
+        Args:
+            name: of the case.
+            row: of the table.
+            target: of the row, where there are several tables.
+        """
+        if not self.mask_of(name).is_file():
+            self.fail(name, ValueError(f"{self.mask_of(name)} was not written."))
+            return
+        with self._changed() as content:
+            entry = content["cases"].setdefault(name, {})
+            entry.pop("reason", None)
+            entry["status"] = Status.DONE
+            entry.setdefault("rows", {})[target] = {key: _plain(value) for key, value in row.items()}
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Note a case that failed: the one place where an exception becomes a row.
+
+        Raises:
+            Exception: ``error``, where the first failure is to stop the run, or it is not the case's: a full disk.
+        """
+        reason = " ".join(reason_of(error).split())
+        if not _is_of_the_machine(error):
+            with self._changed() as content:
+                entry = content["cases"].setdefault(name, {})
+                image = entry.get("image", name)
+                reason = reason if Path(image).name in reason else f"{image}: {reason}"
+                entry.pop("rows", None)
+                entry |= {"status": Status.FAILED, "reason": reason}
+        logger.error(f"{name} failed: {reason}")
+        if self.strict or _is_of_the_machine(error):
+            raise error
+
+    def rows(self, target: str = "") -> list[dict[str, Any]]:
+        """Rows of a table: "case", "status", "reason", and what :meth:`done` was given; cases that wait have none."""
+        return [
+            {"case": name, "status": str(entry["status"]), "reason": entry.get("reason", "")}
+            | {key: value for key, value in entry.get("rows", {}).get(target, {}).items() if key != "case"}
+            for name, entry in self._read().get("cases", {}).items()
+            if entry["status"] != Status.PENDING
+        ]
+
+    def failure(self) -> str:
+        """One line about the cases that failed; empty where none did."""
+        names = {case["case"] for case in self._cases if "skipped" not in case}
+        failed = [row for row in self.rows() if row["status"] == Status.FAILED and row["case"] in names]
+        if not failed:
+            return ""
+        told = some_names([str(row["reason"]) for row in failed], 1)
+        return f"{len(failed)} of {len(names)} cases failed, see {self.folder}: {told}"
+
+    def finish(self) -> None:
+        """End a run.
+
+        Raises:
+            CasesFailed: where cases of this run failed.
+        """
+        self.begin()
+        if self.is_first and (failure := self.failure()):
+            raise CasesFailed(f"error: {failure}")
+
+    def mask_of(self, name: str) -> Path:
+        """Place of a case's mask."""
+        return self.folder / f"{name}{self.ending}"
+
+    def _all_options(self) -> dict[str, Any]:
+        files = {"": self._weights} if isinstance(self._weights, str) else dict(self._weights or {})
+        for path in files.values():
+            check_weights_file(path)
+        weights = {f"weights {name}".strip(): sha256_of(path)[:12] for name, path in sorted(files.items())}
+        options = {"version": package_version(), **self._options, **weights}
+        return json.loads(json.dumps(options, default=str))
+
+    def _check_options(self, content: Mapping[str, Any]) -> None:
+        before, now = content.get("options", {}), self._all_options()
+        changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        if changed:
+            told = "; ".join(f"{key} {before.get(key)} there, {now.get(key)} now" for key in changed)
+            raise ValueError(
+                f"{self.folder} holds masks that were made otherwise ({told}): write to another folder, or give "
+                "overwrite to do these cases again."
+            )
+
+    def _check_places(self, cases: Sequence[Mapping[str, Any]], known: Mapping[str, Entry]) -> None:
+        images = {os.path.realpath(case["image"]) for case in cases}
+        for case in cases:
+            mask, entry = self.mask_of(case["case"]), known.get(case["case"])
+            if os.path.realpath(mask) in images:
+                raise ValueError(f"{mask} is an image to segment: write to another folder.")
+            if mask.is_dir():
+                raise ValueError(f"{mask} is a folder, but a mask is to be written: write to another folder.")
+            if self.overwrite or not mask.exists():
+                continue
+            if entry is None and not made_here(mask):
+                raise FileExistsError(
+                    f"{mask} exists and no run in this folder made it: write to another folder, or give overwrite."
+                )
+            if entry is not None and entry.get("image") != _source(case) and not _is_same(case, entry):
+                raise ValueError(
+                    f"{mask} belongs to {entry.get('image')}, not to {_source(case)}: write to another folder, or give "
+                    "overwrite."
+                )
+
+    def _is_done(self, case: Mapping[str, Any], entry: Entry | None) -> bool:
+        if entry is None or entry["status"] != Status.DONE or not self.mask_of(case["case"]).is_file():
+            return False
+        return "problem" not in case and _is_same(case, entry)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            return content if content["cases"] is not None else {}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{self.path} was not written by c2f_monai: remove it, or write elsewhere.") from error
+
+    @contextmanager
+    def _changed(self) -> Iterator[dict[str, Any]]:
+        """The content to change, which no other thread or process changes meanwhile."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            with _only_process(self.folder):
+                content = self._read() or {"c2f_monai": package_version(), "options": self._all_options(), "cases": {}}
+                yield content
+                with atomic_write(self.path) as part:
+                    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+                for table in self.tables:
+                    table()
+
+
+@contextmanager
+def _only_process(folder: Path) -> Iterator[None]:
+    """One process of this machine at a time, where the system has such locks; they end with their process."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is_of_the_machine(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            return True
+        error = error.__cause__
+    return False
+
+
+def _of_the_first_process(todo: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first process's list: one that comes late finds cases done, and would share out another list."""
+    sent = [todo]
+    torch.distributed.broadcast_object_list(sent, src=0)
+    return sent[0]
+
+
+def _source(case: Mapping[str, Any]) -> str:
+    """What the user has of an image: the zip that it was unpacked from, or itself."""
+    return str(case.get("source", case["image"]))
+
+
+def _entry_of(case: Mapping[str, Any]) -> Entry:
+    entry = {"image": _source(case), "status": Status.PENDING, **_fingerprint(case)}
+    return entry | {"status": Status.SKIPPED, "reason": case["skipped"]} if "skipped" in case else entry
+
+
+def _fingerprint(case: Mapping[str, Any]) -> Entry:
+    """Size in bytes and time of the last change of a case's files; of a folder, those of its files together."""
+    size, time = 0, 0
+    for place in (case.get("archive", case["image"]), case.get("label")):
+        path = Path(str(place))
+        path = path if path.exists() else path.parent  # a series in a folder of several
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if place is not None and file.is_file():
+                status = file.stat()
+                size, time = size + status.st_size, max(time, status.st_mtime_ns)
+    return {"size": size, "time": time}
+
+
+def _is_same(case: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    return all(entry.get(key) == value for key, value in _fingerprint(case).items())
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's or torch's as Python's, which JSON takes."""
+    return value.item() if hasattr(value, "item") else value

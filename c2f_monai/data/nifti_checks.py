@@ -1,0 +1,87 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a NIfTI file's header can get wrong without a word from its reader."""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.openers import ImageOpener
+
+__all__ = ["check_nifti_size", "nifti_notes", "nifti_problem"]
+
+#: Bytes that are unpacked at once to count them.
+_BLOCK = 1 << 22
+#: mm by which qform and sform may place a corner of the volume apart.
+_SAME_PLACE = 1.0
+_GZIP = b"\x1f\x8b"
+
+
+def check_nifti_size(path: str | os.PathLike[str], image: Any) -> None:
+    """Refuse a file whose voxels are fewer or more than its header says.
+
+    Args:
+        path: the file.
+        image: what nibabel has read of it.
+
+    Raises:
+        ValueError: naming both numbers of bytes.
+    """
+    header = image.header
+    needed = int(image.dataobj.offset) + math.prod(image.shape) * header.get_data_dtype().itemsize
+    with Path(path).open("rb") as file:
+        packed = file.read(2) == _GZIP
+        file.seek(-min(4, os.path.getsize(path)), os.SEEK_END)
+        told = int.from_bytes(file.read(4), "little")  # of gzip: the size modulo 4 GiB, where there is one stream
+    size = os.path.getsize(path)
+    if packed:
+        size = needed if told == needed % 2**32 else _unpacked_size(path, needed)
+    if size != needed:
+        what = "are cut off" if size < needed else "are more"
+        raise ValueError(f"its voxels {what}: it holds {size} bytes, its header speaks of {needed}.")
+
+
+def _unpacked_size(path: str | os.PathLike[str], needed: int) -> int:
+    """Bytes in a gzip file up to a little more than the needed ones; what is no gzip after them does not count."""
+    size, unpacker, packed = 0, zlib.decompressobj(wbits=31), b""
+    with Path(path).open("rb") as file:
+        try:
+            while size <= needed and (packed or (packed := file.read(_BLOCK))):
+                size += len(unpacker.decompress(packed, _BLOCK))
+                packed = unpacker.unconsumed_tail
+                if unpacker.eof:  # further streams may follow
+                    packed, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=31)
+        except zlib.error:
+            return size
+    return size
+
+
+def nifti_problem(path: str | os.PathLike[str], image: Any) -> str:
+    """Why a file's voxels have no place in the body or no HU; empty where nothing is wrong."""
+    header = image.header
+    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+        return "it has neither sform nor qform, so that its orientation is not known: set one."
+    with ImageOpener(os.fspath(path)) as file:
+        # nibabel forgets the factor of an image that it has read.
+        factors = type(header).from_fileobj(file, check=False)
+    slope, intercept = float(factors["scl_slope"]), float(factors["scl_inter"])
+    if not (math.isfinite(slope) and math.isfinite(intercept)):
+        return f"its scale factor is {slope:g} and its intercept {intercept:g}, which are no numbers to scale with."
+    return ""
+
+
+def nifti_notes(image: Any) -> list[str]:
+    """What a user should know: qform and sform that name different places."""
+    header = image.header
+    if int(header["sform_code"]) == 0 or int(header["qform_code"]) == 0:
+        return []
+    corners = np.array([[0, 0, 0], *(np.diag(np.array(image.shape[:3]) - 1))], dtype=float)
+    places = [nib.affines.apply_affine(matrix, corners) for matrix in (header.get_sform(), header.get_qform())]
+    apart = float(np.abs(places[0] - places[1]).max())
+    return [f"qform and sform differ by {apart:.3g} mm, sform used"] if apart > _SAME_PLACE else []

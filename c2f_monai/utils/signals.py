@@ -1,0 +1,42 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A run that is stopped from outside ends soon and in order."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+__all__ = ["end_on_signals"]
+
+
+def end_on_signals() -> None:
+    """From now on SIGINT and SIGTERM end the process with a line and without a traceback, as status 128 + number.
+
+    What runs is left by ``SystemExit``, so that handlers and ``finally`` bring their files in order. The same signal
+    ends the process at once when it comes again. A program with handlers of its own keeps them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is usual:  # a shell lets programs in the background ignore SIGINT
+            signal.signal(number, _end)
+
+
+def _end(number: int, frame: Any) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    status, name = 128 + number, signal.Signals(number).name
+    # Threads that read the next case would be waited for, and printing is not safe inside a signal's handler.
+    atexit.register(_leave, status)
+    os.write(2, f"\nstopped by {name}: what is done stays, and the same command does the rest.\n".encode())
+    raise SystemExit(status)
+
+
+def _leave(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
