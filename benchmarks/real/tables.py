@@ -43,8 +43,8 @@ _CHAPTER = (
 _COMPARABLE = """Comparable is the data set, the split by patient into four folds, and the score of a patient. Not
 comparable: here a patient is 6 to 26 chosen slices that all show pancreas, so that nothing can be found where there is
 none, which a whole volume punishes; pictures have 256 gray levels with JPEG noise; there are 49 of the 82 patients, one
-view of single slices, an encoder pretrained on ImageNet instead of FCN-8s on PASCAL VOC, and two cores instead of a
-GPU. The chapter's axial coarse row is the nearest: one view, not fused."""
+view of single slices, an encoder pretrained on ImageNet instead of FCN-8s on PASCAL VOC, and minutes of training. The
+chapter's axial coarse row is the nearest: one view, not fused."""
 
 
 def patient_scores(rows: pd.DataFrame, method: str, column: str = "dsc") -> pd.Series:
