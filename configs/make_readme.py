@@ -41,6 +41,7 @@ IDS = {
     "`label_value`, `classes`": "label values of the target, or a list of lists; number of classes",
     "`output_value`": "label value of each class in the masks",
     "`pixdim`, `window`": "voxel size of the working grid in mm (null keeps the file's); HU that become 0 and 1",
+    "`known_labels`": "in training: values that label files may hold; by default those that `dataset.json` names",
     "`antialias`": "blur before resampling to larger voxels; in inference as the weights were trained",
     "`views`": "planes that are segmented",
     "`in_slices`, `out_slices`": "slices that go into a slab, and that it predicts",

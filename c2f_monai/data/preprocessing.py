@@ -10,12 +10,15 @@ import numpy as np
 from monai.transforms import Compose, CopyItemsd, EnsureChannelFirstd, LoadImaged, Orientationd, Transform
 
 from ..transforms import (
+    UNNAMED_LABELS,
+    CheckLabeledd,
     CheckSameGridd,
     CheckVolumed,
     CompactDtyped,
     ResampleToSpacingd,
     SelectLabeld,
     SmoothForSpacingd,
+    all_label_values,
 )
 from .images import LoadVolumed
 from .readers import CTReader
@@ -60,6 +63,7 @@ def labeled_preprocessing(
     conditioning: Callable[..., Transform] | None = None,
     mode: str = "bilinear",
     antialias: bool = False,
+    known_labels: Sequence[int] | None = None,
 ) -> Compose:
     """Transforms of "image" and "label" for training and validation: as in inference, and the target's mask.
 
@@ -73,6 +77,8 @@ def labeled_preprocessing(
             :py:class:`ConditionOnOrgand` [3.3.3]. It sees the label map with all its values. Defaults to None.
         mode: interpolation of the image. Defaults to "bilinear".
         antialias: blur the image first where voxels become larger. Defaults to False.
+        known_labels: values that label files may hold beside 0; another one is refused, see :py:class:`CheckLabeledd`.
+            Those of ``label_value`` are known always. Defaults to None: whole numbers below 255.
 
     Returns:
         Transforms of a dictionary of files: "image" becomes (1, H, W, D) in HU, "label" and "label_grid"
@@ -80,10 +86,12 @@ def labeled_preprocessing(
     """
     grid = "label_grid" if keep_label else "label"
     both = ["image", grid]
+    known = sorted({*(UNNAMED_LABELS if known_labels is None else known_labels), *all_label_values(label_value)})
     transforms: list[Transform] = [
         LoadImaged(["image", "label"], reader=CTReader, ensure_channel_first=True),
         CheckVolumed("image"),
         CheckSameGridd("label"),
+        CheckLabeledd(known),
     ]
     if conditioning is None:
         transforms.append(SelectLabeld("label", values=label_value))

@@ -8,6 +8,7 @@ from .components import filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
 from .conflicts import resolve_conflicts
 from .contrast_phase import RandContrastPhased
+from .labels import UNNAMED_LABELS, CheckLabeledd, check_contrast, check_label, count_values, label_problem
 from .spacing import ResampleToSpacingd, SmoothForSpacingd, working_shape
 from .volumes import (
     CheckSameGridd,
@@ -15,6 +16,7 @@ from .volumes import (
     CompactDtyped,
     SelectLabeld,
     ToLabelMapd,
+    all_label_values,
     check_volume,
     class_values,
     label_values,
@@ -23,6 +25,8 @@ from .volumes import (
 )
 
 __all__ = [
+    "CheckLabeledd",
+    "UNNAMED_LABELS",
     "CheckSameGridd",
     "CheckVolumed",
     "ConditionOnOrgan",
@@ -33,10 +37,15 @@ __all__ = [
     "ToLabelMapd",
     "ResampleToSpacingd",
     "SmoothForSpacingd",
+    "all_label_values",
+    "check_contrast",
+    "check_label",
     "check_volume",
     "class_values",
     "condition_on_organ",
+    "count_values",
     "filter_components",
+    "label_problem",
     "label_values",
     "near_mask",
     "resolve_conflicts",
