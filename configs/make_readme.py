@@ -59,6 +59,7 @@ IDS = {
     "`learning_rate`, `rounds`": "of training; rounds T of a step",
     "`backbone_lr_factors`": "learning rates of the backbone's modules by name; {} for one of your own",
     "`max_grad_norm`": "largest norm of the gradient; null for none",
+    "`non_finite`": "at a loss or gradient that is NaN or infinite: `stop`, or `skip` the iteration and count it",
     "`val_interval`": "epochs between validations; the last epoch is always validated",
     "`augmentations`": "by name: `augmentations#noise#prob`, `augmentations#noise#_disabled_`",
     "`augmentation`": "all of them; null for none",

@@ -37,8 +37,8 @@ def prepare_slab_batch(
         inputs and targets by view, no further arguments, and the inferer's keyword arguments.
     """
     moved = {
-        key: {view: x.to(device=device, non_blocking=non_blocking, **kwargs) for view, x in values.items()}
-        for key, values in batch.items()
+        key: {view: x.to(device=device, non_blocking=non_blocking, **kwargs) for view, x in batch[key].items()}
+        for key in ("image", "label")
     }
     # Boxes are computed from small integers: they stay where Python reads them without waiting for the device.
     draws = {

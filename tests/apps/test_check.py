@@ -127,7 +127,11 @@ def test_a_target_that_no_label_holds_ends_the_check(
         main(["check", "--dataset_dir", str(folder), *BASE, "--voxels", "--option", f"label_value={label_value}"]) == 1
     )
     out, error = capsys.readouterr()
-    assert f"target: {target}; other labels: 1 a, 2 b\n" in out and "foreground: 0 / 0 / 0 %" in out and "none in 4 cases" in out
+    assert (
+        f"target: {target}; other labels: 1 a, 2 b\n" in out
+        and "foreground: 0 / 0 / 0 %" in out
+        and "none in 4 cases" in out
+    )
     assert error.startswith("error: no label holds the target [") and error.endswith("]: set label_value.\n")
 
 

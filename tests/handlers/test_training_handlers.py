@@ -183,6 +183,69 @@ def test_gradients_are_shortened_to_a_largest_norm(limit: float | None, step: fl
         GradientClipping(network, 0)
 
 
+def train_on(values: list[float], **options: object) -> tuple[nn.Module, SupervisedTrainer]:
+    """One batch of ``values`` after the other through a weight that starts at 1; the loss is weight * value."""
+    network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1, affine=False, momentum=0.5))
+    network[0].weight.data.fill_(1.0)
+    case = {"axial": torch.tensor([[1, 7], [0, 2]])}
+    trainer = SupervisedTrainer(
+        torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=[
+            {"image": torch.tensor([[x], [x]]), "label": torch.zeros(2, 1), "case": case} for x in values
+        ],
+        network=network,
+        optimizer=torch.optim.AdamW(network.parameters(), lr=0.25, fused=True),
+        prepare_batch=lambda batch, *_, **__: (batch["image"], batch["label"]),
+        inferer=lambda image, net: net(image) * 0 + net[0](image),
+        loss_function=lambda pred, label: pred.mean(),
+        train_handlers=[GradientClipping(network, None, **options)],
+        decollate=False,
+    )
+    trainer.logger.setLevel(logging.CRITICAL)
+    return network, trainer
+
+
+def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights() -> None:
+    dataset = SimpleNamespace(volumes=[SimpleNamespace(name="a.nii"), SimpleNamespace(name="b.nii")])
+    network, trainer = train_on([1.0, math.nan, 1.0], dataset=dataset)
+    message = (
+        r"the loss is nan at iteration 2 \(epoch 1\), learning rates 0.25, on axial slice 7 of b.nii, axial slice 2"
+    )
+    with pytest.raises(ValueError, match=message):
+        trainer.run()
+    assert network[0].weight.isfinite().all() and network[0].weight.item() != 1.0
+    _, trainer = train_on([1.0])
+    trainer.loss_function = lambda pred, label: pred.mean() + math.inf
+    with pytest.raises(ValueError, match="the loss is inf at iteration 1 .* such iterations out: non_finite skip"):
+        trainer.run()
+    with pytest.raises(ValueError, match="non_finite must be stop or skip, got 'go on'"):
+        train_on([], non_finite="go on")
+
+
+def test_a_gradient_that_is_no_number_stops_too() -> None:
+    network, trainer = train_on([0.0])
+    trainer.loss_function = lambda pred, label: pred.abs().sqrt().sum()  # 0, with an infinite slope
+    with pytest.raises(ValueError, match="the norm of the gradient is nan at iteration 1"):
+        trainer.run()
+    assert network[0].weight.item() == 1.0
+
+
+def test_iterations_without_a_number_are_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    network, trainer = train_on([1.0, math.nan, 2.0], non_finite="skip")
+    with caplog.at_level(logging.WARNING, "c2f_monai.handlers.gradients"):
+        trainer.run()
+    expected, without = train_on([1.0, 2.0])
+    without.run()
+    for found, wanted in zip(network.state_dict().values(), expected.state_dict().values(), strict=True):
+        assert torch.equal(found, wanted)  # the running statistics, too
+    assert trainer.state.metrics == {"skipped iterations": 1}
+    assert "the loss is nan at iteration 2" in caplog.text and "left out, 1 so far" in caplog.text
+    _, hopeless = train_on([math.nan] * 20, non_finite="skip")
+    with pytest.raises(ValueError, match=r"at iteration 10 .* \(10 iterations in a row\)"):
+        hopeless.run()
+
+
 class Parts(nn.Module):
     """Names as in the coarse-to-fine network."""
 
@@ -465,6 +528,18 @@ def test_a_run_writes_one_file_of_losses_rates_and_validation(tmp_path: Path) ->
     assert values["learning rate/group 0"] == [(1, 0.5), (2, 0.5)]
     assert [value for _, value in values["grid DSC coarse"]] == [0.0, 0.0]
     assert [value for _, value in values["grid DSC last round"]] == [1.0, 1.0]
+
+
+def test_the_mean_loss_leaves_out_what_is_no_number() -> None:
+    loss = SimpleNamespace(rounds={})
+
+    def step(engine: Engine, x: float) -> None:
+        loss.rounds = {"axial": torch.tensor([x])}
+
+    engine = Engine(step)
+    RoundLosses(loss, torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.5)).attach(engine)
+    engine.run([1.0, math.nan, 3.0, math.inf], max_epochs=1)
+    assert engine.state.metrics["loss/axial/coarse"] == 2.0
 
 
 def test_losses_of_a_later_stage_do_not_stay_in_one_with_fewer_rounds() -> None:
