@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..utils import some_names
+from ..utils import remove_leftovers, some_names
 from .phantom.writer import COHORTS, write_phantom
 
 __all__ = ["known_labels", "label_names", "list_entries", "load_datalist", "read_description", "resolve_dataset"]
@@ -34,6 +34,7 @@ def resolve_dataset(dataset_dir: str | os.PathLike[str], default_dir: str | os.P
     """
     folder = Path(dataset_dir).absolute()
     if folder.is_dir():
+        remove_leftovers(folder.parent, folder.name)  # of another process that was killed while it generated the same
         return str(folder)
     if folder.exists():
         raise NotADirectoryError(f"dataset_dir must be a folder, but {folder} is a file.")

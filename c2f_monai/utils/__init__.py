@@ -29,11 +29,15 @@ from .files import (
     case_name,
     check_weights_file,
     describe_mismatch,
+    flush_to_disk,
+    part_beside,
     read_state_dict,
     read_weights_file,
+    remove_leftovers,
     sha256_of,
     some_names,
 )
+from .locks import FolderLock
 from .orientation import (
     default_slice_axes,
     from_slices,
@@ -55,13 +59,15 @@ from .slabs import (
     window_count,
 )
 from .values import DEFAULT_WINDOW, check_amp_dtype, check_window, dice_coefficient, dice_of_counts, scale_to_unit
+from .views import view_of, views_of
 from .wrapping import unwrap
 
 __all__ = [
-    "CACHE_VARIABLE",
     "Bounds",
+    "CACHE_VARIABLE",
     "DEFAULT_SLAB",
     "DEFAULT_WINDOW",
+    "FolderLock",
     "Fusion",
     "IMAGE_SUFFIXES",
     "Part",
@@ -92,6 +98,7 @@ __all__ = [
     "dice_of_counts",
     "extract_label_slabs",
     "extract_slabs",
+    "flush_to_disk",
     "foreground_box",
     "from_slices",
     "group_by_shape",
@@ -103,9 +110,11 @@ __all__ = [
     "pad_end",
     "pad_to_multiple",
     "padded_side",
+    "part_beside",
     "paste_boxes",
     "read_state_dict",
     "read_weights_file",
+    "remove_leftovers",
     "root_cause",
     "scale_to_unit",
     "sha256_of",
@@ -117,6 +126,8 @@ __all__ = [
     "sum_windows",
     "to_slices",
     "unwrap",
+    "view_of",
+    "views_of",
     "window_count",
     "work_root",
 ]

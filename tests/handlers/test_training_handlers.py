@@ -6,6 +6,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -442,7 +446,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def train(
-    folder: Path, epochs: int, stop_after: int | None = None, resume: bool = False
+    folder: Path, epochs: int, stop_after: int | None = None, resume: bool = False, **options: object
 ) -> tuple[nn.Module, list[int]]:
     """A tiny training, whose data are a function of the iteration; ``stop_after`` kills it within an epoch."""
     torch.manual_seed(0)
@@ -461,7 +465,7 @@ def train(
 
     engine, validator = Engine(step), make_engine()
     engine.state.max_epochs, engine.state.epoch_length = epochs, 3
-    TrainingCheckpoint(str(folder), network, optimizer, validator, "dice", resume=resume).attach(engine)
+    TrainingCheckpoint(str(folder), network, optimizer, validator, "dice", resume=resume, **options).attach(engine)
     if not resume:
         validate(validator, 0.25)
     engine.add_event_handler(Events.COMPLETED, lambda e: validate(validator, 0.2))
@@ -486,6 +490,106 @@ def test_killed_run_continues_to_the_same_weights(removed: bool, tmp_path: Path)
     # 0.25, from before the run was killed, is still the best.
     assert torch.equal(torch.load(tmp_path / "b" / "model.pt", weights_only=True)["weight"], start["weight"])
     assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["checkpoint_4.pt", "checkpoint_5.pt", "model.pt"]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["bit", "half", "empty"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    straight, _ = train(tmp_path / "a", 5)
+    train(tmp_path / "b", 5, stop_after=12)  # in the fourth epoch
+    latest = tmp_path / "b" / "checkpoint_3.pt"
+    content = bytearray(latest.read_bytes())
+    weight = torch.load(latest, weights_only=True)["network"]["weight"].numpy().tobytes()
+    if damage == "bit":
+        content[content.index(weight)] ^= 1
+    latest.write_bytes(content[: {"bit": None, "half": len(content) // 2, "empty": 0}[damage]])
+    with caplog.at_level(logging.WARNING):
+        resumed, done = train(tmp_path / "b", 5, resume=True)
+    assert "checkpoint_3.pt cannot be read as weights" in caplog.text
+    assert "The one before is taken, checkpoint_2.pt" in caplog.text
+    assert done == list(range(7, 16))
+    assert torch.equal(straight.weight, resumed.weight)
+    assert names_in(tmp_path / "b") == ["checkpoint_4.pt", "checkpoint_5.pt", "model.pt"]
+
+
+def test_without_a_whole_checkpoint_nothing_continues(tmp_path: Path) -> None:
+    train(tmp_path, 2)
+    for name in ("checkpoint_1.pt", "checkpoint_2.pt"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match="resume: no checkpoint can be read: .*checkpoint_2.pt .*checkpoint_1.pt"):
+        train(tmp_path, 3, resume=True)
+
+
+def test_a_checkpoint_is_whole_before_an_older_one_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path, 2)
+    monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        train(tmp_path, 3, resume=True)
+    assert names_in(tmp_path) == ["checkpoint_1.pt", "checkpoint_2.pt", "model.pt"]
+
+
+def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
+    train(tmp_path, 3)
+    (tmp_path / "checkpoint_1.pt").write_bytes(b"killed before it was removed")
+    left = ["tmpab12cd_x", f".{platform.node()}-4194304.checkpoint_4.pt", ".lock"]  # no process has this number
+    kept = ["tmp.txt", f".{platform.node()}-{os.getppid()}.checkpoint_4.pt"]
+    for name in (*left, *kept):
+        (tmp_path / name).write_bytes(b"half")
+    train(tmp_path, 4, resume=True)
+    assert names_in(tmp_path) == sorted([*kept, "checkpoint_3.pt", "checkpoint_4.pt", "model.pt"])
+
+
+def test_a_run_continues_with_its_own_settings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    own = {"label_value": (1, 2), "seed": 0, "stages": [{"stage": "joint", "length": 1}], "fold": None}
+    train(tmp_path, 1, settings=own, changeable={"learning_rate": 0.1})
+    for key, value, message in (
+        ("label_value", 2, r"label_value \[1, 2\], now 2"),
+        ("seed", 1, "seed 0, now 1"),
+        ("fold", 3, "fold null, now 3"),
+        ("stages", [{"stage": "joint", "length": 2}], r'stages .*"length": 1}\], now .*"length": 2}\]'),
+    ):
+        with pytest.raises(ValueError, match=f"checkpoint_1.pt is of a run with {message}: continue with the same"):
+            train(tmp_path, 2, resume=True, settings={**own, key: value})
+    with caplog.at_level(logging.WARNING):
+        train(tmp_path, 2, resume=True, settings=own, changeable={"learning_rate": 0.05})
+    assert "resume: the run was begun with learning_rate 0.1, now 0.05" in caplog.text
+
+
+def test_a_checkpoint_of_an_older_version_continues(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(tmp_path, 1)
+    path = tmp_path / "checkpoint_1.pt"
+    old = torch.load(path, weights_only=True)
+    del old["settings"]
+    torch.save(old, path)
+    with caplog.at_level(logging.WARNING):
+        train(tmp_path, 2, resume=True, settings={"seed": 0})
+    assert "does not tell its run's settings" in caplog.text
+
+
+HOLDS = """
+import sys
+from c2f_monai.utils import FolderLock
+lock = FolderLock(sys.argv[1])
+lock.acquire()
+print("taken", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDS, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None and first.stdout.readline() == "taken\n"
+        with pytest.raises(BlockingIOError, match=f"another process writes to {tmp_path}: wait until it ends"):
+            train(tmp_path, 1)
+        first.kill()
+    train(tmp_path, 1)
+    assert names_in(tmp_path) == ["checkpoint_1.pt", "model.pt"]
 
 
 def test_runs_do_not_mix(tmp_path: Path) -> None:

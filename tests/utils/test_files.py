@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from c2f_monai.utils import atomic_write
+from c2f_monai.utils import atomic_write, remove_leftovers
 
 KILLED = """
 import os, signal, sys
@@ -44,3 +44,29 @@ def test_what_a_killed_process_left_is_removed_when_the_file_is_written_again(tm
     assert sorted(os.listdir(tmp_path)) == sorted(
         ["a.txt", ".another-1.a.txt", f".{platform.node()}-{os.getppid()}.a.txt"]
     )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs process numbers")
+def test_leftovers_of_a_folder_are_removed_files_and_folders(tmp_path: Path) -> None:
+    ended, running = f".{platform.node()}-4194304", f".{platform.node()}-{os.getppid()}"  # no process has the first
+    for name in (f"{ended}.data", f"{running}.data"):
+        (tmp_path / name / "images").mkdir(parents=True)
+    for name in (f"{ended}.a.csv", f"{running}.a.csv", ".another-4194304.a.csv", ".hidden"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, "b.csv")
+    remove_leftovers(tmp_path, "csv")
+    assert len(os.listdir(tmp_path)) == 6
+    remove_leftovers(tmp_path)
+    left = [f"{running}.data", f"{running}.a.csv", ".another-4194304.a.csv", ".hidden"]
+    assert sorted(os.listdir(tmp_path)) == sorted(left)
+    remove_leftovers(tmp_path / "none")
+
+
+def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("sync"), sync(handle)))
+    monkeypatch.setattr(os, "replace", lambda *names: (done.append("rename"), replace(*names)))
+    with atomic_write(tmp_path / "a.txt") as part:
+        part.write_text("whole", encoding="utf-8")
+    assert done[:2] == ["sync", "rename"]
