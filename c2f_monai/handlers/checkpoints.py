@@ -22,12 +22,12 @@ from monai.networks.utils import copy_model_state
 
 from ..utils import (
     FolderLock,
-    atomic_write,
     check_weights_file,
     read_state_dict,
     read_weights_file,
     remove_leftovers,
     unwrap,
+    write_weights_file,
 )
 from .stage_schedule import copy_to_fine
 
@@ -38,8 +38,7 @@ logger = logging.getLogger(__name__)
 
 def save_weights(state_dict: Mapping[str, torch.Tensor], path: str | Path) -> None:
     """Write a flat state_dict of CPU tensors, beside and renamed into place: a killed run leaves the old file whole."""
-    with atomic_write(path) as part:
-        torch.save({key: value.detach().cpu().contiguous() for key, value in state_dict.items()}, part)
+    write_weights_file({key: value.detach().cpu().contiguous() for key, value in state_dict.items()}, path)
 
 
 class InitialWeights:
@@ -135,8 +134,7 @@ class _Saver(DiskSaver):
     def __call__(self, checkpoint: Mapping, filename: str, metadata: Mapping | None = None) -> None:
         if self.save_on_rank != idist.get_rank():
             return
-        with atomic_write(self.dirname / filename) as part:
-            torch.save(checkpoint, part)
+        write_weights_file(checkpoint, self.dirname / filename)
         while self.outdated:
             (self.dirname / self.outdated.pop()).unlink(missing_ok=True)
 

@@ -36,6 +36,7 @@ from .files import (
     remove_leftovers,
     sha256_of,
     some_names,
+    write_weights_file,
 )
 from .locks import FolderLock
 from .orientation import (
@@ -130,4 +131,5 @@ __all__ = [
     "views_of",
     "window_count",
     "work_root",
+    "write_weights_file",
 ]

@@ -36,6 +36,7 @@ __all__ = [
     "remove_leftovers",
     "sha256_of",
     "some_names",
+    "write_weights_file",
 ]
 
 #: Suffixes of image files; what :data:`c2f_monai.data.READERS` learns to read is added.
@@ -76,6 +77,9 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     The suffix stays, since writers choose format and compression by it. The folder is made. The content is on the disk
     before the name is: also a machine that loses its power leaves the old file or the new one.
 
+    Raises:
+        OSError: where writing fails, such as on a full disk: naming ``path``, which the system's error does not.
+
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -91,6 +95,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         flush_to_disk(part)
         os.replace(part, target)
         flush_to_disk(target.parent)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -199,6 +207,19 @@ def read_weights_file(
             return torch.load(os.fspath(path), map_location, weights_only=True, mmap=mmap)
     except Exception as error:  # torch and zipfile raise many kinds for files that are not theirs
         raise ValueError(f"{path} cannot be read as weights: {_reason(error)}") from error
+
+
+def write_weights_file(content: Any, path: str | os.PathLike[str]) -> None:
+    """``torch.save`` whole or not at all, see :func:`atomic_write`; the same content gives the same bytes.
+
+    Raises:
+        OSError: where writing fails, such as on a full disk.
+    """
+    with atomic_write(path) as part, part.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch closes its archive after a failed write, and tells of that
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def read_state_dict(
