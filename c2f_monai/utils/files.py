@@ -98,7 +98,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None or error.filename is not None:
             raise
-        raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
+        raise OSError(error.errno, os.strerror(error.errno), str(target)) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -199,14 +199,15 @@ def read_weights_file(
         ValueError: When it is damaged, or holds anything else.
     """
     check_weights_file(path)
+    _check_sums(path)
     try:
-        _check_sums(path)
         mmap = not in_memory and zipfile.is_zipfile(path)
         with warnings.catch_warnings():  # about the pickle's version, of files that are refused anyway
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(os.fspath(path), map_location, weights_only=True, mmap=mmap)
-    except Exception as error:  # torch and zipfile raise many kinds for files that are not theirs
-        raise ValueError(f"{path} cannot be read as weights: {_reason(error)}") from error
+    except Exception as error:  # torch raises many kinds for files that are not its own
+        # Not "from error": torch's own text is of no use, or tells to load the file without weights_only.
+        raise ValueError(f"{path} cannot be read as weights: {_reason(error)}") from None
 
 
 def write_weights_file(content: Any, path: str | os.PathLike[str]) -> None:
@@ -245,22 +246,24 @@ def read_state_dict(
 
 def _check_sums(path: str | os.PathLike[str]) -> None:
     """Compare the checksums of a zip file; another file has none."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
+        reason = f"the checksum of {damaged} is wrong" if damaged is not None else ""
     except Exception as error:  # of many kinds, where the archive's own tables are damaged
-        raise ValueError(f"it is damaged ({error}): copy or download it again.") from error
-    if damaged is not None:
-        raise ValueError(f"it is damaged, the checksum of {damaged} is wrong: copy or download it again.")
+        reason = str(error) or type(error).__name__
+    if reason:
+        raise ValueError(f"{path} cannot be read as weights: it is damaged, {reason}: copy or download it again.")
 
 
 def _reason(error: Exception) -> str:
     """One line; not torch's advice to load the file without ``weights_only``, which runs the code in it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not isinstance(error, pickle.UnpicklingError):
-        return lines[0] if lines else type(error).__name__
+        detail = lines[0].split(". ")[0] if lines else type(error).__name__
+        return f"it is not a whole file of torch.save ({detail}): copy or download it again."
     detail = next((line for line in lines if "unsupported" in line.lower()), "").split(". ")[0].rstrip(".")
     return (
         "it was not written by torch.save, or holds more than tensors in plain containers, such as a whole model "

@@ -47,10 +47,10 @@ class FolderLock:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
-        except Timeout as error:
+        except Timeout:
             raise BlockingIOError(
                 f"another process writes to {self.folder}: wait until it ends, or choose another --output_dir."
-            ) from error
+            ) from None
 
     def release(self) -> None:
         """Give the lock back and remove its file; without the lock, do nothing."""
