@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from monai.transforms import Compose, CopyItemsd, EnsureChannelFirstd, LoadImaged, Orientationd, Transform
+from monai.transforms import Compose, CopyItemsd, EnsureChannelFirstd, MapTransform, Orientationd, Transform
 
 from ..transforms import (
     UNNAMED_LABELS,
@@ -21,9 +22,20 @@ from ..transforms import (
     all_label_values,
 )
 from .images import LoadVolumed
-from .readers import CTReader
+from .readers import CTReader, read_image
 
 __all__ = ["image_preprocessing", "labeled_preprocessing"]
+
+
+class ReadImaged(MapTransform):
+    """Apply :func:`read_image` to the files at ``keys``: (1, H, W, D) float32, or an error that names the file.
+
+    MONAI's ``LoadImaged`` passes on what the formats' libraries raise, such as an ``EOFError`` without a text.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Read."""
+        return {**data, **{key: read_image(data[key]) for key in self.key_iterator(dict(data))}}
 
 
 def image_preprocessing(
@@ -88,7 +100,7 @@ def labeled_preprocessing(
     both = ["image", grid]
     known = sorted({*(UNNAMED_LABELS if known_labels is None else known_labels), *all_label_values(label_value)})
     transforms: list[Transform] = [
-        LoadImaged(["image", "label"], reader=CTReader, ensure_channel_first=True),
+        ReadImaged(["image", "label"]),
         CheckVolumed("image"),
         CheckSameGridd("label"),
         CheckLabeledd(known),

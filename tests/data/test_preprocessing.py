@@ -16,7 +16,7 @@ import torch
 from c2f_monai.data import image_preprocessing, labeled_preprocessing
 from c2f_monai.transforms import ConditionOnOrgand
 
-CHECKS = ["LoadImaged", "CheckVolumed", "CheckSameGridd", "CheckLabeledd"]
+CHECKS = ["ReadImaged", "CheckVolumed", "CheckSameGridd", "CheckLabeledd"]
 GRID = ["Orientationd", "ResampleToSpacingd"]
 near = partial(ConditionOnOrgand, organ_value=[1, 2], distance_voxels=2)
 
@@ -114,3 +114,12 @@ def test_labels_and_images_that_train_on_something_else_are_refused(
         with pytest.raises(RuntimeError) as raised:  # MONAI names the transform
             preprocessing(case)
         assert re.search(message, str(raised.value.__cause__))
+
+
+@pytest.mark.parametrize("name", ["image", "label"])
+def test_half_a_file_is_refused_with_its_name(case: dict[str, str], name: str) -> None:
+    path = Path(case[name])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(RuntimeError) as raised:
+        labeled_preprocessing(1)(case)
+    assert f"{path} cannot be read as a volume: " in str(raised.value.__cause__)
