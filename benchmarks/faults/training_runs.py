@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import re
 import resource
 import signal
 import time
@@ -40,7 +41,13 @@ def _trained(data: Path, output: Path, **options: Any) -> str:
 
 def _succeed(data: Path, output: Path, **options: Any) -> None:
     failed = _trained(data, output, **options)
-    expect(not failed, f"training failed: {failed.strip().splitlines()[-1:]}")
+    expect(not failed, f"training failed: {_reasons(failed)}")
+
+
+def _reasons(log: str) -> str:
+    """Lines of tracebacks that say what happened."""
+    said = [line.strip() for line in log.splitlines() if re.match(r"\s*(\w+\.)*\w*(Error|Exception|Interrupt)\b", line)]
+    return "; ".join(dict.fromkeys(said)) or log[-300:]
 
 
 def _same(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> bool:
@@ -68,12 +75,14 @@ def _kills(folder: Path) -> str:
         output = folder / f"run{ended}"
         while True:
             resume = any(output.glob("checkpoint_*.pt"))
+            (folder / "log").unlink(missing_ok=True)
             process = in_child(partial(train, data, output, resume=resume), folder / "log")
             time.sleep(draw.uniform(0, whole) if killed < KILLS else 10 * whole)
             with_signal = SIGNALS[killed % len(SIGNALS)]
             done, status = os.waitpid(process, os.WNOHANG)
             if done:
-                expect(status == 0, f"a run after {killed} kills ended with {status}")
+                log = (folder / "log").read_text(encoding="utf-8", errors="replace")
+                expect(status == 0, f"a run after {killed} kills ended with {status}: {_reasons(log)}")
                 break
             os.kill(process, with_signal)
             os.waitpid(process, 0)
@@ -127,8 +136,9 @@ def _damaged(damage: Callable[[Path], None], folder: Path) -> str:
     damage(output / "checkpoint_3.pt")
     log = folder / "log"
     _, status = os.waitpid(in_child(partial(train, data, output, epochs=3, resume=True), log), 0)
-    said = [line for line in log.read_text(encoding="utf-8").splitlines() if "The one before is taken" in line]
-    expect(status == 0 and bool(said), f"status {status}, said {said}")
+    text = log.read_text(encoding="utf-8", errors="replace")
+    said = [line for line in text.splitlines() if "The one before is taken" in line]
+    expect(status == 0 and bool(said), f"status {status}, said {said}: {_reasons(text)}")
     expect(_same(state_of(output), state_of(folder / "straight")), "other weights than without the damage")
     return "warned, went on from the one before, same weights at the end"
 

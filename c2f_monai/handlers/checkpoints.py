@@ -200,14 +200,7 @@ class TrainingCheckpoint:
         self.interval = interval
         self.resume = resume
         self.lock = FolderLock(self.directory)
-        found = self.saved()
-        if resume and not found:
-            raise FileNotFoundError(f"resume: no checkpoint in {self.directory}")
-        if not resume and found:
-            raise FileExistsError(
-                f"{self.directory} holds checkpoints of an earlier run ({found[0].name}): "
-                "continue it with --resume true, or choose another --output_dir."
-            )
+        self.check_directory()
         if self.directory.is_dir() and idist.get_rank() == 0:  # before the volumes are read, if it can be known
             self.lock.acquire()
             self.lock.release()
@@ -216,6 +209,22 @@ class TrainingCheckpoint:
         """Checkpoints of the directory, the latest first."""
         found = [path for path in self.directory.glob(f"{self.prefix}_*.pt") if _epoch_of(path) is not None]
         return sorted(found, key=lambda path: _epoch_of(path) or 0, reverse=True)
+
+    def check_directory(self) -> None:
+        """Refuse a directory without checkpoints to continue, or with those of another run.
+
+        Raises:
+            FileNotFoundError: when there is no checkpoint to continue from.
+            FileExistsError: when there is one and the run is new.
+        """
+        found = self.saved()
+        if self.resume and not found:
+            raise FileNotFoundError(f"resume: no checkpoint in {self.directory}")
+        if not self.resume and found:
+            raise FileExistsError(
+                f"{self.directory} holds checkpoints of an earlier run ({found[0].name}): "
+                "continue it with --resume true, or choose another --output_dir."
+            )
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
@@ -243,9 +252,11 @@ class TrainingCheckpoint:
         """Take the directory, and remove what a killed run left there."""
         if idist.get_rank() == 0:
             self.lock.acquire()
+            self.check_directory()  # another run may have trained there while this one read its volumes
             remove_leftovers(self.directory)
             for left in self.directory.glob("tmp????????"):  # of Ignite's DiskSaver
-                left.unlink()
+                if left.is_file():
+                    left.unlink()
 
     def failed(self, engine: Engine, error: BaseException) -> None:
         """Give the directory back."""

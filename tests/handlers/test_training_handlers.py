@@ -572,6 +572,17 @@ def test_a_checkpoint_of_an_older_version_continues(tmp_path: Path, caplog: pyte
     assert "does not tell its run's settings" in caplog.text
 
 
+def test_what_another_run_left_meanwhile_is_not_mixed(tmp_path: Path) -> None:
+    """Both found the folder empty; the other one was first, and has ended."""
+    network, validator = nn.Linear(2, 1), make_engine()
+    optimizer, engine = torch.optim.SGD(network.parameters(), lr=0.1), make_engine()
+    TrainingCheckpoint(str(tmp_path), network, optimizer, validator, "dice").attach(engine)
+    train(tmp_path, 1)
+    with pytest.raises(FileExistsError, match="holds checkpoints of an earlier run"):
+        engine.run([0], max_epochs=1)
+    assert names_in(tmp_path) == ["checkpoint_1.pt", "model.pt"]
+
+
 HOLDS = """
 import sys
 from c2f_monai.utils import FolderLock
