@@ -8,6 +8,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,8 @@ from c2f_monai.utils import atomic_write
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 from . import training_data, training_runs, weight_files
-from .fault import Fault, Seen, UnexpectedError
+from .fault import Fault, Seen, apart
+from .tiny import phantom
 
 __all__ = ["FAULTS", "build_parser", "main", "run_faults", "table_lines"]
 
@@ -39,10 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the faults; 1 when one gave what it should not."""
-    # Faults fork: threads would not come along.
     torch.set_num_threads(1)
     args = build_parser().parse_args(argv)
     chosen = [fault for fault in FAULTS if fault.part in args.part and args.match in fault.name]
+    phantom()  # once, for all of the copies of this process
     seen = run_faults(chosen)
     wrong = [one for one in seen if not one.right]
     print(f"{sum(one.fault.count for one in seen)} faults in {len(seen)} rows, {len(wrong)} not as expected")
@@ -55,20 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_faults(faults: Iterable[Fault]) -> list[Seen]:
-    """Run faults, each in an empty folder of its own, and print a line for each.
-
-    Whatever one raises is what was seen: no fault stops the others.
-    """
+    """Run faults, each in an empty folder and a process of its own, and print a line for each."""
     seen = []
     for fault in faults:
         start = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-            try:
-                text, right = fault.run(Path(folder).resolve()), True
-            except UnexpectedError as error:
-                text, right = str(error), False
-            except Exception as error:
-                text, right = f"{type(error).__name__}: {' '.join(str(error).split())}", False
+            text, right = apart(partial(fault.run, Path(folder).resolve()))
         seen.append(Seen(fault, text, right, time.perf_counter() - start))
         mark, seconds = "ok   " if right else "WRONG", seen[-1].seconds
         print(f"{mark} {fault.part}: {fault.name}: {text} ({seconds:.1f} s)", flush=True)

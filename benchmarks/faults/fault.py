@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from c2f_monai.utils import root_cause
 
-__all__ = ["Fault", "Seen", "UnexpectedError", "expect", "refused"]
+__all__ = ["Fault", "Seen", "UnexpectedError", "apart", "expect", "refused"]
 
 #: Letters of a message that the table shows.
 SHOWN = 240
@@ -63,6 +68,39 @@ def expect(holds: bool, seen: str) -> None:
     """Raise :class:`UnexpectedError` with what was seen unless something holds."""
     if not holds:
         raise UnexpectedError(seen)
+
+
+def apart(run: Callable[[], str]) -> tuple[str, bool]:
+    """Run a fault in a copy of this process: what was seen, and whether it was right.
+
+    Whatever is raised is what was seen.
+    """
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    process = os.fork()
+    if not process:
+        torch.set_num_threads(1)  # makes the pool of threads again, before two threads do so at once
+        try:
+            answer = json.dumps(_answer(run))
+        except BaseException as error:
+            answer = json.dumps((type(error).__name__, False))
+        os.write(writing, answer.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as pipe:
+        text = pipe.read()
+    os.waitpid(process, 0)
+    seen, right = json.loads(text) if text else ("the process has ended", False)
+    return seen, right
+
+
+def _answer(run: Callable[[], str]) -> tuple[str, bool]:
+    try:
+        return run(), True
+    except UnexpectedError as error:
+        return str(error), False
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())}", False
 
 
 def refused(action: Callable[[], Any], pattern: str, folder: Path) -> str:

@@ -25,7 +25,7 @@ from monai.bundle import ConfigWorkflow
 from c2f_monai.data import write_phantom
 from c2f_monai.utils import bundle_root
 
-__all__ = ["change_volume", "data_set", "files_of", "in_child", "remove", "save_volume", "state_of", "train"]
+__all__ = ["change_volume", "data_set", "files_of", "in_child", "phantom", "remove", "save_volume", "state_of", "train"]
 
 FILES = ("train.json", "three_views.json")
 #: Ids of a training of four epochs of two iterations.
@@ -52,16 +52,16 @@ TINY: dict[str, Any] = {
 
 def data_set(folder: Path) -> Path:
     """Four small phantoms to train on, one to validate and one to test."""
-    return Path(shutil.copytree(_phantom(), folder / "data"))
+    return Path(shutil.copytree(phantom(), folder / "data"))
 
 
 @lru_cache(maxsize=1)
-def _phantom() -> Path:
-    """The phantom, made once."""
+def phantom() -> Path:
+    """The phantom, made once, by other processes."""
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     atexit.register(remove, folder)
     splits = {"training": 4, "validation": 1, "test": 1}
-    return write_phantom(folder / "data", splits, size=(40, 40, 24), processes=1, progress=False)
+    return write_phantom(folder / "data", splits, size=(40, 40, 24), processes=2, progress=False)
 
 
 def files_of(data: Path, split: str, index: int) -> tuple[Path, Path]:
@@ -112,6 +112,7 @@ def in_child(action: Callable[[], Any], log: Path) -> int:
         return process
     status = 1
     try:
+        torch.set_num_threads(1)  # makes the pool of threads again, before two threads do so at once
         signal.signal(signal.SIGINT, signal.default_int_handler)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for stream in (1, 2):
