@@ -72,7 +72,7 @@ def files_of(data: Path, split: str, index: int) -> tuple[Path, Path]:
 
 def change_volume(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
     """Replace the voxels of a file by a function of them."""
-    stored = nib.load(path)
+    stored: Any = nib.load(path)
     save_volume(path, change(np.asarray(stored.dataobj).astype(np.float32)), stored.affine)
 
 

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -68,7 +69,7 @@ def _shorter(image: Path, label: Path) -> None:
 
 
 def _moved(image: Path, label: Path) -> None:
-    stored = nib.load(label)
+    stored: Any = nib.load(label)
     affine = stored.affine.copy()
     affine[0, 3] += 5
     save_volume(label, np.asarray(stored.dataobj), affine)
@@ -83,7 +84,7 @@ def _gone(image: Path, label: Path) -> None:
 
 
 def _two_channels(image: Path, label: Path) -> None:
-    stored = nib.load(image)
+    stored: Any = nib.load(image)
     save_volume(image, np.stack([np.asarray(stored.dataobj)] * 2, -1), stored.affine)
 
 

@@ -158,7 +158,7 @@ def _other(options: Mapping[str, Any], folder: Path) -> str:
 def _said(options: Mapping[str, Any], word: str, folder: Path) -> str:
     data, output = _begun(folder)
     log = folder / "log"
-    _, status = os.waitpid(in_child(partial(train, data, output, resume=True, **({"epochs": 3} | options)), log), 0)
+    _, status = os.waitpid(in_child(partial(train, data, output, resume=True, **{"epochs": 3, **options}), log), 0)
     said = [line for line in log.read_text(encoding="utf-8").splitlines() if "resume: the run was" in line]
     expect(status == 0 and bool(said) and word in said[0], f"status {status}, said {said}")
     return f"went on, said: {said[0].split('resume: ')[1].replace(f'{folder}/', '')}"
