@@ -64,9 +64,20 @@ def _whole_files(output: Path) -> str:
     return ""
 
 
+def _wait(process: int, seconds: float) -> tuple[bool, int]:
+    """Wait for a process, no longer than some seconds: whether it has ended, and its status."""
+    end = time.perf_counter() + seconds
+    while True:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done or time.perf_counter() >= end:
+            return bool(done), status
+        time.sleep(0.01)
+
+
 def _kills(folder: Path) -> str:
     """Kill at random times, go on, and end with the weights of a run that nobody killed."""
     data, draw = data_set(folder), random.Random(0)
+    _succeed(data, folder / "first")  # slower than those that follow
     start = time.perf_counter()
     _succeed(data, folder / "straight")
     whole, expected = time.perf_counter() - start, state_of(folder / "straight")
@@ -77,14 +88,12 @@ def _kills(folder: Path) -> str:
             resume = any(output.glob("checkpoint_*.pt"))
             (folder / "log").unlink(missing_ok=True)
             process = in_child(partial(train, data, output, resume=resume), folder / "log")
-            time.sleep(draw.uniform(0, whole) if killed < KILLS else 10 * whole)
-            with_signal = SIGNALS[killed % len(SIGNALS)]
-            done, status = os.waitpid(process, os.WNOHANG)
+            done, status = _wait(process, draw.uniform(0, whole) if killed < KILLS else math.inf)
             if done:
                 log = (folder / "log").read_text(encoding="utf-8", errors="replace")
                 expect(status == 0, f"a run after {killed} kills ended with {status}: {_reasons(log)}")
                 break
-            os.kill(process, with_signal)
+            os.kill(process, SIGNALS[killed % len(SIGNALS)])
             os.waitpid(process, 0)
             killed += 1
             damaged = _whole_files(output) if output.exists() else ""
