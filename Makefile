@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Errors alone: indices of the machine's own configuration that lack a package are no news.
 INSTALL := $(PIP) install --quiet --quiet
 
-.PHONY: install demo test lint
+.PHONY: install demo test faults lint
 .DEFAULT_GOAL := demo
 
 install: $(STAMP)
@@ -36,6 +36,10 @@ demo: $(STAMP)
 # One thread for each worker: the tensors are small.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Minutes: faults are put into the product on purpose, and docs/results/faults.md says what it answered.
+faults: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults
 
 # The last line: inside the package imports are relative.
 lint: $(STAMP)

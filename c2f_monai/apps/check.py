@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from ..data.datalist import load_datalist, read_description
-from ..data.survey import CaseHeader, count_labels, read_headers
-from ..transforms.volumes import class_values, label_values
-from ..utils import bundle_root, config_file, root_cause, some_names
+from ..data.datalist import label_names, load_datalist
+from ..data.survey import CaseHeader, CaseVoxels, find_copies, read_headers, read_voxels
+from ..transforms import UNNAMED_LABELS, all_label_values
+from ..utils import bundle_root, case_name, config_file, root_cause, some_names
 from .training_config import IterationClock, read_training_config, strip_to_iterations
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "room_lines",
     "target_line",
     "time_line",
+    "voxel_lines",
 ]
 
 _WARMUP = 0.2
@@ -50,14 +51,14 @@ class CheckOptions:
     epochs: int
     items_per_epoch: int | None
     batch_size: int
+    known_labels: Sequence[int] | None = None
 
     @classmethod
     def of(cls, parser: ConfigParser) -> CheckOptions:
         """Those of a training configuration."""
         found = {name: parser.get_parsed_content(name) for name in cls.__dataclass_fields__}
         # One value, several of one target, or a list for each of several targets.
-        groups = class_values(found["label_value"]) or (label_values(found["label_value"]),)
-        return cls(**{**found, "label_value": [value for group in groups for value in group]})
+        return cls(**{**found, "label_value": list(all_label_values(found["label_value"]))})
 
 
 def run(args: argparse.Namespace) -> None:
@@ -74,26 +75,28 @@ def run(args: argparse.Namespace) -> None:
     headers = {split: read_headers(cases) for split, cases in splits.items()}
     print("\n".join(header_lines(headers, options.pixdim)))
     usable = {split: [h for h in found if h.shape] for split, found in headers.items()}
-    print(target_line(options.label_value, read_description(args.dataset_dir).get("labels")))
-    counts: list[dict[int, int]] = []
+    print(target_line(options.label_value, label_names(args.dataset_dir)))
+    voxels = _voxels(splits, options) if args.voxels else {}
+    counts = [found.counts for found in voxels.values() if found.counts]
+    copies = find_copies(splits) if args.voxels else []
     if args.voxels:
-        labeled = [
-            c for split in ("training", "validation") for c in splits[split] if os.path.exists(c.get("label", ""))
-        ]
-        counts = count_labels(labeled)
         print("\n".join(label_lines(counts, options.label_value)))
+        print("\n".join(voxel_lines(voxels, copies)))
     else:
-        print("foreground: not known from headers, add --voxels to read the labels")
+        print("foreground: not known from headers, add --voxels to read images and labels")
     print("\n".join(room_lines(usable, options)))
     print(network_line(parser))
     # A case that training stops at; the test split may be without labels.
     bad = [h.name for split in ("training", "validation") for h in headers[split] if h.problem]
+    bad += [name for name, found in voxels.items() if found.problems and name not in bad]
     seconds = args.seconds_per_iteration
     if args.measure and not bad:
         seconds = _measure(parser, splits["training"][:1], args.measure)
     print(time_line(options, seconds, "measured" if args.measure else "given"))
     if bad:
         raise ValueError(f"training would stop at {len(bad)} cases: {some_names(bad)}.")
+    if copies:
+        raise ValueError(f"{copies[0][1]} is the same file as {copies[0][0]}: take it out of one of the splits.")
     if counts and not any(count.get(value) for count in counts for value in options.label_value):
         raise ValueError(f"no label holds the target {options.label_value}: set label_value.")
 
@@ -115,23 +118,34 @@ def header_lines(headers: Mapping[str, Sequence[CaseHeader]], pixdim: Sequence[f
     return lines + [f"  {split} {header.name}: {header.problem}" for split, header in problems]
 
 
-def target_line(label_value: Sequence[int], names: Mapping[str, str] | None) -> str:
+def target_line(label_value: Sequence[int], names: Mapping[int, str]) -> str:
     """The target by the names of ``dataset.json``, as a line of text.
 
     Args:
         label_value: values of the target.
-        names: name by value, as text; None where ``dataset.json`` has none.
+        names: name by value.
     """
-    names = names or {}
-    target = ", ".join(f"{value} {names.get(str(value), 'without a name')}" for value in label_value)
-    others = ", ".join(f"{key} {name}" for key, name in names.items() if key != "0" and int(key) not in label_value)
+    target = ", ".join(f"{value} {names.get(value, 'without a name')}" for value in label_value)
+    others = ", ".join(f"{value} {name}" for value, name in names.items() if value and value not in label_value)
     return f"target: {target}" + (f"; other labels: {others}" if others else "")
 
 
-def label_lines(counts: Sequence[Mapping[int, int]], label_value: Sequence[int]) -> list[str]:
+def voxel_lines(voxels: Mapping[str, CaseVoxels], copies: Sequence[tuple[str, str]]) -> list[str]:
+    """What training would stop at in the voxels, and images that two splits share, as lines of text.
+
+    Args:
+        voxels: by the name of the case.
+        copies: pairs of paths.
+    """
+    problems = [f"  {name}: {problem}" for name, found in voxels.items() for problem in found.problems]
+    shared = [f"  {second} is the same file as {first}" for first, second in copies]
+    return [f"problems in voxels: {len(problems)}; images in two splits: {len(shared)}", *problems, *shared]
+
+
+def label_lines(counts: Sequence[Mapping[float, int]], label_value: Sequence[int]) -> list[str]:
     """Label values, the target's share of the volume, and cases without any target, as lines of text."""
     present = Counter(value for count in counts for value in count)
-    lines = ["label values: " + ", ".join(f"{value} in {present[value]} cases" for value in sorted(present))]
+    lines = ["label values: " + ", ".join(f"{value:g} in {present[value]} cases" for value in sorted(present))]
     shares = [sum(count.get(value, 0) for value in label_value) / sum(count.values()) for count in counts]
     if shares:
         low, middle, high = (100 * share for share in (min(shares), statistics.median(shares), max(shares)))
@@ -189,6 +203,14 @@ def time_line(options: CheckOptions, seconds: float | None, source: str) -> str:
     if seconds is None:
         return f"{start}; time: give --seconds-per-iteration, or --measure 30"
     return f"{start}; {iterations * seconds / 3600:.3g} hours at {seconds:.3g} s ({source}), without validation"
+
+
+def _voxels(splits: Mapping[str, Sequence[Mapping[str, Any]]], options: CheckOptions) -> dict[str, CaseVoxels]:
+    """Voxels of the labeled cases that are trained on or validated, by name."""
+    values = {*(UNNAMED_LABELS if options.known_labels is None else options.known_labels), *options.label_value}
+    cases = [case for split in ("training", "validation") for case in splits[split]]
+    labeled = [case for case in cases if os.path.exists(case.get("label", ""))]
+    return {case_name(str(case["image"])): read_voxels(case, sorted(values)) for case in labeled}
 
 
 def _splits(folder: Path, options: CheckOptions) -> dict[str, list[dict[str, Any]]]:

@@ -20,8 +20,7 @@ from ..networks.weights import (
     import_vgg16,
     plain_state_dict,
 )
-from ..utils import View, read_weights_file
-from .merge import views_of
+from ..utils import View, read_weights_file, views_of
 
 __all__ = ["read_state_dict", "run"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from ..handlers import save_weights
-from ..utils import View, read_weights_file
+from ..utils import View, read_state_dict, view_of, views_of
 
-__all__ = ["average_weights", "merge_weights", "replace_coarse", "run", "views_of"]
+__all__ = ["average_weights", "merge_weights", "replace_coarse", "run"]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -109,31 +109,17 @@ def replace_coarse(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str,
     return {**weights, **coarse}
 
 
-def views_of(weights: Mapping[str, torch.Tensor]) -> list[str]:
-    """Names of the views in a flat state_dict, in the order of :py:class:`c2f_monai.utils.View`.
-
-    Examples:
-        >>> views_of({"views.axial.coarse.bias": torch.zeros(1), "views.sagittal.coarse.bias": torch.zeros(1)})
-        ['sagittal', 'axial']
-    """
-    return [view.value for view in View if any(key.startswith(f"views.{view.value}.") for key in weights)]
-
-
 def _is_coarse(key: str) -> bool:
     return key.split(".")[2] == "coarse"
 
 
 def _read(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     """Weights of each view of one file."""
-    state = read_weights_file(path)
-    if not isinstance(state, Mapping) or not state:
-        raise ValueError(f"{path} is not a flat state_dict.")
     views: dict[str, dict[str, torch.Tensor]] = {}
-    for key, value in state.items():
-        names = key.split(".", 2)
-        if len(names) != 3 or names[0] != "views" or names[1] not in list(View) or not isinstance(value, torch.Tensor):
+    for key, value in read_state_dict(path).items():
+        if (view := view_of(key)) is None:
             raise ValueError(f"{path} holds '{key}', which is no weight of a view: give model.pt files of training.")
-        views.setdefault(names[1], {})[names[2]] = value
+        views.setdefault(view, {})[key.split(".", 2)[2]] = value
     return views
 
 

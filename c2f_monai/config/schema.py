@@ -76,6 +76,10 @@ _PLACES = {
 
 _TARGET = {
     "label_value": ConfigId(label_values(), "the target in the label maps"),
+    "known_labels": ConfigId(
+        list_of(integer(0)).or_none(),
+        "values that label maps may hold beside 0; those of dataset.json, None: whole numbers below 255",
+    ),
     "output_value": ConfigId(label_values(), "the target in the masks, a value for each class"),
     "containers": ConfigId(integer(0), "so many leading classes contain the others, which are painted over them"),
     "classes": ConfigId(integer(1), "targets of one network"),
@@ -171,6 +175,7 @@ _TRAINING = {
     "lr_factors": ConfigId(mapping_of(number(0)), "factors on learning rates by parts or modules"),
     "bias_lr_factor": ConfigId(number(0), "factor on learning rates of biases"),
     "weight_decay": ConfigId(number(0), "of the optimizer"),
+    "non_finite": ConfigId(choice(["stop", "skip"]), "what a loss or gradient does that is no number"),
     "max_grad_norm": ConfigId(number(above=0).or_none(), "gradients are scaled down to this norm; None: never"),
     "patch": ConfigId(list_of(integer(1), 3), "patch of the 3D U-Net, voxels"),
     "frame": ConfigId(integer(0), "beyond a patch, from which it is turned, voxels"),

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .datalist import list_entries, load_datalist, resolve_dataset
+from .datalist import known_labels, list_entries, load_datalist, resolve_dataset
 from .description import Preparer
 from .disk_cache import DiskCache, DiskVolume
 from .images import LoadVolumed, volume_of
@@ -43,6 +43,7 @@ __all__ = [
     "draw_margins",
     "generate_case",
     "image_shape",
+    "known_labels",
     "list_entries",
     "list_inputs",
     "load_datalist",

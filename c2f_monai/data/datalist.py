@@ -9,9 +9,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..utils import remove_leftovers, some_names
 from .phantom.writer import COHORTS, write_phantom
 
-__all__ = ["list_entries", "load_datalist", "read_description", "resolve_dataset"]
+__all__ = ["known_labels", "label_names", "list_entries", "load_datalist", "read_description", "resolve_dataset"]
 
 _SPLITS = ("training", "validation", "test")
 _FILE_KEYS = ("image", "label")
@@ -33,6 +34,7 @@ def resolve_dataset(dataset_dir: str | os.PathLike[str], default_dir: str | os.P
     """
     folder = Path(dataset_dir).absolute()
     if folder.is_dir():
+        remove_leftovers(folder.parent, folder.name)  # of another process that was killed while it generated the same
         return str(folder)
     if folder.exists():
         raise NotADirectoryError(f"dataset_dir must be a folder, but {folder} is a file.")
@@ -74,7 +76,8 @@ def load_datalist(
     Raises:
         FileNotFoundError: when the folder, its ``dataset.json`` or a listed file does not exist.
         ValueError: for an unknown split, a bad holdout, or a ``dataset.json`` that is unreadable, lacks the split,
-            lists no case in it, has an entry without an image, or has no such fold.
+            lists no case in it, has an entry without an image, has no such fold, or tests or validates on an image that
+            it trains on.
 
     Examples:
         >>> folder = getfixture("tmp_path")
@@ -92,6 +95,7 @@ def load_datalist(
     content = read_description(folder)
     if fold is not None:
         content = _select_fold(content, fold, path)
+    _check_apart(content, folder, path)
     if split != "test" and "validation" not in content:
         entries = _hold_back(_entries(content, "training", path), split, holdout, path)
     else:
@@ -119,6 +123,38 @@ def read_description(dataset_dir: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold an object with the splits as keys, got {type(content).__name__}.")
     return content
+
+
+def label_names(dataset_dir: str | os.PathLike[str]) -> dict[int, str]:
+    """Names of label values, ascending, that a folder's ``dataset.json`` gives under "labels"; empty when it has none.
+
+    Both forms are read: names by value, as the Decathlon has them, and values by name, as nnU-Net has them.
+
+    Raises:
+        FileNotFoundError: when the folder or its ``dataset.json`` does not exist.
+        ValueError: when it is unreadable, or "labels" has another form.
+    """
+    labels = read_description(dataset_dir).get("labels") or {}
+    try:
+        named = {int(value): name for entry in labels.items() for value, name in _named_values(*entry)}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{Path(dataset_dir, 'dataset.json')}: labels must be names by value, such as "
+            f'{{"0": "background", "1": "organ"}}, got {labels!r}.'
+        ) from error
+    return dict(sorted(named.items()))
+
+
+def known_labels(dataset_dir: str | os.PathLike[str]) -> list[int] | None:
+    """Label values that a folder's ``dataset.json`` names, see :func:`label_names`; None when it names none.
+
+    Examples:
+        >>> folder = getfixture("tmp_path")
+        >>> _ = (folder / "dataset.json").write_text('{"labels": {"0": "background", "1": "organ", "2": "cyst"}}')
+        >>> known_labels(folder)
+        [0, 1, 2]
+    """
+    return list(label_names(dataset_dir)) or None
 
 
 def list_entries(content: dict[str, Any], split: str, dataset_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -155,6 +191,30 @@ def _entries(content: dict[str, Any], split: str, path: Path) -> list[dict[str, 
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise ValueError(f"{path}: every entry of {split!r} needs an 'image' path, got {entry!r}.")
     return entries
+
+
+def _named_values(key: str, entry: Any) -> list[tuple[Any, str]]:
+    """Value and name of one entry of "labels"; nnU-Net lists several values where a name is that of a region."""
+    if key.isdecimal():
+        return [(key, str(entry))]
+    return [(value, key) for value in (entry if isinstance(entry, list) else [entry])]
+
+
+def _check_apart(content: dict[str, Any], folder: Path, path: Path) -> None:
+    """Refuse images that are trained on and tested, or validated: their scores would say nothing."""
+
+    def images(split: str) -> set[str]:
+        # Other names of one file, also by links.
+        entries = _entries(content, split, path) if content.get(split) else []
+        return {os.path.realpath(folder / entry["image"]) for entry in entries}
+
+    trained = images("training")
+    for split in ("test", "validation"):
+        if shared := sorted(trained & images(split)):
+            raise ValueError(
+                f"{path} lists {some_names(shared)} under training and under {split!r}: "
+                f"take {len(shared)} cases out of one of them."
+            )
 
 
 def _select_fold(content: dict[str, Any], fold: int, path: Path) -> dict[str, Any]:

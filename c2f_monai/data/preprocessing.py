@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from monai.transforms import Compose, CopyItemsd, EnsureChannelFirstd, LoadImaged, Orientationd, Transform
+from monai.transforms import Compose, CopyItemsd, EnsureChannelFirstd, MapTransform, Orientationd, Transform
 
 from ..transforms import (
+    UNNAMED_LABELS,
+    CheckLabeledd,
     CheckSameGridd,
     CheckVolumed,
     ClipHUd,
@@ -17,11 +20,23 @@ from ..transforms import (
     ResampleToSpacingd,
     SelectLabeld,
     SmoothForSpacingd,
+    all_label_values,
 )
 from .images import LoadVolumed
-from .readers import CTReader
+from .readers import CTReader, read_image
 
 __all__ = ["image_preprocessing", "labeled_preprocessing"]
+
+
+class ReadImaged(MapTransform):
+    """Apply :func:`read_image` to the files at ``keys``: (1, H, W, D) float32, or an error that names the file.
+
+    MONAI's ``LoadImaged`` passes on what the formats' libraries raise, such as an ``EOFError`` without a text.
+    """
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Read."""
+        return {**data, **{key: read_image(data[key]) for key in self.key_iterator(dict(data))}}
 
 
 def image_preprocessing(
@@ -62,6 +77,7 @@ def labeled_preprocessing(
     conditioning: Callable[..., Transform] | None = None,
     mode: str = "bilinear",
     antialias: bool = False,
+    known_labels: Sequence[int] | None = None,
 ) -> Compose:
     """Transforms of "image" and "label" for training and validation: as in inference, and the target's mask.
 
@@ -75,6 +91,8 @@ def labeled_preprocessing(
             :py:class:`ConditionOnOrgand` [3.3.3]. It sees the label map with all its values. Defaults to None.
         mode: interpolation of the image. Defaults to "bilinear".
         antialias: blur the image first where voxels become larger. Defaults to False.
+        known_labels: values that label files may hold beside 0; another one is refused, see :py:class:`CheckLabeledd`.
+            Those of ``label_value`` are known always. Defaults to None: whole numbers below 255.
 
     Returns:
         Transforms of a dictionary of files: "image" becomes (1, H, W, D) in HU, "label" and "label_grid"
@@ -82,11 +100,13 @@ def labeled_preprocessing(
     """
     grid = "label_grid" if keep_label else "label"
     both = ["image", grid]
+    known = sorted({*(UNNAMED_LABELS if known_labels is None else known_labels), *all_label_values(label_value)})
     transforms: list[Transform] = [
-        LoadImaged(["image", "label"], reader=CTReader, ensure_channel_first=True),
+        ReadImaged(["image", "label"]),
         CheckVolumed("image"),
         ClipHUd("image"),
         CheckSameGridd("label"),
+        CheckLabeledd(known),
     ]
     if conditioning is None:
         transforms.append(SelectLabeld("label", values=label_value))

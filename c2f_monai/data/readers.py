@@ -183,7 +183,7 @@ def read_image(path: str | os.PathLike[str], dtype: DtypeLike = np.float32) -> M
     try:
         return LoadImage(image_only=True, dtype=dtype, ensure_channel_first=True)(path, reader=CTReader())
     except Exception as error:  # readers raise whatever their library does
-        raise ValueError(f"{path} cannot be read as a volume: {reason_of(error)}") from error
+        raise ValueError(f"{path} cannot be read as a volume: {reason_of(error)}") from None
 
 
 def image_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:

@@ -36,7 +36,8 @@ from .volume_cache import CachedVolume, load_volumes
 
 __all__ = ["SlabCollate", "SlabDataset"]
 
-_ITEM_KEYS = ("image", "label", "margins", "fallback", "seed")
+#: What an item holds of each view; the first two are slabs.
+ITEM_KEYS = ("image", "label", "margins", "fallback", "case", "seed")
 
 
 class _ViewIndex:
@@ -172,12 +173,12 @@ class SlabDataset(Dataset):
         """
         Returns:
             for each view "image" (in_slices, h, w) float32 in [0, 1], "label" (K * out_slices, h, w) float32, "margins"
-            (T, 4) and "fallback" (4,) long, the box of a slab that has neither truth nor prediction, and "seed" ()
-            long, of what the batch's augmentation draws.
+            (T, 4) and "fallback" (4,) long, the box of a slab that has neither truth nor prediction, "case" (2,) long,
+            the case's place in ``volumes`` and the slice, and "seed" () long, of what the batch's augmentation draws.
         """
         if not 0 <= index < len(self):
             raise IndexError(index)
-        item: dict[str, dict[str, torch.Tensor]] = {key: {} for key in _ITEM_KEYS}
+        item: dict[str, dict[str, torch.Tensor]] = {key: {} for key in ITEM_KEYS}
         for view in self.views:
             rng = np.random.default_rng(np.random.SeedSequence([self.seed, self.epoch, index, view.axis]))
             case, center = self._draw_slice(rng, view, index)
@@ -187,6 +188,7 @@ class SlabDataset(Dataset):
             item["label"][view.value] = label
             item["margins"][view.value] = torch.from_numpy(margins)
             item["fallback"][view.value] = torch.from_numpy(draw_fallback_box(rng, (image.shape[-2], image.shape[-1])))
+            item["case"][view.value] = torch.tensor([case, center])
             item["seed"][view.value] = torch.tensor(int(rng.integers(2**31)))
         return item
 
@@ -255,16 +257,15 @@ class SlabCollate:
         """
         Returns:
             for each view "image" (B, in_slices, h, w), "label" (B, K * out_slices, h, w), "margins" (B, T, 4),
-            "fallback" (B, 4), "seed" (B,) and "size" (B, 2).
+            "fallback" (B, 4), "case" (B, 2), "seed" (B,) and "size" (B, 2).
         """
-        keys = (*_ITEM_KEYS, "size")
-        batch: dict[str, dict[str, torch.Tensor]] = {key: {} for key in keys}
+        batch: dict[str, dict[str, torch.Tensor]] = {key: {} for key in (*ITEM_KEYS, "size")}
         for view in items[0]["image"]:
             sizes = torch.tensor([item["image"][view].shape[-2:] for item in items])
             canvas = ((sizes.amax(0) + self.multiple - 1) // self.multiple * self.multiple).tolist()
             for key in ("image", "label"):
                 batch[key][view] = torch.stack([self._place(item[key][view], canvas) for item in items])
-            for key in ("margins", "fallback", "seed"):
+            for key in ITEM_KEYS[2:]:
                 batch[key][view] = torch.stack([item[key][view] for item in items])
             batch["size"][view] = sizes
         return batch

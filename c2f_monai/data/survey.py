@@ -1,9 +1,10 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a data set holds, read before anything starts: headers of all files and, where asked for, label voxels."""
+"""What a data set holds, read before anything starts: headers of all files and, where asked for, voxels."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from ..transforms import working_shape
-from ..utils import case_name
+from ..transforms import UNNAMED_LABELS, check_contrast, check_volume, count_values, label_problem, working_shape
+from ..utils import case_name, sha256_of
 from .readers import image_header, read_image
 
-__all__ = ["CaseHeader", "count_labels", "read_headers"]
+__all__ = ["CaseHeader", "CaseVoxels", "find_copies", "read_headers", "read_voxels"]
 
 #: Largest difference in mm of two affines on the same grid, as ``CheckSameGridd``.
 SAME_GRID = 0.1
@@ -53,19 +54,61 @@ def read_headers(cases: Sequence[Mapping[str, Any]]) -> list[CaseHeader]:
     return [_read_header(case) for case in cases]
 
 
-def count_labels(cases: Sequence[Mapping[str, Any]]) -> list[dict[int, int]]:
-    """Voxels of each value in the labels, background included; reads the labels' voxels, but no image.
+@dataclass(frozen=True)
+class CaseVoxels:
+    """A labeled case by its voxels.
 
-    Raises:
-        ValueError: naming a label that cannot be read or holds other values than whole numbers.
+    Attributes:
+        counts: voxels of each label value, background included; empty where the label cannot be read.
+        problems: why training would stop at it; none for a good case.
     """
-    counted = []
-    for case in cases:
-        values, counts = np.unique(np.asarray(read_image(case["label"])), return_counts=True)
-        if not np.array_equal(values, np.rint(values)):
-            raise ValueError(f"{case['label']} holds values that are no whole numbers, such as {values[-1]}.")
-        counted.append({int(value): int(count) for value, count in zip(values, counts, strict=True)})
-    return counted
+
+    counts: Mapping[float, int]
+    problems: Sequence[str] = ()
+
+
+def read_voxels(case: Mapping[str, Any], known: Sequence[int] = UNNAMED_LABELS) -> CaseVoxels:
+    """Read image and label of a case and apply the checks of training; no problem stops the survey.
+
+    Args:
+        case: with the paths of "image" and "label".
+        known: values that the label may hold, see :func:`c2f_monai.transforms.label_problem`.
+    """
+    problems: list[str] = []
+    counts: dict[float, int] = {}
+    try:
+        counts = count_values(read_image(case["label"]))
+        if problem := label_problem(counts, known):
+            problems.append(f"{case['label']} {problem}")
+    except (OSError, ValueError) as error:
+        problems.append(str(error))
+    try:
+        image = read_image(case["image"])
+        check_volume(image)
+        check_contrast(image)
+    except (OSError, ValueError) as error:
+        problems.append(str(error))
+    return CaseVoxels(counts, problems)
+
+
+def find_copies(splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, str]]:
+    """Images of one split that another holds under another name: pairs of paths, files of the same bytes.
+
+    Args:
+        splits: cases by split, with the path of "image". DICOM folders and files that do not exist are left out.
+    """
+    by_size: dict[int, list[tuple[str, str]]] = {}
+    for split, cases in splits.items():
+        for path in (str(case["image"]) for case in cases):
+            if os.path.isfile(path):
+                by_size.setdefault(os.path.getsize(path), []).append((split, path))
+    first: dict[str, tuple[str, str]] = {}
+    copies = []
+    for split, path in (one for same in by_size.values() if len({s for s, _ in same}) > 1 for one in same):
+        known = first.setdefault(sha256_of(path), (split, path))
+        if known[0] != split:
+            copies.append((known[1], path))
+    return copies
 
 
 def _read_header(case: Mapping[str, Any]) -> CaseHeader:

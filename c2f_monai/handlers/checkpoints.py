@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,15 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 from monai.networks.utils import copy_model_state
 
-from ..utils import atomic_write, check_weights_file, read_weights_file, unwrap
+from ..utils import (
+    FolderLock,
+    check_weights_file,
+    read_state_dict,
+    read_weights_file,
+    remove_leftovers,
+    unwrap,
+    write_weights_file,
+)
 from .stage_schedule import copy_to_fine
 
 __all__ = ["AverageBuffers", "InitialWeights", "TrainingCheckpoint", "best_weights", "save_weights"]
@@ -30,8 +38,7 @@ logger = logging.getLogger(__name__)
 
 def save_weights(state_dict: Mapping[str, torch.Tensor], path: str | Path) -> None:
     """Write a flat state_dict of CPU tensors, beside and renamed into place: a killed run leaves the old file whole."""
-    with atomic_write(path) as part:
-        torch.save({key: value.detach().cpu().contiguous() for key, value in state_dict.items()}, part)
+    write_weights_file({key: value.detach().cpu().contiguous() for key, value in state_dict.items()}, path)
 
 
 class InitialWeights:
@@ -45,7 +52,8 @@ class InitialWeights:
 
     Raises:
         FileNotFoundError: when ``path`` does not exist.
-        ValueError: when no part fits, or the weights expect slices of another orientation than the network's.
+        ValueError: when the file is damaged or no state_dict of finite values, when no part fits, or the weights expect
+            slices of another orientation than the network's.
     """
 
     def __init__(self, network: nn.Module, path: str) -> None:
@@ -60,7 +68,7 @@ class InitialWeights:
     def __call__(self, engine: Engine) -> None:
         """Copy what fits by name and shape."""
         network = unwrap(self.network)
-        source = read_weights_file(self.path)
+        source = read_state_dict(self.path)
         own = network.state_dict()
         turned = [key for key in source if key.endswith(".slice_axes") and key not in own]
         if turned:
@@ -116,20 +124,31 @@ def best_weights(network: nn.Module, path: str | Path, metric: str) -> Checkpoin
     )
 
 
-class _Folder(DiskSaver):
-    """A folder in which a run may have been killed between the removal of an old checkpoint and the new one's."""
+class _Saver(DiskSaver):
+    """Writes a checkpoint whole, and on the disk, before it removes the one that Ignite has told it to remove."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(str(directory), create_dir=True, require_empty=False)
+        self.outdated: list[str] = []
+
+    def __call__(self, checkpoint: Mapping, filename: str, metadata: Mapping | None = None) -> None:
+        if self.save_on_rank != idist.get_rank():
+            return
+        write_weights_file(checkpoint, self.dirname / filename)
+        while self.outdated:
+            (self.dirname / self.outdated.pop()).unlink(missing_ok=True)
 
     def remove(self, filename: str) -> None:
-        with suppress(FileNotFoundError):
-            super().remove(filename)
+        self.outdated.append(filename)
 
 
 class TrainingCheckpoint:
     """
-    Keeps the chosen weights and the two latest checkpoints, and continues from the latest.
+    Keeps the chosen weights and the two latest checkpoints, and continues from the latest that is whole.
 
-    A checkpoint holds network, optimizer, trainer, the best score and what Ignite's ``Checkpoint`` knows of its files.
-    Attach this handler after the validation, so that the best score of an epoch is part of the epoch's checkpoint.
+    A checkpoint holds network, optimizer, trainer, the best score, the run's settings and what Ignite's ``Checkpoint``
+    knows of its files. Attach this handler after the validation, so that the best score of an epoch is part of the
+    epoch's checkpoint. From start to end no other process trains in the folder.
 
     Args:
         directory: of the checkpoints and of ``model.pt``, the chosen weights.
@@ -141,11 +160,15 @@ class TrainingCheckpoint:
         interval: epochs between checkpoints.
         selection: "best" chooses the weights of the best validation, "last" those of the latest epoch, as the chapter
             does, which nothing needs to be held back for.
+        settings: what a run continues with: other values than the checkpoint's are refused. Plain values and
+            containers by id. Defaults to nothing.
+        changeable: what a run may continue with at other values, which the log says then. Defaults to nothing.
 
     Raises:
         ValueError: for another ``selection``, or "best" without a validation case.
         FileNotFoundError: when ``resume`` is set and there is no checkpoint.
         FileExistsError: when it is not set and there is one: a new run must not mix with an old one.
+        BlockingIOError: when another process trains in ``directory``.
     """
 
     prefix = "checkpoint"
@@ -160,6 +183,8 @@ class TrainingCheckpoint:
         resume: bool = False,
         interval: int = 1,
         selection: str = "best",
+        settings: Mapping[str, Any] | None = None,
+        changeable: Mapping[str, Any] | None = None,
     ) -> None:
         if selection not in ("best", "last"):
             raise ValueError(f"selection must be best or last, got {selection!r}.")
@@ -171,28 +196,49 @@ class TrainingCheckpoint:
         self.best = best_weights(network, self.directory / "model.pt", str(metric))
         self.validator = validator
         self.objects: dict[str, Any] = {"network": unwrap(network), "optimizer": optimizer, "best": self.best}
+        self.settings = {"fixed": _plain(settings), "changeable": _plain(changeable)}
         self.interval = interval
         self.resume = resume
-        found = self.directory.glob(f"{self.prefix}_*.pt")
-        self.latest = max(found, key=lambda path: int(path.stem.rsplit("_", 1)[1]), default=None)
-        if resume and self.latest is None:
+        self.lock = FolderLock(self.directory)
+        self.check_directory()
+        if self.directory.is_dir() and idist.get_rank() == 0:  # before the volumes are read, if it can be known
+            self.lock.acquire()
+            self.lock.release()
+
+    def saved(self) -> list[Path]:
+        """Checkpoints of the directory, the latest first."""
+        found = [path for path in self.directory.glob(f"{self.prefix}_*.pt") if _epoch_of(path) is not None]
+        return sorted(found, key=lambda path: _epoch_of(path) or 0, reverse=True)
+
+    def check_directory(self) -> None:
+        """Refuse a directory without checkpoints to continue, or with those of another run.
+
+        Raises:
+            FileNotFoundError: when there is no checkpoint to continue from.
+            FileExistsError: when there is one and the run is new.
+        """
+        found = self.saved()
+        if self.resume and not found:
             raise FileNotFoundError(f"resume: no checkpoint in {self.directory}")
-        if not resume and self.latest is not None:
+        if not self.resume and found:
             raise FileExistsError(
-                f"{self.directory} holds checkpoints of an earlier run ({self.latest.name}): "
+                f"{self.directory} holds checkpoints of an earlier run ({found[0].name}): "
                 "continue it with --resume true, or choose another --output_dir."
             )
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
+        engine.add_event_handler(Events.STARTED, self.begin)
+        engine.add_event_handler(Events.COMPLETED, self.lock.release)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self.failed)
         if self.selection == "best":
             self.validator.add_event_handler(Events.COMPLETED, self.best)
         else:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.save_last)
         # In every process: Ignite forms groups of processes in the saver, and lets the first one write.
         saver = Checkpoint(
-            {**self.objects, "trainer": engine},
-            _Folder(str(self.directory), create_dir=True, require_empty=False, atomic=True),
+            {**self.objects, "settings": _Settings(self.settings), "trainer": engine},
+            _Saver(self.directory),
             filename_pattern=f"{self.prefix}_{{global_step}}.{{ext}}",
             global_step_transform=lambda e, _: e.state.epoch,
             n_saved=2,
@@ -202,21 +248,113 @@ class TrainingCheckpoint:
             engine.add_event_handler(Events.STARTED, self.load, saver)
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), saver)
 
+    def begin(self) -> None:
+        """Take the directory, and remove what a killed run left there."""
+        if idist.get_rank() == 0:
+            self.lock.acquire()
+            self.check_directory()  # another run may have trained there while this one read its volumes
+            remove_leftovers(self.directory)
+            for left in self.directory.glob("tmp????????"):  # of Ignite's DiskSaver
+                if left.is_file():
+                    left.unlink()
+
+    def failed(self, engine: Engine, error: BaseException) -> None:
+        """Give the directory back."""
+        self.lock.release()
+        raise error  # ignite leaves it to its handlers
+
     def save_last(self) -> None:
         """Write the weights as they are; by the first process."""
         if idist.get_rank() == 0:
             save_weights(self.objects["network"].state_dict(), self.directory / "model.pt")
 
     def load(self, engine: Engine, saver: Checkpoint) -> None:
-        """Continue from the latest checkpoint, with the number of epochs of this run's config."""
-        assert self.latest is not None
+        """Continue from the latest checkpoint that is whole, with the number of epochs of this run's config.
+
+        Raises:
+            ValueError: when none is whole, or its ``settings`` are others.
+        """
+        path, checkpoint = self.read_latest()
+        self.compare(path, checkpoint.pop("settings", None))
         epochs = engine.state.max_epochs
-        checkpoint = torch.load(self.latest, map_location="cpu", weights_only=True)
         Checkpoint.load_objects({**self.objects, "trainer": engine, "checkpointer": saver}, checkpoint)
         if engine.state.max_epochs != epochs:
             logger.warning(f"resume: the run was of {engine.state.max_epochs} epochs, now {epochs}: its schedule moves")
         engine.state.max_epochs = epochs
-        logger.info(f"resume: continuing after epoch {engine.state.epoch} from {self.latest}")
+        self.remove_older(path, [name for _, name in saver.state_dict()["_saved"]])
+        logger.info(f"resume: continuing after epoch {engine.state.epoch} from {path}")
+
+    def remove_older(self, path: Path, known: Sequence[str]) -> None:
+        """Remove checkpoints before ``path`` that a run was killed before it removed; by the first process."""
+        for old in self.saved() if idist.get_rank() == 0 else []:
+            if old.name not in known and (_epoch_of(old) or 0) < (_epoch_of(path) or 0):
+                old.unlink()
+
+    def read_latest(self) -> tuple[Path, dict[str, Any]]:
+        """The latest checkpoint that can be read, and its path.
+
+        Raises:
+            ValueError: when none can be read.
+        """
+        damaged = []
+        for path in self.saved():
+            try:
+                checkpoint = dict(read_weights_file(path, in_memory=True))
+            except ValueError as error:
+                damaged.append(str(error))
+                continue
+            for message in damaged:
+                logger.warning(f"resume: {message} The one before is taken, {path.name}")
+            return path, checkpoint
+        raise ValueError(f"resume: no checkpoint can be read: {' '.join(damaged)}")
+
+    def compare(self, path: Path, saved: Mapping[str, Any] | None) -> None:
+        """Refuse to continue with other settings, and say which changeable ones are others.
+
+        Raises:
+            ValueError: naming the settings, and both values.
+        """
+        if saved is None:
+            logger.warning(f"resume: {path} does not tell its run's settings: they are not compared")
+            return
+        differ = {
+            kind: [
+                f"{key} {json.dumps(values[key])}, now {json.dumps(self.settings[kind][key])}"
+                for key in values
+                if key in self.settings[kind] and values[key] != self.settings[kind][key]
+            ]
+            for kind, values in ((kind, json.loads(saved[kind])) for kind in ("fixed", "changeable"))
+        }
+        if differ["fixed"]:
+            raise ValueError(
+                f"resume: {path} is of a run with {'; '.join(differ['fixed'])}: continue with the same values, or "
+                "choose another --output_dir and start from its weights with --init_weights."
+            )
+        if differ["changeable"]:
+            logger.warning(f"resume: the run was begun with {'; '.join(differ['changeable'])}")
+
+
+class _Settings:
+    """Settings as an object with a state, as Ignite's ``Checkpoint`` takes them: text, which is read without code."""
+
+    def __init__(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        self.settings = settings
+
+    def state_dict(self) -> dict[str, str]:
+        return {kind: json.dumps(values) for kind, values in self.settings.items()}
+
+    def load_state_dict(self, state: Mapping[str, str]) -> None:
+        """Nothing: they are the configuration's."""
+
+
+def _plain(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Settings as a file gives them back: lists for tuples, text for what is neither."""
+    return json.loads(json.dumps(dict(settings or {}), default=str))
+
+
+def _epoch_of(path: Path) -> int | None:
+    number = path.stem.rsplit("_", 1)[1]
+    return int(number) if number.isdecimal() else None
 
 
 class AverageBuffers:

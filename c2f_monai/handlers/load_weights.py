@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
 
-from ..utils import View, describe_mismatch, read_state_dict, unwrap
+from ..utils import describe_mismatch, read_state_dict, unwrap, view_of, views_of
 
 __all__ = ["LoadWeights", "load_weights"]
 
@@ -31,28 +31,19 @@ def load_weights(network: nn.Module, path: str, map_location: torch.device | str
 
     Raises:
         FileNotFoundError: When there is no such file.
-        ValueError: When it is not a flat state_dict, or does not fit the network key by key and shape by shape.
+        ValueError: When it is damaged, no flat state_dict of finite values, or does not fit the network key by key and
+            shape by shape.
     """
     state = read_state_dict(path, map_location)
     module = unwrap(network)
     own = module.state_dict()
-    left = _views_of(state) - _views_of(own) if _views_of(own) else set()
-    state = {key: value for key, value in state.items() if _view_of(key) not in left}
+    left = [view for view in views_of(state) if view not in views_of(own)] if views_of(own) else []
+    state = {key: value for key, value in state.items() if view_of(key) not in left}
     problems = describe_mismatch({key: value.shape for key, value in own.items()}, state)
     if problems:
         raise ValueError(f"{path} does not fit the network: {problems}; check views and network_def.")
     module.load_state_dict(state)
     return sorted(left)
-
-
-def _view_of(key: str) -> str | None:
-    """The view that a tensor belongs to, None where it belongs to none: ``views.<view>.<part>.*``."""
-    path = key.split(".")
-    return path[1] if len(path) > 2 and path[0] == "views" and path[1] in set(View) else None
-
-
-def _views_of(keys: Iterable[str]) -> set[str]:
-    return {view for key in keys if (view := _view_of(key)) is not None}
 
 
 class LoadWeights:

@@ -65,7 +65,8 @@ class RoundLosses:
     Makes metrics of the trainer: the mean loss of each round and view over the epoch, and the learning rates.
 
     ``loss/<view>/coarse``, ``loss/<view>/round <t>`` and ``learning rate/group <i>`` of ``engine.state.metrics`` are
-    then written by MONAI's handlers, which are attached after this one; a line in the log tells the losses.
+    then written by MONAI's handlers, which are attached after this one; a line in the log tells the losses. Iterations
+    whose losses are NaN or infinite are left out.
 
     Args:
         loss: :py:class:`c2f_monai.losses.RoundsLoss` of the trainer.
@@ -76,7 +77,7 @@ class RoundLosses:
         self.loss = loss
         self.optimizer = optimizer
         self._sums: dict[str, torch.Tensor] = {}
-        self._count = 0
+        self._counts: dict[str, torch.Tensor] = {}
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
@@ -85,16 +86,17 @@ class RoundLosses:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._publish)
 
     def _reset(self, engine: Engine) -> None:
-        self._sums, self._count = {}, 0
+        self._sums, self._counts = {}, {}
 
     def _add(self, engine: Engine) -> None:
         for view, losses in self.loss.rounds.items():
-            self._sums[view] = self._sums[view] + losses if view in self._sums else losses
-        self._count += 1
+            finite = torch.isfinite(losses).all()  # stays on the device: nobody waits for it
+            self._sums[view] = self._sums.get(view, 0) + torch.where(finite, losses, torch.zeros_like(losses))
+            self._counts[view] = self._counts.get(view, 0) + finite.long()
 
     def means(self) -> dict[str, list[float]]:
         """Mean loss of each round (coarse first) of the epoch so far, by view."""
-        return {view: (total / max(self._count, 1)).tolist() for view, total in self._sums.items()}
+        return {view: (total / self._counts[view].clamp(min=1)).tolist() for view, total in self._sums.items()}
 
     def _publish(self, engine: Engine) -> None:
         means = self.means()

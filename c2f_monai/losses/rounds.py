@@ -101,7 +101,7 @@ class RoundsLoss(_Loss):
             target: for each view (B, K * out_slices, h, w) in {0, 1}.
 
         Returns:
-            scalar.
+            scalar; NaN where a probability is.
 
         Raises:
             ValueError: when the views or the shapes of ``pred`` and ``target`` differ.
@@ -134,5 +134,6 @@ class RoundsLoss(_Loss):
         if not self.cross_entropy:
             return losses
         weight = None if self.target_weight == 1.0 else 1.0 + (self.target_weight - 1.0) * truth
-        pixels = [F.binary_cross_entropy(p, truth, weight) for p in found.unbind(1)]
+        # NaN is no probability: an error that names nothing, on a GPU the end of the process. The DSC's loss keeps it.
+        pixels = [F.binary_cross_entropy(p.nan_to_num(nan=0.5), truth, weight) for p in found.unbind(1)]
         return losses + self.cross_entropy * torch.stack(pixels)

@@ -10,6 +10,7 @@ from .components import filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
 from .conflicts import resolve_conflicts
 from .contrast_phase import RandContrastPhased
+from .labels import UNNAMED_LABELS, CheckLabeledd, check_contrast, check_label, count_values, label_problem
 from .spacing import ResampleToSpacingd, SmoothForSpacingd, working_shape
 from .volumes import (
     CheckSameGridd,
@@ -17,6 +18,7 @@ from .volumes import (
     CompactDtyped,
     SelectLabeld,
     ToLabelMapd,
+    all_label_values,
     check_spacing,
     check_volume,
     class_values,
@@ -26,6 +28,8 @@ from .volumes import (
 )
 
 __all__ = [
+    "CheckLabeledd",
+    "UNNAMED_LABELS",
     "CheckSameGridd",
     "CheckVolumed",
     "ClipHUd",
@@ -40,10 +44,15 @@ __all__ = [
     "ResampleToSpacingd",
     "SmoothForSpacingd",
     "check_spacing",
+    "all_label_values",
+    "check_contrast",
+    "check_label",
     "check_volume",
     "class_values",
     "condition_on_organ",
+    "count_values",
     "filter_components",
+    "label_problem",
     "label_values",
     "near_mask",
     "resolve_conflicts",

@@ -22,6 +22,7 @@ __all__ = [
     "SelectLabeld",
     "ToLabelMapd",
     "check_spacing",
+    "all_label_values",
     "check_volume",
     "class_values",
     "label_values",
@@ -363,3 +364,17 @@ def class_values(values: int | Sequence[int] | Sequence[Sequence[int]]) -> tuple
     if not all(nested):
         raise ValueError(f"label values must be numbers, or one list for each class, got {values!r}.")
     return tuple(label_values(entry) for entry in entries)
+
+
+def all_label_values(values: int | Sequence[int] | Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """Label values of all classes, in order.
+
+    Raises:
+        ValueError: When they are no label values, see :func:`label_values` and :func:`class_values`.
+
+    Examples:
+        >>> all_label_values(2), all_label_values([[1, 2], [3]])
+        ((2,), (1, 2, 3))
+    """
+    groups = class_values(values) or (label_values(values),)  # type: ignore[arg-type]
+    return tuple(value for group in groups for value in group)

@@ -30,12 +30,17 @@ from .files import (
     case_name,
     check_weights_file,
     describe_mismatch,
+    flush_to_disk,
     name_of_case,
+    part_beside,
     read_state_dict,
     read_weights_file,
+    remove_leftovers,
     sha256_of,
     some_names,
+    write_weights_file,
 )
+from .locks import FolderLock
 from .orientation import (
     default_slice_axes,
     from_slices,
@@ -59,13 +64,15 @@ from .slabs import (
     window_count,
 )
 from .values import DEFAULT_WINDOW, check_window, dice_coefficient, dice_of_counts, scale_to_unit
+from .views import view_of, views_of
 from .wrapping import unwrap
 
 __all__ = [
-    "CACHE_VARIABLE",
     "Bounds",
+    "CACHE_VARIABLE",
     "DEFAULT_SLAB",
     "DEFAULT_WINDOW",
+    "FolderLock",
     "Fusion",
     "IMAGE_SUFFIXES",
     "Part",
@@ -103,6 +110,7 @@ __all__ = [
     "end_on_signals",
     "extract_label_slabs",
     "extract_slabs",
+    "flush_to_disk",
     "foreground_box",
     "from_slices",
     "group_by_shape",
@@ -116,10 +124,12 @@ __all__ = [
     "pad_end",
     "pad_to_multiple",
     "padded_side",
+    "part_beside",
     "paste_boxes",
     "read_state_dict",
     "read_weights_file",
     "reason_of",
+    "remove_leftovers",
     "root_cause",
     "scale_to_unit",
     "sha256_of",
@@ -133,6 +143,9 @@ __all__ = [
     "text_of_cell",
     "to_slices",
     "unwrap",
+    "view_of",
+    "views_of",
     "window_count",
     "work_root",
+    "write_weights_file",
 ]

@@ -12,6 +12,8 @@ import hashlib
 import os
 import pickle
 import platform
+import shutil
+import threading
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,11 +29,15 @@ __all__ = [
     "case_name",
     "check_weights_file",
     "describe_mismatch",
+    "flush_to_disk",
     "name_of_case",
+    "part_beside",
     "read_state_dict",
     "read_weights_file",
+    "remove_leftovers",
     "sha256_of",
     "some_names",
+    "write_weights_file",
 ]
 
 #: Suffixes of image files; what :data:`c2f_monai.data.READERS` learns to read is added.
@@ -81,8 +87,11 @@ def some_names(names: Sequence[str], shown: int = 3) -> str:
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Path beside ``path`` to write to, renamed into place at the end; after an error the old file is as it was.
 
-    The suffix stays, since writers choose format and compression by it. The folder is made. What a process that was
-    killed while it wrote the same file left beside it is removed.
+    The suffix stays, since writers choose format and compression by it. The folder is made. The content is on the disk
+    before the name is: also a machine that loses its power leaves the old file or the new one.
+
+    Raises:
+        OSError: where writing fails, such as on a full disk: naming ``path``, which the system's error does not.
 
     Examples:
         >>> import tempfile
@@ -93,23 +102,64 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         ['table.csv']
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # The process's number is its own on one machine only: machines may share the folder.
-    machine = f".{platform.node()}-"
-    part = target.with_name(f"{machine}{os.getpid()}.{target.name}")
-    for left in target.parent.glob(f"{glob.escape(machine)}*.{glob.escape(target.name)}"):
-        number = left.name[len(machine) : -len(target.name) - 1]
-        if number.isdigit() and not _is_running(int(number)):
-            left.unlink(missing_ok=True)
+    part = part_beside(target)
     try:
         yield part
+        flush_to_disk(part)
         os.replace(part, target)
+        flush_to_disk(target.parent)
     except OSError as error:
         if error.filename is not None or error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, os.fspath(target)) from None  # a full disk does not say where
     finally:
         part.unlink(missing_ok=True)
+
+
+def part_beside(path: str | os.PathLike[str]) -> Path:
+    """Hidden path beside a file or folder, to be written and renamed into its place; the folder around is made.
+
+    What a process that was killed while it wrote the same left there is removed.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target.parent, target.name)
+    # The process's number is its own on one machine only: machines may share the folder.
+    return target.with_name(f".{platform.node()}-{os.getpid()}-{threading.get_ident()}.{target.name}")
+
+
+def remove_leftovers(folder: str | os.PathLike[str], name: str | None = None) -> None:
+    """Remove what processes of this machine left in a folder when they were killed, see :func:`part_beside`.
+
+    Args:
+        folder: where; one that does not exist holds nothing.
+        name: of the file or folder that was being written. Defaults to None: of any.
+    """
+    machine = f".{platform.node()}-"
+    for left in Path(folder).glob(f"{glob.escape(machine)}*"):
+        numbers, _, target = left.name[len(machine) :].partition(".")
+        number = numbers.split("-")[0]
+        if name not in (None, target) or not number.isdigit() or _is_running(int(number)):
+            continue
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def flush_to_disk(path: str | os.PathLike[str]) -> None:
+    """Wait until a file, or the names in a folder, are on the disk (``fsync``); a link is not followed."""
+    place = Path(path)
+    if place.is_symlink() or (place.is_dir() and os.name != "posix"):
+        return
+    handle = os.open(place, os.O_RDONLY if place.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError:
+        if not place.is_dir():  # some file systems know it of files alone
+            raise
+    finally:
+        os.close(handle)
 
 
 def _is_running(process: int) -> bool:
@@ -144,11 +194,14 @@ def check_weights_file(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"there are no weights at {path}: check the path, or train a model first.")
 
 
-def read_weights_file(path: str | os.PathLike[str], map_location: torch.device | str | None = "cpu") -> Any:
+def read_weights_file(
+    path: str | os.PathLike[str], map_location: torch.device | str | None = "cpu", in_memory: bool = False
+) -> Any:
     """Content of a file that ``torch.save`` wrote, in the zip format or that of PyTorch before 1.6.
 
-    Only tensors and plain containers are read (``weights_only``). Tensors of the zip format stay on disk until they are
-    used.
+    Only tensors and plain containers are read (``weights_only``), after the zip format's checksums (CRC-32) were
+    compared, which PyTorch writes but does not read: a file with one wrong bit loads as other weights. Files of the old
+    format have none. Tensors of the zip format stay on disk until they are used.
 
     Args:
         path: the file.
@@ -156,15 +209,31 @@ def read_weights_file(path: str | os.PathLike[str], map_location: torch.device |
 
     Raises:
         FileNotFoundError: When there is no such file.
-        ValueError: When it holds anything else.
+        ValueError: When it is damaged, or holds anything else.
     """
     check_weights_file(path)
+    _check_sums(path)
     try:
+        mmap = not in_memory and zipfile.is_zipfile(path)
         with warnings.catch_warnings():  # about the pickle's version, of files that are refused anyway
             warnings.simplefilter("ignore", UserWarning)
-            return torch.load(os.fspath(path), map_location, weights_only=True, mmap=zipfile.is_zipfile(path))
+            return torch.load(os.fspath(path), map_location, weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises many kinds for files that are not its own
-        raise ValueError(f"{path} cannot be read as weights: {_reason(error)}") from error
+        # Not "from error": torch's own text is of no use, or tells to load the file without weights_only.
+        raise ValueError(f"{path} cannot be read as weights: {_reason(error)}") from None
+
+
+def write_weights_file(content: Any, path: str | os.PathLike[str]) -> None:
+    """``torch.save`` whole or not at all, see :func:`atomic_write`; the same content gives the same bytes.
+
+    Raises:
+        OSError: where writing fails, such as on a full disk.
+    """
+    with atomic_write(path) as part, part.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch closes its archive after a failed write, and tells of that
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def read_state_dict(
@@ -174,19 +243,40 @@ def read_state_dict(
 
     Raises:
         FileNotFoundError: When there is no such file.
-        ValueError: When it holds anything else than tensors by name.
+        ValueError: When it is damaged, holds anything else than tensors by name, or values that are NaN or infinite.
     """
     state = read_weights_file(path, map_location)
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    is_flat = isinstance(state, Mapping) and all(isinstance(value, torch.Tensor) for value in state.values())
+    if not (is_flat and state):
         raise ValueError(f"{path} is not a flat state_dict of tensors: a checkpoint of training holds more than that.")
+    if broken := [str(key) for key, value in state.items() if not torch.isfinite(value).all()]:
+        raise ValueError(
+            f"{path} holds values that are NaN or infinite in {some_names(broken)}: its training has failed, "
+            "take weights from before."
+        )
     return state
+
+
+def _check_sums(path: str | os.PathLike[str]) -> None:
+    """Compare the checksums of a zip file; another file has none."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        reason = f"the checksum of {damaged} is wrong" if damaged is not None else ""
+    except Exception as error:  # of many kinds, where the archive's own tables are damaged
+        reason = str(error) or type(error).__name__
+    if reason:
+        raise ValueError(f"{path} cannot be read as weights: it is damaged, {reason}: copy or download it again.")
 
 
 def _reason(error: Exception) -> str:
     """One line; not torch's advice to load the file without ``weights_only``, which runs the code in it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not isinstance(error, pickle.UnpicklingError):
-        return lines[0] if lines else type(error).__name__
+        detail = lines[0].split(". ")[0] if lines else type(error).__name__
+        return f"it is not a whole file of torch.save ({detail}): copy or download it again."
     detail = next((line for line in lines if "unsupported" in line.lower()), "").split(". ")[0].rstrip(".")
     return (
         "it was not written by torch.save, or holds more than tensors in plain containers, such as a whole model "

@@ -33,7 +33,7 @@ def write_set(root: Path, cases: int = 4, **change: Any) -> Path:
         sign = 1 if number % 2 == 0 else -1
         affine = np.diag([2.0 * sign, 2.0 * sign, 2.0, 1.0])
         entry = {"image": f"c{number}.nii.gz", "label": f"l{number}.nii.gz", "fold": number % 4}
-        write_nifti(root / entry["image"], np.zeros(label.shape, np.int16), affine)
+        write_nifti(root / entry["image"], np.random.default_rng(number).integers(-99, 99, label.shape, "i2"), affine)
         write_nifti(root / entry["label"], label, affine)
         entries.append(entry)
     (root / "dataset.json").write_text(json.dumps({"training": entries} | change), encoding="utf-8")
@@ -55,7 +55,7 @@ def test_the_report_of_a_good_data_set(tmp_path: Path, capsys: pytest.CaptureFix
         main(["check", "--dataset_dir", str(folder), *BASE, *options, "--voxels", "--seconds-per-iteration", "9"]) == 0
     )
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:9] == [
+    assert lines[:10] == [
         "cases: training 2, validation 1, test 1",
         "voxels R, A, S:       20..20, 24..24, 16..16",
         "spacing R, A, S [mm]: 2..2, 2..2, 2..2",
@@ -65,6 +65,7 @@ def test_the_report_of_a_good_data_set(tmp_path: Path, capsys: pytest.CaptureFix
         "target: 1 organ, 2 tumor; other labels: 3 vessel",
         "label values: 0 in 3 cases, 1 in 3 cases, 2 in 3 cases",
         "foreground: 5 / 5 / 5 % of the volume (least / median / most), none in 0 cases",
+        "problems in voxels: 0; images in two splits: 0",
     ]
     # 27 epochs of 30 items in batches of 8.
     assert lines[-1] == "training: 27 epochs, 108 iterations of 8 slabs of each view; 0.27 hours at 9 s (given), " + (
@@ -73,7 +74,8 @@ def test_the_report_of_a_good_data_set(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_problems_are_listed_and_end_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = write_set(tmp_path, 6, test=["c0.nii.gz"])
+    folder = write_set(tmp_path, 6, test=["c6.nii.gz"])
+    (folder / "c6.nii.gz").write_bytes((folder / "c0.nii.gz").read_bytes())
     (folder / "l0.nii.gz").unlink()
     write_nifti(folder / "l3.nii.gz", np.zeros((20, 24, 15), np.uint8))
     assert main(["check", "--dataset_dir", str(folder), *BASE]) == 1
@@ -81,12 +83,36 @@ def test_problems_are_listed_and_end_the_check(tmp_path: Path, capsys: pytest.Ca
     assert "without a label: 1; other problems: 2" in out
     assert f"  training c0: image {folder / 'l0.nii.gz'} does not exist." in out
     assert "  validation c3: " in out and "has the shape (20, 24, 15), its image (20, 24, 16)" in out
-    assert "  test c0: it has no label" in out
+    assert "  test c6: it has no label" in out
     assert (
         "foreground: not known from headers, add --voxels" in out
         and "give --seconds-per-iteration, or --measure 30" in out
     )
     assert error == "error: training would stop at 2 cases: c0, c3.\n"
+
+
+def test_voxels_that_training_would_stop_at_are_all_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_set(tmp_path, 6, labels={"background": 0, "organ": 1, "tumor": 2})  # as nnU-Net has it
+    affine, label = np.diag([-2.0, -2.0, 2.0, 1.0]), np.zeros((20, 24, 16), np.float32)
+    label[:, 0, 0] = np.nan
+    write_nifti(folder / "l1.nii.gz", label, affine)
+    write_nifti(folder / "c1.nii.gz", np.full(label.shape, 7, np.int16), affine)
+    (folder / "l3.nii.gz").write_bytes((folder / "c3.nii.gz").read_bytes())
+    (folder / "c5.nii.gz").write_bytes((folder / "c0.nii.gz").read_bytes())
+    write_nifti(folder / "l5.nii.gz", np.full(label.shape, 255, np.uint8), np.diag([2.0, 2.0, 2.0, 1.0]))
+    options = ["--option", "fold=1"]  # which tests c1 and c5
+    assert main(["check", "--dataset_dir", str(folder), *BASE, "--voxels", *options]) == 1
+    out, error = capsys.readouterr()
+    assert "problems in voxels: 1; images in two splits: 1\n" in out
+    assert f"  {folder / 'c5.nii.gz'} is the same file as {folder / 'c0.nii.gz'}\n" in out
+    assert main(["check", "--dataset_dir", str(folder), *BASE, "--voxels"]) == 1
+    out, error = capsys.readouterr()
+    assert "problems in voxels: 4; images in two splits: 0\n" in out
+    assert f"  c1: {folder / 'l1.nii.gz'} holds nan in 20 voxels, which is neither background (0) nor a known" in out
+    assert f"  c1: {folder / 'c1.nii.gz'}: every voxel is 7" in out
+    assert f"  c3: {folder / 'l3.nii.gz'} holds 198 different values from -99 to 98: is it an image?" in out
+    assert f"  c5: {folder / 'l5.nii.gz'} holds 255 in 7680 voxels, which is neither background" in out
+    assert error == "error: training would stop at 3 cases: c1, c5, c3.\n"
 
 
 @pytest.mark.parametrize(
@@ -96,11 +122,15 @@ def test_problems_are_listed_and_end_the_check(tmp_path: Path, capsys: pytest.Ca
 def test_a_target_that_no_label_holds_ends_the_check(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], label_value: str, target: str
 ) -> None:
-    folder = write_set(tmp_path, labels={"0": "background", "10": "spleen"})
+    folder = write_set(tmp_path, labels={"0": "background", "1": "a", "2": "b", "10": "spleen"})
     options = ["--option", f"label_value={label_value}", "--option", f"classes={2 if '[[' in label_value else 1}"]
     assert main(["check", "--dataset_dir", str(folder), *BASE, "--voxels", *options]) == 1
     out, error = capsys.readouterr()
-    assert f"target: {target}\n" in out and "foreground: 0 / 0 / 0 %" in out and "none in 4 cases" in out
+    assert (
+        f"target: {target}; other labels: 1 a, 2 b\n" in out
+        and "foreground: 0 / 0 / 0 %" in out
+        and "none in 4 cases" in out
+    )
     assert error.startswith("error: no label holds the target [") and error.endswith("]: set label_value.\n")
 
 

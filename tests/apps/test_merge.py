@@ -41,11 +41,13 @@ def test_merged_views_are_one_network(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     axial, wide = write(tmp_path, ["axial"], 1), write(tmp_path, ["coronal"], 2, width=2)
     torch.save({"network": {}}, tmp_path / "checkpoint.pt")
+    torch.save({"fc.weight": torch.zeros(1)}, tmp_path / "other.pt")
     (tmp_path / "text.pt").write_text("no weights", encoding="utf-8")
     for files, message in (
         ([axial, axial], "the view axial is in"),
         ([axial, wide], "the networks of axial"),
-        ([str(tmp_path / "checkpoint.pt")], "holds 'network', which is no weight of a view"),
+        ([str(tmp_path / "checkpoint.pt")], "is not a flat state_dict of tensors: a checkpoint of training holds more"),
+        ([str(tmp_path / "other.pt")], "holds 'fc.weight', which is no weight of a view"),
         ([str(tmp_path / "text.pt")], "cannot be read as weights"),
         ([str(tmp_path / "none.pt")], "there are no weights at"),
     ):

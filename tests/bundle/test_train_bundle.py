@@ -255,6 +255,7 @@ def test_fine_tuning_starts_from_other_weights(dataset: Path, trained: Path, tmp
     [
         ("shape", {}, r"train0_label.nii.gz has the shape \(24, 28, 19\)"),
         ("empty", {}, "has any foreground: check label_value"),
+        ("ignore", {}, r"train0_label.nii.gz holds 255 in 13440 voxels, which is neither background"),
         (None, {"label_value": 7}, "has any foreground: check label_value"),
         (None, {"min_pixels": 10000}, "lower min_pixels"),
         (None, {"dataset_dir": "/nowhere"}, "/nowhere does not exist"),
@@ -265,11 +266,13 @@ def test_fine_tuning_starts_from_other_weights(dataset: Path, trained: Path, tmp
 def test_bad_input_stops_before_training(change: str | None, override: dict, message: str, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    cases = [write_case(folder, f"train{i}", i) for i in range(2)]
-    (folder / "dataset.json").write_text(json.dumps({"training": cases, "validation": cases}), encoding="utf-8")
+    cases = [write_case(folder, f"train{i}", i) for i in range(3)]
+    lists = {"training": cases[:2], "validation": cases[2:]}
+    (folder / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
     for name in ("train0", "train1") if change else ():
         path = folder / f"{name}_label.nii.gz"
-        array = np.zeros((24, 28, 19 if change == "shape" else 20), np.uint8)
+        value = 255 if change == "ignore" else 0
+        array = np.full((24, 28, 19 if change == "shape" else 20), value, np.uint8)
         nib.save(nib.Nifti1Image(array, nib.load(path).affine), path)
     flow = workflow(folder, tmp_path / "out", **override)
     with pytest.raises(Exception) as caught:  # noqa: PT011 - MONAI wraps errors of transforms in its own

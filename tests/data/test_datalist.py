@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from c2f_monai.data import datalist
-from c2f_monai.data.datalist import load_datalist, resolve_dataset
+from c2f_monai.data.datalist import known_labels, load_datalist, resolve_dataset
 
 
 def make_dataset(folder: Path, content: dict[str, Any]) -> Path:
@@ -177,3 +177,34 @@ def test_bad_folds_are_named(tmp_path: Path, entries: list[dict[str, Any]], fold
     folder = make_dataset(tmp_path, {"training": entries})
     with pytest.raises(ValueError, match=message):
         load_datalist(folder, "test", fold=fold)
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_case_that_is_trained_on_is_not_tested(tmp_path: Path, split: str) -> None:
+    folder = make_dataset(tmp_path, {"training": pairs(3), "test": pairs(2, 5), "validation": pairs(2, 7)})
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    (folder / "link.nii").symlink_to(folder / "i01.nii")
+    content[split] += [{"image": "./link.nii"}]
+    make_dataset(tmp_path, content)
+    for asked in ("training", split):
+        with pytest.raises(ValueError, match=rf"lists .*i01.nii under training and under '{split}': take 1 cases out"):
+            load_datalist(folder, asked)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"0": "background", "2": "b", "1": "a"}, [0, 1, 2]),
+        ({"background": 0, "organ": [1, 2], "cyst": 2}, [0, 1, 2]),
+        (None, None),
+        ({}, None),
+    ],
+)
+def test_known_labels_are_those_with_a_name(tmp_path: Path, labels: Any, expected: list[int] | None) -> None:
+    assert known_labels(make_dataset(tmp_path, {"labels": labels})) == expected
+
+
+@pytest.mark.parametrize("labels", [["background", "organ"], {"organ": "one"}])
+def test_labels_of_another_form_are_refused(tmp_path: Path, labels: Any) -> None:
+    with pytest.raises(ValueError, match="dataset.json: labels must be names by value"):
+        known_labels(make_dataset(tmp_path, {"labels": labels}))

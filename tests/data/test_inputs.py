@@ -61,10 +61,12 @@ def test_a_decathlon_folder_gives_its_test_split_with_labels_and_groups(tmp_path
 def test_the_tested_fold_of_a_data_set_takes_the_place_of_its_test_split(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "set", shape=SHAPE)
     content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    cases = [{**case, "fold": fold} for fold, case in enumerate(content["test"])]
-    (folder / "dataset.json").write_text(json.dumps({"training": cases, "test": cases}), encoding="utf-8")
+    tested = content.pop("test")
+    content |= {"training": [{**case, "fold": fold} for fold, case in enumerate(tested)], "test": []}
+    (folder / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
     assert [Path(case["image"]).name for case in list_inputs(None, folder, fold=1)] == ["case_1.nii.gz"]
-    assert len(list_inputs(None, folder)) == 2
+    with pytest.raises(ValueError, match="lists no case under 'test'"):
+        list_inputs(None, folder)
 
 
 @pytest.mark.parametrize("name", ["v.nii.gz", "v.nii", "v.nrrd", "v.mha", "series"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from c2f_monai.data.datalist import load_datalist
+from c2f_monai.data.datalist import load_datalist, resolve_dataset
 from c2f_monai.data.phantom import COHORTS, SPLITS, generate_case, select_entries, write_phantom
 from c2f_monai.data.phantom import writer as writer_module
 
@@ -118,6 +119,17 @@ def test_what_other_processes_cannot_write_is_an_error_here(tmp_path: Path) -> N
     (tmp_path / "labelsTs").mkdir()
     with pytest.raises(OSError, match="the phantom cannot be written: .*No such file or directory"):
         list(writer_module._write_apart(tmp_path, entries, SIZE, 2))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs process numbers")
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / f".{platform.node()}-4194304.p"  # no process has this number
+    (left / "imagesTs").mkdir(parents=True)
+    write_phantom(tmp_path / "p", {"test": 1}, SIZE, processes=1, progress=False)
+    assert os.listdir(tmp_path) == ["p"]
+    (left / "imagesTs").mkdir(parents=True)
+    assert resolve_dataset(tmp_path / "p", tmp_path / "p") == str(tmp_path / "p")
+    assert os.listdir(tmp_path) == ["p"]
 
 
 def test_an_existing_folder_is_refused_and_left_alone(tmp_path: Path) -> None:

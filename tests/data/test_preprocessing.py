@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import torch
 from c2f_monai.data import image_preprocessing, labeled_preprocessing
 from c2f_monai.transforms import ConditionOnOrgand
 
-CHECKS = ["LoadImaged", "CheckVolumed", "ClipHUd", "CheckSameGridd"]
+CHECKS = ["ReadImaged", "CheckVolumed", "ClipHUd", "CheckSameGridd", "CheckLabeledd"]
 GRID = ["Orientationd", "ResampleToSpacingd"]
 near = partial(ConditionOnOrgand, organ_value=[1, 2], distance_voxels=2)
 
@@ -84,3 +85,53 @@ def test_metal_and_padding_do_not_reach_the_tissue_beside_them(tmp_path: Path) -
         grids.append(image_preprocessing([1.6, 1.6, 1.6], antialias=True)({"image": str(tmp_path / "ct.nii.gz")}))
     assert torch.equal(torch.as_tensor(grids[0]["image"]), torch.as_tensor(grids[1]["image"]))
     assert float(grids[0]["image"].max()) > 100
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (
+            {"label": 255},
+            {},
+            r"label.nii.gz holds 255 in 1 voxels, which is neither background \(0\) nor a known label",
+        ),
+        ({"label": 255}, {"label_value": 255}, None),
+        ({"label": -1}, {}, "label.nii.gz holds -1 in 1 voxels"),
+        ({"label": 0.5}, {}, "label.nii.gz holds 0.5 in 1 voxels"),
+        ({"label": np.nan}, {}, "label.nii.gz holds nan in 1 voxels"),
+        ({"label": 3}, {}, None),
+        ({"label": 3}, {"known_labels": [0, 1, 2]}, r"holds 3 in 1 voxels, .* known label \(1, 2\): mend the label"),
+        ({"label": 3}, {"known_labels": [0, 1], "label_value": [[2], [3]]}, None),
+        ({"image": None}, {}, "image.nii.gz: every voxel is 10: the file holds no image"),
+        ({"label": "image"}, {}, "label.nii.gz holds 960 different values from 0 to 959: is it an image?"),
+    ],
+)
+def test_labels_and_images_that_train_on_something_else_are_refused(
+    case: dict[str, str], change: dict, options: dict, message: str | None
+) -> None:
+    for name, value in change.items():
+        stored = nib.load(case[name])
+        array = np.asarray(stored.dataobj).astype(np.float32)
+        if value == "image":
+            array = np.arange(array.size, dtype=np.float32).reshape(array.shape)
+        elif value is None:
+            array[:] = 10
+        else:
+            array[0, 0, 0] = value
+        nib.save(nib.Nifti1Image(array, stored.affine), case[name])
+    preprocessing = labeled_preprocessing(**({"label_value": 1} | options))
+    if message is None:
+        assert preprocessing(case)["label"].shape[1:] == (12, 10, 8)
+    else:
+        with pytest.raises(RuntimeError) as raised:  # MONAI names the transform
+            preprocessing(case)
+        assert re.search(message, str(raised.value.__cause__))
+
+
+@pytest.mark.parametrize("name", ["image", "label"])
+def test_half_a_file_is_refused_with_its_name(case: dict[str, str], name: str) -> None:
+    path = Path(case[name])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(RuntimeError) as raised:
+        labeled_preprocessing(1)(case)
+    assert f"{path} cannot be read as a volume: " in str(raised.value.__cause__)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from c2f_monai.data.readers import image_header
-from c2f_monai.data.survey import CaseHeader, count_labels, read_headers
+from c2f_monai.data.survey import CaseHeader, CaseVoxels, find_copies, read_headers, read_voxels
 from tests.bundle.volumes import write_dicom_series, write_nifti
 
 # Stored as slices, rows, columns: axes run to S, P and L.
@@ -59,11 +59,27 @@ def test_a_dicom_folder_has_the_header_of_its_volume(tmp_path: Path, slices: int
         np.testing.assert_allclose(found[:, 2], affine[:, 2], atol=1e-5)
 
 
-def test_label_voxels_are_counted(tmp_path: Path) -> None:
+def test_voxels_are_counted_and_problems_stop_nothing(tmp_path: Path) -> None:
     array = np.zeros((2, 3, 4), np.float32)
     array[0, 0] = [1, 1, 2, 0]
-    label = write_nifti(tmp_path / "l.nii.gz", array)
-    assert count_labels([{"image": "x", "label": str(label)}]) == [{0: 21, 1: 2, 2: 1}]
-    write_nifti(label, array + np.float32(0.5))
-    with pytest.raises(ValueError, match="l.nii.gz holds values that are no whole numbers, such as 2.5"):
-        count_labels([{"image": "x", "label": str(label)}])
+    case = {"image": str(write_nifti(tmp_path / "i.nii.gz", array)), "label": str(tmp_path / "l.nii.gz")}
+    write_nifti(tmp_path / "l.nii.gz", array)
+    assert read_voxels(case) == CaseVoxels({0: 21, 1: 2, 2: 1}, [])
+    problem = f"{case['label']} holds 2 in 1 voxels, which is neither background (0) nor a known label (1)"
+    assert read_voxels(case, known=[1]).problems == [problem]
+    write_nifti(tmp_path / "l.nii.gz", array + np.float32(0.5))
+    write_nifti(tmp_path / "i.nii.gz", np.full((2, 3, 4), np.nan, np.float32))
+    found = read_voxels(case)
+    assert found.counts == {0.5: 21, 1.5: 2, 2.5: 1}
+    assert "holds 0.5 in 21 voxels, 1.5 in 2 voxels, 2.5 in 1 voxels" in found.problems[0]
+    assert "24 voxels are NaN or infinite" in found.problems[1]
+    (tmp_path / "l.nii.gz").write_bytes(b"x")
+    assert "l.nii.gz cannot be read" in read_voxels(case).problems[0]
+
+
+def test_copies_between_splits_are_found_by_their_bytes(tmp_path: Path) -> None:
+    for name, content in {"a": b"one", "b": b"two", "c": b"one", "d": b"two"}.items():
+        (tmp_path / name).write_bytes(content)
+    of = {name: {"image": str(tmp_path / name)} for name in ("a", "b", "c", "d", "none")}
+    splits = {"training": [of["a"], of["b"], of["d"], of["none"]], "test": [of["c"]]}
+    assert find_copies(splits) == [(of["a"]["image"], of["c"]["image"])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
-from c2f_monai.handlers import LoadWeights, load_weights
+from c2f_monai.handlers import InitialWeights, LoadWeights, load_weights
+from c2f_monai.utils import read_state_dict
 
 
 def test_weights_are_loaded_when_the_engine_starts(tmp_path: Path) -> None:
@@ -113,3 +115,44 @@ def test_what_a_view_lacks_or_has_too_much_stays_an_error(
     torch.save(of_views("axial", "sagittal").state_dict() | more, tmp_path / "model.pt")
     with pytest.raises(ValueError, match=message):
         load_weights(of_views(*views), str(tmp_path / "model.pt"))
+
+
+def test_one_wrong_bit_is_refused_with_the_file(tmp_path: Path) -> None:
+    """PyTorch itself loads it as another weight."""
+    path, network = tmp_path / "model.pt", nn.Linear(2, 3)
+    torch.save(network.state_dict(), path)
+    content = bytearray(path.read_bytes())
+    content[content.index(network.weight.detach().numpy().tobytes()) + 3] ^= 1 << 5
+    path.write_bytes(content)
+    assert not torch.equal(torch.load(path, weights_only=True)["weight"], network.weight)
+    with pytest.raises(ValueError, match=r"model.pt cannot be read as weights: it is damaged, the checksum of .*data/"):
+        load_weights(network, str(path))
+
+
+def test_a_wrong_bit_anywhere_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    state = {"weight": torch.arange(6.0).reshape(2, 3), "count": torch.tensor(7)}
+    path = tmp_path / "model.pt"
+    torch.save(state, path)
+    content, refused = path.read_bytes(), 0
+    for bit in range(0, 8 * len(content), 41):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            found = read_state_dict(path)
+        except ValueError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+        else:
+            assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
+    assert refused > 100
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
+    path, network = tmp_path / "model.pt", nn.Linear(2, 3)
+    torch.save(network.state_dict() | {"weight": torch.full((3, 2), value)}, path)
+    with pytest.raises(ValueError, match=r"model.pt holds values that are NaN or infinite in weight: its training"):
+        load_weights(network, str(path))
+    with pytest.raises(ValueError, match="model.pt holds values that are NaN or infinite"):
+        InitialWeights(network, str(path))(Engine(lambda engine, batch: None))

@@ -6,9 +6,14 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -181,6 +186,69 @@ def test_gradients_are_shortened_to_a_largest_norm(limit: float | None, step: fl
     assert (network.weight - before).norm().item() == pytest.approx(step, rel=1e-5)
     with pytest.raises(ValueError, match="max_grad_norm must be positive, or null for no limit, got 0"):
         GradientClipping(network, 0)
+
+
+def train_on(values: list[float], **options: object) -> tuple[nn.Module, SupervisedTrainer]:
+    """One batch of ``values`` after the other through a weight that starts at 1; the loss is weight * value."""
+    network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1, affine=False, momentum=0.5))
+    network[0].weight.data.fill_(1.0)
+    case = {"axial": torch.tensor([[1, 7], [0, 2]])}
+    trainer = SupervisedTrainer(
+        torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=[
+            {"image": torch.tensor([[x], [x]]), "label": torch.zeros(2, 1), "case": case} for x in values
+        ],
+        network=network,
+        optimizer=torch.optim.AdamW(network.parameters(), lr=0.25, fused=True),
+        prepare_batch=lambda batch, *_, **__: (batch["image"], batch["label"]),
+        inferer=lambda image, net: net(image) * 0 + net[0](image),
+        loss_function=lambda pred, label: pred.mean(),
+        train_handlers=[GradientClipping(network, None, **options)],
+        decollate=False,
+    )
+    trainer.logger.setLevel(logging.CRITICAL)
+    return network, trainer
+
+
+def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights() -> None:
+    dataset = SimpleNamespace(volumes=[SimpleNamespace(name="a.nii"), SimpleNamespace(name="b.nii")])
+    network, trainer = train_on([1.0, math.nan, 1.0], dataset=dataset)
+    message = (
+        r"the loss is nan at iteration 2 \(epoch 1\), learning rates 0.25, on axial slice 7 of b.nii, axial slice 2"
+    )
+    with pytest.raises(ValueError, match=message):
+        trainer.run()
+    assert network[0].weight.isfinite().all() and network[0].weight.item() != 1.0
+    _, trainer = train_on([1.0])
+    trainer.loss_function = lambda pred, label: pred.mean() + math.inf
+    with pytest.raises(ValueError, match="the loss is inf at iteration 1 .* such iterations out: non_finite skip"):
+        trainer.run()
+    with pytest.raises(ValueError, match="non_finite must be stop or skip, got 'go on'"):
+        train_on([], non_finite="go on")
+
+
+def test_a_gradient_that_is_no_number_stops_too() -> None:
+    network, trainer = train_on([0.0])
+    trainer.loss_function = lambda pred, label: pred.abs().sqrt().sum()  # 0, with an infinite slope
+    with pytest.raises(ValueError, match="the norm of the gradient is nan at iteration 1"):
+        trainer.run()
+    assert network[0].weight.item() == 1.0
+
+
+def test_iterations_without_a_number_are_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    network, trainer = train_on([1.0, math.nan, 2.0], non_finite="skip")
+    with caplog.at_level(logging.WARNING, "c2f_monai.handlers.gradients"):
+        trainer.run()
+    expected, without = train_on([1.0, 2.0])
+    without.run()
+    for found, wanted in zip(network.state_dict().values(), expected.state_dict().values(), strict=True):
+        assert torch.equal(found, wanted)  # the running statistics, too
+    assert trainer.state.metrics == {"skipped iterations": 1}
+    assert "the loss is nan at iteration 2" in caplog.text and "left out, 1 so far" in caplog.text
+    _, hopeless = train_on([math.nan] * 20, non_finite="skip")
+    with pytest.raises(ValueError, match=r"at iteration 10 .* \(10 iterations in a row\)"):
+        hopeless.run()
 
 
 class Parts(nn.Module):
@@ -366,8 +434,8 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "model.pt"
     save_weights({"a": torch.ones(1)}, path)
 
-    def full(_: object, file: Path) -> None:
-        Path(file).write_bytes(b"half")
+    def full(_: object, file: BinaryIO) -> None:
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", full)
@@ -379,7 +447,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def train(
-    folder: Path, epochs: int, stop_after: int | None = None, resume: bool = False
+    folder: Path, epochs: int, stop_after: int | None = None, resume: bool = False, **options: object
 ) -> tuple[nn.Module, list[int]]:
     """A tiny training, whose data are a function of the iteration; ``stop_after`` kills it within an epoch."""
     torch.manual_seed(0)
@@ -398,7 +466,7 @@ def train(
 
     engine, validator = Engine(step), make_engine()
     engine.state.max_epochs, engine.state.epoch_length = epochs, 3
-    TrainingCheckpoint(str(folder), network, optimizer, validator, "dice", resume=resume).attach(engine)
+    TrainingCheckpoint(str(folder), network, optimizer, validator, "dice", resume=resume, **options).attach(engine)
     if not resume:
         validate(validator, 0.25)
     engine.add_event_handler(Events.COMPLETED, lambda e: validate(validator, 0.2))
@@ -423,6 +491,117 @@ def test_killed_run_continues_to_the_same_weights(removed: bool, tmp_path: Path)
     # 0.25, from before the run was killed, is still the best.
     assert torch.equal(torch.load(tmp_path / "b" / "model.pt", weights_only=True)["weight"], start["weight"])
     assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["checkpoint_4.pt", "checkpoint_5.pt", "model.pt"]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["bit", "half", "empty"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    straight, _ = train(tmp_path / "a", 5)
+    train(tmp_path / "b", 5, stop_after=12)  # in the fourth epoch
+    latest = tmp_path / "b" / "checkpoint_3.pt"
+    content = bytearray(latest.read_bytes())
+    weight = torch.load(latest, weights_only=True)["network"]["weight"].numpy().tobytes()
+    if damage == "bit":
+        content[content.index(weight)] ^= 1
+    latest.write_bytes(content[: {"bit": None, "half": len(content) // 2, "empty": 0}[damage]])
+    with caplog.at_level(logging.WARNING):
+        resumed, done = train(tmp_path / "b", 5, resume=True)
+    assert "checkpoint_3.pt cannot be read as weights" in caplog.text
+    assert "The one before is taken, checkpoint_2.pt" in caplog.text
+    assert done == list(range(7, 16))
+    assert torch.equal(straight.weight, resumed.weight)
+    assert names_in(tmp_path / "b") == ["checkpoint_4.pt", "checkpoint_5.pt", "model.pt"]
+
+
+def test_without_a_whole_checkpoint_nothing_continues(tmp_path: Path) -> None:
+    train(tmp_path, 2)
+    for name in ("checkpoint_1.pt", "checkpoint_2.pt"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match="resume: no checkpoint can be read: .*checkpoint_2.pt .*checkpoint_1.pt"):
+        train(tmp_path, 3, resume=True)
+
+
+def test_a_checkpoint_is_whole_before_an_older_one_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path, 2)
+    monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        train(tmp_path, 3, resume=True)
+    assert names_in(tmp_path) == ["checkpoint_1.pt", "checkpoint_2.pt", "model.pt"]
+
+
+def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
+    train(tmp_path, 3)
+    (tmp_path / "checkpoint_1.pt").write_bytes(b"killed before it was removed")
+    left = ["tmpab12cd_x", f".{platform.node()}-4194304.checkpoint_4.pt", ".lock"]  # no process has this number
+    kept = ["tmp.txt", f".{platform.node()}-{os.getppid()}.checkpoint_4.pt"]
+    for name in (*left, *kept):
+        (tmp_path / name).write_bytes(b"half")
+    train(tmp_path, 4, resume=True)
+    assert names_in(tmp_path) == sorted([*kept, "checkpoint_3.pt", "checkpoint_4.pt", "model.pt"])
+
+
+def test_a_run_continues_with_its_own_settings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    own = {"label_value": (1, 2), "seed": 0, "stages": [{"stage": "joint", "length": 1}], "fold": None}
+    train(tmp_path, 1, settings=own, changeable={"learning_rate": 0.1})
+    for key, value, message in (
+        ("label_value", 2, r"label_value \[1, 2\], now 2"),
+        ("seed", 1, "seed 0, now 1"),
+        ("fold", 3, "fold null, now 3"),
+        ("stages", [{"stage": "joint", "length": 2}], r'stages .*"length": 1}\], now .*"length": 2}\]'),
+    ):
+        with pytest.raises(ValueError, match=f"checkpoint_1.pt is of a run with {message}: continue with the same"):
+            train(tmp_path, 2, resume=True, settings={**own, key: value})
+    with caplog.at_level(logging.WARNING):
+        train(tmp_path, 2, resume=True, settings=own, changeable={"learning_rate": 0.05})
+    assert "resume: the run was begun with learning_rate 0.1, now 0.05" in caplog.text
+
+
+def test_a_checkpoint_of_an_older_version_continues(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(tmp_path, 1)
+    path = tmp_path / "checkpoint_1.pt"
+    old = torch.load(path, weights_only=True)
+    del old["settings"]
+    torch.save(old, path)
+    with caplog.at_level(logging.WARNING):
+        train(tmp_path, 2, resume=True, settings={"seed": 0})
+    assert "does not tell its run's settings" in caplog.text
+
+
+def test_what_another_run_left_meanwhile_is_not_mixed(tmp_path: Path) -> None:
+    """Both found the folder empty; the other one was first, and has ended."""
+    network, validator = nn.Linear(2, 1), make_engine()
+    optimizer, engine = torch.optim.SGD(network.parameters(), lr=0.1), make_engine()
+    TrainingCheckpoint(str(tmp_path), network, optimizer, validator, "dice").attach(engine)
+    train(tmp_path, 1)
+    with pytest.raises(FileExistsError, match="holds checkpoints of an earlier run"):
+        engine.run([0], max_epochs=1)
+    assert names_in(tmp_path) == ["checkpoint_1.pt", "model.pt"]
+
+
+HOLDS = """
+import sys
+from c2f_monai.utils import FolderLock
+lock = FolderLock(sys.argv[1])
+lock.acquire()
+print("taken", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLDS, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None and first.stdout.readline() == "taken\n"
+        with pytest.raises(BlockingIOError, match=f"another process writes to {tmp_path}: wait until it ends"):
+            train(tmp_path, 1)
+        first.kill()
+    train(tmp_path, 1)
+    assert names_in(tmp_path) == ["checkpoint_1.pt", "model.pt"]
 
 
 def test_runs_do_not_mix(tmp_path: Path) -> None:
@@ -465,6 +644,18 @@ def test_a_run_writes_one_file_of_losses_rates_and_validation(tmp_path: Path) ->
     assert values["learning rate/group 0"] == [(1, 0.5), (2, 0.5)]
     assert [value for _, value in values["grid DSC coarse"]] == [0.0, 0.0]
     assert [value for _, value in values["grid DSC last round"]] == [1.0, 1.0]
+
+
+def test_the_mean_loss_leaves_out_what_is_no_number() -> None:
+    loss = SimpleNamespace(rounds={})
+
+    def step(engine: Engine, x: float) -> None:
+        loss.rounds = {"axial": torch.tensor([x])}
+
+    engine = Engine(step)
+    RoundLosses(loss, torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.5)).attach(engine)
+    engine.run([1.0, math.nan, 3.0, math.inf], max_epochs=1)
+    assert engine.state.metrics["loss/axial/coarse"] == 2.0
 
 
 def test_losses_of_a_later_stage_do_not_stay_in_one_with_fewer_rounds() -> None:

@@ -146,3 +146,13 @@ def test_the_sum_steps_parts_at_their_own_rates() -> None:
         assert torch.allclose(part.grad, alone.grad)
     with pytest.raises(ValueError, match="reduction must be mean or sum, got 'none'"):
         RoundsLoss(reduction="none")
+
+
+@pytest.mark.parametrize("cross_entropy", [0.0, 2.0])
+def test_a_probability_that_is_no_number_is_no_loss(cross_entropy: float) -> None:
+    """PyTorch's cross-entropy raises an error there that names nothing, on a GPU one that ends the process."""
+    pred = torch.full((1, 2, 3, 4, 4), 0.5)
+    pred[0, 1, 0, 0, 0] = math.nan
+    found = RoundsLoss(cross_entropy=cross_entropy)
+    assert math.isnan(found({"axial": pred}, {"axial": torch.ones(1, 3, 4, 4)}))
+    assert found.rounds["axial"].isnan().tolist() == [False, True]

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from c2f_monai.utils import atomic_write
+from c2f_monai.utils import atomic_write, remove_leftovers, write_weights_file
 
 KILLED = """
 import os, signal, sys
@@ -44,3 +45,60 @@ def test_what_a_killed_process_left_is_removed_when_the_file_is_written_again(tm
     assert sorted(os.listdir(tmp_path)) == sorted(
         ["a.txt", ".another-1.a.txt", f".{platform.node()}-{os.getppid()}.a.txt"]
     )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs process numbers")
+def test_leftovers_of_a_folder_are_removed_files_and_folders(tmp_path: Path) -> None:
+    ended, running = f".{platform.node()}-4194304", f".{platform.node()}-{os.getppid()}"  # no process has the first
+    for name in (f"{ended}.data", f"{running}.data"):
+        (tmp_path / name / "images").mkdir(parents=True)
+    for name in (f"{ended}.a.csv", f"{running}.a.csv", ".another-4194304.a.csv", ".hidden"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, "b.csv")
+    remove_leftovers(tmp_path, "csv")
+    assert len(os.listdir(tmp_path)) == 6
+    remove_leftovers(tmp_path)
+    left = [f"{running}.data", f"{running}.a.csv", ".another-4194304.a.csv", ".hidden"]
+    assert sorted(os.listdir(tmp_path)) == sorted(left)
+    remove_leftovers(tmp_path / "none")
+
+
+def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("sync"), sync(handle)))
+    monkeypatch.setattr(os, "replace", lambda *names: (done.append("rename"), replace(*names)))
+    with atomic_write(tmp_path / "a.txt") as part:
+        part.write_text("whole", encoding="utf-8")
+    assert done[:2] == ["sync", "rename"]
+
+
+FULL = """
+import resource, sys, torch
+from c2f_monai.utils import atomic_write, write_weights_file
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))
+try:
+    write_weights_file({"weight": torch.zeros(100000)}, sys.argv[1])
+except OSError as error:
+    print(error)
+try:
+    with atomic_write(sys.argv[1]) as part:
+        part.write_bytes(bytes(30000))
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit of the size of files")
+def test_a_file_that_has_no_room_is_named_and_the_old_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_text("old", encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], check=True, capture_output=True, text=True)
+    assert done.stdout == 2 * f"[Errno 27] File too large: '{path}'\n"
+    assert os.listdir(tmp_path) == ["model.pt"] and path.read_text(encoding="utf-8") == "old"
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.pt", "b.pt"):
+        write_weights_file({"weight": torch.arange(3.0)}, tmp_path / name)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()

@@ -11,7 +11,7 @@ from .command import Commands, add_command, runs
 __all__ = ["add_parser"]
 
 DESCRIPTION = """What a training run will read, need and take, before anything starts. Headers only, unless --voxels
-(the labels) or --measure (a few iterations on the first case) ask for more."""
+(images and labels: what training would stop at) or --measure (a few iterations on the first case) ask for more."""
 
 
 def add_parser(commands: Commands) -> None:
@@ -23,7 +23,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--config-file", nargs="+", help=configs)
     parser.add_argument("--bundle-root", type=Path, help="the bundle (default: the one of this package)")
     parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override, such as fold=0")
-    parser.add_argument("--voxels", action="store_true", help="read the labels: values and foreground fractions")
+    parser.add_argument("--voxels", action="store_true", help="read images and labels: values, foreground fractions")
     time = parser.add_mutually_exclusive_group()
     time.add_argument("--seconds-per-iteration", type=float, help="of this network on the machine that will train")
     time.add_argument("--measure", type=float, metavar="SECONDS", help="train so long on the first case to measure it")

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from typing import Any, TextIO
 import ignite.distributed as idist
 from tqdm import tqdm
 
+from ...utils import flush_to_disk, part_beside
 from ..writers import nifti_image
 from .case import generate_case
 from .settings import PHANTOM_VERSION
@@ -121,9 +121,9 @@ def write_phantom(
 ) -> Path:
     """Write the phantom to a folder that does not exist yet.
 
-    Everything is made in a temporary folder beside it and renamed into place, so that the folder is whole whenever it
-    exists. With torch.distributed initialized, rank 0 writes while the others wait; of several unrelated processes the
-    first to finish wins and the others drop their copy.
+    Everything is made in a hidden folder beside it and renamed into place, so that the folder is whole whenever it
+    exists; what a process that was killed left there is removed. With torch.distributed initialized, rank 0 writes
+    while the others wait; of several unrelated processes the first to finish wins and the others drop their copy.
 
     Args:
         folder: the folder to make; its parent is made when absent.
@@ -160,14 +160,14 @@ def _write_beside(
     processes: int,
     progress: bool,
 ) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    beside = part_beside(target)
     try:
-        beside.chmod(0o755)  # mkdtemp's 0700 would stay after the rename
+        beside.mkdir()
         _write_cases(beside, entries, size, processes, progress)
         (beside / "dataset.json").write_text(
             json.dumps(_description(entries, cohort), indent=1) + "\n", encoding="utf-8"
         )
+        flush_to_disk(beside / "dataset.json")
         try:
             os.rename(beside, target)
         except OSError:  # another process was first: its folder is whole, since it was renamed too
@@ -248,6 +248,7 @@ def _write_case(folder: Path, entry: PhantomEntry, size: tuple[int, ...] | None)
         image = nifti_image(volume, case.affine).to_bytes()
         packed = gzip.compress(image, _GZIP_LEVEL, mtime=0)  # no date: the same case is the same file
         (folder / entry.files[key]).write_bytes(packed)
+        flush_to_disk(folder / entry.files[key])
 
 
 def _description(entries: list[PhantomEntry], cohort: Cohort) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""One process at a time in a folder."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+__all__ = ["FolderLock"]
+
+
+class FolderLock:
+    """
+    Keeps other processes out of a folder, also those of other machines where the file system knows locks.
+
+    The system gives the lock back when the process ends, whatever ends it: nobody has to remove anything by hand. The
+    hidden file that a killed process leaves locks nothing. Objects of one process share the lock.
+
+    Args:
+        folder: it is made with the lock.
+
+    Examples:
+        >>> folder = getfixture("tmp_path") / "run"
+        >>> lock = FolderLock(folder)
+        >>> lock.acquire()
+        >>> lock.release()
+        >>> list(folder.iterdir())
+        []
+    """
+
+    name = ".lock"
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder).absolute()
+        self._lock = FileLock(self.folder / self.name, is_singleton=True, thread_local=False)
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            BlockingIOError: when another process has it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise BlockingIOError(
+                f"another process writes to {self.folder}: wait until it ends, or choose another --output_dir."
+            ) from None
+
+    def release(self) -> None:
+        """Give the lock back and remove its file; without the lock, do nothing."""
+        if self._lock.is_locked:
+            with suppress(OSError):  # Windows does not remove a file that is open
+                os.unlink(self.folder / self.name)
+            self._lock.release(force=True)
