@@ -16,6 +16,7 @@ from . import (
     demo,
     diagnose,
     evaluate,
+    export,
     import_weights,
     merge,
     models,
@@ -43,6 +44,7 @@ COMMANDS = (
     compare,
     release_weights,
     merge,
+    export,
 )
 COMPLETION = """tab completion in bash and zsh: eval "$(register-python-argcomplete c2f)"
 """
