@@ -42,7 +42,15 @@ SETTINGS = (
     "max_rounds",
 )
 #: In the exported configuration in the place of the model's own.
-GRAPHS = {"_target_": "c2f_monai.networks.OnnxNetwork", "_requires_": "@package_path", "folder": "@bundle_root"}
+GRAPHS = {
+    "bundle_root": ".",
+    "network_def": {
+        "_target_": "c2f_monai.networks.OnnxNetwork",
+        "_requires_": "@package_path",
+        "folder": "@bundle_root",
+    },
+    "ckpt_path": f"$os.path.join(@bundle_root, '{MANIFEST}')",
+}
 FORMATS = ("onnx", "torchscript")
 
 
@@ -79,8 +87,7 @@ def _write_graphs(args: argparse.Namespace, network: CoarseToFineNet, segmenter:
     manifest = export_onnx(network, args.output, about)
     config = read_model(args.model, args.config).get()
     config.pop("_meta_", None)
-    config.update({"bundle_root": ".", "network_def": GRAPHS})
-    config["load_weights"]["_disabled_"] = True
+    config.update(GRAPHS)
     with atomic_write(args.output / "configs" / "inference.json") as part:
         part.write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
     for view, entry in manifest["views"].items():

@@ -113,7 +113,9 @@ class Segmenter:
         load = self._content("load_weights")
         # Those of the evaluator: overlays put others in the place of the ids network and inferer.
         self.network = self._content("evaluator#network").eval()
-        self.weights = {file: sha256_of(file) for file in _load(load, self.network)}
+        load()
+        files = {"": load.path} if isinstance(load.path, str) else dict(load.path)
+        self.weights = {file: sha256_of(file) for _, file in sorted(files.items())}
         self.signature = _signature(self.config, list(self.weights.values()))
         self.preprocessing, self.inferer = self._content("preprocessing"), self._content("evaluator#inferer")
         self.invert, self.label_map = self._content("invert"), self._content("label_map")
@@ -156,15 +158,6 @@ class Segmenter:
             return self.config.get_parsed_content(name)
         except RuntimeError as error:
             raise ValueError(f"{name} of the model cannot be made: {reason_of(error)}") from error
-
-
-def _load(load: Any, network: Any) -> list[str]:
-    """Fill the network, and return the files; a network that came with its weights names them itself."""
-    if load is None:
-        return list(network.files)
-    load()
-    files = {"": load.path} if isinstance(load.path, str) else dict(load.path)
-    return [file for _, file in sorted(files.items())]
 
 
 def segment(

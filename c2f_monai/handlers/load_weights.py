@@ -11,6 +11,7 @@ import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
 
+from ..networks import OnnxNetwork
 from ..utils import View, describe_mismatch, read_state_dict, unwrap
 
 __all__ = ["LoadWeights", "load_weights"]
@@ -23,7 +24,7 @@ def load_weights(network: nn.Module, path: str, map_location: torch.device | str
 
     Args:
         network: network to fill, bare or wrapped for several processes.
-        path: the file.
+        path: the file; of ONNX graphs, which hold their weights, their manifest.
         map_location: device the file's tensors are read to.
 
     Returns:
@@ -33,6 +34,9 @@ def load_weights(network: nn.Module, path: str, map_location: torch.device | str
         FileNotFoundError: When there is no such file.
         ValueError: When it is not a flat state_dict, or does not fit the network key by key and shape by shape.
     """
+    if isinstance(network, OnnxNetwork):
+        network.check_manifest(path)
+        return []
     state = read_state_dict(path, map_location)
     module = unwrap(network)
     own = module.state_dict()

@@ -54,7 +54,7 @@ class OnnxNetwork(nn.Module):
         super().__init__()
         if not has_onnxruntime:
             raise ImportError('ONNX graphs need onnxruntime: pip install "c2f-monai[onnx]".')
-        path = Path(folder) / MANIFEST
+        self.manifest = path = Path(folder) / MANIFEST
         if not path.is_file():
             raise FileNotFoundError(f"there is no {path}: give a folder that c2f export wrote.")
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -68,13 +68,10 @@ class OnnxNetwork(nn.Module):
         chosen = _default_providers() if providers is None else list(providers)
         self.views = nn.ModuleDict({name: _OnnxView(entry["slice_axes"]) for name, entry in entries.items()})
         self.sessions: dict[tuple[str, str], Any] = {}
-        #: The graphs, and the manifest.
-        self.files = [str(path)]
         for name, entry in entries.items():
             for part, graph in entry["parts"].items():
-                file = _graph_file(path.parent, graph)
-                self.files.append(str(file))
-                self.sessions[name, part] = onnxruntime.InferenceSession(str(file), options, providers=chosen)
+                file = str(_graph_file(path.parent, graph))
+                self.sessions[name, part] = onnxruntime.InferenceSession(file, options, providers=chosen)
         self.has_coarse, self.has_saliency, self.has_fine = (
             all((name, part.value) in self.sessions for name in self.view_names)
             for part in (Part.COARSE, Part.SALIENCY, Part.FINE)
@@ -85,6 +82,15 @@ class OnnxNetwork(nn.Module):
     def slab(self) -> SlabSpec:
         """How many slices go in and come out."""
         return SlabSpec(self.in_slices, self.out_slices)
+
+    def check_manifest(self, path: str | os.PathLike[str]) -> None:
+        """Refuse a file in the place of weights that is not this network's manifest.
+
+        Raises:
+            ValueError: for another file.
+        """
+        if Path(path).absolute() != self.manifest.absolute():
+            raise ValueError(f"ONNX graphs hold their weights: ckpt_path must be {self.manifest}, got {path}.")
 
     @torch.no_grad()
     def forward(self, inputs: torch.Tensor, part: str = "", view: str = "") -> torch.Tensor:

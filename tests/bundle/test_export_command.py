@@ -59,12 +59,9 @@ def test_the_graphs_give_the_models_masks(exported: Path, expected: Segmentation
     segmenter = Segmenter(exported, device="cpu", options=OPTIONS)
     assert type(segmenter.network).__name__ == "OnnxNetwork"
     check_same(segmenter(make_volume(), AFFINE, probability=True), expected)
-    assert sorted(Path(file).name for file in segmenter.weights) == [
-        "axial_coarse.onnx",
-        "axial_fine.onnx",
-        "axial_saliency.onnx",
-        "manifest.json",
-    ]
+    assert [Path(file).name for file in segmenter.weights] == ["manifest.json"]
+    with pytest.raises(ValueError, match="ONNX graphs hold their weights: ckpt_path must be .*manifest.json"):
+        Segmenter(exported, device="cpu", options={"ckpt_path": "model.pt"})
 
 
 def test_the_script_gives_them_in_the_inferer_and_says_what_it_gives_alone(

@@ -22,6 +22,7 @@ from . import (
     models,
     phantom,
     prepare,
+    refine,
     release_weights,
     score,
     segment,
@@ -32,6 +33,7 @@ __all__ = ["build_parser", "main", "run_command"]
 # In the order of the help text.
 COMMANDS = (
     segment,
+    refine,
     evaluate,
     models,
     demo,
