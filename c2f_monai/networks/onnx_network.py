@@ -35,8 +35,8 @@ class OnnxNetwork(nn.Module):
     Args:
         folder: with the manifest and the graphs.
         providers: ONNX Runtime's execution providers in the order of preference, such as
-            ``["TensorrtExecutionProvider", "CUDAExecutionProvider"]``. Defaults to None: all that the installed package
-            has, but for TensorRT, which builds an engine for each new size of its input.
+            ``["CUDAExecutionProvider"]``, or pairs of a name and its options. Defaults to None: all that the installed
+            package has, but for TensorRT, which builds an engine for each new size of its input.
         threads: of the processor. Defaults to None, torch's number.
 
     Raises:
@@ -48,7 +48,7 @@ class OnnxNetwork(nn.Module):
     def __init__(
         self,
         folder: str | os.PathLike[str],
-        providers: Sequence[str] | None = None,
+        providers: Sequence[str | Sequence[Any]] | None = None,
         threads: int | None = None,
     ) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class OnnxNetwork(nn.Module):
         self.view_names = list(entries)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads() if threads is None else threads
-        chosen = _default_providers() if providers is None else list(providers)
+        chosen = _default_providers() if providers is None else [_provider(one) for one in providers]
         self.views = nn.ModuleDict({name: _OnnxView(entry["slice_axes"]) for name, entry in entries.items()})
         self.sessions: dict[tuple[str, str], Any] = {}
         for name, entry in entries.items():
@@ -126,6 +126,11 @@ class _OnnxView(nn.Module):
     def __init__(self, slice_axes: list[int] | None) -> None:
         super().__init__()
         self.slice_axes = slice_axes
+
+
+def _provider(given: str | Sequence[Any]) -> Any:
+    """A provider as ONNX Runtime takes it: configurations have lists where it asks for tuples."""
+    return given if isinstance(given, str) else tuple(given)
 
 
 def _default_providers() -> list[str]:

@@ -19,6 +19,10 @@ from monai.networks.nets import UNet
 from c2f_monai.handlers import save_weights
 from tests.bundle.volumes import make_volume, write_nifti
 
+UNIT = {"b_min": 0, "b_max": 1, "clip": True}
+EXACT = {"nearest_interp": False, "to_tensor": True}
+BESIDE = {"separate_folder": False, "output_postfix": "seg"}
+
 
 @pytest.fixture(scope="module")
 def page(project_root: Path) -> str:
@@ -58,7 +62,7 @@ def test_two_unets_of_ones_own_are_evaluated(
     assert scope["evaluator"].network.views["axial"].coarse is scope["coarse"]
 
 
-def other_bundle(post: list[dict[str, Any]]) -> dict[str, Any]:
+def other_bundle() -> dict[str, Any]:
     """The inference of a bundle as the zoo has them: a 3D UNet, a sliding window and its post-processing."""
     return {
         "bundle_root": ".",
@@ -77,16 +81,8 @@ def other_bundle(post: list[dict[str, Any]]) -> dict[str, Any]:
             "_target_": "Compose",
             "transforms": [
                 {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True},
-                {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
-                {
-                    "_target_": "ScaleIntensityRanged",
-                    "keys": "image",
-                    "a_min": -57,
-                    "a_max": 164,
-                    "b_min": 0,
-                    "b_max": 1,
-                    "clip": True,
-                },
+                {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS", "labels": None},
+                {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": -57, "a_max": 164, **UNIT},
                 {"_target_": "EnsureTyped", "keys": "image"},
             ],
         },
@@ -100,23 +96,10 @@ def other_bundle(post: list[dict[str, Any]]) -> dict[str, Any]:
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [
-                *post,
-                {
-                    "_target_": "Invertd",
-                    "keys": "pred",
-                    "transform": "@preprocessing",
-                    "orig_keys": "image",
-                    "nearest_interp": False,
-                    "to_tensor": True,
-                },
+                {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+                {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image", **EXACT},
                 {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
-                {
-                    "_target_": "SaveImaged",
-                    "keys": "pred",
-                    "output_dir": "@bundle_root",
-                    "separate_folder": False,
-                    "output_postfix": "seg",
-                },
+                {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@bundle_root", **BESIDE},
             ],
         },
         "evaluator": {
@@ -135,8 +118,7 @@ def test_a_bundle_of_volumes_becomes_coarse_to_fine_by_two_ids(page: str, tmp_pa
     write_cases(tmp_path)
     two_ids = block(page, "In an existing bundle", "json")
     assert sorted(json.loads(two_ids)) == ["inferer", "network_def"]
-    softmax = [{"_target_": "Activationsd", "keys": "pred", "softmax": True}]
-    (tmp_path / "inference.json").write_text(json.dumps(other_bundle(softmax)), encoding="utf-8")
+    (tmp_path / "inference.json").write_text(json.dumps(other_bundle()), encoding="utf-8")
     (tmp_path / "two_ids.json").write_text(two_ids, encoding="utf-8")
     workflow = ConfigWorkflow(
         config_file=[str(tmp_path / "inference.json"), str(tmp_path / "two_ids.json")],
@@ -151,19 +133,7 @@ def test_a_bundle_of_volumes_becomes_coarse_to_fine_by_two_ids(page: str, tmp_pa
     inner, network = parser.get_parsed_content("inferer").inferer, parser.get_parsed_content("network")
     assert inner.records[0].fine_rounds > 0
     case = parser.get_parsed_content("dataset")[0]
-    expected = inner(case["image"][None], network)[0, 0] > 0.5
+    expected = inner(case["image"][None], network.eval())[0, 0] > 0.5
     written = np.asarray(nib.load(tmp_path / "ct_0_seg.nii.gz").dataobj)
     assert 0 < expected.sum() < expected.numel()
     assert np.array_equal(written, expected.numpy())
-
-
-def test_probabilities_are_the_sigmoid_of_the_logits_without_background() -> None:
-    from monai.inferers import SimpleInferer
-
-    from c2f_monai.inferers import LogitsInferer
-
-    probability = torch.tensor([0.0, 0.3, 0.5, 1.0]).view(1, 2, 2)
-    logits = LogitsInferer(SimpleInferer(), background=False)(probability, torch.nn.Identity())
-    torch.testing.assert_close(logits.sigmoid(), probability, atol=2e-6, rtol=0)
-    with pytest.raises(TypeError, match="got Identity"):
-        LogitsInferer(torch.nn.Identity())  # type: ignore[arg-type]

@@ -91,6 +91,11 @@ def test_slabs_that_are_no_multiple_are_padded_at_their_end(network: CoarseToFin
     torch.testing.assert_close(OnnxNetwork(folder)(inputs, "coarse", "axial"), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_providers_may_have_options(folder: Path) -> None:
+    graphs = OnnxNetwork(folder, providers=[["CPUExecutionProvider", {"arena_extend_strategy": "kSameAsRequested"}]])
+    assert graphs.sessions["axial", "fine"].get_providers() == ["CPUExecutionProvider"]
+
+
 def test_a_volume_and_an_unknown_view_are_refused(folder: Path) -> None:
     graphs = OnnxNetwork(folder)
     for arguments in ((torch.rand(1, 1, 8, 8, 8),), (torch.rand(1, 3, 32, 32), "coarse", "sagittal")):
