@@ -9,7 +9,7 @@ from .checkpoints import AverageBuffers, InitialWeights, TrainingCheckpoint, bes
 from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
 from .gradients import GradientClipping
 from .learning_rates import parameter_groups
-from .load_weights import LoadWeights, load_weights
+from .load_weights import StrictCheckpointLoader, load_weights
 from .stage_schedule import StageSchedule, change_stages, copy_to_fine, learning_rate_factor, stage_ends
 from .target_reports import TargetReports
 from .training_log import EventFile, GridDice, RoundLosses
@@ -25,9 +25,9 @@ __all__ = [
     "GradientClipping",
     "GridDice",
     "InitialWeights",
-    "LoadWeights",
     "RoundLosses",
     "StageSchedule",
+    "StrictCheckpointLoader",
     "TargetReports",
     "TrainingCheckpoint",
     "WaitingTime",

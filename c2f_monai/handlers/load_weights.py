@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from ..networks import OnnxNetwork
 from ..utils import View, describe_mismatch, read_state_dict, unwrap
 
-__all__ = ["LoadWeights", "load_weights"]
+__all__ = ["StrictCheckpointLoader", "load_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,11 @@ def _views_of(keys: Iterable[str]) -> set[str]:
     return {view for key in keys if (view := _view_of(key)) is not None}
 
 
-class LoadWeights:
+class StrictCheckpointLoader:
     """Handler that fills the network before an engine starts, see :func:`load_weights`.
 
-    MONAI's ``CheckpointLoader`` does the same with an error of one line for each key.
+    MONAI's ``CheckpointLoader`` does the same with an error of one line for each key. Its name is part of this one's,
+    because consumers that bring their own weights, such as ``MonaiAlgo``, disable handlers by it.
 
     Args:
         network: network to fill; a ``torch.nn.ModuleDict`` of networks where there are several files.
