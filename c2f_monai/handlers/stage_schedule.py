@@ -106,7 +106,8 @@ class StageSchedule:
     Sets the inferer's stage at each epoch and the learning rates at each iteration.
 
     Both follow from the trainer's iteration, epoch length and number of epochs: a run that continues from a checkpoint
-    needs no state of its own, and another number of epochs rescales the whole schedule.
+    needs no state of its own, and another number of epochs rescales the whole schedule. The number of the stage in the
+    schedule, from 1, becomes ``stage`` of ``engine.state.metrics``, which MONAI's handlers write.
 
     With ``validator_inferer``, validation in stage "coarse" scores the coarse answer: fine networks that no stage has
     trained yet would only spoil it. In the other stages it scores the last round. Both are scores of an answer on the
@@ -199,8 +200,10 @@ class StageSchedule:
             self.validator_inferer.stopping = NO_ROUNDS if name == "coarse" else self.stopping
 
     def epoch_completed(self, engine: Engine) -> None:
-        """Copy the coarse networks where the stage says so; attached before what validates and saves."""
-        if self.network is not None and self.locate(engine, engine.state.epoch - 1)[0].get("copy_to_fine"):
+        """Copy the coarse networks where the stage says so; attached before what validates, logs and saves."""
+        stage = self.locate(engine, engine.state.epoch - 1)[0]
+        engine.state.metrics["stage"] = self.stages.index(stage) + 1
+        if self.network is not None and stage.get("copy_to_fine"):
             copy_to_fine(unwrap(self.network))
 
     def iteration_started(self, engine: Engine) -> None:
