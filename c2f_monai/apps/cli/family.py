@@ -20,6 +20,7 @@ from . import (
     import_weights,
     merge,
     models,
+    pack,
     phantom,
     prepare,
     refine,
@@ -47,6 +48,7 @@ COMMANDS = (
     release_weights,
     merge,
     export,
+    pack,
 )
 COMPLETION = """tab completion in bash and zsh: eval "$(register-python-argcomplete c2f)"
 """
