@@ -104,14 +104,14 @@ def copy_to_fine(network: nn.Module) -> None:
 
 def _fine_marks(network: nn.Module) -> list[float]:
     """A number for each trainable tensor of the fine networks, which another one in its place changes."""
-    parts = [views.fine for views in network.views.values()] if hasattr(network, "views") else []  # type: ignore[operator, union-attr]
+    parts = [views.fine for views in network.views.values()] if hasattr(network, "views") else []  # type: ignore[operator]
     tensors = [tensor for part in parts if part is not None for tensor in part.parameters() if tensor.requires_grad]
     return [float(tensor.detach().double().norm()) for tensor in tensors]
 
 
 def _is_copy(network: nn.Module) -> bool:
     """Whether the fine networks are copies of the coarse ones."""
-    for parts in network.views.values():  # type: ignore[operator, union-attr]
+    for parts in network.views.values():  # type: ignore[operator]
         coarse, fine = parts.coarse.state_dict(), parts.fine.state_dict()
         if describe_mismatch({key: value.shape for key, value in coarse.items()}, fine):
             return False
@@ -235,7 +235,7 @@ class StageSchedule:
     def epoch_completed(self, engine: Engine) -> None:
         """Copy the coarse networks where the stage says so; attached before what validates, logs and saves."""
         stage = self.locate(engine, engine.state.epoch - 1)[0]
-        engine.state.metrics["stage"] = self.stages.index(stage) + 1
+        engine.state.metrics["stage"] = next(number for number, one in enumerate(self.stages, 1) if one is stage)
         if self.network is not None and stage.get("copy_to_fine") and not self.keeps_fine:
             copy_to_fine(unwrap(self.network))
 
