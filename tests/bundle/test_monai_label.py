@@ -7,14 +7,20 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import monai.bundle
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
 
+from c2f_monai import Segmenter
+from c2f_monai.apps.cli import main
 from c2f_monai.handlers import save_weights
+from tests.bundle.conftest import TINY as INFERENCE
 from tests.bundle.test_train_bundle import CONFIGS, TINY, write_case
 
 OPTIONS = {key: value for key, value in TINY.items() if key not in ("stages", "epochs")} | {"views": ["axial"]}
@@ -110,3 +116,31 @@ def test_fine_networks_that_were_loaded_are_no_copies_of_the_coarse_ones(
     after = torch.load(output / "model.pt", weights_only=True)
     assert all(torch.equal(after[key], value) for key, value in before.items() if ".fine." in key)
     assert difference(after) > 0.5 * difference(before) > 1.0
+
+
+def test_monai_label_infers_and_trains_in_turn(cases: list[dict[str, str]], tiny_weights: Path, tmp_path: Path) -> None:
+    pytest.importorskip("monailabel")
+    from monailabel.tasks.infer.bundle import BundleInferTask
+    from monailabel.tasks.train.bundle import BundleTrainTask
+
+    overlay = tmp_path / "tiny.json"
+    overlay.write_text(json.dumps({**OPTIONS, **INFERENCE}), encoding="utf-8")
+    folder = tmp_path / "pancreas"
+    words = ["pack", str(tiny_weights), str(folder), "--config", "three_views.json", "--config", str(overlay)]
+    assert main([*words, "--label"]) == 0
+    request = {"image": cases[0]["image"], "device": "cpu", "model": "pancreas", "result_extension": ".nii.gz"}
+    expected = Segmenter(tiny_weights, "cpu", configs=["three_views.json", overlay])(cases[0]["image"]).mask
+    store = SimpleNamespace(datalist=lambda: cases)
+    states = [served(folder)]
+    for turn in range(2):
+        infer = BundleInferTask(str(folder), {})
+        assert infer.labels == {"pancreas": 1}
+        file, _ = infer(dict(request))
+        if turn == 0:
+            assert np.array_equal(np.asarray(nib.load(file).dataobj), expected.numpy())
+        BundleTrainTask(str(folder), {})(
+            {"device": "cpu", "model": "pancreas", "max_epochs": 1, "val_split": 0.34, "multi_gpu": False}, store
+        )
+        states.append(served(folder))
+    weights = [state["views.axial.fine.score_fr.weight"] for state in states]
+    assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[1], weights[2])
