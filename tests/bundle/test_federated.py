@@ -32,7 +32,7 @@ OPTIONS: dict[str, Any] = {
 
 
 def make_client(folder: Path, number: int) -> MonaiAlgo:
-    """A client with cases of its own; the file of weights that evaluation would load is not there."""
+    """A client with cases of its own; the weights that evaluation would load fit no network."""
     data = folder / "data"
     data.mkdir(parents=True)
     cases = {
@@ -40,7 +40,8 @@ def make_client(folder: Path, number: int) -> MonaiAlgo:
         "test": [write_case(data, "test", 10 * number + 5)],
     }
     (data / "dataset.json").write_text(json.dumps(cases), encoding="utf-8")
-    options = {**OPTIONS, "dataset_dir": str(data), "ckpt_path": str(folder / "none.pt")}
+    torch.save({"other": torch.zeros(1)}, folder / "other.pt")
+    options = {**OPTIONS, "dataset_dir": str(data), "ckpt_path": str(folder / "other.pt")}
     client = MonaiAlgo(
         bundle_root=str(BUNDLE),
         local_epochs=3,
