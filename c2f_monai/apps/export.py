@@ -50,6 +50,11 @@ GRAPHS = {
         "folder": "@bundle_root",
     },
     "ckpt_path": f"$os.path.join(@bundle_root, '{MANIFEST}')",
+    "load_weights": {
+        "_target_": "c2f_monai.handlers.OnnxCheckpointLoader",
+        "network": "@network",
+        "manifest": "@ckpt_path",
+    },
 }
 FORMATS = ("onnx", "torchscript")
 

@@ -10,6 +10,7 @@ from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
 from .gradients import GradientClipping
 from .learning_rates import parameter_groups
 from .load_weights import StrictCheckpointLoader, load_weights
+from .onnx_loader import OnnxCheckpointLoader
 from .stage_schedule import StageSchedule, change_stages, copy_to_fine, learning_rate_factor, stage_ends
 from .target_reports import TargetReports
 from .training_log import EventFile, GridDice, RoundLosses
@@ -25,6 +26,7 @@ __all__ = [
     "GradientClipping",
     "GridDice",
     "InitialWeights",
+    "OnnxCheckpointLoader",
     "RoundLosses",
     "StageSchedule",
     "StrictCheckpointLoader",

@@ -11,7 +11,6 @@ import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
 
-from ..networks import OnnxNetwork
 from ..utils import View, describe_mismatch, read_state_dict, unwrap
 
 __all__ = ["StrictCheckpointLoader", "load_weights"]
@@ -24,7 +23,7 @@ def load_weights(network: nn.Module, path: str, map_location: torch.device | str
 
     Args:
         network: network to fill, bare or wrapped for several processes.
-        path: the file; of ONNX graphs, which hold their weights, their manifest.
+        path: the file.
         map_location: device the file's tensors are read to.
 
     Returns:
@@ -34,9 +33,6 @@ def load_weights(network: nn.Module, path: str, map_location: torch.device | str
         FileNotFoundError: When there is no such file.
         ValueError: When it is not a flat state_dict, or does not fit the network key by key and shape by shape.
     """
-    if isinstance(network, OnnxNetwork):
-        network.check_manifest(path)
-        return []
     state = read_state_dict(path, map_location)
     module = unwrap(network)
     own = module.state_dict()
