@@ -214,7 +214,7 @@ def test_no_target_is_also_the_name_of_a_module(path: Path) -> None:
 def test_a_target_that_is_a_module_is_noticed() -> None:
     config = {"a": [{"_target_": "c2f_monai.handlers.load_weights"}, {"b": {"_target_": "Compose"}}]}
     assert [(name, is_module(name)) for name in targets_in(config)] == [("c2f_monai.handlers.load_weights", True)]
-    assert not is_module("c2f_monai.handlers.LoadWeights")
+    assert not is_module("c2f_monai.handlers.StrictCheckpointLoader")
 
 
 def test_handlers_of_training_are_dictionaries_as_they_are_read() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..utils import Fusion, Prior, Result
+from ..utils import Fusion, Prior, Result, TrainingStage
 from .kinds import (
     Kind,
     axcodes,
@@ -71,6 +71,7 @@ _PLACES = {
     "ckpt_path": ConfigId(path(), "weights that are used"),
     "organ_ckpt_path": ConfigId(path(), "weights of the organ's networks"),
     "ckpt_paths": ConfigId(mapping_of(path()), "weights by names of organs"),
+    "served_path": ConfigId(path(), "weights that MONAI Label serves, which a training replaces"),
     "init_weights": ConfigId(path().or_none(), "weights that training starts from; None: the networks' own start"),
 }
 
@@ -166,6 +167,8 @@ _TRAINING = {
         number(above=0, high=1).or_none(), "in its place, the share of the slices with target that is trained on"
     ),
     "negative_fraction": ConfigId(_SHARE, "share of the items without target"),
+    "stage": ConfigId(choice(TrainingStage), "the stage of federated training"),
+    "lr_factor": ConfigId(number(0), "factor on the learning rates of federated training"),
     "stages": ConfigId(stages(), "schedule of training; the lengths share out the epochs"),
     "coarse_stage": ConfigId(stage_changes().or_none(), "what is changed in stages coarse; None leaves them out"),
     "joint_stage": ConfigId(stage_changes().or_none(), "what is changed in stages joint; None leaves them out"),
@@ -236,6 +239,7 @@ _COMPONENTS = {
         "train": "parts of training",
         "validate": "parts of validation and evaluation",
         "package_path": "makes a packed bundle's package importable",
+        "has_package": "whether the package is found, which MonaiAlgo tells a packed bundle of too late for its checks",
         "check": "checks the configuration before anything is read",
     }.items()
 }

@@ -10,7 +10,8 @@ from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
 from .each_case import EachCase
 from .gradients import GradientClipping
 from .learning_rates import parameter_groups
-from .load_weights import LoadWeights, load_weights
+from .load_weights import StrictCheckpointLoader, load_weights
+from .onnx_loader import OnnxCheckpointLoader
 from .stage_schedule import StageSchedule, change_stages, copy_to_fine, learning_rate_factor, stage_ends
 from .target_reports import TargetReports
 from .training_log import EventFile, GridDice, RoundLosses
@@ -27,9 +28,10 @@ __all__ = [
     "GradientClipping",
     "GridDice",
     "InitialWeights",
-    "LoadWeights",
+    "OnnxCheckpointLoader",
     "RoundLosses",
     "StageSchedule",
+    "StrictCheckpointLoader",
     "TargetReports",
     "TrainingCheckpoint",
     "WaitingTime",

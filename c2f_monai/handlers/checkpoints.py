@@ -200,6 +200,7 @@ class TrainingCheckpoint:
         self.interval = interval
         self.resume = resume
         self.lock = FolderLock(self.directory)
+        self.begun = False
         self.check_directory()
         if self.directory.is_dir() and idist.get_rank() == 0:  # before the volumes are read, if it can be known
             self.lock.acquire()
@@ -252,7 +253,9 @@ class TrainingCheckpoint:
         """Take the directory, and remove what a killed run left there."""
         if idist.get_rank() == 0:
             self.lock.acquire()
-            self.check_directory()  # another run may have trained there while this one read its volumes
+            if not self.begun:  # another run may have trained there while this one read its volumes
+                self.check_directory()
+            self.begun = True  # a trainer that is run again, as in federated rounds, finds its own checkpoints
             remove_leftovers(self.directory)
             for left in self.directory.glob("tmp????????"):  # of Ignite's DiskSaver
                 if left.is_file():

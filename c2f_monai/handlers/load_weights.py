@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 
 from ..utils import describe_mismatch, read_state_dict, unwrap, view_of, views_of
 
-__all__ = ["LoadWeights", "load_weights"]
+__all__ = ["StrictCheckpointLoader", "load_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +46,11 @@ def load_weights(network: nn.Module, path: str, map_location: torch.device | str
     return sorted(left)
 
 
-class LoadWeights:
+class StrictCheckpointLoader:
     """Handler that fills the network before an engine starts, see :func:`load_weights`.
 
-    MONAI's ``CheckpointLoader`` does the same with an error of one line for each key.
+    MONAI's ``CheckpointLoader`` does the same with an error of one line for each key. Its name is part of this one's,
+    because consumers that bring their own weights, such as ``MonaiAlgo``, disable handlers by it.
 
     Args:
         network: network to fill; a ``torch.nn.ModuleDict`` of networks where there are several files.

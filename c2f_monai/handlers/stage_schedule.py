@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
@@ -101,12 +102,31 @@ def copy_to_fine(network: nn.Module) -> None:
             parts.fine.load_state_dict(state)
 
 
+def _fine_marks(network: nn.Module) -> list[float]:
+    """A number for each trainable tensor of the fine networks, which another one in its place changes."""
+    parts = [views.fine for views in network.views.values()] if hasattr(network, "views") else []  # type: ignore[operator]
+    tensors = [tensor for part in parts if part is not None for tensor in part.parameters() if tensor.requires_grad]
+    return [float(tensor.detach().double().norm()) for tensor in tensors]
+
+
+def _is_copy(network: nn.Module) -> bool:
+    """Whether the fine networks are copies of the coarse ones."""
+    for parts in network.views.values():  # type: ignore[operator]
+        coarse, fine = parts.coarse.state_dict(), parts.fine.state_dict()
+        if describe_mismatch({key: value.shape for key, value in coarse.items()}, fine):
+            return False
+        if not all(torch.equal(value, fine[key]) for key, value in coarse.items()):
+            return False
+    return True
+
+
 class StageSchedule:
     """
     Sets the inferer's stage at each epoch and the learning rates at each iteration.
 
     Both follow from the trainer's iteration, epoch length and number of epochs: a run that continues from a checkpoint
-    needs no state of its own, and another number of epochs rescales the whole schedule.
+    needs no state of its own, and another number of epochs rescales the whole schedule. The number of the stage in the
+    schedule, from 1, becomes ``stage`` of ``engine.state.metrics``, which MONAI's handlers write.
 
     With ``validator_inferer``, validation in stage "coarse" scores the coarse answer: fine networks that no stage has
     trained yet would only spoil it. In the other stages it scores the last round. Both are scores of an answer on the
@@ -117,7 +137,8 @@ class StageSchedule:
         stages: dictionaries with ``stage`` ("coarse", "separate", "individual", "joint"), ``length`` (relative to the
             sum) and optionally ``lr_factor``, ``lr_end_factor``, ``rounds``: the most rounds of this stage, and
             ``copy_to_fine``, for "coarse" alone: whether each epoch ends with a copy of the coarse networks into the
-            fine ones, which then begin the next stage with what the coarse ones know.
+            fine ones, which then begin the next stage with what the coarse ones know. Fine networks that got weights of
+            their own before training starts, from whatever handler, keep them.
         inferer: :py:class:`c2f_monai.inferers.UnrolledInferer`, whose ``stage`` and ``rounds`` are assigned; its
             rounds at construction are T, which a stage may lower.
         optimizer: its groups' learning rates at construction are the base that the factors multiply.
@@ -167,11 +188,14 @@ class StageSchedule:
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.warmup = warmup
         self.network = network
+        self.made = [] if network is None else _fine_marks(unwrap(network))
+        self.keeps_fine = False
         self.validator_inferer = validator_inferer
         self.stopping = getattr(validator_inferer, "stopping", None)
 
     def attach(self, engine: Engine) -> None:
-        """Attach to a trainer."""
+        """Attach to a trainer, after what loads weights."""
+        engine.add_event_handler(Events.STARTED, self.started)
         engine.add_event_handler(Events.EPOCH_STARTED, self.epoch_started)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         engine.add_event_handler(Events.ITERATION_STARTED, self.iteration_started)
@@ -187,6 +211,16 @@ class StageSchedule:
             start = end
         return self.stages[-1], 1.0
 
+    def started(self, engine: Engine) -> None:
+        """Find out whether every fine network was filled since the network was made: from a whole set of weights."""
+        if self.network is None or not any(stage.get("copy_to_fine") for stage in self.stages):
+            return
+        network = unwrap(self.network)
+        filled = bool(self.made) and all(a != b for a, b in zip(self.made, _fine_marks(network), strict=True))
+        self.keeps_fine = filled and not _is_copy(network)
+        if self.keeps_fine:
+            logger.info("the fine networks have weights of their own: no copies of the coarse ones take their place")
+
     def epoch_started(self, engine: Engine) -> None:
         """Assign the stage and the rounds of this epoch, and what its validation scores."""
         stage = self.locate(engine, engine.state.epoch - 1)[0]
@@ -199,8 +233,10 @@ class StageSchedule:
             self.validator_inferer.stopping = NO_ROUNDS if name == "coarse" else self.stopping
 
     def epoch_completed(self, engine: Engine) -> None:
-        """Copy the coarse networks where the stage says so; attached before what validates and saves."""
-        if self.network is not None and self.locate(engine, engine.state.epoch - 1)[0].get("copy_to_fine"):
+        """Copy the coarse networks where the stage says so; attached before what validates, logs and saves."""
+        stage = self.locate(engine, engine.state.epoch - 1)[0]
+        engine.state.metrics["stage"] = next(number for number, one in enumerate(self.stages, 1) if one is stage)
+        if self.network is not None and stage.get("copy_to_fine") and not self.keeps_fine:
             copy_to_fine(unwrap(self.network))
 
     def iteration_started(self, engine: Engine) -> None:

@@ -68,6 +68,9 @@ class RoundLosses:
     then written by MONAI's handlers, which are attached after this one; a line in the log tells the losses. Iterations
     whose losses are NaN or infinite are left out.
 
+    The output of an iteration, a dictionary, becomes a list of one, as decollated outputs are: tracking handlers take
+    the loss from the first.
+
     Args:
         loss: :py:class:`c2f_monai.losses.RoundsLoss` of the trainer.
         optimizer: its groups' learning rates.
@@ -89,6 +92,9 @@ class RoundLosses:
         self._sums, self._counts = {}, {}
 
     def _add(self, engine: Engine) -> None:
+        output: Any = engine.state.output
+        if isinstance(output, dict):
+            engine.state.output = [output]  # type: ignore[assignment]
         for view, losses in self.loss.rounds.items():
             finite = torch.isfinite(losses).all()  # stays on the device: nobody waits for it
             self._sums[view] = self._sums.get(view, 0) + torch.where(finite, losses, torch.zeros_like(losses))
@@ -118,10 +124,11 @@ def _by_round(means: Mapping[str, list[float]]) -> dict[str, float]:
 
 class GridDice:
     """
-    Makes metrics of the evaluator: the mean DSC of the coarse stage and of the last round on the working grid.
+    Makes metrics of the evaluator: the mean DSC of the coarse stage and of every round on the working grid.
 
-    ``grid DSC coarse`` and ``grid DSC last round`` of ``engine.state.metrics`` are then written by MONAI's handlers,
-    which are attached after this one. Each process tells those of its own cases.
+    ``grid DSC coarse``, ``grid DSC round <t>`` and ``grid DSC last round`` of ``engine.state.metrics`` are then written
+    by MONAI's handlers, which are attached after this one. A case that stopped before round t counts with its last.
+    Each process tells those of its own cases.
 
     Args:
         inferer: the evaluator's :py:class:`c2f_monai.inferers.CoarseToFineInferer`, with ``keep_rounds=True``.
@@ -131,7 +138,7 @@ class GridDice:
     def __init__(self, inferer: Any, label_key: str = "label_grid") -> None:
         self.inferer = inferer
         self.label_key = label_key
-        self._scores: list[tuple[float, float]] = []
+        self._scores: list[list[float]] = []
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator of the validation."""
@@ -143,10 +150,12 @@ class GridDice:
         cases: Any = engine.state.batch
         for case, record in zip(cases, self.inferer.records, strict=True):
             label = torch.as_tensor(case[self.label_key]).cpu() > 0.5
-            first, last = (dice_coefficient(record.masks[i], label) for i in (0, -1))
-            self._scores.append((first, last))
+            self._scores.append([dice_coefficient(mask, label) for mask in record.masks])
 
     def _publish(self, engine: Engine) -> None:
-        if self._scores:
-            coarse, last = (sum(column) / len(column) for column in zip(*self._scores, strict=True))
-            engine.state.metrics |= {"grid DSC coarse": coarse, "grid DSC last round": last}
+        rounds = max((len(scores) for scores in self._scores), default=0)
+        for t in range(rounds):
+            scores = [case[min(t, len(case) - 1)] for case in self._scores]
+            mean = sum(scores) / len(scores)
+            engine.state.metrics[f"grid DSC round {t}" if t else "grid DSC coarse"] = mean
+            engine.state.metrics["grid DSC last round"] = mean

@@ -7,6 +7,7 @@ from __future__ import annotations
 from .autocast import AutocastInferer
 from .cascade import CascadeInferer
 from .coarse_to_fine import CoarseToFineInferer
+from .logits import LogitsInferer
 from .records import CaseRecord, RoundRecord
 from .several_organs import SeveralOrgansInferer
 from .stopping import StopRule
@@ -17,6 +18,7 @@ __all__ = [
     "CaseRecord",
     "CoarseToFineInferer",
     "CascadeInferer",
+    "LogitsInferer",
     "RoundRecord",
     "SeveralOrgansInferer",
     "StopRule",

@@ -9,6 +9,7 @@ from .deeplab import DeepLab
 from .efficientnet_lite import EfficientNetLiteEncoder, LiteUNet
 from .factories import build_network, fcn8s_compact, unet
 from .fcn8s import FCN8s
+from .onnx_network import OnnxNetwork
 from .saliency import SaliencyTransform
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "EfficientNetLiteEncoder",
     "FCN8s",
     "LiteUNet",
+    "OnnxNetwork",
     "SaliencyTransform",
     "build_network",
     "fcn8s_compact",

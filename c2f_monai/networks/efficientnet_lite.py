@@ -49,6 +49,22 @@ def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 class _SameConv2d(nn.Conv2d):
     """Convolution with TensorFlow's SAME padding, which is asymmetric at stride 2 and depends on the size."""
 
+    def for_export(self) -> nn.Module:
+        """The same for sizes that are multiples of the stride, whose padding is a constant."""
+        (top, bottom), (left, right) = (
+            _same_padding(step, kernel, step) for step, kernel in zip(self.stride, self.kernel_size, strict=True)
+        )
+        plain = nn.Conv2d(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,  # type: ignore[arg-type]
+            self.stride,  # type: ignore[arg-type]
+            groups=self.groups,
+            bias=self.bias is not None,
+        )
+        plain.weight, plain.bias = self.weight, self.bias
+        return nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), plain)
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         top, bottom = _same_padding(input.shape[2], self.kernel_size[0], self.stride[0])
         left, right = _same_padding(input.shape[3], self.kernel_size[1], self.stride[1])

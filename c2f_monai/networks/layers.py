@@ -31,6 +31,12 @@ class MatrixConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, padding=padding)
         self.side, self.margin = kernel_size, padding
 
+    def for_export(self) -> nn.Module:
+        """The plain convolution: which of the two is quicker depends on the size, which a graph leaves open."""
+        plain = nn.Conv2d(self.in_channels, self.out_channels, self.side, padding=self.margin)
+        plain.weight, plain.bias = self.weight, self.bias
+        return plain
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """
         Args:

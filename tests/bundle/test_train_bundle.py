@@ -325,5 +325,8 @@ def test_the_allocator_is_left_alone_where_the_configuration_says_so(
 ) -> None:
     calls: list[bool] = []
     monkeypatch.setattr("c2f_monai.utils.keep_freed_memory", lambda: calls.append(True))
-    workflow(dataset, tmp_path, keep_freed_memory=keep).initialize()
+    flow = workflow(dataset, tmp_path, keep_freed_memory=keep)
+    flow.initialize()
+    flow.parser["run"] = flow.parser["run"][:1]
+    flow.run()
     assert calls == [True] * keep

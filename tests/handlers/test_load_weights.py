@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
-from c2f_monai.handlers import InitialWeights, LoadWeights, load_weights
+from c2f_monai.handlers import InitialWeights, StrictCheckpointLoader, load_weights
 from c2f_monai.utils import read_state_dict
 
 
@@ -20,7 +20,7 @@ def test_weights_are_loaded_when_the_engine_starts(tmp_path: Path) -> None:
     source, target = nn.Linear(2, 3), nn.Linear(2, 3)
     torch.save(source.state_dict(), tmp_path / "model.pt")
     engine = Engine(lambda engine, batch: None)
-    LoadWeights(target, str(tmp_path / "model.pt")).attach(engine)
+    StrictCheckpointLoader(target, str(tmp_path / "model.pt")).attach(engine)
     engine.run([0])
     assert torch.equal(source.weight, target.weight)
 
@@ -65,7 +65,7 @@ def test_every_network_of_several_gets_its_own_file(tmp_path: Path) -> None:
         torch.save(source.state_dict(), paths[name])
     networks = nn.ModuleDict({"neoplasm": nn.Linear(2, 3), "organ": nn.Linear(2, 3)})
     engine = Engine(lambda engine, batch: None)
-    LoadWeights(networks, paths).attach(engine)
+    StrictCheckpointLoader(networks, paths).attach(engine)
     engine.run([0])
     for name, source in sources.items():
         assert torch.equal(networks[name].weight, source.weight)
@@ -80,7 +80,7 @@ def test_every_network_of_several_gets_its_own_file(tmp_path: Path) -> None:
 )
 def test_files_and_networks_must_have_the_same_names(network: nn.Module, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        LoadWeights(network, {"organ": "a.pt", "neoplasm": "b.pt"})
+        StrictCheckpointLoader(network, {"organ": "a.pt", "neoplasm": "b.pt"})
 
 
 def of_views(*views: str) -> nn.Module:
@@ -94,7 +94,7 @@ def test_a_subset_of_the_views_of_the_weights_is_loaded(tmp_path: Path, caplog: 
     source, target = of_views("sagittal", "coronal", "axial"), of_views("axial")
     torch.save(source.state_dict(), tmp_path / "model.pt")
     with caplog.at_level(logging.INFO):
-        LoadWeights(target, str(tmp_path / "model.pt"))(Engine(lambda engine, batch: None))
+        StrictCheckpointLoader(target, str(tmp_path / "model.pt"))(Engine(lambda engine, batch: None))
     assert torch.equal(source.views["axial"]["coarse"].weight, target.views["axial"]["coarse"].weight)
     assert "model.pt, without the views coronal, sagittal" in caplog.text
     assert load_weights(source, str(tmp_path / "model.pt")) == []

@@ -277,6 +277,30 @@ def test_the_fine_networks_begin_as_copies_of_the_coarse_ones() -> None:
     assert seen == [2.0, 4.0, 4.0]
 
 
+@pytest.mark.parametrize(
+    ("loaded", "copied"),
+    [((), True), (("fine.weight",), True), (("fine.weight", "fine.bias"), False), (("coarse", "fine"), True)],
+)
+def test_a_fine_network_that_was_filled_before_training_is_kept(loaded: tuple[str, ...], copied: bool) -> None:
+    network = Parts()
+    parts = network.views["axial"]
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    engine = make_engine(lambda engine, batch: None)
+    stages = [{"stage": "coarse", "length": 1, "copy_to_fine": True}]
+
+    def load() -> None:
+        for name in loaded:
+            # A file of both holds a fine network that is a copy already.
+            tensors = [parts.get_parameter(name)] if "." in name else list(parts[name].parameters())
+            for tensor in tensors:
+                tensor.data.fill_(7.0)
+
+    engine.add_event_handler(Events.STARTED, load)
+    StageSchedule(stages, SimpleNamespace(stage="", rounds=1), optimizer, network=network).attach(engine)
+    engine.run([0], max_epochs=1)
+    assert torch.equal(parts["fine"].weight, parts["coarse"].weight) is copied
+
+
 def test_a_fine_network_of_another_form_keeps_its_start(caplog: pytest.LogCaptureFixture) -> None:
     network = Parts()
     network.views["axial"]["fine"] = nn.Linear(2, 2)

@@ -17,11 +17,14 @@ from . import (
     demo,
     diagnose,
     evaluate,
+    export,
     import_weights,
     merge,
     models,
+    pack,
     phantom,
     prepare,
+    refine,
     release_weights,
     score,
     segment,
@@ -32,6 +35,7 @@ __all__ = ["build_parser", "main", "run_command"]
 # In the order of the help text.
 COMMANDS = (
     segment,
+    refine,
     evaluate,
     models,
     demo,
@@ -45,6 +49,8 @@ COMMANDS = (
     release_weights,
     merge,
     audit,
+    export,
+    pack,
 )
 COMPLETION = """tab completion in bash and zsh: eval "$(register-python-argcomplete c2f)"
 """

@@ -1,0 +1,39 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``c2f refine``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..models import DEFAULT_MODEL, MODELS
+from .command import Commands, add_command, runs
+
+__all__ = ["add_parser"]
+
+DESCRIPTION = """Refines the answer of any other model by the rounds, in the place of the coarse networks. MASK is its
+mask, its probabilities (of several classes along the last axis), or with --label-value a label map; it may lie on
+another grid than the image. The answer is the last round's, on the image's own grid. Not for clinical use."""
+EXAMPLES = (
+    "c2f refine ct.nii.gz coarse.nii.gz mask.nii.gz",
+    "c2f refine dicom_folder totalsegmentator.nii.gz mask.nii.gz --label-value 7",
+)
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "refine", "refine another model's mask of a CT", DESCRIPTION, EXAMPLES)
+    parser.add_argument("input", type=Path, metavar="CT", help="image file or DICOM folder")
+    parser.add_argument("mask", type=Path, metavar="MASK", help="what the other model says")
+    output = "mask to write (default: <MASK>_refined.nii.gz beside it)"
+    parser.add_argument("output", type=Path, nargs="?", metavar="OUTPUT", help=output)
+    parser.add_argument("--label-value", type=int, nargs="+", help="values of MASK that are the target")
+    names = ", ".join(MODELS)
+    model = f"{names}, the folder of a bundle, or a file of weights (default: {DEFAULT_MODEL})"
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=model)
+    config = "overlay after the model's configuration, a file or a name such as network/deeplab.json; may be repeated"
+    parser.add_argument("--config", action="append", default=[], metavar="FILE", help=config)
+    parser.add_argument("--device", help="cpu, gpu, gpu:1 or mps (default: the first GPU, else the CPU)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that c2f did not write")
+    parser.add_argument("--quiet", action="store_true", help="print errors alone")
+    parser.set_defaults(run=runs("refine"))

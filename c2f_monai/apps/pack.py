@@ -1,0 +1,106 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``pack``: a model as a bundle that carries the package, for the model zoo and for MONAI Label."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from ..utils import atomic_write, bundle_root, config_file, sha256_of
+from .segmenter import find_model, read_model
+
+__all__ = ["LARGE", "PACKAGE", "run"]
+
+PACKAGE = Path(__file__).resolve().parents[1]
+#: Bytes above which the model zoo takes no file, but its address.
+LARGE = 25_000_000
+WEIGHTS = "models/model.pt"
+CKPT_PATH = "$os.path.join(@bundle_root, 'models', 'model.pt')"
+#: Configurations that stand beside those of inference and training as they are.
+BESIDE = (
+    "evaluate.json",
+    "multi_gpu_evaluate.json",
+    "multi_gpu_inference.json",
+    "multi_gpu_train.json",
+    "federated.json",
+    "logging.conf",
+)
+#: Rooms and folders that a bundle does not need: the commands, and what is mapped into an installed package.
+LEFT_OUT = ("apps", "bundle", "overlays", "__pycache__", "__main__.py")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the folder and its zip.
+
+    Raises:
+        FileExistsError: when the folder holds something.
+        FileNotFoundError: when there is no such model.
+        ValueError: when the weights are large and there is no address.
+    """
+    output: Path = args.output
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise FileExistsError(f"{output} exists: give a new or empty folder.")
+    _, files, _ = find_model(args.model, args.config)
+    config = read_model(args.model, args.config)
+    weights = config.get_parsed_content("ckpt_path")
+    if not isinstance(weights, str):
+        raise ValueError(f"{args.model} has several files of weights: pack each of its models by itself.")
+    size = Path(weights).stat().st_size
+    if size > LARGE and args.url is None:
+        raise ValueError(f"{weights} has {size / 1e6:.0f} MB, and the zoo takes {LARGE / 1e6:.0f}: give its --url.")
+    overlays = [file for file in files if file.name != "inference.json"]
+    _write_configs(output, overlays, files, args.label)
+    _write_metadata(output, weights)
+    _copy(output, weights, args.url)
+    archive = shutil.make_archive(str(output), "zip", output.absolute().parent, output.name)
+    print(f"{output}: {sum(1 for path in output.rglob('*') if path.is_file())} files, {archive}")
+
+
+def _write_configs(output: Path, overlays: Sequence[Path], files: Sequence[Path], label: bool) -> None:
+    train = [bundle_root() / "configs" / "train.json", *overlays, *([config_file("label.json")] if label else [])]
+    for name, sources in (("inference", files), ("train", train)):
+        parser = ConfigParser()
+        parser.read_config([str(source) for source in sources])
+        merged = parser.get()
+        merged.pop("_meta_", None)
+        merged["ckpt_path"] = CKPT_PATH
+        _write_json(output / "configs" / f"{name}.json", merged)
+    for name in BESIDE:
+        shutil.copy(bundle_root() / "configs" / name, output / "configs")
+
+
+def _write_metadata(output: Path, weights: str) -> None:
+    metadata = json.loads((bundle_root() / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    digest = sha256_of(weights)
+    released = [entry for entry in metadata.get("weights", {}).values() if entry["sha256"] == digest]
+    metadata["weights"] = {"model.pt": released[0] if released else {"sha256": digest}}
+    _write_json(output / "configs" / "metadata.json", metadata)
+
+
+def _copy(output: Path, weights: str, url: str | None) -> None:
+    """License, documents, the package, and the weights or their address."""
+    shutil.copy(bundle_root() / "LICENSE", output)
+    shutil.copytree(bundle_root() / "docs", output / "docs")
+    shutil.copytree(PACKAGE, output / PACKAGE.name, ignore=_left_out)
+    (output / WEIGHTS).parent.mkdir()
+    shutil.copy(weights, output / WEIGHTS)
+    if url is not None:
+        lines = ["large_files:", f'  - path: "{WEIGHTS}"', f'    url: "{url}"']
+        lines += [f'    hash_val: "{sha256_of(weights)}"', '    hash_type: "sha256"']
+        (output / "large_files.yml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _left_out(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if name in LEFT_OUT] if Path(folder) == PACKAGE else ["__pycache__"]
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")

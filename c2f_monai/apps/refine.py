@@ -1,0 +1,119 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``refine``: the answer of any other model, made better by the rounds."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import MetaTensor, decollate_batch
+from monai.transforms import ResampleToMatch
+
+from .. import __version__
+from ..data import CaseDataset, PrefetchDataLoader, open_inputs, read_image
+from ..data.images import is_path
+from ..data.writers import check_nifti_name
+from ..inferers import CoarseToFineInferer
+from ..transforms import label_values, select_label
+from ..utils import Result, case_name
+from .outputs import MADE_BY, Job, check_places
+from .segmenter import Segmentation, Segmenter, torch_device
+
+__all__ = ["read_answer", "refine", "run"]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read both files, run the rounds and write the mask.
+
+    Raises:
+        OSError: when a file does not exist or a place cannot be written to.
+        ValueError: when image, answer or arguments cannot be used.
+    """
+    if args.device is not None:
+        torch_device(args.device)
+    output = args.output or args.mask.parent / f"{case_name(args.mask)}_refined.nii.gz"
+    check_nifti_name(output)
+    if output.absolute() == args.mask.absolute():
+        raise ValueError(f"{output} is the answer that is to be refined: write to another place.")
+    answer = read_answer(args.mask, args.label_value)
+    with open_inputs(args.input) as cases:
+        if len(cases) != 1:
+            raise ValueError(f"{args.input} holds {len(cases)} images: give one.")
+        image = cases[0]["image"]
+        check_places([Job(cases[0], output)], [], args.overwrite)
+        segmenter = Segmenter(args.model, args.device, configs=args.config, progress=not args.quiet)
+        result = refine(segmenter, image, answer)
+    result.save(output, f"{MADE_BY} {__version__} {segmenter.signature}")
+    if not args.quiet:
+        record = result.record
+        flags = f" [{'; '.join(record.flags)}]" if record.flags else ""
+        before = record.rounds[0].ml
+        given = "" if before is None else f"{before:.1f} ml given, "
+        print(f"{case_name(image)}: {given}{result.ml:.1f} ml, {record.fine_rounds} rounds, {output}{flags}")
+
+
+def read_answer(path: Path, label_value: Sequence[int] | None = None) -> MetaTensor:
+    """The answer of another model: a mask, a label map or probabilities.
+
+    Args:
+        path: a volume, (H, W, D); of several classes probabilities (H, W, D, K).
+        label_value: values of a label map that are the target. Defaults to None: the file is a mask of 0 and 1, or
+            probabilities.
+
+    Returns:
+        (K, H, W, D) float32 in [0, 1] on the file's own grid.
+
+    Raises:
+        ValueError: when it cannot be read, or its values are neither; when the label map holds none of the values.
+    """
+    answer = read_image(path)
+    if label_value is not None:
+        mask: Any = select_label(answer, label_values(label_value)).float()
+        if not mask.any():
+            raise ValueError(f"{path} holds no voxel of the label values {list(label_value)}.")
+        return mask
+    low, high = float(answer.min()), float(answer.max())
+    if not (low >= 0 and high <= 1):  # NaN is neither
+        raise ValueError(
+            f"{path} holds values from {low:g} to {high:g}: give a mask of 0 and 1, probabilities in [0, 1], or "
+            "--label-value for a label map."
+        )
+    return answer
+
+
+@torch.no_grad()
+def refine(segmenter: Segmenter, image: Any, answer: MetaTensor, probability: bool = False) -> Segmentation:
+    """Run the rounds from another model's answer in the place of the coarse networks' [3.3.2, 3.4].
+
+    The result is the last round's, whatever the model's ``result`` is: that is the mean of two networks' probabilities,
+    and with a mask of 0 and 1 nothing could leave it.
+
+    Args:
+        segmenter: the model.
+        image: a path, or what :func:`c2f_monai.data.volume_of` gives.
+        answer: (K, H, W, D) probabilities or masks of the K classes of the model, on any grid with its affine.
+        probability: as for :py:class:`Segmenter`. Defaults to False.
+
+    Raises:
+        ValueError: when the model is not one coarse-to-fine loop, or has another number of classes.
+    """
+    if not isinstance(segmenter.inferer, CoarseToFineInferer):
+        kind = type(segmenter.inferer).__name__
+        raise ValueError(f"the model's inferer is {kind}, whose rounds start from its own networks: refine with one.")
+    inferer = copy.copy(segmenter.inferer)
+    inferer.result = Result.LAST
+    cases = [{"image": str(image) if is_path(image) else image}]
+    (batch,) = PrefetchDataLoader(CaseDataset(cases, segmenter.preprocessing), batch_size=1, num_workers=0)
+    grid = batch["image"][0]
+    # Bilinear for masks, too: the prior may be soft, and the mask is where it is at least one half.
+    initial = ResampleToMatch(mode="bilinear", padding_mode="zeros")(answer, grid).clamp(0, 1)
+    batch["pred"] = inferer(batch["image"].to(segmenter.device), segmenter.network, initial=initial[None])
+    (case,) = decollate_batch(batch)
+    found = segmenter.invert(case)["pred"]
+    mask = segmenter.label_map({"pred": found})["pred"].cpu()
+    return Segmentation(mask[0], inferer.records[0], found.cpu() if probability else None)

@@ -1,0 +1,124 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``c2f refine``: another model's answer takes the place of the coarse networks'."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from c2f_monai import Segmenter
+from c2f_monai.apps.cli import main
+from c2f_monai.apps.refine import read_answer, refine
+from c2f_monai.inferers import CoarseToFineInferer
+from tests.bundle.conftest import TINY
+from tests.bundle.volumes import make_volume, write_nifti
+
+# Left, back and head; 6 mm is the grid of the tiny network.
+AFFINE = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 2.5, -40], [0, 0, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def segmenter(tiny_weights: Path) -> Segmenter:
+    return Segmenter(tiny_weights, device="cpu", configs=["three_views.json"], options={**TINY, "result": "mean"})
+
+
+def ball(shape: tuple[int, ...]) -> np.ndarray:
+    """A ball of 1 around the blob of the volume."""
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    return (sum((axis - at) ** 2 for axis, at in zip(axes, (0.2, -0.1, 0.0), strict=True)) < 0.2).astype(np.uint8)
+
+
+def test_the_rounds_start_from_the_answer_on_the_working_grid(segmenter: Segmenter, tmp_path: Path) -> None:
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume(), AFFINE)
+    answer = read_answer(write_nifti(tmp_path / "mask.nii.gz", ball((40, 36, 30)), AFFINE))
+    result = refine(segmenter, image, answer, probability=True)
+    volume = segmenter.preprocessing({"image": str(image)})["image"]
+    # The same ball on the working grid, by hand: voxel centers of the file's grid, nearest.
+    index = np.linalg.inv(AFFINE) @ np.asarray(volume.affine)
+    places = (
+        np.stack(np.meshgrid(*map(np.arange, volume.shape[1:]), indexing="ij"), -1) @ index[:3, :3].T + index[:3, 3]
+    )
+    near = np.clip(np.rint(places).astype(int), 0, np.array((40, 36, 30)) - 1)
+    expected = ball((40, 36, 30))[tuple(near[..., axis] for axis in range(3))]
+    given = result.record.rounds[0].voxels
+    assert abs(given - expected.sum()) <= 0.15 * expected.sum()
+    assert result.record.fine_rounds == 1
+    assert tuple(result.mask.shape) == (40, 36, 30) and np.allclose(result.affine, AFFINE)
+
+
+def test_it_is_the_inferers_answer_of_the_last_round(segmenter: Segmenter, tmp_path: Path) -> None:
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume(), np.diag([6.0, 6.0, 6.0, 1.0]))
+    answer = read_answer(write_nifti(tmp_path / "mask.nii.gz", ball((40, 36, 30)), np.diag([6.0, 6.0, 6.0, 1.0])))
+    found = refine(segmenter, image, answer, probability=True).probability
+    volume = segmenter.preprocessing({"image": str(image)})["image"]
+    own = segmenter.inferer
+    last = CoarseToFineInferer(
+        window=own.window,
+        margin=own.rule.margin,
+        crop_multiple=own.rule.multiple,
+        min_size=own.rule.min_size,
+        stopping=own.stopping,
+        component_fraction=own.component_fraction,
+    )
+    expected = last(volume[None], segmenter.network, initial=answer[None].as_tensor())
+    assert torch.equal(found.as_tensor(), expected[0].as_tensor())
+    assert str(own.result) == "mean"
+
+
+def test_an_answer_on_another_grid_is_brought_to_the_images(segmenter: Segmenter, tmp_path: Path) -> None:
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume(), AFFINE)
+    same = read_answer(write_nifti(tmp_path / "same.nii.gz", ball((40, 36, 30)), AFFINE))
+    turned = np.asarray(nib.as_closest_canonical(nib.load(tmp_path / "same.nii.gz")).dataobj)
+    canonical = nib.as_closest_canonical(nib.load(tmp_path / "same.nii.gz")).affine
+    other = read_answer(write_nifti(tmp_path / "ras.nii.gz", np.ascontiguousarray(turned), canonical))
+    results = [refine(segmenter, image, answer, probability=True) for answer in (same, other)]
+    assert results[0].record.rounds[0].voxels == results[1].record.rounds[0].voxels > 0
+    torch.testing.assert_close(results[0].probability, results[1].probability, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "label_value", "expected"),
+    [
+        ([0, 1, 1, 0], None, [0, 1, 1, 0]),
+        ([0.0, 0.25, 0.75, 1.0], None, [0, 0.25, 0.75, 1]),
+        ([0, 7, 3, 8], [7, 8], [0, 1, 0, 1]),
+    ],
+)
+def test_masks_probabilities_and_label_maps_are_read(
+    tmp_path: Path, values: list[float], label_value: list[int] | None, expected: list[float]
+) -> None:
+    kind = np.float32 if isinstance(values[0], float) else np.uint8
+    path = write_nifti(tmp_path / "answer.nii.gz", np.array(values, kind).reshape(4, 1, 1))
+    answer = read_answer(path, label_value)
+    assert answer.shape == (1, 4, 1, 1) and answer.flatten().tolist() == expected
+
+
+def test_the_command_writes_the_mask_beside_the_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = np.diag([8.0, 8.0, 10.0, 1.0])
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume((24, 20, 3)), small)
+    mask = write_nifti(tmp_path / "coarse.nii.gz", 5 * ball((24, 20, 3)), small)
+    assert main(["refine", str(image), str(mask), "--label-value", "5", "--device", "cpu"]) == 0
+    refined = nib.load(tmp_path / "coarse_refined.nii.gz")
+    assert refined.shape == (24, 20, 3) and np.allclose(refined.affine, small)
+    assert "ml given" in capsys.readouterr().out
+
+
+def test_what_cannot_be_an_answer_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume((24, 20, 3)))
+    mask = write_nifti(tmp_path / "labels.nii.gz", 5 * ball((24, 20, 3)))
+    for words, message in (
+        ([image, mask], "give a mask of 0 and 1"),
+        ([image, mask, "--label-value", "3"], "holds no voxel of the label values [3]"),
+        ([image, mask, mask], "is the answer that is to be refined"),
+        ([image, mask, "out.png"], "must end in .nii.gz"),
+        ([image, tmp_path / "none.nii.gz"], "none.nii.gz"),
+        ([image, mask, image, "--label-value", "5"], "is an image to segment"),
+    ):
+        assert main(["refine", *map(str, words)]) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1

@@ -1,0 +1,93 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Training under ``--tracking mlflow``: MONAI's own settings and handler, in front of a client that remembers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from monai.bundle import ConfigWorkflow
+from monai.handlers import mlflow_handler
+
+from tests.bundle.test_train_bundle import BUNDLE, CONFIGS, TINY, write_case
+
+METRICS: list[tuple[str, float, int]] = []
+
+
+class Client:
+    """What ``MLFlowHandler`` asks of mlflow's client."""
+
+    tracking_uri = ""
+
+    def __init__(self, tracking_uri: str | None = None) -> None:
+        self.params: dict[str, str] = {}
+
+    def get_experiment_by_name(self, name: str) -> Any:
+        return SimpleNamespace(experiment_id="1", lifecycle_stage="active")
+
+    def search_runs(self, experiment: str) -> list[Any]:
+        return []
+
+    def create_run(self, experiment_id: str, run_name: str) -> Any:
+        return SimpleNamespace(info=SimpleNamespace(run_id="run", status="RUNNING"))
+
+    def get_run(self, run_id: str) -> Any:
+        return SimpleNamespace(data=SimpleNamespace(params=self.params))
+
+    def log_batch(self, run_id: str, metrics: list[Any], params: list[Any], tags: list[Any]) -> None:
+        # A number each, as the real client asks.
+        METRICS.extend((key, float(value), step) for key, value, _, step in metrics)
+        self.params |= dict(params)
+
+    def log_artifact(self, run_id: str, path: str) -> None:
+        assert Path(path).is_file()
+
+    def set_terminated(self, run_id: str, status: str) -> None:
+        pass
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> None:
+    METRICS.clear()
+    entities = SimpleNamespace(
+        RunStatus=SimpleNamespace(to_string=str, FINISHED="FINISHED"),
+        LifecycleStage=SimpleNamespace(ACTIVE="active"),
+        Metric=lambda *values: values,
+        Param=lambda *values: values,
+    )
+    monkeypatch.setattr(mlflow_handler, "mlflow", SimpleNamespace(MlflowClient=Client, entities=entities))
+
+
+def test_stages_losses_rates_and_the_dsc_of_every_round_are_tracked(client: None, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    cases = [write_case(data, f"train{i}", i) for i in range(3)]
+    lists = {"training": cases[:2], "validation": cases[2:]}
+    (data / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
+    options = TINY | {"views": ["axial"], "val_interval": 1, "stop_dice": None}
+    workflow = ConfigWorkflow(
+        config_file=[str(CONFIGS / f"{name}.json") for name in ("train", "three_views")],
+        logging_file=False,
+        workflow_type="train",
+        tracking="mlflow",
+        bundle_root=str(BUNDLE),
+        dataset_dir=str(data),
+        output_dir=str(tmp_path / "out"),
+        **options,
+    )
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    steps = {name: [step for key, _, step in METRICS if key == name] for name, _, _ in METRICS}
+    assert steps["train_loss"] == list(range(1, 9))
+    assert [value for key, value, _ in METRICS if key == "stage"] == [1, 2, 3, 4]
+    assert steps["loss/axial/coarse"] == steps["learning rate/group 0"] == [1, 2, 3, 4]
+    assert {"loss/axial/round 1", "val_mean_dice", "grid DSC coarse"} <= steps.keys()
+    # In stage coarse there are no rounds; later the two of the inferer.
+    assert steps["grid DSC coarse"] == [1, 2, 3, 4]
+    assert steps["grid DSC round 1"] == steps["grid DSC round 2"] == [2, 3, 4]
+    assert len(list((tmp_path / "out").glob("events.out.tfevents.*"))) == 1
