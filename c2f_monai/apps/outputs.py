@@ -24,6 +24,7 @@ __all__ = [
     "OutputType",
     "check_places",
     "description_of",
+    "is_one_file",
     "made_here",
     "plan_jobs",
     "write_json",
@@ -102,8 +103,13 @@ def plan_jobs(
     return [Job(*columns) for columns in zip(names, images, masks, pictures, maps, strict=True)]
 
 
+def is_one_file(given: Path, suffixes: Sequence[str]) -> bool:
+    """Whether a place is a file's, and not a folder's."""
+    return given.name.lower().endswith(tuple(suffixes)) and not given.is_dir()
+
+
 def _places(names: Sequence[str], given: Path, suffixes: Sequence[str], ending: str) -> list[Path]:
-    is_file = given.name.lower().endswith(tuple(suffixes)) and not given.is_dir()
+    is_file = is_one_file(given, suffixes)
     if is_file and len(names) > 1:
         raise ValueError(f"{given} is one file, but there are {len(names)} images: give a folder.")
     if is_file:

@@ -8,7 +8,8 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from .. import __version__
 from ..data import open_inputs, read_image
 from ..data.writers import write_nifti
+from ..handlers.case_report import case_row
 from ..metrics.target import target_statistics
 from ..utils import describe_machine, describe_versions
 from ..visualize import save_overlay
@@ -28,10 +30,12 @@ from .outputs import (
     OutputType,
     check_places,
     description_of,
+    is_one_file,
     made_here,
     plan_jobs,
     write_json,
 )
+from .report import images_by_case, write_report
 from .segmenter import Segmentation, Segmenter, torch_device
 
 __all__ = ["run"]
@@ -47,6 +51,8 @@ def run(args: argparse.Namespace) -> None:
     if args.device is not None:
         torch_device(args.device)
     kind = OUTPUT_TYPES[args.output_type]
+    if args.html and is_one_file(args.output, kind.suffixes):
+        raise ValueError(f"--html is about a folder of masks, and {args.output} is one file: give a folder.")
     with open_inputs(args.input) as cases:
         images = [path for case in cases if not made_here(path := Path(case["image"]))]
         if not images:
@@ -54,7 +60,9 @@ def run(args: argparse.Namespace) -> None:
         jobs = plan_jobs(images, args.output, kind.suffixes, args.preview, args.probabilities)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
         segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress=not args.quiet)
-        _Command(args, kind, segmenter).segment(jobs)
+        command = _Command(args, kind, segmenter)
+        with command.report_at_the_end(images_by_case(cases)):
+            command.segment(jobs)
 
 
 class _Command:
@@ -65,6 +73,23 @@ class _Command:
         self.description = f"{MADE_BY} {__version__} {segmenter.signature}"
         self.statistics = self._begin(args.statistics, {})
         self.report = self._begin(args.report, _setting(args, segmenter))
+        self.rows: list[Mapping[str, Any]] = []
+
+    @contextmanager
+    def report_at_the_end(self, images: Mapping[str, Path]) -> Iterator[None]:
+        """Write the page of the folder, where it is asked for, also where a case's error ends the run."""
+        try:
+            yield
+        except Exception:
+            with suppress(ValueError):  # no case: the first error is the one to tell
+                self._write_page(images)
+            raise
+        self._write_page(images)
+
+    def _write_page(self, images: Mapping[str, Path]) -> None:
+        if self.args.html:
+            window = self.segmenter.config.get_parsed_content("window")
+            self._say(str(write_report(self.args.output, images, self.rows, window)))
 
     def segment(self, jobs: Sequence[Job]) -> None:
         """Segment what is not done."""
@@ -109,6 +134,7 @@ class _Command:
                 found = target_statistics(result.mask.numpy(), image[0].numpy(), spacing)
                 self.statistics["cases"][job.name] = {**found, "flags": result.record.flags}
         self.kind.write(result, job.image, job.mask, self.description)
+        self.rows.append({**case_row(result.record, result.mask[None]), "case": job.name})
 
     def _note(self, job: Job, result: Segmentation, seconds: float) -> None:
         """Bring the files of all cases up to date: a run that is killed leaves them for what was done."""

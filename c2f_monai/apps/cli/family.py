@@ -23,6 +23,7 @@ from . import (
     phantom,
     prepare,
     release_weights,
+    report,
     score,
     segment,
 )
@@ -32,6 +33,7 @@ __all__ = ["build_parser", "main", "run_command"]
 # In the order of the help text.
 COMMANDS = (
     segment,
+    report,
     evaluate,
     models,
     demo,

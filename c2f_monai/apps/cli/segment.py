@@ -41,6 +41,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--probabilities", type=Path, metavar="NIFTI", help="probabilities, float32")
     parser.add_argument("--statistics", type=Path, metavar="JSON", help="ml, HU, box and cut by the field of each case")
     parser.add_argument("--report", type=Path, metavar="JSON", help="versions, weights, options, seconds and rounds")
+    parser.add_argument(
+        "--html", action="store_true", help="write report.html into the folder of masks, see c2f report"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that c2f did not write")
     resume = "leave out cases whose mask this version wrote with the same model and options"
     parser.add_argument("--resume", action="store_true", help=resume)
