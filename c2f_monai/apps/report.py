@@ -8,7 +8,6 @@ import argparse
 import csv
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,10 +74,11 @@ def run(args: argparse.Namespace) -> None:
         FileNotFoundError: when the images do not exist.
         ValueError: when the folder holds neither masks nor a table of cases.
     """
-    with nullcontext([]) if args.images is None else open_inputs(args.images) as cases:
-        images = images_by_case(cases) if args.images is not None else _images_of_manifest(args.folder)
-        page = write_report(args.folder, images)
-    print(page)
+    if args.images is None:
+        print(write_report(args.folder, _images_of_manifest(args.folder)))
+        return
+    with open_inputs(args.images) as cases:  # what a zip holds is there for so long
+        print(write_report(args.folder, images_by_case(cases)))
 
 
 def images_by_case(cases: Iterable[Mapping[str, Any]]) -> dict[str, Path]:
