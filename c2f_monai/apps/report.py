@@ -43,6 +43,11 @@ class ReportCase:
         dsc: against a label.
         flags: what a reader should look at.
         pictures: None where there are none.
+
+    Examples:
+        >>> found = [ReportCase("fine", ml=61.2), ReportCase("none", ml=0.0), ReportCase("cut", "failed")]
+        >>> [case.name for case in sorted(found, key=lambda case: case.badness)]
+        ['cut', 'none', 'fine']
     """
 
     name: str

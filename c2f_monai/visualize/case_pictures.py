@@ -87,6 +87,13 @@ def case_pictures(
 
     Raises:
         ValueError: when image and mask differ in shape.
+
+    Examples:
+        >>> mask = torch.zeros(1, 40, 40, 20)
+        >>> mask[:, 10:30, 10:20, 8:12] = 1
+        >>> found = case_pictures(MetaTensor(100 * mask), MetaTensor(mask), margin=2.0)
+        >>> (found.stack.width, found.stack.height), found.stack.indices, sorted(found.views)
+        ((24, 14), [6, 7, 8, 9, 10, 11, 12, 13], ['axial', 'coronal', 'sagittal'])
     """
     if image.shape != mask.shape:
         raise ValueError(
