@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Errors alone: indices of the machine's own configuration that lack a package are no news.
 INSTALL := $(PIP) install --quiet --quiet
 
-.PHONY: install demo test faults lint
+.PHONY: install demo test faults lint docs
 .DEFAULT_GOAL := demo
 
 install: $(STAMP)
@@ -32,6 +32,13 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/python -m c2f_monai demo
+
+# The site in build/site; index.html opens from the disk, served it has a search, too. Needs Python 3.11. The last line:
+# no page loads anything from elsewhere.
+docs: $(STAMP)
+	$(INSTALL) --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 PYTHONWARNINGS=ignore $(BIN)/mkdocs build --strict --quiet
+	@! grep -rlE --include='*.html' '(<script[^>]*src|<link[^>]*stylesheet[^>]*href|<img[^>]*src)="?https?:' build/site
 
 # One thread for each worker: the tensors are small.
 test: $(STAMP)

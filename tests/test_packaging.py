@@ -101,6 +101,29 @@ def test_the_bundle_states_a_numpy_that_installs_on_every_supported_python(metad
     assert metadata["numpy_version"] == pins("3.10")["numpy"]
 
 
+def test_the_citation_is_of_this_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.*)$", text, flags=re.MULTILINE) == [c2f_monai.__version__]
+    dates = re.findall(
+        rf"^## \[{c2f_monai.__version__}\] - (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M
+    )
+    assert re.findall(r"^date-released: (.*)$", text, flags=re.MULTILINE) == dates
+
+
+def test_the_image_gets_what_the_wheel_is_made_of() -> None:
+    """Its build is not run here: docker fetches a base."""
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
+    assert copied == {
+        *("constraints.txt", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"),
+        *("bundle", "configs", "c2f_monai"),
+    }
+    assert all((ROOT / name).exists() for name in copied)
+    context = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert copied == {line[1:] for line in context if line.startswith("!")}
+    assert any("grep '^torch=='" in line for line in lines)
+
+
 def test_package_and_bundle_carry_the_same_license() -> None:
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text

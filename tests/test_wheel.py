@@ -73,6 +73,7 @@ def test_the_wheel_holds_the_bundle_and_what_names_find(installed: Path, project
         for file in files:
             copy = installed / "c2f_monai" / packed / file.relative_to(project_root / own)
             assert copy.stat().st_size == file.stat().st_size
+    assert (installed / "c2f_monai" / "apps" / "report.html").is_file()
 
 
 def test_the_wheel_segments_from_any_directory_and_stays_as_it_is(installed: Path, tmp_path: Path) -> None:

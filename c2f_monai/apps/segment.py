@@ -8,7 +8,8 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from .outputs import (
     plan_jobs,
     write_json,
 )
+from .report import images_by_case, write_report
 from .segmenter import Segmentation, Segmenter, torch_device
 
 __all__ = ["run"]
@@ -49,12 +51,16 @@ def run(args: argparse.Namespace) -> None:
     if args.device is not None:
         torch_device(args.device)
     kind = OUTPUT_TYPES[args.output_type]
+    if args.html and is_one_file(args.output, kind.suffixes):
+        raise ValueError(f"--html is about a folder of masks, and {args.output} is one file: give a folder.")
     with open_inputs(args.input) as cases:
         wanted = [case for case in cases if "skipped" not in case]
         jobs = plan_jobs(wanted, args.output, kind.suffixes, args.preview, args.probabilities)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
         segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress=not args.quiet)
-        _Command(args, kind, segmenter).segment(cases, jobs)
+        command = _Command(args, kind, segmenter)
+        with command.report_at_the_end(images_by_case(cases)):
+            command.segment(cases, jobs)
 
 
 class _Command:
@@ -66,6 +72,22 @@ class _Command:
         self.manifest = self._manifest()
         self.statistics = self._begin(args.statistics, {})
         self.report = self._begin(args.report, _setting(args, segmenter))
+
+    @contextmanager
+    def report_at_the_end(self, images: Mapping[str, Path]) -> Iterator[None]:
+        """Write the page of the folder, where it is asked for, also where a case's error ends the run."""
+        try:
+            yield
+        except Exception:
+            with suppress(ValueError):  # no case: the first error is the one to tell
+                self._write_page(images)
+            raise
+        self._write_page(images)
+
+    def _write_page(self, images: Mapping[str, Path]) -> None:
+        if self.args.html:
+            window = self.segmenter.config.get_parsed_content("window")
+            self._say(str(write_report(self.args.output, images, window)))
 
     def _manifest(self) -> Manifest | None:
         """That of a folder of masks; a mask in a file of its own needs none, and is always made again."""

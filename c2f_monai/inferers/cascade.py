@@ -24,7 +24,7 @@ ORGAN_NOT_FOUND = "organ not found"
 
 class CascadeInferer(Inferer):
     """
-    Four stages: organ coarse, organ fine, then neoplasm coarse and fine on X' = sigma[X, organ] [3.3.3, 3.4.3].
+    Four stages: organ coarse, organ fine, then neoplasm coarse and fine on sigma[X, organ], which is X' [3.3.3, 3.4.3].
 
     X' is the image near the organ and the bottom of the intensity range elsewhere, see
     :py:func:`c2f_monai.transforms.condition_on_organ`; crops come from the coarse-to-fine loop, as ever. Each half is a

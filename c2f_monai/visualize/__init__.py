@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .case_pictures import CasePictures, case_pictures
 from .charts import box_figure, convergence_figure, scatter_figure
 from .overlay import COLORS, OverlaySaver, overlay_figure, paint, radiological, save_overlay, target_region
 from .rounds import rounds_figure
@@ -13,12 +14,14 @@ from .savers import OverlayImage, RoundsSaver, SaliencySaver
 
 __all__ = [
     "COLORS",
+    "CasePictures",
     "OverlayImage",
     "OverlaySaver",
     "RoundsSaver",
     "SaliencySaver",
     "SaliencyTable",
     "box_figure",
+    "case_pictures",
     "convergence_figure",
     "overlay_figure",
     "paint",

@@ -182,6 +182,18 @@ def test_a_series_takes_no_mask_into_its_folder(
     assert not list((tmp_path / "ct").glob("*.nii.gz"))
 
 
+def test_a_page_of_the_folder(segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        write_nifti(tmp_path / "images" / f"{name}.nii.gz", make_volume(), AFFINE)
+    assert segment(tmp_path / "images" / "a.nii.gz", tmp_path / "m.nii.gz", "--html") == 1
+    assert "--html is about a folder of masks" in capsys.readouterr().err and not (tmp_path / "m.nii.gz").exists()
+    assert segment(tmp_path / "images", tmp_path / "masks", "--html") == 0
+    page = (tmp_path / "masks" / "report.html").read_text(encoding="utf-8")
+    assert page.count('class="has-slices"') == 2 and page.count("1, fixed rounds") + page.count("1, max rounds") == 2
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "masks" / "report.html")
+
+
 def test_the_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()

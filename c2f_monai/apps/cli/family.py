@@ -26,6 +26,7 @@ from . import (
     prepare,
     refine,
     release_weights,
+    report,
     score,
     segment,
 )
@@ -36,6 +37,7 @@ __all__ = ["build_parser", "main", "run_command"]
 COMMANDS = (
     segment,
     refine,
+    report,
     evaluate,
     models,
     demo,

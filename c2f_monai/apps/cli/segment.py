@@ -44,6 +44,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--probabilities", type=Path, metavar="NIFTI", help="probabilities, float32")
     parser.add_argument("--statistics", type=Path, metavar="JSON", help="ml, HU, box and cut by the field of each case")
     parser.add_argument("--report", type=Path, metavar="JSON", help="versions, weights, options, seconds and rounds")
+    parser.add_argument(
+        "--html", action="store_true", help="write report.html into the folder of masks, see c2f report"
+    )
     overwrite = "segment again what is done, and replace files that c2f did not write"
     parser.add_argument("--overwrite", action="store_true", help=overwrite)
     parser.add_argument("--strict", action="store_true", help="stop at the first case that fails")

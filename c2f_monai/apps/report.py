@@ -1,0 +1,186 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``report``: a page with all cases of a folder of masks, worst first."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment
+
+from ..data import open_inputs, read_image
+from ..data.readers import reason_of
+from ..metrics.tables import CaseRow
+from ..utils import DEFAULT_WINDOW, atomic_write, case_name, text_of_cell
+from ..visualize import CasePictures, case_pictures
+
+__all__ = ["REPORT_NAME", "ReportCase", "images_by_case", "render_report", "run", "write_report"]
+
+REPORT_NAME = "report.html"
+_ENDING = "_seg.nii.gz"
+_TEMPLATE = Path(__file__).with_name("report.html")
+
+
+@dataclass
+class ReportCase:
+    """A row of the page.
+
+    Attributes:
+        name: of the case.
+        status: "done", "failed", "skipped" or what else cases.csv says.
+        reason: why it is not done, or has no pictures.
+        ml: volume of the target in milliliters.
+        rounds: number of fine rounds.
+        stop_reason: why they ended.
+        agreement: DSC of the masks of the last two rounds.
+        dsc: against a label.
+        flags: what a reader should look at.
+        pictures: None where there are none.
+
+    Examples:
+        >>> found = [ReportCase("fine", ml=61.2), ReportCase("none", ml=0.0), ReportCase("cut", "failed")]
+        >>> [case.name for case in sorted(found, key=lambda case: case.badness)]
+        ['cut', 'none', 'fine']
+    """
+
+    name: str
+    status: str = "done"
+    reason: str = ""
+    ml: float | None = None
+    rounds: int | None = None
+    stop_reason: str = ""
+    agreement: float | None = None
+    dsc: float | None = None
+    flags: list[str] = field(default_factory=list)
+    pictures: CasePictures | None = None
+
+    @property
+    def badness(self) -> tuple[Any, ...]:
+        """Sorts the worst first: failed, nothing found, flagged, skipped, the rest; then by agreement of the rounds."""
+        if self.status == "done":
+            kind = 1 if "nothing found" in self.flags or self.ml == 0 else 2 if self.flags else 4
+        else:
+            kind = 3 if self.status == "skipped" else 0
+        unknown = [1.0 if value is None else value for value in (self.dsc, self.agreement)]
+        return (kind, -len(self.flags), *unknown, self.name)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the page.
+
+    Raises:
+        FileNotFoundError: when the images do not exist.
+        ValueError: when the folder holds neither masks nor a table of cases.
+    """
+    if args.images is None:
+        print(write_report(args.folder, _images_of_manifest(args.folder)))
+        return
+    with open_inputs(args.images) as cases:  # what a zip holds is there for so long
+        print(write_report(args.folder, images_by_case(cases)))
+
+
+def images_by_case(cases: Iterable[Mapping[str, Any]]) -> dict[str, Path]:
+    """Images of :func:`c2f_monai.data.open_inputs` by the names of their cases."""
+    return {str(case.get("case") or case_name(case["image"])): Path(case["image"]) for case in cases}
+
+
+def write_report(folder: Path, images: Mapping[str, Path], window: Any = DEFAULT_WINDOW) -> Path:
+    """Write ``report.html`` of a folder of masks, whole or not at all.
+
+    Args:
+        folder: with ``<case>_seg.nii.gz``, and perhaps ``cases.csv``.
+        images: files or folders of images by names of cases; others have no pictures.
+        window: HU that become black and white.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: when there is no case.
+    """
+    known = _read_table(folder / "cases.csv")
+    masks = {_name_of(path, folder): path for path in folder.rglob(f"*{_ENDING}")}
+    names = sorted({**known, **masks})
+    if not names:
+        raise ValueError(f"{folder} holds no masks (<case>{_ENDING}) and no cases.csv: give the folder of a run.")
+    cases = [_case(name, known.get(name, {}), masks.get(name), images.get(name), window) for name in names]
+    page = folder / REPORT_NAME
+    with atomic_write(page) as part:
+        part.write_text(render_report(folder.absolute().name, cases), encoding="utf-8")
+    return page
+
+
+def render_report(title: str, cases: Iterable[ReportCase]) -> str:
+    """The page: HTML that loads nothing."""
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        _TEMPLATE.read_text(encoding="utf-8")
+    )
+    ordered = sorted(cases, key=lambda case: case.badness)
+    return template.render(title=title, cases=ordered, with_dsc=any(case.dsc is not None for case in ordered))
+
+
+def _case(name: str, row: Mapping[str, str], mask: Path | None, image: Path | None, window: Any) -> ReportCase:
+    table = CaseRow(name, "", dict(row))
+    agreements = sorted((int(key[2:]), key) for key in row if key.startswith("d_") and row[key])
+    rounds = table.number("rounds")
+    case = ReportCase(
+        name,
+        status=row.get("status") or "done",
+        reason=row.get("reason", ""),
+        ml=table.number("ml"),
+        rounds=None if rounds is None else int(rounds),
+        stop_reason=row.get("stop_reason", ""),
+        agreement=table.number(agreements[-1][1]) if agreements else None,
+        dsc=table.number("dsc"),
+        flags=[flag for flag in row.get("flags", "").split("; ") if flag],
+    )
+    if case.status != "done":
+        return case
+    try:
+        _add_mask(case, mask, image, window)
+    except Exception as error:  # the page is for what went wrong, too: a file that is damaged is a reason
+        case.reason = reason_of(error)
+    return case
+
+
+def _add_mask(case: ReportCase, mask: Path | None, image: Path | None, window: Any) -> None:
+    """Volume and pictures of a case.
+
+    Raises:
+        ValueError: when a file cannot be read, or there is none.
+    """
+    if mask is None:
+        raise ValueError("its mask is not in the folder.")
+    found = read_image(mask, np.uint8)
+    if case.ml is None:
+        case.ml = int((found > 0).sum()) * float(np.prod(np.asarray(found.pixdim))) / 1000.0
+    if image is None or not image.exists():
+        raise ValueError("no pictures: its image is not known here; c2f report FOLDER --images INPUT says where it is.")
+    case.pictures = case_pictures(read_image(image), found, window)
+
+
+def _read_table(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {text_of_cell(row["case"]): row for row in csv.DictReader(file)}
+
+
+def _name_of(mask: Path, folder: Path) -> str:
+    return mask.relative_to(folder).as_posix().removesuffix(_ENDING)
+
+
+def _images_of_manifest(folder: Path) -> dict[str, Path]:
+    """Images that a folder's manifest.json names; none without one."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        return {}
+    cases = json.loads(path.read_text(encoding="utf-8")).get("cases", {})
+    return {name: Path(entry["image"]) for name, entry in cases.items() if "image" in entry}

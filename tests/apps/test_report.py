@@ -1,0 +1,178 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``c2f report``: what the page says, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from c2f_monai.apps.cli import main
+from c2f_monai.apps.report import ReportCase, render_report, write_report
+from c2f_monai.data import read_image
+from c2f_monai.visualize import case_pictures
+from tests.bundle.volumes import make_volume, write_nifti
+
+SHAPE = (40, 36, 30)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def write_case(folder: Path, name: str, voxels: int = 8) -> Path:
+    """An image in ``folder/images`` and its mask, a cube, in ``folder/masks``."""
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[10 : 10 + voxels, 10 : 10 + voxels, 10 : 10 + voxels] = 1
+    for place in ("images", "masks"):
+        (folder / place / name).parent.mkdir(parents=True, exist_ok=True)
+    write_nifti(folder / "masks" / f"{name}_seg.nii.gz", mask)
+    return write_nifti(folder / "images" / f"{name}.nii.gz", make_volume(SHAPE))
+
+
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def rows_of(page: Path) -> list[dict[str, str]]:
+    """The attributes of the page's rows, in order."""
+    found = re.findall(r'<tr id="case-\d+"([^>]*)>', page.read_text(encoding="utf-8"))
+    return [{key: html.unescape(value) for key, value in re.findall(r'data-(\w+)="([^"]*)"', row)} for row in found]
+
+
+def test_worst_first_with_what_the_table_says(tmp_path: Path) -> None:
+    for name in ("fine", "cut", "shaky"):
+        write_case(tmp_path, name)
+    write_case(tmp_path, "empty", voxels=0)
+    done = {
+        "status": "done",
+        "rounds": 3,
+        "stop_reason": "converged",
+        "ml": 4.096,
+        "d_1": 0.9,
+        "d_2": 0.95,
+        "d_10": 0.99,
+    }
+    table = [
+        {"case": "fine", **done},
+        {"case": "shaky", **done, "d_10": 0.7},
+        {"case": "cut", **done, "flags": "touches border; not converged"},
+        {"case": "empty", **done, "ml": 0.0, "flags": "nothing found"},
+        {"case": "broken", "status": "failed", "reason": "broken.nii.gz: the file ends <early>"},
+        {"case": "localizer", "status": "skipped", "reason": "one slice"},
+    ]
+    write_table(tmp_path / "masks" / "cases.csv", table)
+    assert main(["report", str(tmp_path / "masks"), "--images", str(tmp_path / "images")]) == 0
+    page = tmp_path / "masks" / "report.html"
+    rows = rows_of(page)
+    assert [row["name"] for row in rows] == ["broken", "empty", "cut", "localizer", "shaky", "fine"]
+    assert rows[5] | {"rank": ""} == {
+        **{"rank": "", "name": "fine", "status": "done", "ml": "4.096", "rounds": "3", "agreement": "0.99", "dsc": ""},
+        "flags": "0",
+    }
+    text = page.read_text(encoding="utf-8")
+    assert "broken.nii.gz: the file ends &lt;early&gt;" in text and "6 cases:\n4 done,\n1 failed,\n1 skipped," in text
+    assert text.count('class="has-slices"') == 4
+
+
+def test_the_page_loads_nothing_and_runs_no_name(tmp_path: Path) -> None:
+    bad = "a</script><img src=x onerror=alert(1)>"
+    pictures = case_pictures(read_image(write_case(tmp_path, "a")), read_image(tmp_path / "masks" / "a_seg.nii.gz"))
+    page = render_report("run", [ReportCase(bad, pictures=pictures)])
+    assert "<img src=x" not in page and f'data-name="{html.escape(bad)}' in page
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert len(sources) == 4 and all(source.startswith("data:") for source in sources)
+
+
+def test_names_of_folders_and_images_of_a_manifest(tmp_path: Path) -> None:
+    image = write_case(tmp_path, "p1/ct")
+    write_case(tmp_path, "p2/ct")
+    content = {"cases": {"p1/ct": {"image": str(image)}}}
+    (tmp_path / "masks" / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+    page = write_report(tmp_path / "masks", {})
+    assert page.read_text(encoding="utf-8").count('class="has-slices"') == 0
+    assert main(["report", str(tmp_path / "masks")]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert text.count('class="has-slices"') == 1 and "c2f report FOLDER --images INPUT says where it is" in text
+    # Without a table the volume is the mask's: 512 voxels of 8 mm³.
+    assert [(row["name"], row["ml"]) for row in rows_of(page)] == [("p1/ct", "4.096"), ("p2/ct", "4.096")]
+
+
+def test_a_case_that_cannot_be_shown_costs_no_other(tmp_path: Path) -> None:
+    images = {name: write_case(tmp_path, name) for name in ("a", "b")}
+    write_nifti(images["a"], make_volume((8, 8, 8)))
+    (tmp_path / "masks" / "c_seg.nii.gz").write_bytes(b"no mask")
+    text = write_report(tmp_path / "masks", images).read_text(encoding="utf-8")
+    assert "the mask is 40x36x30 voxels and the image 8x8x8: it is another image&#39;s." in text
+    assert "c_seg.nii.gz cannot be read as a volume" in text
+    assert text.count('class="has-slices"') == 1
+
+
+def test_a_folder_without_cases_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path)]) == 1
+    assert "holds no masks (<case>_seg.nii.gz) and no cases.csv" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+ACTIONS = """
+<script>
+(async () => {
+  const first = () => document.querySelector("tbody tr").dataset.name;
+  const told = [first()];
+  for (let click = 0; click < 2; click++) {
+    document.querySelector("th[data-key=ml] button").click();
+    told.push(first());
+  }
+  document.getElementById("only-bad").click();
+  told.push([...document.querySelectorAll("tbody tr")].filter(row => !row.hidden).length);
+  document.querySelector("tr.has-slices").click();
+  while (!document.querySelector("dialog").open) await new Promise(resolve => setTimeout(resolve, 10));
+  const canvas = document.querySelector("canvas");
+  const red = () => {
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+    copy.drawImage(canvas, 0, 0);
+    const pixels = copy.getImageData(0, 0, canvas.width, canvas.height).data;
+    let count = 0;
+    for (let i = 0; i < pixels.length; i += 4) count += pixels[i] > pixels[i + 1] + 40;
+    return count > 0;
+  };
+  told.push(document.querySelector("#place").textContent, red());
+  document.getElementById("with-mask").click();
+  told.push(red());
+  document.title = JSON.stringify(told);
+})();
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("count", [1, 200])
+def test_a_browser_sorts_and_shows_slices_without_an_error(tmp_path: Path, count: int) -> None:
+    pictures = case_pictures(read_image(write_case(tmp_path, "a")), read_image(tmp_path / "masks" / "a_seg.nii.gz"))
+    cases = [ReportCase(f"case_{n}", ml=float(10 - n % 10), pictures=pictures) for n in range(count)]
+    cases[0].flags = ["touches border"]
+    page = tmp_path / "report.html"
+    page.write_text(render_report("run", cases) + ACTIONS, encoding="utf-8")
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    told = ["--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom"]
+    done = subprocess.run(
+        [str(CHROMIUM), *options, *told, page.as_uri()], capture_output=True, encoding="utf-8", timeout=120, check=True
+    )
+    assert "CONSOLE" not in done.stderr
+    title = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert title is not None
+    # The flagged one comes first; the least ml is that of case_9, case_19 and so on, of which case_109 comes first.
+    least = "case_109" if count > 1 else "case_0"
+    assert json.loads(html.unescape(title[1])) == [
+        *("case_0", least, "case_0", 1),
+        *("axial slice 16 of 30, counted from the feet; the patient's right is on the left", True, False),
+    ]
