@@ -109,9 +109,7 @@ def test_slabs_there_and_back(shape: tuple[int, ...], classes: int, count: int, 
 
 
 @examples(60)
-@given(
-    st.data(), shapes(), st.one_of(st.integers(0, 100), st.tuples(*[st.integers(0, 100)] * 3)), st.integers(1, 64)
-)
+@given(st.data(), shapes(), st.one_of(st.integers(0, 100), st.tuples(*[st.integers(0, 100)] * 3)), st.integers(1, 64))
 def test_a_mask_of_a_volume_survives_its_box(
     data: st.DataObject, shape: tuple[int, ...], reach: int | tuple[int, ...], multiple: int
 ) -> None:
