@@ -23,24 +23,24 @@ VIEWS = list(View)
 
 
 class Moody(torch.nn.Module):
-    """A network of three views that says something else every time: noise, nothing, everything, or only ties."""
+    """A network of three views that finds what is brighter than a level, another one at every call, and noise."""
 
-    def __init__(self, classes: int, slab: SlabSpec, moods: list[float], saliency: bool) -> None:
+    def __init__(self, classes: int, slab: SlabSpec, levels: list[float], noisy: float, saliency: bool) -> None:
         super().__init__()
         self.view_names, self.out_channels, self.slab = VIEWS, classes, slab
         self.has_fine, self.has_saliency = True, saliency
-        self.moods, self.calls = moods, 0
+        self.levels, self.noisy, self.calls = levels, noisy, 0
         self.eval()
 
     def forward(self, x: torch.Tensor, part: str, view: str) -> torch.Tensor:
-        """Weights of one for g; logits around the mood of this call."""
-        self.calls += 1
-        channels = self.slab.in_slices if part == "saliency" else self.slab.out_channels(self.out_channels)
-        shape = (len(x), channels, *x.shape[2:])
+        """Weights of one for g; logits of the slab's predicted slices."""
         if part == "saliency":
-            return torch.ones(shape)
-        mood = self.moods[self.calls % len(self.moods)]
-        return torch.zeros(shape) if mood == 0 else mood + 4 * noise(shape, self.calls) - 2
+            return torch.ones(len(x), self.slab.in_slices, *x.shape[2:])
+        self.calls += 1
+        beyond = self.slab.in_reach - self.slab.out_reach
+        seen = x[:, beyond : beyond + self.slab.out_slices].repeat(1, self.out_channels, 1, 1)
+        logits = 20 * (seen - self.levels[self.calls % len(self.levels)])
+        return logits + self.noisy * (noise(tuple(logits.shape), self.calls) - 0.5)
 
 
 @st.composite
@@ -78,7 +78,8 @@ slabs = st.sampled_from([(1, 1), (3, 3), (5, 3)])
     shapes(voxels=3000),
     options(),
     rules,
-    st.lists(st.sampled_from([-9.0, -1.0, 0.0, 1.0, 9.0]), min_size=1, max_size=5),
+    st.lists(st.sampled_from([-1.0, 0.2, 0.4, 0.45, 0.7, 2.0]), min_size=1, max_size=5),
+    st.sampled_from([0.0, 4.0, 40.0]),
     st.integers(1, 2),
     slabs,
     st.booleans(),
@@ -88,13 +89,14 @@ def test_it_ends_and_its_record_is_true_whatever_the_network_says(
     shape: tuple[int, ...],
     arguments: dict[str, Any],
     rule: StopRule,
-    moods: list[float],
+    levels: list[float],
+    noisy: float,
     classes: int,
     slab: tuple[int, int],
     saliency: bool,
 ) -> None:
     """Also from an empty or a full mask of another model."""
-    network = Moody(classes, SlabSpec(*slab), moods, saliency)
+    network = Moody(classes, SlabSpec(*slab), levels, noisy, saliency)
     start = data.draw(st.one_of(st.none(), masks((classes, *shape))))
     inferer = CoarseToFineInferer(**arguments, stopping=rule, keep_rounds=True)
     volume = noise((1, 1, *shape), 0)
