@@ -91,7 +91,9 @@ def file_problems(tree: ConfigTree) -> Iterator[str]:
     """Weights that cannot be read, and an output folder that cannot be written to."""
     for name, read in (("load_weights::path", read_state_dict), ("init_weights", read_weights_file)):
         found = _value(tree, name)
-        for path in found.values() if isinstance(found, Mapping) else [found] if found else []:
+        for path in found.values() if isinstance(found, Mapping) else [found]:
+            if not isinstance(path, (str, os.PathLike)):
+                continue  # no path: where there must be one, the check of the ids has said it
             try:
                 read(path)
             except (OSError, ValueError) as error:
