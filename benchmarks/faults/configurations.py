@@ -207,7 +207,6 @@ PLACES: dict[str, dict[str, str]] = {
         "--input nowhere.nii.gz": "nowhere.nii.gz does not exist",
         "--input None": "there is nothing to segment: give --input",
         "--input FOLDER": "holds no images",
-        "--input README.md": "README.md cannot be read as an image",
         "--input None --dataset_dir README.md": "README.md",
         "--run_id evaluate": "run ID 'evaluate' doesn't exist",
     },
