@@ -177,11 +177,12 @@ def _arguments(target: str) -> tuple[tuple[str, ...], bool]:
         raise LookupError(target)
     try:
         parameters = list(inspect.signature(found).parameters.values())  # type: ignore[arg-type]
+        takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+        if takes_any and inspect.isclass(found):
+            makers = [vars(base)["__init__"] for base in inspect.getmro(found)[1:-1] if "__init__" in vars(base)]
+            parameters += [parameter for make in makers for parameter in inspect.signature(make).parameters.values()]
     except (TypeError, ValueError):
         return (), True
-    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
-    for base in inspect.getmro(found)[1:-1] if takes_any and inspect.isclass(found) else ():
-        parameters += inspect.signature(base.__init__).parameters.values()
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return tuple(parameter.name for parameter in parameters if parameter.kind in named), takes_any
 

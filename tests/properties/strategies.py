@@ -20,8 +20,8 @@ VOXELS = 20_000
 
 
 def examples(count: int) -> settings:
-    """The same examples in every run, so few that a file takes seconds."""
-    return settings(max_examples=count, deadline=None, derandomize=True)
+    """So few examples that a file takes seconds; tests/conftest.py makes them the same in every run."""
+    return settings(max_examples=count)
 
 
 def sides() -> st.SearchStrategy[int]:
