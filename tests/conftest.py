@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+# The same examples in every run.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 

@@ -14,14 +14,17 @@ from typing import Any
 
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, ReferenceResolver
 
-from .kinds import read_flag
+from .kinds import built, read_flag
 from .rules import contradictions
 from .schema import IDS, MONAI_IDS
 from .tree import ConfigTree, MissingReferenceError, UnresolvedError, nodes
 
 __all__ = ["ConfigError", "check_config", "nearest", "override_config"]
 
-_ROOTS = {"imports", "initialize", "run", "finalize"}
+_RUN_IDS = ("initialize", "run", "finalize")
+_ROOTS = {"imports", *_RUN_IDS}
+#: How alike two names are of which one is taken for a typing error of the other, where any name might be meant.
+_ALIKE = 0.8
 
 
 class ConfigError(ValueError):
@@ -60,8 +63,9 @@ def check_config(
     known = {*MONAI_IDS, *IDS, *run_ids}
     reached = tree.reachable({*_ROOTS, *run_ids})
     problems = [*_unknown_ids(tree, known), *_without_effect(tree, given or {})]
-    problems += [*_unknown_arguments(tree), *_unknown_places(tree, given or {})]
+    problems += [*_unknown_arguments(tree, given or {}), *_unknown_places(tree, given or {})]
     values, wrong = _values(tree, reached)
+    problems += _not_run(tree, {*_RUN_IDS, *run_ids})
     problems += [*wrong, *contradictions(values, tree.content), *more(tree)]
     if problems:
         raise ConfigError("; ".join(problems))
@@ -137,26 +141,31 @@ def _without_effect(tree: ConfigTree, given: Mapping[str, Any]) -> Iterator[str]
             yield f"{name} has no effect in this configuration, nothing in it refers to it{similar}"
 
 
-def _unknown_arguments(tree: ConfigTree) -> Iterator[str]:
-    """Arguments that a component's class or function does not take."""
+def _unknown_arguments(tree: ConfigTree, given: Iterable[str]) -> Iterator[str]:
+    """Arguments that a component's class or function does not take.
+
+    Where it takes any, an argument that was given on the command line is one when it is nearly another's name.
+    """
+    typed = {ReferenceResolver.normalize_id(name) for name in given}
     for place, node in nodes(tree.content):
         target = node.get("_target_") if isinstance(node, dict) else None
         if not isinstance(target, str) or target.startswith(("$", "@", "%")):
             continue
         name = place.replace("::", "#")  # as it is written on the command line
         try:
-            taken = _arguments(target)
+            taken, takes_any = _arguments(target)
         except LookupError:
             yield f"{name}: there is no {target} to build it from"
             continue
         for key in ConfigComponent(node).resolve_args():
-            if taken is not None and key not in taken:
+            doubtful = f"{place}::{key}" in typed and difflib.get_close_matches(key, taken, cutoff=_ALIKE)
+            if key not in taken and (doubtful or not takes_any):
                 yield f"{name}#{key} is no argument of {target}{nearest(key, taken)}"
 
 
 @cache
-def _arguments(target: str) -> tuple[str, ...] | None:
-    """Names of what a class or function takes; None where it takes any, or does not tell.
+def _arguments(target: str) -> tuple[tuple[str, ...], bool]:
+    """Names of what a class, with those it inherits from, or a function takes, and whether it takes any others.
 
     Raises:
         LookupError: When there is no such class or function in a package that is there; the package of a bundle may
@@ -167,12 +176,15 @@ def _arguments(target: str) -> tuple[str, ...] | None:
     if found is None and ("." not in path or importlib.util.find_spec(path.split(".")[0]) is not None):
         raise LookupError(target)
     try:
-        parameters = inspect.signature(found).parameters.values()  # type: ignore[arg-type]
+        parameters = list(inspect.signature(found).parameters.values())  # type: ignore[arg-type]
+        takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters)
+        if takes_any and inspect.isclass(found):
+            makers = [vars(base)["__init__"] for base in inspect.getmro(found)[1:-1] if "__init__" in vars(base)]
+            parameters += [parameter for make in makers for parameter in inspect.signature(make).parameters.values()]
     except (TypeError, ValueError):
-        return None
-    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return tuple(parameter.name for parameter in parameters)
+        return (), True
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(parameter.name for parameter in parameters if parameter.kind in named), takes_any
 
 
 @cache
@@ -219,6 +231,15 @@ def _values(tree: ConfigTree, reached: Set[str]) -> tuple[dict[str, Any], list[s
         elif not _is_said_by_another(name, tree):
             wrong.append(f"{name} must be {kind.words}, got {_shown(value)}")
     return values, wrong
+
+
+def _not_run(tree: ConfigTree, run_ids: Set[str]) -> Iterator[str]:
+    """What is run and does nothing, since it is a name in place of an expression or a component."""
+    for name in sorted(run_ids & set(tree.content)):
+        entries = tree.content[name]
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if entry is not None and not built().accepts(entry):
+                yield f"{name} must be {built().words}, or a list of them, got {_shown(entry)}"
 
 
 def _is_said_by_another(name: str, tree: ConfigTree) -> bool:

@@ -81,6 +81,8 @@ def doubts(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[st
     views = values.get("views", ())
     if Fusion.VOTE in _fusions(values) and len(views) % 2 == 0 and len(views) > 0:
         yield f"fusion vote of {len(views)} views: a voxel that half of them find is background"
+    if values.get("input") is not None and values.get("dataset_dir") is not None:
+        yield f"input and dataset_dir are given: what is segmented is {values['input']}, the data set is not looked at"
     if values.get("prior") == Prior.MASK and content.get("saliency_def") is not None:
         yield "prior mask with a saliency transformation: it sees masks, not the probabilities that it weights by [3.4]"
 
@@ -89,7 +91,9 @@ def file_problems(tree: ConfigTree) -> Iterator[str]:
     """Weights that cannot be read, and an output folder that cannot be written to."""
     for name, read in (("load_weights::path", read_state_dict), ("init_weights", read_weights_file)):
         found = _value(tree, name)
-        for path in found.values() if isinstance(found, Mapping) else [found] if found else []:
+        for path in found.values() if isinstance(found, Mapping) else [found]:
+            if not isinstance(path, (str, os.PathLike)):
+                continue  # no path: where there must be one, the check of the ids has said it
             try:
                 read(path)
             except (OSError, ValueError) as error:

@@ -79,11 +79,11 @@ class LoadVolumed(LoadImaged):
 
 
 def _native(image: Any) -> Any:
-    """Arrays of the other byte order and read-only ones, which torch does not take, as copies."""
+    """Arrays that torch does not take, of the other byte order, read-only or with a turned axis, as copies."""
     if isinstance(image, torch.Tensor):
         return image
     array = image.astype(image.dtype.newbyteorder("="), copy=False)
-    return array if array.flags.writeable else array.copy()
+    return array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy()
 
 
 def _of_itk(image: Any) -> tuple[np.ndarray, np.ndarray]:

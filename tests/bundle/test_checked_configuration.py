@@ -36,6 +36,7 @@ def start(bundle_root: Path, files: list[str], folder: Path, **options: Any) -> 
         (["train"], {"train#trainer#max_epoch": 5}, "max_epochs"),
         (["train", "evaluate"], {"margn": 5, "views": "axial"}, "margin.*views must be a list"),
         (["train", "evaluate"], {"ckpt_path": "no.pt"}, "no weights at no.pt"),
+        (["inference"], {"ckpt_path": 3.5}, "ckpt_path must be a path, got 3.5"),
         (["train"], {"init_weights": "no.pt"}, "no weights at no.pt"),
         (["train"], {"output_dir": __file__}, "output_dir .* is a file"),
         (["inference"], {"batch_size": None}, "batch_size has no effect"),

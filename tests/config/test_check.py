@@ -98,6 +98,9 @@ def test_every_configuration_and_overlay_passes(name: str, base: str, monkeypatc
         ("train", "train#trainer#max_epoch", "max_epochs"),
         ("train", "train#dataloadr", "dataloader"),
         ("train", "train#trainr#max_epochs", "there is no train#trainr"),
+        # These take any argument, which they hand on.
+        ("inference", "dataloader#batchsize", "batch_size"),
+        ("inference", "network_def#saliencyy", "saliency"),
     ],
 )
 def test_an_id_that_no_configuration_knows_is_refused_with_the_nearest(base: str, name: str, meant: str) -> None:
@@ -139,6 +142,8 @@ def test_an_id_that_no_configuration_knows_is_refused_with_the_nearest(base: str
         ("inference", "stop_dice", 95),
         ("inference", "fusion", "vote"),
         ("inference", "network_def", "unet"),
+        ("inference", "run", "evaluate"),
+        ("inference", "run", ["evaluate"]),
         ("train", "epochs", 2.5),
         ("train", "epochs", None),
         ("train", "items_per_epoch", 0),
@@ -165,6 +170,12 @@ def test_a_value_of_another_kind_or_range_is_refused_with_its_id(base: str, name
     with pytest.raises(ConfigError, match=name) as raised:
         override_config(parser_of(base), {name: value})
     assert "\n" not in str(raised.value)
+
+
+def test_arguments_that_are_handed_on_are_free() -> None:
+    """Nobody here knows them, unless they are nearly the name of another."""
+    override_config(parser_of("inference"), {"network_def#size_divisor": 16, "dataloader#num_workers": 0})
+    override_config(parser_of("train"), {"augmentations#zoom#constant_values": 0.5})
 
 
 def test_a_schedule_of_which_nothing_is_left_is_refused() -> None:
@@ -232,6 +243,7 @@ def test_an_overlay_may_bring_ids_that_it_refers_to(tmp_path: Path) -> None:
     [
         ({"fusion": "vote", "result": "last", "views": ["axial", "coronal"]}, "half of them find is background"),
         ({"prior": "mask"}, "sees masks"),
+        ({"input": "ct.nii.gz", "dataset_dir": "data"}, "segmented is ct.nii.gz, the data set is not looked at"),
         ({"fusion": "vote", "result": "last"}, "1 views"),
         ({}, ""),
     ],
@@ -256,7 +268,7 @@ def edited(name: str, place: int, letter: str, edit: str) -> str:
 CONTENT = {base: parser_of(base).get() for base in ("inference", "train")}
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80)
 @given(
     name=st.sampled_from(sorted(IDS)),
     place=st.integers(0, 30),

@@ -39,6 +39,15 @@ def test_an_array_that_may_not_be_written_to_is_copied() -> None:
     assert np.array_equal(volume_of(values, AFFINE)[0].numpy(), values)
 
 
+def test_an_image_that_nibabel_has_turned_is_copied() -> None:
+    """It holds a view of the array with negative strides."""
+    turned = nib.as_closest_canonical(nib.Nifti1Image(make_volume((6, 5, 4)), AFFINE))
+    assert min(np.asanyarray(turned.dataobj).strides) < 0
+    volume = volume_of(turned)
+    assert np.array_equal(volume[0].numpy(), make_volume((6, 5, 4))[::-1, ::-1])
+    assert volume.affine[:3, :3].diagonal().tolist() == [2.0, 2.0, 2.5]
+
+
 def test_a_metatensor_keeps_the_name_of_its_file() -> None:
     image = MetaTensor(torch.zeros(1, 2, 2, 2), affine=torch.eye(4), meta={"filename_or_obj": "a/b.nii"})
     assert volume_of(image).meta["filename_or_obj"] == "a/b.nii"
