@@ -17,7 +17,7 @@ from c2f_monai.metrics.markdown import markdown_table
 from c2f_monai.utils import atomic_write
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
-from . import training_data, training_runs, weight_files
+from . import configurations, training_data, training_runs, weight_files
 from .fault import Fault, Seen, apart
 from .tiny import phantom
 
@@ -26,7 +26,12 @@ __all__ = ["FAULTS", "build_parser", "main", "run_faults", "table_lines"]
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = "docs/results/faults.md"
 #: All faults, in the order of the table. A module of faults is one more line here.
-FAULTS: list[Fault] = [*training_data.FAULTS, *training_runs.FAULTS, *weight_files.FAULTS]
+FAULTS: list[Fault] = [
+    *configurations.FAULTS,
+    *training_data.FAULTS,
+    *training_runs.FAULTS,
+    *weight_files.FAULTS,
+]
 
 
 def build_parser() -> argparse.ArgumentParser:
