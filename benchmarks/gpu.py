@@ -41,9 +41,17 @@ from monai.bundle import ConfigParser
 
 from benchmarks.inference import Meter, Metered, Plain, ellipsoid, flops_of, synchronize
 from benchmarks.slabs import slabs_of
-from c2f_monai.inferers import CoarseToFineInferer, StopRule, TrainingStage
+from c2f_monai.inferers import CoarseToFineInferer, StopRule
 from c2f_monai.networks import CoarseToFineNet
-from c2f_monai.utils import DEFAULT_WINDOW, SlabSpec, atomic_write, dice_coefficient, read_state_dict, scale_to_unit
+from c2f_monai.utils import (
+    DEFAULT_WINDOW,
+    SlabSpec,
+    TrainingStage,
+    atomic_write,
+    dice_coefficient,
+    read_state_dict,
+    scale_to_unit,
+)
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -24,7 +24,7 @@ __all__ = ["ConfigError", "check_config", "nearest", "override_config"]
 _RUN_IDS = ("initialize", "run", "finalize")
 _ROOTS = {"imports", *_RUN_IDS}
 #: How alike two names are of which one is taken for a typing error of the other, where any name might be meant.
-_ALIKE = 0.8
+_ALIKE = 0.88
 
 
 class ConfigError(ValueError):

@@ -78,7 +78,7 @@ def test_the_3d_unet_is_that_of_the_protocol() -> None:
     window = inferer.inferer.inferer
     assert isinstance(window, SlidingWindowInferer)
     assert (window.overlap, window.mode, list(window.roi_size)) == (0.5, "gaussian", parser["patch"])
-    assert (inferer.inferer.amp_dtype, inferer.window) == (torch.bfloat16, (-100.0, 240.0))
+    assert (inferer.inferer.amp_dtype, inferer.window) == ("auto", (-100.0, 240.0))
 
 
 @pytest.mark.parametrize("overlay", ["unet3d", "coarse_only"])
