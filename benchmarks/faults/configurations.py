@@ -57,7 +57,7 @@ TYPING_ERRORS: dict[str, dict[str, str]] = {
     },
     "train": {
         "--learning_rat 0.01": "learning_rate",
-        "--lr 0.1": "lr_factors",
+        "--lr 0.1": "lr_factor",
         "--epoch 3": "epochs",
         "--item_per_epoch 10": "items_per_epoch",
         "--warm_up 10": "warmup",
