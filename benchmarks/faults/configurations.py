@@ -251,7 +251,7 @@ OPTIONS_OF_C2F: dict[str, tuple[str, int]] = {
         1,
     ),
     "evaluate --dataset nowhere --output FOLDER/out --fold one": ("argument --fold: invalid int value: 'one'", 2),
-    "check --dataset-dir nowhere": ("dataset folder nowhere does not exist", 1),
+    "check --dataset-dir nowhere": ("nowhere does not exist", 1),
     "check --dataset-dir nowhere --option margn=5": ("did you mean margin", 1),
     "check --dataset-dir nowhere --option epochs=2.5": ("epochs must be a whole number", 1),
     "check --dataset-dir nowhere --config-file no.json": ("there is no configuration no.json", 1),
