@@ -94,7 +94,8 @@ def stopped(number: signal.Signals, times: int, cases: int, folder: Path) -> str
         before = found
     expect(slowest < SECONDS, f"took {slowest:.1f} s to end")
     expect(0 < before < cases, f"{before} of {cases} cases done by stopped runs")
-    times_of = {path.name: path.stat().st_mtime_ns for path in output.glob("*.nii.gz")}
+    files = [output / f"{row['case']}_seg.nii.gz" for row in rows_of(output) if row["status"] == "done"]
+    times_of = {path.name: path.stat().st_mtime_ns for path in files}
     done = segment(images, output)
     expect(done.returncode == 0, f"the last run ended with {done.returncode}: {done.stderr[-200:]}")
     expect(_check_table(output) == cases, "the last run did not do the rest")
@@ -107,11 +108,14 @@ def stopped(number: signal.Signals, times: int, cases: int, folder: Path) -> str
 
 
 def _check_table(output: Path) -> int:
-    """Cases that are done, each with a mask that is whole, and no other file."""
+    """Cases that are done, each with its mask; all masks are whole, and nothing else is left.
+
+    A mask may wait for its row, which the next run notes: a process is stopped between the two.
+    """
     names = [row["case"] for row in rows_of(output) if row["status"] == "done"]
-    masks = sorted(path.name for path in output.glob("*.nii.gz"))
-    expect([f"{name}_seg.nii.gz" for name in names] == masks, f"rows {names}, masks {masks}")
-    for name in names:
+    masks = {path.name.removesuffix("_seg.nii.gz") for path in output.glob("*.nii.gz")}
+    expect(masks >= set(names) and len(masks) <= len(names) + 2, f"rows {names}, masks {sorted(masks)}")
+    for name in masks:
         mask_of(output, name)
     left = sorted(path.name for path in output.glob(".*"))
     expect(not left, f"left behind: {left}")
