@@ -17,9 +17,10 @@ from c2f_monai.metrics.markdown import markdown_table
 from c2f_monai.utils import atomic_write
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
-from . import configurations, training_data, training_runs, weight_files
+from . import configurations, folder_runs, inputs, training_data, training_runs, weight_files
 from .fault import Fault, Seen, apart
 from .tiny import phantom
+from .tiny_inference import weights
 
 __all__ = ["FAULTS", "build_parser", "main", "run_faults", "table_lines"]
 
@@ -28,6 +29,8 @@ TABLE = "docs/results/faults.md"
 #: All faults, in the order of the table. A module of faults is one more line here.
 FAULTS: list[Fault] = [
     *configurations.FAULTS,
+    *inputs.FAULTS,
+    *folder_runs.FAULTS,
     *training_data.FAULTS,
     *training_runs.FAULTS,
     *weight_files.FAULTS,
@@ -50,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     chosen = [fault for fault in FAULTS if fault.part in args.part and args.match in fault.name]
     phantom()  # once, for all of the copies of this process
+    weights()
+    if any(fault in inputs.FAULTS for fault in chosen):
+        inputs.night()
     seen = run_faults(chosen)
     wrong = [one for one in seen if not one.right]
     print(f"{sum(one.fault.count for one in seen)} faults in {len(seen)} rows, {len(wrong)} not as expected")

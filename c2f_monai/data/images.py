@@ -15,7 +15,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 
-from .readers import READERS
+from .readers import READERS, CTReader
 
 __all__ = ["LoadVolumed", "is_path", "volume_of"]
 
@@ -69,13 +69,17 @@ def volume_of(image: Any, affine: Any = None) -> MetaTensor:
 
 
 class LoadVolumed(LoadImaged):
-    """MONAI's ``LoadImaged`` that leaves alone what :func:`volume_of` has made of an image in memory."""
+    """MONAI's ``LoadImaged`` by :class:`c2f_monai.data.CTReader` alone.
+
+    It leaves alone what :func:`volume_of` has made of an image in memory. MONAI's own asks all readers that it knows
+    once the given one has refused a file, and ITK's puts together any series.
+    """
 
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
         """Read the files."""
         if all(isinstance(data.get(key), MetaTensor) for key in self.keys):
             return dict(data)
-        return super().__call__(data, reader)
+        return super().__call__(data, reader or CTReader())
 
 
 def _native(image: Any) -> Any:

@@ -23,15 +23,18 @@ _SAME_PLACE = 1.0
 _GZIP = b"\x1f\x8b"
 
 
-def check_nifti_size(path: str | os.PathLike[str], image: Any) -> None:
+def check_nifti_size(path: str | os.PathLike[str], image: Any, checksum: bool = False) -> None:
     """Refuse a file whose voxels are fewer or more than its header says.
+
+    nibabel reads as many bytes as it needs, and so never comes to the checksum behind them.
 
     Args:
         path: the file.
         image: what nibabel has read of it.
+        checksum: unpack all of a packed file, and check its checksum. Defaults to False, by the size that it tells.
 
     Raises:
-        ValueError: naming both numbers of bytes.
+        ValueError: naming both numbers of bytes, or the wrong checksum.
     """
     header = image.header
     needed = int(image.dataobj.offset) + math.prod(image.shape) * header.get_data_dtype().itemsize
@@ -41,7 +44,7 @@ def check_nifti_size(path: str | os.PathLike[str], image: Any) -> None:
         told = int.from_bytes(file.read(4), "little")  # of gzip: the size modulo 4 GiB, where there is one stream
     size = os.path.getsize(path)
     if packed:
-        size = needed if told == needed % 2**32 else _unpacked_size(path, needed)
+        size = needed if told == needed % 2**32 and not checksum else _unpacked_size(path, needed)
     if size != needed:
         what = "are cut off" if size < needed else "are more"
         raise ValueError(f"its voxels {what}: it holds {size} bytes, its header speaks of {needed}.")
@@ -57,7 +60,9 @@ def _unpacked_size(path: str | os.PathLike[str], needed: int) -> int:
                 packed = unpacker.unconsumed_tail
                 if unpacker.eof:  # further streams may follow
                     packed, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=31)
-        except zlib.error:
+        except zlib.error as error:
+            if "incorrect data check" in str(error):
+                raise ValueError("its checksum is wrong, so that its voxels are damaged: copy it again.") from error
             return size
     return size
 

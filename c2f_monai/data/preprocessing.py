@@ -23,7 +23,7 @@ from ..transforms import (
     all_label_values,
 )
 from .images import LoadVolumed
-from .readers import CTReader, read_image
+from .readers import read_image
 
 __all__ = ["image_preprocessing", "labeled_preprocessing"]
 
@@ -56,7 +56,7 @@ def image_preprocessing(
         integers takes half the memory of float32.
     """
     transforms: list[Transform] = [
-        LoadVolumed("image", reader=CTReader, dtype=None),
+        LoadVolumed("image", dtype=None),
         EnsureChannelFirstd("image"),
         CompactDtyped("image"),
         CheckVolumed("image"),

@@ -82,7 +82,7 @@ class _NiftiReader(NibabelReader):
         """Voxels and metadata, "notes" and "problem" among them."""
         images = list(img) if isinstance(img, list | tuple) else [img]
         for image in images:
-            check_nifti_size(image.get_filename(), image)
+            check_nifti_size(image.get_filename(), image, checksum=True)
         array, meta = super().get_data(img)
         meta["notes"] = "; ".join(nifti_notes(images[0]))
         meta["problem"] = nifti_problem(images[0].get_filename(), images[0])

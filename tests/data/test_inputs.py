@@ -308,3 +308,11 @@ def test_a_good_case_passes_through_the_dataset(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "a.nii.gz", volume())
     item = CaseDataset([{"image": str(path)}], Compose([LoadImaged("image")]))[0]
     assert torch.equal(torch.as_tensor(item["image"]), torch.as_tensor(volume()).float())
+
+
+def test_a_wrong_checksum_is_told_when_voxels_are_read(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(nib.Nifti1Image(volume(), AFFINE).to_bytes()))
+    content[-8] ^= 1
+    (tmp_path / "a.nii.gz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.nii\.gz cannot be read as a volume: its checksum is wrong"):
+        read_image(tmp_path / "a.nii.gz")

@@ -15,6 +15,8 @@ import torch
 
 from c2f_monai.data import image_preprocessing, labeled_preprocessing
 from c2f_monai.transforms import ConditionOnOrgand
+from tests.bundle.volumes import make_volume, write_dicom_series
+from tests.data.broken_series import LPS, SHAPE, other_values
 
 CHECKS = ["ReadImaged", "CheckVolumed", "ClipHUd", "CheckSameGridd", "CheckLabeledd"]
 GRID = ["Orientationd", "ResampleToSpacingd"]
@@ -135,3 +137,12 @@ def test_half_a_file_is_refused_with_its_name(case: dict[str, str], name: str) -
     with pytest.raises(RuntimeError) as raised:
         labeled_preprocessing(1)(case)
     assert f"{path} cannot be read as a volume: " in str(raised.value.__cause__)
+
+
+def test_what_the_strict_reader_refuses_no_other_reads(tmp_path: Path) -> None:
+    """MONAI goes on to ITK's reader, which would put the slices together."""
+    folder = write_dicom_series(tmp_path / "s", make_volume(SHAPE), LPS)
+    other_values(folder)
+    with pytest.raises(RuntimeError) as raised:
+        image_preprocessing()({"image": str(folder)})
+    assert "different slices at the same position" in str(raised.value.__cause__)
