@@ -27,7 +27,7 @@ class Odd:
 
     name: str
     suffix: str
-    write: Callable[[Path], None]
+    write: Callable[[Path], object]
     status: str
     told: str = ""
     same: bool = False

@@ -202,6 +202,6 @@ FOLDERS: list[Odd] = [
     Odd("a folder named .nii.gz", ".nii.gz", partial(_in_folder, "ct.nii.gz"), "done", same=True),
     Odd("two images that differ by suffix", "", _same_names, "done", same=True, rows=2),
     Odd("a mask of an earlier run", ".nii.gz", _own_mask, ""),
-    Odd("a text", ".txt", lambda path: path.write_text("notes", encoding="utf-8"), ""),  # type: ignore[arg-type,return-value]
+    Odd("a text", ".txt", lambda path: path.write_text("notes", encoding="utf-8"), ""),
     Odd("an empty folder", "", Path.mkdir, ""),
 ]
