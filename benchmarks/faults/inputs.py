@@ -142,7 +142,7 @@ def check_night(found: Night) -> str:
     for row in good:
         same = np.array_equal(mask_of(found.output, row["case"]), mask_of(found.alone, row["case"]))
         expect(same, f"{row['case']} has another mask")
-    expect(bool(_good_mask(found).any() and not _good_mask(found).all()), "masks of the good cases are empty or full")
+    expect(0 < _good_mask(found).mean() < 1, "masks of the good cases are empty or full")
     done = {row["case"] for row in found.rows if row["status"] == "done"}
     files = [path.relative_to(found.output).as_posix() for path in found.output.rglob("*.nii.gz") if path.is_file()]
     masks = {name.removesuffix("_seg.nii.gz") for name in files}
