@@ -148,12 +148,16 @@ def label_names(dataset_dir: str | os.PathLike[str]) -> dict[int, str]:
 def known_labels(dataset_dir: str | os.PathLike[str]) -> list[int] | None:
     """Label values that a folder's ``dataset.json`` names, see :func:`label_names`; None when it names none.
 
+    None, too, where there is no such file yet: the phantom is not made for it, and consumers bring lists of their own.
+
     Examples:
         >>> folder = getfixture("tmp_path")
         >>> _ = (folder / "dataset.json").write_text('{"labels": {"0": "background", "1": "organ", "2": "cyst"}}')
         >>> known_labels(folder)
         [0, 1, 2]
     """
+    if not (Path(dataset_dir) / "dataset.json").is_file():
+        return None
     return list(label_names(dataset_dir)) or None
 
 
