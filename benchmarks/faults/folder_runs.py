@@ -47,7 +47,14 @@ def _images(folder: Path, number: int, volume: np.ndarray | None = None) -> Path
 def _start(images: Path, output: Path, log: Path) -> subprocess.Popen[str]:
     with log.open("w", encoding="utf-8") as file:
         return subprocess.Popen(
-            command_of(images, output), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=file, text=True
+            command_of(images, output),
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            text=True,
+            # A shell lets what it runs in the background ignore SIGINT, this command perhaps.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
 

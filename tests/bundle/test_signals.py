@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def test_a_signal_ends_soon_and_keeps_what_is_done(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
+        # A shell lets what it runs in the background ignore SIGINT, these tests perhaps.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         table, until = out / "cases.csv", time.monotonic() + 120
         while time.monotonic() < until and process.poll() is None:
