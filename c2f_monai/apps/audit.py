@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser
+from monai.bundle import ConfigParser
 
-from ..config.tree import nodes
+from ..config.tree import nodes, target_path
 from ..utils import bundle_root, config_file, read_weights_file
 
 __all__ = ["Finding", "audit", "is_allowed"]
@@ -154,9 +154,7 @@ def is_allowed(target: str) -> bool:
         >>> is_allowed("SupervisedTrainer"), is_allowed("os.system"), is_allowed("monai.data.utils.os.system")
         (True, False, False)
     """
-    path = target
-    if "." not in target:
-        path = ConfigComponent({"_target_": target}, locator=_locator()).resolve_module_name()
+    path = target if "." in target else target_path(target)
     if not _inside(path, (*ROOMS, *OWN_ROOMS)):
         return False  # and not imported
     found: Any = pydoc.locate(path)
@@ -164,11 +162,6 @@ def is_allowed(target: str) -> bool:
     if _inside(home, OWN_ROOMS):
         return callable(found)
     return inspect.isclass(found) and _inside(home, ROOMS)
-
-
-@cache
-def _locator() -> ComponentLocator:
-    return ComponentLocator()
 
 
 @cache

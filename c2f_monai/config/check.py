@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from functools import cache
 from typing import Any
 
-from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, ReferenceResolver
+from monai.bundle import ConfigComponent, ConfigParser, ReferenceResolver
 
 from .kinds import built, read_flag
 from .rules import contradictions
 from .schema import IDS, MONAI_IDS
-from .tree import ConfigTree, MissingReferenceError, UnresolvedError, nodes
+from .tree import ConfigTree, MissingReferenceError, UnresolvedError, nodes, target_path
 
 __all__ = ["ConfigError", "check_config", "nearest", "override_config"]
 
@@ -171,7 +171,7 @@ def _arguments(target: str) -> tuple[tuple[str, ...], bool]:
         LookupError: When there is no such class or function in a package that is there; the package of a bundle may
             become importable only when the bundle runs.
     """
-    path = ConfigComponent({"_target_": target}, locator=_locator()).resolve_module_name()
+    path = target_path(target)
     found = pydoc.locate(path)
     if found is None and ("." not in path or importlib.util.find_spec(path.split(".")[0]) is not None):
         raise LookupError(target)
@@ -185,12 +185,6 @@ def _arguments(target: str) -> tuple[tuple[str, ...], bool]:
         return (), True
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return tuple(parameter.name for parameter in parameters if parameter.kind in named), takes_any
-
-
-@cache
-def _locator() -> ComponentLocator:
-    """One for all checks: it lists the modules of MONAI."""
-    return ComponentLocator()
 
 
 def _unknown_places(tree: ConfigTree, given: Mapping[str, Any]) -> Iterator[str]:

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
-from monai.bundle import ConfigParser, ReferenceResolver
+from monai.bundle import ComponentLocator, ConfigComponent, ConfigParser, ReferenceResolver
 
 from ..utils import root_cause
 
-__all__ = ["ConfigTree", "MissingReferenceError", "UnresolvedError", "nodes"]
+__all__ = ["ConfigTree", "MissingReferenceError", "UnresolvedError", "nodes", "target_path"]
 
 #: Components that cost nothing and read nothing, so that ids that refer to them can be known.
 _CHEAP = {"work_root"}
@@ -137,3 +138,19 @@ def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copy(entry) for key, entry in value.items()}
     return [_copy(entry) for entry in value] if isinstance(value, list) else value
+
+
+def target_path(target: str) -> str:
+    """The path of a ``_target_``, whose short names are those of MONAI's classes.
+
+    Examples:
+        >>> target_path("SupervisedTrainer"), target_path("torch.nn.ReLU")
+        ('monai.engines.trainer.SupervisedTrainer', 'torch.nn.ReLU')
+    """
+    return ConfigComponent({"_target_": target}, locator=_locator()).resolve_module_name()
+
+
+@cache
+def _locator() -> ComponentLocator:
+    """One for all: it lists the modules of MONAI."""
+    return ComponentLocator()

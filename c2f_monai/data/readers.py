@@ -247,11 +247,7 @@ def check_data_files(path: str | os.PathLike[str]) -> None:
     raw = header.parent / named[0]
     if "true" in " ".join(line.lower() for line in lines if "compress" in line.lower()) or not raw.is_file():
         return
-    shape, values, _ = _itk_header(path)
-    kind = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-    kind.SetFileName(str(path))
-    kind.ReadImageInformation()
-    needed = int(np.prod(shape)) * values * int(kind.GetComponentSize())
+    needed = int(_itk_information(path).GetImageSizeInBytes())
     if raw.suffix.lower() == ".raw" and raw.stat().st_size > needed:
         raise ValueError(f"its voxels are more: {named[0]} holds {raw.stat().st_size} bytes, not {needed}.")
 
@@ -275,12 +271,18 @@ def _header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndar
     return tuple(image.shape[1:]), image.shape[0], np.asarray(image.affine, dtype=float)
 
 
-def _itk_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
+def _itk_information(path: str | os.PathLike[str]) -> Any:
+    """ITK's reader of a file, which has read the header."""
     io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
     if io is None:
         raise ValueError("its format is not known.")
     io.SetFileName(str(path))
     io.ReadImageInformation()
+    return io
+
+
+def _itk_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
+    io = _itk_information(path)
     axes = range(io.GetNumberOfDimensions())
     affine = np.eye(4)
     for i in list(axes)[:3] if len(axes) >= 3 else []:

@@ -14,6 +14,7 @@ import torch.nn as nn
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 
+from ..config.kinds import STAGE_KEYS
 from ..inferers import StopRule
 from ..utils import describe_mismatch, unwrap
 
@@ -154,7 +155,7 @@ class StageSchedule:
             ``copy_to_fine`` without a network or in a stage that trains the fine one.
     """
 
-    keys = {"stage", "length", "lr_factor", "lr_end_factor", "rounds", "copy_to_fine"}
+    keys = frozenset(STAGE_KEYS)
 
     def __init__(
         self,

@@ -9,7 +9,12 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["CommandParser", "Commands", "add_command", "runs"]
+from ..models import DEFAULT_MODEL, MODELS
+
+__all__ = ["MODEL", "CommandParser", "Commands", "add_command", "add_config", "add_device", "add_model", "runs"]
+
+#: What names a model.
+MODEL = f"{', '.join(MODELS)}, the folder of a bundle, or a file of weights"
 
 CommandParser = argparse.ArgumentParser
 Commands = Any  # argparse names the type of its subparsers with an underscore
@@ -37,6 +42,22 @@ def add_command(
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
+
+
+def add_model(parser: CommandParser) -> None:
+    """Add the option that names a model."""
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=f"{MODEL} (default: {DEFAULT_MODEL})")
+
+
+def add_config(parser: CommandParser) -> None:
+    """Add the option of overlays."""
+    config = "overlay after the model's configuration, a file or a name such as network/deeplab.json; may be repeated"
+    parser.add_argument("--config", action="append", default=[], metavar="FILE", help=config)
+
+
+def add_device(parser: CommandParser) -> None:
+    """Add the option of the device."""
+    parser.add_argument("--device", help="cpu, gpu, gpu:1 or mps (default: the first GPU, else the CPU)")
 
 
 def runs(module: str, function: str = "run") -> Callable[[argparse.Namespace], None]:

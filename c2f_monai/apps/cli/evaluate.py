@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..models import DEFAULT_MODEL, MODELS
-from .command import Commands, add_command, runs
+from .command import Commands, add_command, add_model, runs
 
 __all__ = ["add_parser"]
 
@@ -26,8 +25,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--labels", type=Path, help="folder of labels, where --dataset is a folder of images")
     parser.add_argument("--split", default="test", help="list of dataset.json (default: test)")
     parser.add_argument("--fold", type=int, help="fold of dataset.json that the split test is (default: no folds)")
-    model = f"{', '.join(MODELS)}, the folder of a bundle, or a file of weights (default: {DEFAULT_MODEL})"
-    parser.add_argument("--model", default=DEFAULT_MODEL, help=model)
+    add_model(parser)
     config = "overlays after the model's configuration, files or names such as data/nih_slices.json"
     parser.add_argument("--config", nargs="*", default=[], metavar="FILE", help=config)
     option = "an id of the configuration, such as label_value=10"

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..models import DEFAULT_MODEL, MODELS
-from .command import Commands, add_command, runs
+from .command import Commands, add_command, add_config, add_model, runs
 
 __all__ = ["add_parser"]
 
@@ -26,10 +25,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "export", "write a model as ONNX graphs and TorchScript", DESCRIPTION, EXAMPLES)
     parser.add_argument("output", type=Path, metavar="FOLDER", help="where to write")
-    names = ", ".join(MODELS)
-    model = f"{names}, the folder of a bundle, or a file of weights (default: {DEFAULT_MODEL})"
-    parser.add_argument("--model", default=DEFAULT_MODEL, help=model)
-    config = "overlay after the model's configuration, a file or a name such as network/deeplab.json; may be repeated"
-    parser.add_argument("--config", action="append", default=[], metavar="FILE", help=config)
+    add_model(parser)
+    add_config(parser)
     parser.add_argument("--format", choices=("onnx", "torchscript"), help="write this alone (default: both)")
     parser.set_defaults(run=runs("export"))

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..models import MODELS
-from .command import Commands, add_command, runs
+from .command import MODEL, Commands, add_command, add_config, runs
 
 __all__ = ["add_parser"]
 
@@ -26,12 +25,9 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(
         commands, "pack", "write a model as a bundle for the zoo or MONAI Label", DESCRIPTION, EXAMPLES
     )
-    names = ", ".join(MODELS)
-    model = f"{names}, the folder of a bundle, or a file of weights"
-    parser.add_argument("model", metavar="MODEL", help=model)
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("output", type=Path, metavar="FOLDER", help="where to write; the zip lies beside it")
-    config = "overlay after the model's configuration, a file or a name such as network/deeplab.json; may be repeated"
-    parser.add_argument("--config", action="append", default=[], metavar="FILE", help=config)
+    add_config(parser)
     parser.add_argument("--label", action="store_true", help="training under MONAI Label")
     parser.add_argument("--url", help="address of the weights, for large_files.yml of the zoo")
     parser.set_defaults(run=runs("pack"))

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..models import DEFAULT_MODEL, MODELS
-from .command import Commands, add_command, runs
+from .command import Commands, add_command, add_config, add_device, add_model, runs
 
 __all__ = ["add_parser"]
 
@@ -28,12 +27,9 @@ def add_parser(commands: Commands) -> None:
     output = "mask to write (default: <MASK>_refined.nii.gz beside it)"
     parser.add_argument("output", type=Path, nargs="?", metavar="OUTPUT", help=output)
     parser.add_argument("--label-value", type=int, nargs="+", help="values of MASK that are the target")
-    names = ", ".join(MODELS)
-    model = f"{names}, the folder of a bundle, or a file of weights (default: {DEFAULT_MODEL})"
-    parser.add_argument("--model", default=DEFAULT_MODEL, help=model)
-    config = "overlay after the model's configuration, a file or a name such as network/deeplab.json; may be repeated"
-    parser.add_argument("--config", action="append", default=[], metavar="FILE", help=config)
-    parser.add_argument("--device", help="cpu, gpu, gpu:1 or mps (default: the first GPU, else the CPU)")
+    add_model(parser)
+    add_config(parser)
+    add_device(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace a file that c2f did not write")
     parser.add_argument("--quiet", action="store_true", help="print errors alone")
     parser.set_defaults(run=runs("refine"))

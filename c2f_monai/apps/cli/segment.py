@@ -7,8 +7,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..models import DEFAULT_MODEL, MODELS
-from .command import Commands, add_command, runs
+from .command import Commands, add_command, add_config, add_device, add_model, runs
 
 __all__ = ["add_parser"]
 
@@ -32,12 +31,9 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "segment", "segment CT images", DESCRIPTION, EXAMPLES)
     parser.add_argument("input", type=Path, metavar="INPUT", help="what to segment")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="mask to write, or folder of masks")
-    names = ", ".join(MODELS)
-    model = f"{names}, the folder of a bundle, or a file of weights (default: {DEFAULT_MODEL})"
-    parser.add_argument("--model", default=DEFAULT_MODEL, help=model)
-    config = "overlay after the model's configuration, a file or a name such as network/deeplab.json; may be repeated"
-    parser.add_argument("--config", action="append", default=[], metavar="FILE", help=config)
-    parser.add_argument("--device", help="cpu, gpu, gpu:1 or mps (default: the first GPU, else the CPU)")
+    add_model(parser)
+    add_config(parser)
+    add_device(parser)
     parser.add_argument("--fast", action="store_true", help="bfloat16, where the device has it")
     parser.add_argument("--output-type", choices=("nifti",), default="nifti", help="form of the masks (default: nifti)")
     parser.add_argument("--preview", type=Path, metavar="PNG", help="picture of the mask in three views")
