@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -63,8 +64,23 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Once(logging.Filter):
+    """Says once what every training of a plan is warned of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = text not in self.said
+        self.said.add(text)
+        return new
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, see :func:`c2f_monai.apps.cli.run_command`."""
+    logging.getLogger("c2f_monai.config.rules").addFilter(_Once())
     return run_command(build_parser(), argv)
 
 
@@ -77,6 +93,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-folds", type=int, nargs="+", help="folds to run, from 0 (default: all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds (default: 0)")
     parser.add_argument("--published", action="store_true", help="with the constants of the publication")
+    start = "what --published trainings start from, a file of c2f import-weights fcn8s or vgg16 (default: random)"
+    parser.add_argument("--init_weights", type=Path, help=start)
     parser.add_argument(
         "--overlay", nargs="*", default=[], help="configs of trainings and evaluations, such as a data set's"
     )
@@ -170,6 +188,10 @@ def _settings(args: argparse.Namespace) -> ExperimentSettings:
     for option, what, given in (("--only-folds", "fold", folds), ("--seeds", "seed", args.seeds)):
         if len(set(given)) < len(given):
             raise ValueError(f"{option} names a {what} twice: {given}.")
+    if args.init_weights is not None and not args.published:
+        raise ValueError(f"--init_weights {args.init_weights} is the start of --published trainings: give both.")
+    if args.init_weights is not None and not args.init_weights.is_file():
+        raise ValueError(f"--init_weights {args.init_weights} does not exist: make it with c2f import-weights.")
     options = dict(parse_option(text) for text in args.option)
     own = _own_options(args)
     rows = getattr(args, "rows", None)
@@ -189,6 +211,7 @@ def _settings(args: argparse.Namespace) -> ExperimentSettings:
         args.small,
         cases,
         rows and rows.absolute(),
+        init_weights=args.init_weights and args.init_weights.absolute(),
     )
 
 

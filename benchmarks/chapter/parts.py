@@ -53,6 +53,7 @@ class ExperimentSettings:
         cases: number of cases that are tested, for the estimate of the time.
         rows: recorded results that are read in place of those of parts, see :mod:`benchmarks.chapter.results`.
         base: files after ``train.json`` and ``inference.json``, before all others.
+        init_weights: what trainings with the constants of the publication start from; None for random weights.
     """
 
     dataset: Path
@@ -67,6 +68,7 @@ class ExperimentSettings:
     cases: int = 40
     rows: Path | None = None
     base: Sequence[str] = (_THREE_VIEWS,)
+    init_weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ def _training_part(training: Training, settings: ExperimentSettings, fold: int |
     options = _options(training, settings, fold) | {"seed": seed, "output_dir": _portable(folder)}
     if start:
         options["init_weights"] = _weights_file(start, settings, fold, seed)
+    elif settings.init_weights and not training.own_recipe:
+        options["init_weights"] = _portable(settings.init_weights)
     epochs, iterations = _length(files, options)
     seconds = _START + training.effort * iterations * _ITERATION / (_SMALLER if settings.small else 1)
     product = folder / f"checkpoint_{epochs}.pt"
@@ -286,7 +290,8 @@ def _run_command(files: Sequence[str], options: Mapping[str, Any]) -> tuple[str,
 
 def _length(files: Sequence[str], options: Mapping[str, Any]) -> tuple[int, int]:
     """Epochs and iterations of a training."""
-    parser = read_training_config([str(ROOT / file) for file in files], str(ROOT / "bundle"))
+    given = [f"init_weights={options['init_weights']}"] if "init_weights" in options else []
+    parser = read_training_config([str(ROOT / file) for file in files], str(ROOT / "bundle"), options=given)
     for key, value in options.items():
         parser[key] = value
     epochs, items, batch = (parser.get_parsed_content(name) for name in ("epochs", "items_per_epoch", "batch_size"))

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
+from benchmarks.chapter.command import main
 from benchmarks.chapter.data import derive_dataset, derived_lists
 from benchmarks.chapter.parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from benchmarks.chapter.plan import (
@@ -159,6 +160,23 @@ def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
         "training/rstn/seed0",
     ]
     assert not any("init_weights" in words_of(part) for part in published if part.kind == "training")
+
+
+def test_published_trainings_start_from_the_given_weights(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
+) -> None:
+    start = tmp_path / "vgg16_start.pt"
+    found = settings(tmp_path, published=True, init_weights=start)
+    parts = [part for part in parts_of([TABLES["methods"]], found) if part.kind == "training"]
+    starts = {part.name.split("/")[1]: words_of(part).get("init_weights") for part in parts}
+    assert starts.pop("unet3d") is None and set(starts.values()) == {str(start)} and len(starts) >= 2
+    assert "departs from the chapter" not in caplog.text
+    words = ["list", "--dataset_dir", str(ROOT / "bundle" / "data" / "phantom-v1"), "--output", str(tmp_path)]
+    assert main([*words, "--init_weights", str(start), "--published"]) != 0
+    assert f"{start} does not exist" in capsys.readouterr().err
+    start.touch()
+    assert main([*words, "--init_weights", str(start)]) != 0
+    assert "is the start of --published trainings: give both" in capsys.readouterr().err
 
 
 def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> None:

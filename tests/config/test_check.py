@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,32 @@ def test_what_may_not_be_meant_is_a_warning(
     with caplog.at_level(logging.WARNING):
         override_config(parser_of("inference"), options)
     assert (doubt in caplog.text) if doubt and "1 views" not in doubt else not caplog.records
+
+
+DEPARTS = "init_weights is not given: this departs from the chapter, .* no gradient once all probabilities are near 0"
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "said"),
+    [
+        (("three_views", "published"), {}, True),
+        (("three_views", "published", "time_limit"), {}, True),
+        (("three_views", "stepwise", "published", "published_stepwise"), {}, True),
+        (("three_views", "published"), {"init_weights": "start.pt"}, False),
+        (("three_views", "published"), {"resume": True}, False),
+        (("three_views", "published", "evaluate"), {}, False),
+        (("three_views", "published"), {"loss#cross_entropy": 1.0}, False),
+        (("three_views",), {}, False),
+        ((), {}, False),
+    ],
+)
+def test_the_soft_dice_alone_from_random_weights_is_said_to_depart_from_the_chapter(
+    names: tuple[str, ...], options: dict[str, Any], said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        override_config(parser_of("train", *names), options)
+    found = [record.getMessage() for record in caplog.records]
+    assert [bool(re.match(DEPARTS, message)) for message in found] == [True] * said
 
 
 def edited(name: str, place: int, letter: str, edit: str) -> str:
