@@ -21,6 +21,7 @@ from . import difficulty, release
 from .data import derive_dataset
 from .parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from .plan import Table
+from .published import as_published
 from .report import write_report
 from .results import write_record
 from .run import estimates, is_done, run_parts
@@ -110,7 +111,7 @@ def run_list(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for unknown tables or settings that do not fit.
     """
-    settings, tables = _settings(args), build_tables(_organs(args))
+    settings, tables = _settings(args), _tables(args)
     for table in tables.values():
         print(_time_line(table.name, parts_of([table], settings), table.title))
     print(_time_line("all", parts_of(tables.values(), settings), "each part once"))
@@ -128,7 +129,7 @@ def run_tables(args: argparse.Namespace) -> None:
         ValueError: for unknown tables or settings that do not fit, or when a part fails.
     """
     settings = _settings(args)
-    chosen = _chosen(args.tables, build_tables(_organs(args)))
+    chosen = _chosen(args.tables, _tables(args))
     if not run_parts(parts_of(chosen, settings), args.minutes, args.jobs):
         print(f"{args.minutes:g} minutes are over: give the same command again to go on.")
         return
@@ -141,7 +142,7 @@ def write_tables(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for unknown tables or settings that do not fit, or when a result is missing.
     """
-    _report(_chosen(args.tables, build_tables(_organs(args))), _settings(args))
+    _report(_chosen(args.tables, _tables(args)), _settings(args))
 
 
 def run_claims(args: argparse.Namespace) -> None:
@@ -150,7 +151,7 @@ def run_claims(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for unknown tables or settings that do not fit.
     """
-    tables = build_tables(_organs(args))
+    tables = _tables(args)
     chosen = None if args.tables in ([], ["all"]) else _chosen(args.tables, tables)
     path = write_verdicts(tables, _settings(args), _command(), chosen)
     print(path.read_text(encoding="utf-8"))
@@ -162,7 +163,7 @@ def run_record(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for settings that do not fit, or when no evaluation is done.
     """
-    evaluations = {e.name: e for table in build_tables(_organs(args)).values() for e in table.evaluations}
+    evaluations = {e.name: e for table in _tables(args).values() for e in table.evaluations}
     print(write_record(list(evaluations.values()), _settings(args), args.folder))
 
 
@@ -217,7 +218,7 @@ def _settings(args: argparse.Namespace) -> ExperimentSettings:
 
 def _own_options(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Options of single weights by their names, which must be those of some table."""
-    needed = [w for table in build_tables(_organs(args)).values() for w in (*table.trainings, *table.merges)]
+    needed = [w for table in _tables(args).values() for w in (*table.trainings, *table.merges)]
     known = {weights.name for weights in needed}
     own: dict[str, dict[str, Any]] = {}
     for name, text in args.option_of:
@@ -238,6 +239,11 @@ def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
         return name, tuple(int(value) for value in values.split(","))
     except ValueError as error:
         raise ValueError(f"--organs takes NAME=VALUE or NAME=VALUE,VALUE, got {text!r}.") from error
+
+
+def _tables(args: argparse.Namespace) -> dict[str, Table]:
+    tables = build_tables(_organs(args))
+    return as_published(tables) if args.published else tables
 
 
 def _organs(args: argparse.Namespace) -> Mapping[str, Sequence[int]]:

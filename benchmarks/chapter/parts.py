@@ -17,7 +17,7 @@ from c2f_monai.apps.training_config import read_training_config
 from c2f_monai.config import IDS
 from c2f_monai.config.tree import ConfigTree
 
-from .plan import Evaluation, Merged, Table, Training, Weights
+from .plan import Evaluation, Kept, Merged, Table, Training, Weights
 
 __all__ = ["ROOT", "ExperimentPart", "ExperimentSettings", "cases_file", "evaluation_part", "parts_of"]
 
@@ -203,7 +203,8 @@ def _folder(kind: str, name: str, settings: ExperimentSettings, fold: int | None
 
 def _sources(needed: Iterable[Weights], settings: ExperimentSettings, fold: int | None, seed: int) -> tuple[str, ...]:
     """Names of the parts that make some weights."""
-    return tuple(_folder(_kind(weights), weights.name, settings, fold, seed)[0] for weights in needed)
+    made = [weights.training if isinstance(weights, Kept) else weights for weights in needed]
+    return tuple(_folder(_kind(weights), weights.name, settings, fold, seed)[0] for weights in made)
 
 
 def _kind(weights: Weights) -> str:
@@ -211,7 +212,8 @@ def _kind(weights: Weights) -> str:
 
 
 def _weights_file(weights: Weights, settings: ExperimentSettings, fold: int | None, seed: int) -> str:
-    return _portable(_folder(_kind(weights), weights.name, settings, fold, seed)[1] / "model.pt")
+    made, file = (weights.training, weights.file) if isinstance(weights, Kept) else (weights, "model.pt")
+    return _portable(_folder(_kind(made), made.name, settings, fold, seed)[1] / file)
 
 
 def _portable(path: Path) -> str:

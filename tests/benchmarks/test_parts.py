@@ -30,10 +30,12 @@ from benchmarks.chapter.plan import (
     oracle_of,
     rounds_of,
 )
+from benchmarks.chapter.published import as_published
 from benchmarks.chapter.run import estimates, is_done, run_part, run_parts
 from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
 
 TABLES = build_tables(DEFAULT_ORGANS)
+PUBLISHED = as_published(TABLES)
 
 
 def settings(output: Path, **more) -> ExperimentSettings:
@@ -154,9 +156,10 @@ def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
         start,
     )
     assert parts["training/coarse_near_organ_5/seed0"].needs == ("training/coarse/seed0",)
-    published = parts_of([TABLES["joint"]], settings(tmp_path, published=True))
+    published = parts_of([PUBLISHED["joint"]], settings(tmp_path, published=True))
     assert [part.name for part in published if part.kind == "training"] == [
-        "training/stepwise/seed0",
+        "training/stepwise_coarse/seed0",
+        "training/stepwise_fine/seed0",
         "training/rstn/seed0",
     ]
     assert not any("init_weights" in words_of(part) for part in published if part.kind == "training")
@@ -167,7 +170,7 @@ def test_published_trainings_start_from_the_given_weights(
 ) -> None:
     start = tmp_path / "vgg16_start.pt"
     found = settings(tmp_path, published=True, init_weights=start)
-    parts = [part for part in parts_of([TABLES["methods"]], found) if part.kind == "training"]
+    parts = [part for part in parts_of([PUBLISHED["methods"]], found) if part.kind == "training"]
     starts = {part.name.split("/")[1]: words_of(part).get("init_weights") for part in parts}
     assert starts.pop("unet3d") is None and set(starts.values()) == {str(start)} and len(starts) >= 2
     assert "departs from the chapter" not in caplog.text
@@ -181,11 +184,12 @@ def test_published_trainings_start_from_the_given_weights(
 
 def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> None:
     found = settings(tmp_path, published=True, overlays=["configs/data/msd_pancreas.json"])
-    parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
-    files = {name: words_of(part)["config_file"] for name, part in parts.items()}
-    assert files["training/stepwise_near_organ/seed0"] == (
-        "train three_views published msd_pancreas stepwise cyst published_stepwise time_limit"
-    )
+    parts = {part.name: part for part in parts_of([PUBLISHED["cyst"]], found)}
+    files = {n: words_of(part)["config_file"] for n, part in parts.items() if part.kind != "merge"}
+    for part in ("coarse", "fine"):
+        assert files[f"training/stepwise_near_organ_{part}/seed0"] == (
+            f"train three_views published msd_pancreas stepwise cyst published_stepwise published_{part} time_limit"
+        )
     assert files["evaluation/rstn_near_organ_final/seed0"] == "train three_views published msd_pancreas cyst evaluate"
     # The inference configuration has no place for what an overlay of a data set says about training.
     assert files["evaluation/stepwise_near_organ_four_stages/seed0"] == (
@@ -230,8 +234,37 @@ def test_a_plan_that_contradicts_itself_is_refused() -> None:
         _ = Table("t", "", (row, Row("b", Evaluation("e", other)))).trainings
 
 
+def test_the_published_step_wise_trainings_run_apart_and_are_merged(tmp_path: Path) -> None:
+    parts = {part.name: part for part in parts_of([PUBLISHED["stepwise"]], settings(tmp_path, published=True))}
+    coarse, fine = (parts[f"training/stepwise_{part}/seed0"] for part in ("coarse", "fine"))
+    merge = parts["merge/stepwise/seed0"]
+    assert (coarse.needs, fine.needs) == ((), ()) and set(merge.needs) == {coarse.name, fine.name}
+    assert (coarse.product.name, fine.product.name) == ("checkpoint_80.pt", "checkpoint_60.pt")
+    folders = [str(part.folder / "model.pt") for part in (fine, coarse)]
+    assert merge.command[2:6] == ("merge", folders[0], "--coarse", folders[1])
+    evaluation = words_of(parts["evaluation/stepwise_rounds/seed0"])
+    assert evaluation["ckpt_path"] == str(merge.product)
+    assert evaluation["config_file"] == "train three_views published stepwise published_stepwise evaluate diagnostics"
+
+
+def test_what_is_not_fine_tuned_is_kept_by_the_published_training_that_is(tmp_path: Path) -> None:
+    found = parts_of([PUBLISHED["saliency"], PUBLISHED["overfitting"]], settings(tmp_path, published=True))
+    parts = {part.name.split("/", 1)[1]: part for part in found}
+    for kernels, tuned in (("3x3", "rstn"), ("3", "rstn_saliency_3")):
+        part = parts[f"rstn_saliency_{kernels}_not_tuned_rounds/seed0"]
+        assert words_of(part)["ckpt_path"] == str(tmp_path / "training" / tuned / "seed0" / "model_individual.pt")
+        assert part.needs == (f"training/{tuned}/seed0",)
+        control = words_of(parts[f"rstn_saliency_{kernels}_untuned/seed0"])
+        assert control["config_file"] == "train three_views published truth_reference time_limit"
+    alone = parts["rstn_saliency_5_untuned/seed0"]
+    assert words_of(alone)["config_file"] == "train three_views published truth_reference not_tuned time_limit"
+    assert alone.product.name == "checkpoint_80.pt"
+    labels = {row.label: row.chapter for row in PUBLISHED["overfitting"].rows}
+    assert (labels["not fine-tuned"], labels["not fine-tuned, longer control"]) == ("83.68", "")
+
+
 def test_the_3d_comparator_keeps_its_recipe_beside_the_published_constants(tmp_path: Path) -> None:
-    parts = {part.name: part for part in parts_of(TABLES.values(), settings(tmp_path, published=True))}
+    parts = {part.name: part for part in parts_of(PUBLISHED.values(), settings(tmp_path, published=True))}
     options = words_of(parts["training/unet3d/seed0"])
     assert options["config_file"] == "train three_views unet3d unet3d_published time_limit"
     assert words_of(parts["evaluation/unet3d_oracle/seed0"])["config_file"] == (
@@ -245,7 +278,7 @@ def test_the_3d_comparator_keeps_its_recipe_beside_the_published_constants(tmp_p
 
 
 def test_the_small_version_is_small_with_the_published_constants_too(tmp_path: Path) -> None:
-    parts = parts_of(TABLES.values(), settings(tmp_path, published=True, small=True))
+    parts = parts_of(PUBLISHED.values(), settings(tmp_path, published=True, small=True))
     epochs = {part.product.name for part in parts if part.kind == "training"}
     assert epochs == {"checkpoint_3.pt"}
 
