@@ -81,8 +81,12 @@ class _Once(logging.Filter):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, see :func:`c2f_monai.apps.cli.run_command`."""
-    logging.getLogger("c2f_monai.config.rules").addFilter(_Once())
-    return run_command(build_parser(), argv)
+    logger, once = logging.getLogger("c2f_monai.config.rules"), _Once()
+    logger.addFilter(once)
+    try:
+        return run_command(build_parser(), argv)
+    finally:
+        logger.removeFilter(once)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +106,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="an id of every run")
     own = "an id of one training and its evaluations, such as unet3d epochs=40"
     parser.add_argument("--option-of", action="append", nargs=2, default=[], metavar=("NAME", "ID=VALUE"), help=own)
+    distance = "t of the cyst's tables, mm (default: 10, or 15 voxels of the file's own grid)"
+    parser.add_argument("--organ_distance_mm", type=float, help=distance)
     parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help="organs, such as liver=6 pancreas=1,2")
 
 
@@ -242,7 +248,7 @@ def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def _tables(args: argparse.Namespace) -> dict[str, Table]:
-    tables = build_tables(_organs(args))
+    tables = build_tables(_organs(args), args.organ_distance_mm)
     return as_published(tables) if args.published else tables
 
 

@@ -114,15 +114,15 @@ def organ_training(base: Training, organ: str, values: Sequence[int]) -> Trainin
     return replace(base, name=f"{base.name}_{name}", options=options, start=start)
 
 
-def near_organ_training(base: Training, distance: int | None = None) -> Training:
+def near_organ_training(base: Training, distance: float | None = None) -> Training:
     """The method of ``base`` for the cyst near the true organ [3.3.3].
 
     Args:
         base: the method.
-        distance: t in voxels; None for the default.
+        distance: t in mm; None for the configuration's, 10 mm, or the chapter's 15 voxels on the file's own grid.
     """
     overlays = ("configs/task/cyst.json",)
-    name = "near_organ" if distance is None else f"near_organ_{distance}"
-    options = {} if distance is None else {"organ_distance_voxels": distance}
+    name = "near_organ" if distance is None else f"near_organ_{distance:g}mm"
+    options = {} if distance is None else {"organ_distance_mm": distance}
     start = coarse_variant(name, overlays, start=COARSE, **options)
     return replace(base, name=f"{base.name}_{name}", overlays=(*base.overlays, *overlays), options=options, start=start)

@@ -35,6 +35,8 @@ def contradictions(values: Mapping[str, Any], content: Mapping[str, Any]) -> Ite
     yield from _about_stages(values)
     for doubt in doubts(values, content):
         logger.warning(doubt)
+    if "organ_distance_voxels" in values or "organ_distance_mm" in values:
+        logger.info(_distance_note(values))
 
 
 def _about_classes(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
@@ -93,6 +95,12 @@ def doubts(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[st
                 "networks that start at random may die. Give --init_weights, a file of c2f import-weights fcn8s or "
                 "vgg16"
             )
+
+
+def _distance_note(values: Mapping[str, Any]) -> str:
+    mm, voxels = values.get("organ_distance_mm"), values.get("organ_distance_voxels")
+    distance = f"{voxels} voxels of the grid" if mm is None else f"{mm:g} mm"
+    return f"the cyst is looked for where the organ is nearer than {distance} [3.3.3]"
 
 
 def _trains(content: Mapping[str, Any]) -> bool:

@@ -116,6 +116,15 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
     assert words_of(parts["training/rstn_cyst/seed0"])["label_value"] == "[2]"
 
 
+def test_the_distance_of_the_cysts_tables_is_in_mm(tmp_path: Path) -> None:
+    tables = build_tables(DEFAULT_ORGANS, distance=20)
+    parts = {p.name: p for p in parts_of([tables["cyst"], tables["distance"]], settings(tmp_path))}
+    for part in ("training/rstn_near_organ_20mm", "evaluation/stepwise_near_organ_20mm_four_stages"):
+        assert words_of(parts[f"{part}/seed0"])["organ_distance_mm"] == "20"
+    assert not {"organ_distance_mm", "organ_distance_voxels"} & set(words_of(parts["training/rstn_near_organ/seed0"]))
+    assert [pair.second for pair in tables["distance"].comparisons] == ["t = 20 mm"] * 3
+
+
 def test_four_stages_know_what_an_overlay_says_of_the_images(tmp_path: Path) -> None:
     overlay = tmp_path / "own.json"
     overlay.write_text(
@@ -150,12 +159,12 @@ def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
     own = words_of(parts["training/rstn_depth_1/seed0"])["init_weights"]
     assert own == str(tmp_path / "training" / "coarse_depth_1" / "seed0" / "model.pt")
     assert words_of(parts["training/coarse_depth_1/seed0"])["in_slices"] == "1"
-    options = words_of(parts["training/coarse_near_organ_5/seed0"])
+    options = words_of(parts["training/coarse_near_organ_60mm/seed0"])
     assert (options["config_file"], options["init_weights"]) == (
         "train three_views from_coarse cyst coarse_only time_limit",
         start,
     )
-    assert parts["training/coarse_near_organ_5/seed0"].needs == ("training/coarse/seed0",)
+    assert parts["training/coarse_near_organ_60mm/seed0"].needs == ("training/coarse/seed0",)
     published = parts_of([PUBLISHED["joint"]], settings(tmp_path, published=True))
     assert [part.name for part in published if part.kind == "training"] == [
         "training/stepwise_coarse/seed0",

@@ -286,6 +286,28 @@ def test_the_soft_dice_alone_from_random_weights_is_said_to_depart_from_the_chap
     assert [bool(re.match(DEPARTS, message)) for message in found] == [True] * said
 
 
+@pytest.mark.parametrize(
+    ("base", "name"), [("train", "cyst"), ("inference", "organ_then_cyst")], ids=["training", "inference"]
+)
+@pytest.mark.parametrize(
+    ("grid", "options", "said"),
+    [
+        ((), {}, "10 mm"),
+        (("three_views",), {}, "10 mm"),
+        (("three_views", "published"), {}, "15 voxels of the grid"),
+        (("three_views",), {"organ_distance_mm": 7.5}, "7.5 mm"),
+        (("three_views",), {"organ_distance_voxels": 4}, "4 voxels of the grid"),
+    ],
+)
+def test_the_distance_to_the_organ_follows_the_grid_and_is_said(
+    base: str, name: str, grid: tuple[str, ...], options: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        override_config(parser_of(base, *grid, name), options)
+    (note,) = (message for message in caplog.messages if message.startswith("the cyst is looked for"))
+    assert note == f"the cyst is looked for where the organ is nearer than {said} [3.3.3]"
+
+
 def edited(name: str, place: int, letter: str, edit: str) -> str:
     """A name with a letter left out, doubled, changed, put in, or swapped with the next one."""
     place %= len(name)
