@@ -336,6 +336,29 @@ def test_folds_take_consecutive_cases_and_absolute_paths() -> None:
     assert small["test"] == [{"image": "/data/images/of a test.nii.gz"}]
 
 
+def test_folds_of_the_data_set_are_used_as_they_were_prepared() -> None:
+    """By case number: what is missing or skipped leaves the others' folds as they are."""
+    held = [0, 0, 1, 2, 2, 2, 3, None]
+    cases = [{"image": f"{i}.nii", "label": f"{i}_l.nii", "fold": fold} for i, fold in enumerate(held)]
+    content = {"training": cases}
+    lists = derived_lists(content, Path("/data"), folds=4, seed=None, small=False)
+    assert [case["fold"] for case in lists["training"]] == held
+    small = derived_lists(content, Path("/data"), folds=4, seed=None, small=True)["training"]
+    assert [(Path(case["image"]).stem, case["fold"]) for case in small] == [
+        ("0", 0),
+        ("1", 0),
+        ("2", 1),
+        ("3", 2),
+        ("4", 2),
+        ("6", 3),
+    ]
+    drawn = [c["fold"] for c in derived_lists(content, Path("/data"), folds=2, seed=1, small=False)["training"]]
+    assert drawn[-1] is None and sorted(drawn[:-1]) == [0, 0, 0, 1, 1, 1, 1]
+    message = r"holds the folds \[0, 1, 2, 3\], --folds asks for 5: give --folds 4, or --fold-seed"
+    with pytest.raises(ValueError, match=message):
+        derived_lists(content, Path("/data"), folds=5, seed=None, small=False)
+
+
 def test_an_experiment_keeps_to_its_data(tmp_path: Path) -> None:
     dataset = tmp_path / "set"
     dataset.mkdir()
