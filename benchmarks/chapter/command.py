@@ -9,6 +9,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from c2f_monai.apps.training_config import parse_option
 from c2f_monai.data.datalist import load_datalist, resolve_dataset
 from c2f_monai.data.phantom import DEFAULT_NAME
 
-from . import difficulty, release
+from . import difficulty, hours, release
 from .data import derive_dataset
 from .parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from .plan import Table
@@ -50,13 +51,17 @@ def build_parser() -> argparse.ArgumentParser:
     writing = kinds.add_parser("tables", help="write tables again from results that are there")
     writing.add_argument("tables", nargs="+", metavar="TABLE", help="names of tables, or all")
     writing.set_defaults(run=write_tables)
+    counting = kinds.add_parser("hours", help="GPU hours and memory to expect, without running anything")
+    counting.add_argument("tables", nargs="+", metavar="TABLE", help="names of tables, or all")
+    counting.set_defaults(run=run_hours)
+    hours.add_arguments(counting)
     claims = kinds.add_parser("claims", help="say of each claim of the chapter whether the results show it")
     claims.add_argument("tables", nargs="*", metavar="TABLE", help="only of the rows of these tables (default: all)")
     claims.set_defaults(run=run_claims)
     recording = kinds.add_parser("record", help="keep the results of all parts in a few files")
     recording.add_argument("folder", type=Path, help="where rows.csv, saliency.csv, parts.json and figures are written")
     recording.set_defaults(run=run_record)
-    for kind in (listing, running, writing, claims, recording):
+    for kind in (listing, running, counting, writing, claims, recording):
         _add_settings(kind)
     for kind in (writing, claims):
         kind.add_argument("--rows", type=Path, help="rows.csv of a record to read (default: the parts of --output)")
@@ -142,6 +147,22 @@ def run_tables(args: argparse.Namespace) -> None:
     _report(chosen, settings)
 
 
+def run_hours(args: argparse.Namespace) -> None:
+    """Print GPU hours of the tables' parts, and the memory of RSTN's training by its rounds; no data is read.
+
+    Raises:
+        OSError: When there is no measurement.
+        ValueError: for unknown tables or settings that do not fit.
+    """
+    settings = _settings(args, with_data=args.dataset_dir is not None)
+    one = replace(settings, folds=settings.folds[:1], seeds=settings.seeds[:1])
+    sizes = hours.Sizes(tuple(args.size), tuple(args.box), args.cases or settings.cases or 21)
+    parts = parts_of(_chosen(args.tables, _tables(args)), one)
+    runs = len(settings.folds) * len(settings.seeds)
+    measured = hours.read_throughput(args.measured)
+    print("\n".join(hours.lines_of_hours(parts, runs, sizes, measured, range(1, 6))))
+
+
 def write_tables(args: argparse.Namespace) -> None:
     """Write and print the tables from results that are there.
 
@@ -184,7 +205,7 @@ def _report(tables: Sequence[Table], settings: ExperimentSettings) -> None:
         print(f"\n{path.read_text(encoding='utf-8')}\n{path.parent}: table, cases and figures")
 
 
-def _settings(args: argparse.Namespace) -> ExperimentSettings:
+def _settings(args: argparse.Namespace, with_data: bool = True) -> ExperimentSettings:
     default = ROOT / "bundle" / "data" / DEFAULT_NAME
     dataset, cases = args.dataset_dir or default, 0
     output = (args.output or Path("runs") / ("experiments-small" if args.small else "experiments")).absolute()
@@ -202,7 +223,7 @@ def _settings(args: argparse.Namespace) -> ExperimentSettings:
     options = dict(parse_option(text) for text in args.option)
     own = _own_options(args)
     rows = getattr(args, "rows", None)
-    if rows is None:  # a record is read without the data
+    if rows is None and with_data:  # a record is read without the data
         dataset = Path(resolve_dataset(dataset, default))
         dataset = derive_dataset(dataset, output, args.folds, args.fold_seed, args.small)
         cases = len(load_datalist(dataset, "test", fold=folds[0], check_files=False))
