@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,6 +32,8 @@ _SMALL = "configs/run/small.json"
 _PUBLISHED = "configs/baseline/published.json"
 _FROM_COARSE = "configs/run/from_coarse.json"
 _TIME_LIMIT = "configs/run/time_limit.json"
+#: What differs from fold to fold and seed to seed alone.
+_OF_A_RUN = ("bundle_root", "dataset_dir", "fold", "init_weights", "output_dir", "seed")
 # Seconds on 2 cores with the embedded data set, before any part has shown the time it takes.
 _START, _ITERATION, _ROUND, _SMALLER = 25.0, 0.4, 1.0, 4.0
 
@@ -291,10 +294,16 @@ def _run_command(files: Sequence[str], options: Mapping[str, Any]) -> tuple[str,
 
 
 def _length(files: Sequence[str], options: Mapping[str, Any]) -> tuple[int, int]:
-    """Epochs and iterations of a training."""
-    given = [f"init_weights={options['init_weights']}"] if "init_weights" in options else []
+    """Epochs and iterations of a training, whichever fold and seed it is of."""
+    own = {key: value for key, value in options.items() if key not in _OF_A_RUN}
+    return _known_length(tuple(files), json.dumps(own), "init_weights" in options)
+
+
+@cache
+def _known_length(files: tuple[str, ...], options: str, has_start: bool) -> tuple[int, int]:
+    given = ["init_weights=start.pt"] if has_start else []
     parser = read_training_config([str(ROOT / file) for file in files], str(ROOT / "bundle"), options=given)
-    for key, value in options.items():
+    for key, value in json.loads(options).items():
         parser[key] = value
     epochs, items, batch = (parser.get_parsed_content(name) for name in ("epochs", "items_per_epoch", "batch_size"))
     # One pass over the slices with target, where the number of items is not given, is not known without the data.
