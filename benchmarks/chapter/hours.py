@@ -213,9 +213,9 @@ def lines_of_hours(
 
 
 def _memory_lines(parts: Sequence[ExperimentPart], sizes: Sizes, rounds: Sequence[int]) -> list[str]:
-    for part in parts:
-        parser = _config_of(part) if part.kind == "training" else {}
-        if not rounds or "saliency_def" not in parser or parser["saliency_def"] is None or "patch" in parser:
+    for part in (part for part in parts if part.kind == "training"):
+        parser = _config_of(part)
+        if not rounds or parser["saliency_def"] is None or "patch" in parser:
             continue
         weights = WEIGHT_BYTES * sum(p.numel() for p in _network_of(parser).parameters())
         told = []
