@@ -93,7 +93,7 @@ def test_tables_and_claims_of_a_record_are_those_of_the_parts(settings: Experime
             )
         )
     old, new = texts
-    assert new[1:] == old[1:] and "not distinguishable: needs 3" in new[1] and "| 0 | axial | -0.500 |" in new[1]
+    assert new[1:] == old[1:] and "not enough seeds" in new[1] and "| 0 | axial | -0.500 |" in new[1]
     assert new[0] == old[0].replace("evaluation", "figures").replace("/seed0", "")
     # What the record names is in it.
     shutil.rmtree(settings.output)
