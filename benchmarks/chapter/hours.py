@@ -209,7 +209,20 @@ def lines_of_hours(
         if part.kind != "merge":
             lines.append(f"{seconds / 3600:7.2f} h  {part.name}")
     lines.append(f"{total / 3600:7.2f} h  one fold and seed; {runs} of them: {runs * total / 3600:.0f} GPU hours")
+    disk = sum(map(_disk_bytes, parts))
+    lines.append(f"{disk / 1e9:.0f} GB of disk for weights and two checkpoints of each training of one fold and seed")
     return lines + _memory_lines(parts, sizes, rounds)
+
+
+def _disk_bytes(part: ExperimentPart) -> int:
+    """Of what a part leaves: weights, those that stages keep, and two checkpoints, which hold SGD's momentum, too."""
+    if part.kind != "training":
+        return 0
+    parser = _config_of(part)
+    files = 1 + 2 * 2
+    if "patch" not in parser:
+        files += sum("keep_as" in stage for stage in parser.get_parsed_content("stages"))
+    return 4 * files * sum(parameter.numel() for parameter in _network_of(parser).parameters())
 
 
 def _memory_lines(parts: Sequence[ExperimentPart], sizes: Sizes, rounds: Sequence[int]) -> list[str]:

@@ -84,8 +84,9 @@ def test_the_command_prints_hours_and_memory_without_data(tmp_path: Path, capsys
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("NVIDIA H100 80GB HBM3, one slab a call, TF32:")
     assert lines[1] == "volumes of 64 x 64 x 32 voxels, the target in a box of 16 x 16 x 8, 21 tested cases a fold"
-    hours = [float(line.split()[0]) for line in lines[2:-2]]
-    total = re.fullmatch(r" *([\d.]+) h  one fold and seed; 4 of them: (\d+) GPU hours", lines[-2])
+    hours = [float(line.split()[0]) for line in lines[2:-3]]
+    total = re.fullmatch(r" *([\d.]+) h  one fold and seed; 4 of them: (\d+) GPU hours", lines[-3])
     assert total is not None and float(total[1]) == pytest.approx(sum(hours), abs=0.05)
+    assert lines[-2] == "0 GB of disk for weights and two checkpoints of each training of one fold and seed"
     assert re.fullmatch(r"GiB of rstn by --rounds, .*: T = 1: \d+, .* T = 5: \d+", lines[-1])
     assert not list(tmp_path.iterdir())
