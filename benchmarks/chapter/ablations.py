@@ -15,6 +15,7 @@ from .plan import Evaluation, Row, RowPair, Table, Training
 __all__ = ["distance_table", "pixel_table", "testing_table", "training_table"]
 
 _DEFAULT = "default"
+_DEFAULT_DISTANCE = "t = 10 mm (15 voxels of the file's own grid)"
 
 
 def _tested(name: str, **options: Any) -> Evaluation:
@@ -57,12 +58,17 @@ def testing_table() -> Table:
     return _against(_DEFAULT, found, "testing", "Ablations of the testing of RSTN")
 
 
-def distance_table() -> Table:
-    """The distance t around the organ within which the cyst is looked for, with the true organ [3.3.3]."""
+def distance_table(distance: float | None = None) -> Table:
+    """The distance t around the organ within which the cyst is looked for, with the true organ [3.3.3].
+
+    Args:
+        distance: t of the table of the cyst, mm, which the others are compared with; None for the configuration's.
+    """
     # Half as many coarse networks of their own to train as with a finer ladder: the extremes would show a dependence.
-    near = {t: near_organ_training(RSTN, t) for t in (5, 30)} | {15: near_organ_training(RSTN)}
-    found = {f"t = {t} voxels": _trained(near[t]) for t in sorted(near)}
-    return _against("t = 15 voxels", found, "distance", "Cyst near the true organ: the distance t")
+    ladder = [None, *sorted({30.0, 60.0} | ({distance} if distance is not None else set()))]
+    label = {t: _DEFAULT_DISTANCE if t is None else f"t = {t:g} mm" for t in ladder}
+    found = {label[t]: _trained(near_organ_training(RSTN, t)) for t in ladder}
+    return _against(label[distance], found, "distance", "Cyst near the true organ: the distance t")
 
 
 def _against(default: str, found: Mapping[str, Evaluation], name: str, title: str) -> Table:

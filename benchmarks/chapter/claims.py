@@ -4,27 +4,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from c2f_monai.metrics.random_effects import Estimate, two_way_bootstrap
 from c2f_monai.metrics.rounds import RoundCurve
-from c2f_monai.metrics.statistics import Interval, bootstrap_interval
 
 from .plan import Evaluation
 from .scores import Curves
 
-__all__ = ["EQUAL", "OPEN", "SEEDS", "Claim", "Measured", "Term", "Verdict", "judge", "measure"]
+__all__ = [
+    "EQUAL",
+    "LEVEL",
+    "NO_SEEDS",
+    "OPEN",
+    "SEEDS",
+    "Claim",
+    "Measured",
+    "Term",
+    "Verdict",
+    "judge",
+    "measure",
+    "p_values_of",
+]
 
 #: Training seeds that a comparison of two trainings needs.
-SEEDS = 3
+SEEDS = 5
 #: Points of DSC that are no difference in practice.
 EQUAL = 1.0
+#: Chance of any false verdict among all claims of a list.
+LEVEL = 0.05
 
 Verdict = str
-FOUND, OPPOSITE, OPEN = "found", "not found", "not distinguishable"
-FEW = f"{OPEN}: needs {SEEDS} training seeds"
+FOUND, OPPOSITE, OPEN, NO_SEEDS = "found", "not found", "not distinguishable", "not enough seeds"
 
 
 @dataclass(frozen=True)
@@ -45,8 +59,8 @@ class Claim:
         compared: the sum, in words.
         terms: the sum, in points where it is of DSC; none where the data set has not what the claim is about.
         equal: the claim is that the sum is 0, within :data:`EQUAL`.
-        worst: of the mean over the lowest tenth of the cases, at least one, instead of all: the lowest alone is one
-            case, whose bootstrap interval ends at its own value.
+        worst: of the mean over the lowest tenth of the cases of each seed, at least one, instead of all: the lowest
+            alone is one case.
     """
 
     text: str
@@ -63,15 +77,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Measured:
-    """The sum of a claim: over all, its bootstrap 95 % interval over the cases, and with each training seed."""
+    """The sum of a claim: over all seeds and cases with its error, and with each training seed."""
 
-    mean: float
-    interval: Interval
+    estimate: Estimate
     seeds: tuple[float, ...]
 
 
 def measure(claim: Claim, curves: Mapping[str, Curves]) -> Measured:
-    """The sum of a claim.
+    """The sum of a claim; estimate, interval and each seed's number are of the same statistic.
 
     Args:
         claim: whose evaluations are there.
@@ -83,24 +96,22 @@ def measure(claim: Claim, curves: Mapping[str, Curves]) -> Measured:
     values = [_values(term, curves[term.evaluation.name]) for term in claim.terms]
     if len({(tuple(v), *(tuple(c) for c in v.values())) for v in values}) != 1:
         raise ValueError(f"{claim.compared}: not about the same cases and training seeds.")
-    factors = np.array([term.factor for term in claim.terms])
-    # (terms, seeds, cases)
-    numbers = np.array([[list(cases.values()) for cases in found.values()] for found in values])
-    if not claim.worst:
-        sums = np.tensordot(factors, numbers, axes=1)
-        return Measured(float(sums.mean()), bootstrap_interval(sums.mean(axis=0)), tuple(sums.mean(axis=1).tolist()))
-    lowest = np.tensordot(factors, _lowest_tenth(numbers, axis=2), axes=1)
+    factors = [term.factor for term in claim.terms]
+    # For each term (seeds, cases)
+    numbers = [np.array([list(cases.values()) for cases in found.values()]) for found in values]
 
-    def statistic(*arrays: np.ndarray, axis: int = -1) -> np.ndarray:
-        return sum(f * _lowest_tenth(a, axis) for f, a in zip(factors, arrays, strict=True))
+    def statistic(*arrays: np.ndarray) -> np.ndarray:
+        of_seeds = [_lowest_tenth(a) if claim.worst else a.mean(axis=-1) for a in arrays]
+        return np.tensordot(factors, np.stack(of_seeds), axes=1).mean(axis=-1)
 
-    interval = bootstrap_interval(*numbers.mean(axis=1), statistic=statistic)
-    return Measured(float(lowest.mean()), interval, tuple(lowest.tolist()))
+    seeds = [float(statistic(*(a[i : i + 1] for a in numbers))) for i in range(len(numbers[0]))]
+    return Measured(two_way_bootstrap(*numbers, statistic=statistic), tuple(seeds))
 
 
-def _lowest_tenth(values: np.ndarray, axis: int) -> np.ndarray:
-    count = -(-values.shape[axis] // 10)
-    return np.sort(values, axis=axis).take(range(count), axis=axis).mean(axis=axis)
+def _lowest_tenth(values: np.ndarray) -> np.ndarray:
+    """Mean of the lowest tenth of the cases, at least one, of (..., cases)."""
+    count = -(-values.shape[-1] // 10)
+    return np.sort(values, axis=-1)[..., :count].mean(axis=-1)
 
 
 def _values(term: Term, curves: Curves) -> dict[int, dict[str, float]]:
@@ -111,23 +122,37 @@ def _values(term: Term, curves: Curves) -> dict[int, dict[str, float]]:
     }
 
 
-def judge(claim: Claim, found: Measured) -> Verdict:
+def p_values_of(claim: Claim, found: Measured) -> list[float]:
+    """P-values of what is tested of a claim: that it differs from 0, and of equality that it is within :data:`EQUAL`.
+
+    None where there are too few training seeds for a comparison of trainings, or too few cases.
+    """
+    if ((claim.equal or claim.trainings > 1) and len(found.seeds) < SEEDS) or np.isnan(found.estimate.error):
+        return []
+    differs = found.estimate.p_value()
+    if not claim.equal:
+        return [differs]
+    # Two one-sided tests: within the margin on both sides.
+    within = max(found.estimate.p_value(-EQUAL, "greater"), found.estimate.p_value(EQUAL, "less"))
+    return [differs, within]
+
+
+def judge(claim: Claim, found: Measured, corrected: Sequence[float]) -> Verdict:
     """The verdict.
 
-    A difference is found when the interval over the cases lies above 0 and every training seed has its sign, not found
-    when the interval lies below 0 and every seed says so. Equality is found when the interval lies within
-    :data:`EQUAL` points of 0, not found when it lies beyond 0 and its mean beyond these points. Else the data do not
-    distinguish, also for want of training seeds where trainings are compared or equality is claimed.
+    A difference is found, or its opposite, when its corrected p-value is below :data:`LEVEL`. Equality is found when it
+    is shown to lie within :data:`EQUAL` points of 0, not found when it differs from 0 and is larger than that.
+
+    Args:
+        claim: what is claimed.
+        found: its sum.
+        corrected: its p-values of :func:`p_values_of`, corrected for the number of all tests of the list.
     """
-    if (claim.equal or claim.trainings > 1) and len(found.seeds) < SEEDS:
-        return FEW
-    low, high = found.interval
-    signs = {float(np.sign(seed)) for seed in found.seeds}
-    beyond = 1.0 if low > 0 else -1.0 if high < 0 else 0.0
+    if not corrected:
+        return NO_SEEDS if not np.isnan(found.estimate.error) else OPEN
+    differs, value = corrected[0] < LEVEL, found.estimate.value
     if claim.equal:
-        if -EQUAL <= low and high <= EQUAL:
+        if corrected[1] < LEVEL:
             return FOUND
-        return OPPOSITE if beyond and abs(found.mean) > EQUAL else OPEN
-    if not beyond or signs != {beyond}:
-        return OPEN
-    return FOUND if beyond > 0 else OPPOSITE
+        return OPPOSITE if differs and abs(value) > EQUAL else OPEN
+    return OPEN if not differs else FOUND if value > 0 else OPPOSITE

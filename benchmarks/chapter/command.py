@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ from c2f_monai.apps.training_config import parse_option
 from c2f_monai.data.datalist import load_datalist, resolve_dataset
 from c2f_monai.data.phantom import DEFAULT_NAME
 
-from . import difficulty, release
+from . import difficulty, hours, release
 from .data import derive_dataset
 from .parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from .plan import Table
+from .published import as_published
 from .report import write_report
 from .results import write_record
 from .run import estimates, is_done, run_parts
@@ -48,13 +51,17 @@ def build_parser() -> argparse.ArgumentParser:
     writing = kinds.add_parser("tables", help="write tables again from results that are there")
     writing.add_argument("tables", nargs="+", metavar="TABLE", help="names of tables, or all")
     writing.set_defaults(run=write_tables)
+    counting = kinds.add_parser("hours", help="GPU hours and memory to expect, without running anything")
+    counting.add_argument("tables", nargs="+", metavar="TABLE", help="names of tables, or all")
+    counting.set_defaults(run=run_hours)
+    hours.add_arguments(counting)
     claims = kinds.add_parser("claims", help="say of each claim of the chapter whether the results show it")
     claims.add_argument("tables", nargs="*", metavar="TABLE", help="only of the rows of these tables (default: all)")
     claims.set_defaults(run=run_claims)
     recording = kinds.add_parser("record", help="keep the results of all parts in a few files")
     recording.add_argument("folder", type=Path, help="where rows.csv, saliency.csv, parts.json and figures are written")
     recording.set_defaults(run=run_record)
-    for kind in (listing, running, writing, claims, recording):
+    for kind in (listing, running, counting, writing, claims, recording):
         _add_settings(kind)
     for kind in (writing, claims):
         kind.add_argument("--rows", type=Path, help="rows.csv of a record to read (default: the parts of --output)")
@@ -63,9 +70,28 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Once(logging.Filter):
+    """Says once what every training of a plan is warned of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = text not in self.said
+        self.said.add(text)
+        return new
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, see :func:`c2f_monai.apps.cli.run_command`."""
-    return run_command(build_parser(), argv)
+    logger, once = logging.getLogger("c2f_monai.config.rules"), _Once()
+    logger.addFilter(once)
+    try:
+        return run_command(build_parser(), argv)
+    finally:
+        logger.removeFilter(once)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -77,12 +103,16 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-folds", type=int, nargs="+", help="folds to run, from 0 (default: all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds (default: 0)")
     parser.add_argument("--published", action="store_true", help="with the constants of the publication")
+    start = "what --published trainings start from, a file of c2f import-weights fcn8s or vgg16 (default: random)"
+    parser.add_argument("--init_weights", type=Path, help=start)
     parser.add_argument(
         "--overlay", nargs="*", default=[], help="configs of trainings and evaluations, such as a data set's"
     )
     parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="an id of every run")
     own = "an id of one training and its evaluations, such as unet3d epochs=40"
     parser.add_argument("--option-of", action="append", nargs=2, default=[], metavar=("NAME", "ID=VALUE"), help=own)
+    distance = "t of the cyst's tables, mm (default: 10, or 15 voxels of the file's own grid)"
+    parser.add_argument("--organ_distance_mm", type=float, help=distance)
     parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help="organs, such as liver=6 pancreas=1,2")
 
 
@@ -92,7 +122,7 @@ def run_list(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for unknown tables or settings that do not fit.
     """
-    settings, tables = _settings(args), build_tables(_organs(args))
+    settings, tables = _settings(args), _tables(args)
     for table in tables.values():
         print(_time_line(table.name, parts_of([table], settings), table.title))
     print(_time_line("all", parts_of(tables.values(), settings), "each part once"))
@@ -110,11 +140,27 @@ def run_tables(args: argparse.Namespace) -> None:
         ValueError: for unknown tables or settings that do not fit, or when a part fails.
     """
     settings = _settings(args)
-    chosen = _chosen(args.tables, build_tables(_organs(args)))
+    chosen = _chosen(args.tables, _tables(args))
     if not run_parts(parts_of(chosen, settings), args.minutes, args.jobs):
         print(f"{args.minutes:g} minutes are over: give the same command again to go on.")
         return
     _report(chosen, settings)
+
+
+def run_hours(args: argparse.Namespace) -> None:
+    """Print GPU hours of the tables' parts, and the memory of RSTN's training by its rounds; no data is read.
+
+    Raises:
+        OSError: When there is no measurement.
+        ValueError: for unknown tables or settings that do not fit.
+    """
+    settings = _settings(args, with_data=args.dataset_dir is not None)
+    one = replace(settings, folds=settings.folds[:1], seeds=settings.seeds[:1])
+    sizes = hours.Sizes(tuple(args.size), tuple(args.box), args.cases or settings.cases or 21)
+    parts = parts_of(_chosen(args.tables, _tables(args)), one)
+    runs = len(settings.folds) * len(settings.seeds)
+    measured = hours.read_throughput(args.measured)
+    print("\n".join(hours.lines_of_hours(parts, runs, sizes, measured, range(1, 6))))
 
 
 def write_tables(args: argparse.Namespace) -> None:
@@ -123,7 +169,7 @@ def write_tables(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for unknown tables or settings that do not fit, or when a result is missing.
     """
-    _report(_chosen(args.tables, build_tables(_organs(args))), _settings(args))
+    _report(_chosen(args.tables, _tables(args)), _settings(args))
 
 
 def run_claims(args: argparse.Namespace) -> None:
@@ -132,7 +178,7 @@ def run_claims(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for unknown tables or settings that do not fit.
     """
-    tables = build_tables(_organs(args))
+    tables = _tables(args)
     chosen = None if args.tables in ([], ["all"]) else _chosen(args.tables, tables)
     path = write_verdicts(tables, _settings(args), _command(), chosen)
     print(path.read_text(encoding="utf-8"))
@@ -144,7 +190,7 @@ def run_record(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for settings that do not fit, or when no evaluation is done.
     """
-    evaluations = {e.name: e for table in build_tables(_organs(args)).values() for e in table.evaluations}
+    evaluations = {e.name: e for table in _tables(args).values() for e in table.evaluations}
     print(write_record(list(evaluations.values()), _settings(args), args.folder))
 
 
@@ -159,7 +205,7 @@ def _report(tables: Sequence[Table], settings: ExperimentSettings) -> None:
         print(f"\n{path.read_text(encoding='utf-8')}\n{path.parent}: table, cases and figures")
 
 
-def _settings(args: argparse.Namespace) -> ExperimentSettings:
+def _settings(args: argparse.Namespace, with_data: bool = True) -> ExperimentSettings:
     default = ROOT / "bundle" / "data" / DEFAULT_NAME
     dataset, cases = args.dataset_dir or default, 0
     output = (args.output or Path("runs") / ("experiments-small" if args.small else "experiments")).absolute()
@@ -170,10 +216,14 @@ def _settings(args: argparse.Namespace) -> ExperimentSettings:
     for option, what, given in (("--only-folds", "fold", folds), ("--seeds", "seed", args.seeds)):
         if len(set(given)) < len(given):
             raise ValueError(f"{option} names a {what} twice: {given}.")
+    if args.init_weights is not None and not args.published:
+        raise ValueError(f"--init_weights {args.init_weights} is the start of --published trainings: give both.")
+    if args.init_weights is not None and not args.init_weights.is_file():
+        raise ValueError(f"--init_weights {args.init_weights} does not exist: make it with c2f import-weights.")
     options = dict(parse_option(text) for text in args.option)
     own = _own_options(args)
     rows = getattr(args, "rows", None)
-    if rows is None:  # a record is read without the data
+    if rows is None and with_data:  # a record is read without the data
         dataset = Path(resolve_dataset(dataset, default))
         dataset = derive_dataset(dataset, output, args.folds, args.fold_seed, args.small)
         cases = len(load_datalist(dataset, "test", fold=folds[0], check_files=False))
@@ -189,12 +239,13 @@ def _settings(args: argparse.Namespace) -> ExperimentSettings:
         args.small,
         cases,
         rows and rows.absolute(),
+        init_weights=args.init_weights and args.init_weights.absolute(),
     )
 
 
 def _own_options(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Options of single weights by their names, which must be those of some table."""
-    needed = [w for table in build_tables(_organs(args)).values() for w in (*table.trainings, *table.merges)]
+    needed = [w for table in _tables(args).values() for w in (*table.trainings, *table.merges)]
     known = {weights.name for weights in needed}
     own: dict[str, dict[str, Any]] = {}
     for name, text in args.option_of:
@@ -215,6 +266,11 @@ def parse_organ(text: str) -> tuple[str, tuple[int, ...]]:
         return name, tuple(int(value) for value in values.split(","))
     except ValueError as error:
         raise ValueError(f"--organs takes NAME=VALUE or NAME=VALUE,VALUE, got {text!r}.") from error
+
+
+def _tables(args: argparse.Namespace) -> dict[str, Table]:
+    tables = build_tables(_organs(args), args.organ_distance_mm)
+    return as_published(tables) if args.published else tables
 
 
 def _organs(args: argparse.Namespace) -> Mapping[str, Sequence[int]]:

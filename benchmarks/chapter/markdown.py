@@ -54,7 +54,8 @@ def comparison_lines(pairs: Sequence[RowPair], scores: Mapping[str, Scores]) -> 
         rows.append([label, count, *comparison_cells(found), pair.chapter])
     return [
         "",
-        "Case by case, DSC in %: difference, bootstrap interval of its mean, Wilcoxon's signed-rank test.",
+        "Case by case, DSC in %: difference, bootstrap interval of its mean over the cases, Wilcoxon's signed-rank",
+        "test, of these weights: what other training seeds would change is in the verdicts on the claims.",
         "",
         *markdown_table(("", "n", *COMPARISON_HEADER, "p", "chapter"), rows),
     ]

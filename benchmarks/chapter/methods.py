@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .plan import Training
@@ -30,7 +31,11 @@ _COARSE_ONLY = "configs/baseline/coarse_only.json"
 COARSE = Training("coarse", (_COARSE_ONLY,))
 RSTN = Training("rstn", start=COARSE)
 STEPWISE = Training(
-    "stepwise", ("bundle/configs/stepwise.json",), published=("configs/baseline/published_stepwise.json",), start=COARSE
+    "stepwise",
+    ("bundle/configs/stepwise.json",),
+    published=("configs/baseline/published_stepwise.json",),
+    start=COARSE,
+    apart=("configs/baseline/published_coarse.json", "configs/baseline/published_fine.json"),
 )
 UNET3D = Training(
     "unet3d",
@@ -74,14 +79,22 @@ def saliency_training(kernels: Sequence[int], tuned: bool = True) -> Training:
 
     Args:
         kernels: size of each layer's kernels; (3, 3) is the default.
-        tuned: fine-tuned on predicted references, the last stages of training.
+        tuned: fine-tuned on predicted references, the last stages of training. Those that are not learn as long as
+            these, from the truth's box to the end; with the published constants they end before fine-tuning.
     """
     name = "x".join(str(size) for size in kernels)
     options = {} if tuple(kernels) == (3, 3) else {"saliency_def#kernel_sizes": list(kernels)}
     if tuned:
         return Training(f"rstn_saliency_{name}", options=options, start=COARSE) if options else RSTN
-    overlays = ("configs/ablation/truth_reference.json",)
-    return Training(f"rstn_saliency_{name}_untuned", overlays, options, start=COARSE)
+    untuned = Training(
+        f"rstn_saliency_{name}_untuned",
+        ("configs/ablation/truth_reference.json",),
+        options,
+        published=("configs/ablation/not_tuned.json",),
+        start=COARSE,
+    )
+    # These kernels are fine-tuned in the chapter, too: one training with two checkpoints.
+    return replace(untuned, kept_by=saliency_training(kernels)) if tuple(kernels) in ((3,), (3, 3)) else untuned
 
 
 TRUTH_REFERENCE = saliency_training((3, 3), tuned=False)
@@ -98,18 +111,18 @@ def organ_training(base: Training, organ: str, values: Sequence[int]) -> Trainin
     name = "cyst" if cyst else "organ_" + organ.replace(" ", "_").rstrip(".")
     options = {**base.options, "label_value": list(values)}
     start = coarse_variant(name, label_value=list(values), start=COARSE if cyst else None)
-    return Training(f"{base.name}_{name}", base.overlays, options, base.published, start=start)
+    return replace(base, name=f"{base.name}_{name}", options=options, start=start)
 
 
-def near_organ_training(base: Training, distance: int | None = None) -> Training:
+def near_organ_training(base: Training, distance: float | None = None) -> Training:
     """The method of ``base`` for the cyst near the true organ [3.3.3].
 
     Args:
         base: the method.
-        distance: t in voxels; None for the default.
+        distance: t in mm; None for the configuration's, 10 mm, or the chapter's 15 voxels on the file's own grid.
     """
     overlays = ("configs/task/cyst.json",)
-    name = "near_organ" if distance is None else f"near_organ_{distance}"
-    options = {} if distance is None else {"organ_distance_voxels": distance}
+    name = "near_organ" if distance is None else f"near_organ_{distance:g}mm"
+    options = {} if distance is None else {"organ_distance_mm": distance}
     start = coarse_variant(name, overlays, start=COARSE, **options)
-    return Training(f"{base.name}_{name}", (*base.overlays, *overlays), options, base.published, start=start)
+    return replace(base, name=f"{base.name}_{name}", overlays=(*base.overlays, *overlays), options=options, start=start)

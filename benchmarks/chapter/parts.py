@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,7 +18,7 @@ from c2f_monai.apps.training_config import read_training_config
 from c2f_monai.config import IDS
 from c2f_monai.config.tree import ConfigTree
 
-from .plan import Evaluation, Merged, Table, Training, Weights
+from .plan import Evaluation, Kept, Merged, Table, Training, Weights
 
 __all__ = ["ROOT", "ExperimentPart", "ExperimentSettings", "cases_file", "evaluation_part", "parts_of"]
 
@@ -31,6 +32,8 @@ _SMALL = "configs/run/small.json"
 _PUBLISHED = "configs/baseline/published.json"
 _FROM_COARSE = "configs/run/from_coarse.json"
 _TIME_LIMIT = "configs/run/time_limit.json"
+#: What differs from fold to fold and seed to seed alone.
+_OF_A_RUN = ("bundle_root", "dataset_dir", "fold", "init_weights", "output_dir", "seed")
 # Seconds on 2 cores with the embedded data set, before any part has shown the time it takes.
 _START, _ITERATION, _ROUND, _SMALLER = 25.0, 0.4, 1.0, 4.0
 
@@ -53,6 +56,7 @@ class ExperimentSettings:
         cases: number of cases that are tested, for the estimate of the time.
         rows: recorded results that are read in place of those of parts, see :mod:`benchmarks.chapter.results`.
         base: files after ``train.json`` and ``inference.json``, before all others.
+        init_weights: what trainings with the constants of the publication start from; None for random weights.
     """
 
     dataset: Path
@@ -67,6 +71,7 @@ class ExperimentSettings:
     cases: int = 40
     rows: Path | None = None
     base: Sequence[str] = (_THREE_VIEWS,)
+    init_weights: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,8 @@ def _training_part(training: Training, settings: ExperimentSettings, fold: int |
     options = _options(training, settings, fold) | {"seed": seed, "output_dir": _portable(folder)}
     if start:
         options["init_weights"] = _weights_file(start, settings, fold, seed)
+    elif settings.init_weights and not training.own_recipe:
+        options["init_weights"] = _portable(settings.init_weights)
     epochs, iterations = _length(files, options)
     seconds = _START + training.effort * iterations * _ITERATION / (_SMALLER if settings.small else 1)
     product = folder / f"checkpoint_{epochs}.pt"
@@ -199,7 +206,8 @@ def _folder(kind: str, name: str, settings: ExperimentSettings, fold: int | None
 
 def _sources(needed: Iterable[Weights], settings: ExperimentSettings, fold: int | None, seed: int) -> tuple[str, ...]:
     """Names of the parts that make some weights."""
-    return tuple(_folder(_kind(weights), weights.name, settings, fold, seed)[0] for weights in needed)
+    made = [weights.training if isinstance(weights, Kept) else weights for weights in needed]
+    return tuple(_folder(_kind(weights), weights.name, settings, fold, seed)[0] for weights in made)
 
 
 def _kind(weights: Weights) -> str:
@@ -207,7 +215,8 @@ def _kind(weights: Weights) -> str:
 
 
 def _weights_file(weights: Weights, settings: ExperimentSettings, fold: int | None, seed: int) -> str:
-    return _portable(_folder(_kind(weights), weights.name, settings, fold, seed)[1] / "model.pt")
+    made, file = (weights.training, weights.file) if isinstance(weights, Kept) else (weights, "model.pt")
+    return _portable(_folder(_kind(made), made.name, settings, fold, seed)[1] / file)
 
 
 def _portable(path: Path) -> str:
@@ -285,9 +294,16 @@ def _run_command(files: Sequence[str], options: Mapping[str, Any]) -> tuple[str,
 
 
 def _length(files: Sequence[str], options: Mapping[str, Any]) -> tuple[int, int]:
-    """Epochs and iterations of a training."""
-    parser = read_training_config([str(ROOT / file) for file in files], str(ROOT / "bundle"))
-    for key, value in options.items():
+    """Epochs and iterations of a training, whichever fold and seed it is of."""
+    own = {key: value for key, value in options.items() if key not in _OF_A_RUN}
+    return _known_length(tuple(files), json.dumps(own), "init_weights" in options)
+
+
+@cache
+def _known_length(files: tuple[str, ...], options: str, has_start: bool) -> tuple[int, int]:
+    given = ["init_weights=start.pt"] if has_start else []
+    parser = read_training_config([str(ROOT / file) for file in files], str(ROOT / "bundle"), options=given)
+    for key, value in json.loads(options).items():
         parser[key] = value
     epochs, items, batch = (parser.get_parsed_content(name) for name in ("epochs", "items_per_epoch", "batch_size"))
     # One pass over the slices with target, where the number of items is not given, is not known without the data.

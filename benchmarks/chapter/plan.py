@@ -14,6 +14,7 @@ from c2f_monai.utils import View
 __all__ = [
     "RowPair",
     "Evaluation",
+    "Kept",
     "Merged",
     "Row",
     "Table",
@@ -56,11 +57,15 @@ class Training(Weights):
         start: weights of coarse networks that this training goes on from, but with the published constants, whose
             stages begin otherwise.
         effort: time of an epoch as a share of what items and batch size suggest, for the estimate.
+        apart: files of a coarse and of a fine training, which the published constants have in the place of this one.
+        kept_by: the training that keeps these weights when it has come as far, with the published constants.
     """
 
     small: Options = field(default_factory=dict)
     effort: float = 1.0
     start: Training | None = None
+    apart: tuple[str, str] | None = None
+    kept_by: Training | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,14 @@ class Merged(Weights):
 
     joint: Training = Training("")
     coarse: Training = Training("")
+
+
+@dataclass(frozen=True)
+class Kept(Weights):
+    """Weights that ``training`` keeps under the name ``file`` on its way, see the key ``keep_as`` of stages."""
+
+    training: Training = Training("")
+    file: str = "model_individual.pt"
 
 
 @dataclass(frozen=True)
@@ -198,6 +211,8 @@ def _sources(weights: Weights) -> list[Weights]:
     """What must be trained for some weights, in this order."""
     if isinstance(weights, Merged):
         return [*_sources(weights.coarse), *_sources(weights.joint)]
+    if isinstance(weights, Kept):
+        return _sources(weights.training)
     if isinstance(weights, Training) and weights.start is not None:
         return [*_sources(weights.start), weights]
     return [weights]

@@ -51,11 +51,12 @@ def diagnostic_rows(weights: Weights, numbers: Mapping[str, str]) -> tuple[Row, 
     return tuple(Row(label, evaluation, pick, numbers.get(label, "")) for label, evaluation, pick in found)
 
 
-def build_tables(organs: Mapping[str, Sequence[int]]) -> dict[str, Table]:
+def build_tables(organs: Mapping[str, Sequence[int]], distance: float | None = None) -> dict[str, Table]:
     """All tables by name.
 
     Args:
         organs: label values of each organ of the data set, for the table of several organs.
+        distance: t of the tables of the cyst, mm. Defaults to the configuration's.
     """
     tables = (
         Table("stepwise", "Table 3.1: step-wise approach", diagnostic_rows(STEPWISE, _STEPWISE_NUMBERS)),
@@ -63,7 +64,7 @@ def build_tables(organs: Mapping[str, Sequence[int]]) -> dict[str, Table]:
         _saliency_table(),
         _method_table(),
         organ_table(organs),
-        cyst_table(),
+        cyst_table(distance),
         Table(
             "convergence",
             "Convergence: DSC between rounds",
@@ -76,7 +77,7 @@ def build_tables(organs: Mapping[str, Sequence[int]]) -> dict[str, Table]:
         training_table(),
         pixel_table(),
         testing_table(),
-        distance_table(),
+        distance_table(distance),
     )
     return {table.name: table for table in tables}
 

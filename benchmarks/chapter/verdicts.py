@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from c2f_monai.metrics.markdown import markdown_table
+from c2f_monai.metrics.random_effects import holm
 from c2f_monai.utils import atomic_write
 
 from .claim_list import build_claims
-from .claims import EQUAL, OPEN, SEEDS, Claim, Measured, judge, measure
+from .claims import EQUAL, LEVEL, NO_SEEDS, OPEN, SEEDS, Claim, Measured, judge, measure, p_values_of
 from .methods import RSTN
 from .parts import ExperimentSettings
 from .plan import Table, rounds_of
@@ -21,13 +22,15 @@ from .scores import gather
 
 __all__ = ["write_verdicts"]
 
-_HEADER = ("claim", "compared", "difference", "95 % interval", "each seed", "verdict")
-_RULE = f"""A difference is *found* when the bootstrap 95 % interval of its mean over the test cases lies on the claimed
-side of 0 and every training seed has that sign, *not found* when interval and seeds lie on the other side, and *not
-distinguishable* otherwise. That two things are equal is found when the interval lies within {EQUAL:g} point of 0, and
-not found when it excludes 0 and the mean is larger than that. Comparisons of different trainings, and equality, need
-{SEEDS} training seeds. What is said of the worst case, which is one, is judged by the mean of the lowest tenth of the
-cases in each row."""
+_HEADER = ("claim", "compared", "difference", "95 % interval", "each seed", "p", "verdict")
+_RULE = f"""Cases and training seeds are random effects: the interval is that of a two-way bootstrap, which draws
+both, with Student's t for the few seeds. A difference is *found* when it is above 0 with a p-value below {LEVEL:g},
+*not found* when it is below 0 with such a p-value, and *not distinguishable* otherwise. That two things are equal is
+found when the difference is shown to lie within {EQUAL:g} point of 0 (two one-sided tests), and not found when it
+differs from 0 and is larger than that. P-values are corrected for the number of tests of this list (Holm), intervals
+are not: one that excludes 0 may be of a claim that is not found among so many. Comparisons of different trainings,
+and equality, need {SEEDS} training seeds; with fewer the verdict is *{NO_SEEDS}*, whatever the numbers. What is said
+of the worst case, which is one, is judged by the mean of the lowest tenth of the cases in each row, seed by seed."""
 
 
 def write_verdicts(
@@ -51,13 +54,19 @@ def write_verdicts(
     lines += ["Differences in points of DSC on the working grid, or in rounds.", ""]
     compared: list[list[str]] = []
     rows = {e.name for table in (tables.values() if chosen is None else chosen) for e in table.evaluations}
-    for claim in build_claims(tables):
-        if chosen is not None and not (claim.terms and {term.evaluation.name for term in claim.terms} <= rows):
-            continue
-        found = _measured(claim, settings)
+    claims = [
+        claim
+        for claim in build_claims(tables)
+        if chosen is None or (claim.terms and {term.evaluation.name for term in claim.terms} <= rows)
+    ]
+    found = [_measured(claim, settings) for claim in claims]
+    corrected = _corrected(claims, found)
+    for claim, numbers, p_values in zip(claims, found, corrected, strict=True):
         missing = "no results" if claim.terms else OPEN
-        compared.append([claim.text, claim.compared, *(_numbers(claim, found) if found else ["", "", "", missing])])
+        row = _numbers(claim, numbers, p_values) if numbers else ["", "", "", "", missing]
+        compared.append([claim.text, claim.compared, *row])
     lines += markdown_table(_HEADER, compared)
+    lines += ["", f"{sum(map(len, corrected))} tests are corrected for."]
     if rounds_of(RSTN).name in rows:
         lines += ["", *_channel_lines(settings)]
     lines += ["", f"`{command}`", ""]
@@ -80,10 +89,19 @@ def _is_there(claim: Claim, settings: ExperimentSettings, seed: int) -> bool:
     return all(has_result(term.evaluation, settings, fold, seed) for term in claim.terms for fold in settings.folds)
 
 
-def _numbers(claim: Claim, found: Measured) -> list[str]:
-    low, high = found.interval
+def _corrected(claims: Sequence[Claim], found: Sequence[Measured | None]) -> list[list[float]]:
+    """P-values of each claim, corrected for the number of all; none where nothing is tested."""
+    tests = [p_values_of(claim, one) if one else [] for claim, one in zip(claims, found, strict=True)]
+    corrected = iter(holm([p for of_claim in tests for p in of_claim]))
+    return [[next(corrected) for _ in of_claim] for of_claim in tests]
+
+
+def _numbers(claim: Claim, found: Measured, corrected: Sequence[float]) -> list[str]:
+    low, high = found.estimate.interval()
     seeds = ", ".join(f"{seed:+.2f}" for seed in found.seeds)
-    return [f"{found.mean:+.2f}", f"{low:+.2f} .. {high:+.2f}", seeds, judge(claim, found)]
+    told = ", ".join(f"{p:.2g}" if p >= 1e-4 else "< 0.0001" for p in corrected)
+    numbers = [f"{found.estimate.value:+.2f}", f"{low:+.2f} .. {high:+.2f}", seeds, told]
+    return [*numbers, judge(claim, found, corrected)]
 
 
 def _channel_lines(settings: ExperimentSettings) -> list[str]:

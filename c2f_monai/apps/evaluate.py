@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 from ..config import override_config
 from ..data.manifest import CasesFailed
@@ -81,7 +81,8 @@ def evaluate_dataset(
         FileNotFoundError: When a folder or file does not exist.
         ValueError: When a case has no label, or the evaluation fails.
     """
-    read_truths(dataset / "dataset.json", options["split"], options["fold"])  # refuses cases without a label
+    # Refuses cases without a label.
+    read_truths(dataset / "dataset.json", options["split"], options["fold"], _holdout(files, options))
     (output / CASES_FILE).unlink(missing_ok=True)  # of an earlier run: it must not be taken for this one's
     again = {"overwrite": True, "strict": True}
     run_inference(files, {"dataset_dir": str(dataset), "output_dir": str(output), **again, **options})
@@ -89,6 +90,14 @@ def evaluate_dataset(
         tables = ", ".join(sorted(path.name for path in output.glob("cases_*.csv")))
         raise ValueError(f"the configuration scores several targets, one table each: see {tables} in {output}.")
     return read_cases(output / CASES_FILE, ["dsc", "voxels", "label_voxels"])
+
+
+def _holdout(files: Sequence[Path], options: Mapping[str, Any]) -> float:
+    """What the configuration holds back, as the training of its overlays did."""
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    parser.update(dict(options))
+    return float(parser.get_parsed_content("holdout")) if "holdout" in parser else 0.2
 
 
 def run_inference(files: Sequence[Path], options: Mapping[str, Any]) -> None:

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: When cases cannot be matched, a file cannot be read, or grids differ. Nothing is written then.
     """
-    truths = read_truths(args.label, args.split, args.fold)
+    truths = read_truths(args.label, args.split, args.fold, args.holdout)
     scores = score_folder(args.pred, truths, args.label_value, args.suffix, args.partial)
     groups = {case: truth.group for case, truth in truths.items()}
     write_scores(args.output, scores, groups)
@@ -69,13 +69,14 @@ def find_cases(folder: Path, suffix: str = "") -> dict[str, Path]:
     return found
 
 
-def read_truths(label: Path, split: str = "test", fold: int | None = None) -> dict[str, Truth]:
+def read_truths(label: Path, split: str = "test", fold: int | None = None, holdout: float = 0.2) -> dict[str, Truth]:
     """Labels by case.
 
     Args:
         label: folder of labels, or a ``dataset.json``.
         split: list of ``dataset.json``. Defaults to "test".
         fold: fold that the split "test" is. Defaults to None, no folds.
+        holdout: share of the training cases that the split "validation" is, where the file has none. Defaults to 0.2.
 
     Raises:
         FileNotFoundError: When there is no such file, or one that it lists.
@@ -85,7 +86,9 @@ def read_truths(label: Path, split: str = "test", fold: int | None = None) -> di
         return {case: Truth(path) for case, path in find_cases(label).items()}
     if label.suffix != ".json":
         raise ValueError(f"--label {label} is neither a folder nor a dataset.json.")
-    items = load_datalist(label.parent, split, fold=fold)
+    items = load_datalist(label.parent, split, holdout, fold)
+    if not items:
+        raise ValueError(f"{label}: {split} is empty, nothing was held back (holdout {holdout:g}).")
     if unlabeled := [str(item["image"]) for item in items if "label" not in item]:
         raise ValueError(f"{label} has no label for {some_names(unlabeled)}.")
     return {case_name(item["image"]): Truth(Path(item["label"]), str(item.get("group", ""))) for item in items}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,7 +40,9 @@ __all__ = [
 ]
 
 #: What an entry of ``stages`` may hold.
-STAGE_KEYS = ("stage", "length", "lr_factor", "lr_end_factor", "rounds", "copy_to_fine")
+STAGE_KEYS = ("stage", "length", "lr_factor", "lr_end_factor", "rounds", "copy_to_fine", "keep_as")
+# Not the name of the chosen weights, nor of a checkpoint.
+_KEPT_NAME = re.compile(r"model_\w+\.pt")
 _OPPOSITES = ("RL", "AP", "SI")
 
 
@@ -265,6 +268,7 @@ def _is_stage(value: Any) -> bool:
         "length": number(above=0),
         "rounds": integer(1),
         "copy_to_fine": flag(),
+        "keep_as": Kind("a name such as model_individual.pt", lambda name: bool(_KEPT_NAME.fullmatch(str(name)))),
         "lr_factor": number(0),
         "lr_end_factor": number(0),
     }

@@ -35,6 +35,8 @@ def contradictions(values: Mapping[str, Any], content: Mapping[str, Any]) -> Ite
     yield from _about_stages(values)
     for doubt in doubts(values, content):
         logger.warning(doubt)
+    if "organ_distance_voxels" in values or "organ_distance_mm" in values:
+        logger.info(_distance_note(values))
 
 
 def _about_classes(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
@@ -85,6 +87,31 @@ def doubts(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[st
         yield f"input and dataset_dir are given: what is segmented is {values['input']}, the data set is not looked at"
     if values.get("prior") == Prior.MASK and content.get("saliency_def") is not None:
         yield "prior mask with a saliency transformation: it sees masks, not the probabilities that it weights by [3.4]"
+    if _trains(content) and values.get("init_weights", "") is None and not values.get("resume"):
+        if _is_soft_dice_alone(content.get("loss")):
+            yield (
+                "init_weights is not given: this departs from the chapter, which starts from FCN-8s pretrained on "
+                "PASCAL VOC. The soft DSC loss alone has no gradient once all probabilities are near 0, so coarse "
+                "networks that start at random may die. Give --init_weights, a file of c2f import-weights fcn8s or "
+                "vgg16"
+            )
+
+
+def _distance_note(values: Mapping[str, Any]) -> str:
+    mm, voxels = values.get("organ_distance_mm"), values.get("organ_distance_voxels")
+    distance = f"{voxels} voxels of the grid" if mm is None else f"{mm:g} mm"
+    return f"the cyst is looked for where the organ is nearer than {distance} [3.3.3]"
+
+
+def _trains(content: Mapping[str, Any]) -> bool:
+    """Whether what is run is the trainer, not the evaluator of the same configuration."""
+    run = content.get("run") or []
+    return any("trainer.run" in str(entry) for entry in (run if isinstance(run, list) else [run]))
+
+
+def _is_soft_dice_alone(loss: Any) -> bool:
+    is_ours = isinstance(loss, Mapping) and str(loss.get("_target_", "")).endswith("RoundsLoss")
+    return is_ours and not loss.get("cross_entropy")
 
 
 def file_problems(tree: ConfigTree) -> Iterator[str]:

@@ -29,6 +29,7 @@ def list_inputs(
     dataset_dir: str | os.PathLike[str] | None = None,
     split: str = "test",
     fold: int | None = None,
+    holdout: float = 0.2,
 ) -> list[dict[str, Any]]:
     """List the cases to segment, by their headers; a bad one has a "problem" and costs no other.
 
@@ -38,6 +39,8 @@ def list_inputs(
         dataset_dir: Decathlon-style data set, used when there is no ``path``.
         split: split of a data set. Defaults to "test".
         fold: the tested fold of a data set that has folds, see :func:`c2f_monai.data.load_datalist`.
+        holdout: share of the training cases that the split "validation" of a data set without one is, as in training.
+            Defaults to 0.2.
 
     Returns:
         One dict for each case, with absolute paths: "image", its name "case" with the folders below ``path``, and
@@ -66,7 +69,7 @@ def list_inputs(
     if not place.exists() and not is_dicom_place(place):
         raise FileNotFoundError(f"input {place} does not exist.")
     if path is None or (place / "dataset.json").is_file():
-        cases = load_datalist(place, split, fold=fold)
+        cases = load_datalist(place, split, holdout, fold)
         _check_names([case["image"] for case in cases])
         cases = [{**case, "case": case_name(case["image"])} for case in cases]
     else:

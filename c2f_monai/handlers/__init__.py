@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from .case_report import CaseReport, case_row, describe_row, summarize_rows
-from .checkpoints import AverageBuffers, InitialWeights, TrainingCheckpoint, best_weights, save_weights
+from .checkpoints import AverageBuffers, InitialWeights, TrainingCheckpoint, best_weights
 from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
 from .each_case import EachCase
 from .gradients import GradientClipping
 from .learning_rates import parameter_groups
 from .load_weights import StrictCheckpointLoader, load_weights
 from .onnx_loader import OnnxCheckpointLoader
+from .save_weights import save_weights
 from .stage_schedule import StageSchedule, change_stages, copy_to_fine, learning_rate_factor, stage_ends
 from .target_reports import TargetReports
 from .training_log import EventFile, GridDice, RoundLosses

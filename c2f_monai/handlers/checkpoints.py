@@ -29,16 +29,12 @@ from ..utils import (
     unwrap,
     write_weights_file,
 )
+from .save_weights import save_weights
 from .stage_schedule import copy_to_fine
 
-__all__ = ["AverageBuffers", "InitialWeights", "TrainingCheckpoint", "best_weights", "save_weights"]
+__all__ = ["AverageBuffers", "InitialWeights", "TrainingCheckpoint", "best_weights"]
 
 logger = logging.getLogger(__name__)
-
-
-def save_weights(state_dict: Mapping[str, torch.Tensor], path: str | Path) -> None:
-    """Write a flat state_dict of CPU tensors, beside and renamed into place: a killed run leaves the old file whole."""
-    write_weights_file({key: value.detach().cpu().contiguous() for key, value in state_dict.items()}, path)
 
 
 class InitialWeights:

@@ -7,8 +7,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
@@ -17,6 +19,7 @@ from torch.optim import Optimizer
 from ..config.kinds import STAGE_KEYS
 from ..inferers import StopRule
 from ..utils import describe_mismatch, unwrap
+from .save_weights import save_weights
 
 __all__ = ["StageSchedule", "change_stages", "copy_to_fine", "learning_rate_factor", "stage_ends"]
 
@@ -135,11 +138,12 @@ class StageSchedule:
     the coarse stage's weights stay the best, and those are to be used with ``max_rounds`` 0.
 
     Args:
-        stages: dictionaries with ``stage`` ("coarse", "separate", "individual", "joint"), ``length`` (relative to the
-            sum) and optionally ``lr_factor``, ``lr_end_factor``, ``rounds``: the most rounds of this stage, and
-            ``copy_to_fine``, for "coarse" alone: whether each epoch ends with a copy of the coarse networks into the
-            fine ones, which then begin the next stage with what the coarse ones know. Fine networks that got weights of
-            their own before training starts, from whatever handler, keep them.
+        stages: dictionaries with ``stage`` ("coarse", "fine", "separate", "individual", "joint"), ``length`` (relative
+            to the sum) and optionally ``lr_factor``, ``lr_end_factor``, ``rounds``: the most rounds of this stage,
+            ``keep_as``: the file in ``directory`` that keeps the weights of the stage's end, and ``copy_to_fine``, for
+            "coarse" alone: whether each epoch ends with a copy of the coarse networks into the fine ones, which then
+            begin the next stage with what the coarse ones know. Fine networks that got weights of their own before
+            training starts, from whatever handler, keep them.
         inferer: :py:class:`c2f_monai.inferers.UnrolledInferer`, whose ``stage`` and ``rounds`` are assigned; its
             rounds at construction are T, which a stage may lower.
         optimizer: its groups' learning rates at construction are the base that the factors multiply.
@@ -166,10 +170,26 @@ class StageSchedule:
         network: nn.Module | None = None,
         changes: Mapping[str, Mapping[str, Any] | None] | None = None,
         validator_inferer: Any = None,
+        directory: str | Path | None = None,
     ) -> None:
         stages = change_stages(stages, changes or {})
         if not stages:
             raise ValueError(f"stages is empty: give at least one stage that changes ({changes}) do not leave out.")
+        self._check(stages, network, directory)
+        self.stages = list(stages)
+        self.rounds = inferer.rounds
+        self.inferer = inferer
+        self.optimizer = optimizer
+        self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
+        self.warmup = warmup
+        self.network = network
+        self.made = [] if network is None else _fine_marks(unwrap(network))
+        self.keeps_fine = False
+        self.validator_inferer = validator_inferer
+        self.stopping = getattr(validator_inferer, "stopping", None)
+        self.directory = None if directory is None else Path(directory)
+
+    def _check(self, stages: Sequence[Mapping[str, Any]], network: nn.Module | None, directory: Any) -> None:
         for stage in stages:
             unknown = sorted(set(stage) - self.keys)
             if unknown or "stage" not in stage:
@@ -182,17 +202,8 @@ class StageSchedule:
                 raise ValueError(
                     f"copy_to_fine needs the network and is for stage 'coarse', got it in stage '{stage['stage']}'."
                 )
-        self.stages = list(stages)
-        self.rounds = inferer.rounds
-        self.inferer = inferer
-        self.optimizer = optimizer
-        self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
-        self.warmup = warmup
-        self.network = network
-        self.made = [] if network is None else _fine_marks(unwrap(network))
-        self.keeps_fine = False
-        self.validator_inferer = validator_inferer
-        self.stopping = getattr(validator_inferer, "stopping", None)
+            if stage.get("keep_as") and (network is None or directory is None):
+                raise ValueError(f"keep_as {stage['keep_as']!r} needs the network and a directory.")
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer, after what loads weights."""
@@ -223,8 +234,10 @@ class StageSchedule:
             logger.info("the fine networks have weights of their own: no copies of the coarse ones take their place")
 
     def epoch_started(self, engine: Engine) -> None:
-        """Assign the stage and the rounds of this epoch, and what its validation scores."""
+        """Assign the stage and the rounds of this epoch, and what its validation scores; keep a stage's end."""
         stage = self.locate(engine, engine.state.epoch - 1)[0]
+        if engine.state.epoch > 1 and stage is not (last := self.locate(engine, engine.state.epoch - 2)[0]):
+            self._keep(last)
         name, rounds = stage["stage"], min(int(stage.get("rounds", self.rounds)), self.rounds)
         if engine.state.epoch == 1 or (self.inferer.stage, self.inferer.rounds) != (name, rounds):
             about = name if name == "coarse" else f"{name}, rounds {rounds}"
@@ -249,7 +262,17 @@ class StageSchedule:
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base * factor
 
+    def _keep(self, stage: Mapping[str, Any]) -> None:
+        """Write the weights of a stage's end, where it asks for them.
+
+        It is done when the next stage begins: a run that was killed between the two writes the same when it goes on.
+        """
+        if stage.get("keep_as") and self.network is not None and self.directory is not None and idist.get_rank() == 0:
+            save_weights(unwrap(self.network).state_dict(), self.directory / stage["keep_as"])
+
     def completed(self, engine: Engine) -> None:
-        """Give the validation its own rule back."""
+        """Keep the last stage's end, and give the validation its own rule back."""
+        if engine.state.epoch == engine.state.max_epochs:
+            self._keep(self.locate(engine, engine.state.epoch - 1)[0])
         if self.validator_inferer is not None:
             self.validator_inferer.stopping = self.stopping

@@ -69,7 +69,7 @@ class CascadeInferer(Inferer):
         self,
         organ: CoarseToFineInferer,
         neoplasm: CoarseToFineInferer,
-        distance_voxels: float = 15.0,
+        distance_voxels: float | None = 15.0,
         distance_mm: float | None = None,
     ) -> None:
         super().__init__()

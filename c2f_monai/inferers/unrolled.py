@@ -37,8 +37,9 @@ class UnrolledInferer(Inferer):
     """
     P(0) = f_C(X), then T times I(t) = X * g(P(t-1)) on the whole slab and P(t) = f_F(Crop[I(t)]) [3.4].
 
-    Beyond stage "coarse" every call runs every part the network holds (a stage that ignores g multiplies its effect by
-    0), so DistributedDataParallel needs no search for unused parameters. P(t-1) is the view's own map, not detached.
+    Beyond stages "coarse" and "fine" every call runs every part the network holds (a stage that ignores g multiplies
+    its effect by 0), so DistributedDataParallel needs no search for unused parameters. P(t-1) is the view's own map,
+    not detached. In stage "fine" f_C is not run: P(0) is 0, a constant of the loss, and only f_F learns [3.3.2].
     Only crops of equal shape share a forward call. A network without a fine part gives P(0) alone; one without a
     saliency part is the step-wise approach.
 
@@ -47,7 +48,7 @@ class UnrolledInferer(Inferer):
 
     Args:
         rounds: T >= 1.
-        stage: "coarse", "separate", "individual" or "joint"; may be assigned between calls.
+        stage: "coarse", "fine", "separate", "individual" or "joint"; may be assigned between calls.
         crop_multiple: sides of crops are grown to multiples of it.
         min_size: smallest side of a crop, pixels; a lone small crop leaves batch norm one pixel in the deepest map.
         slab_multiple: whole slabs are padded at their end to multiples of it; those of equal shape share a forward
@@ -129,7 +130,7 @@ class UnrolledInferer(Inferer):
             for each view (B, T + 1, K * out_slices, h, w) float32 probabilities, zero outside a round's ungrown boxes.
 
         Raises:
-            ValueError: for slabs of other slices or classes than the network's.
+            ValueError: for slabs of other slices or classes than the network's, and in stage "fine" without f_F.
         """
         _check_slabs(inputs, targets, unwrap(network))
         # An outer autocast keeps the 16-bit copies of the weights until the end of the step: each part is called often.
@@ -142,15 +143,19 @@ class UnrolledInferer(Inferer):
         self, image: torch.Tensor, network: Any, target: torch.Tensor, draws: Mapping[str, torch.Tensor], view: str
     ) -> torch.Tensor:
         parts = unwrap(network)
+        if self.stage == TrainingStage.FINE and not parts.has_fine:
+            raise ValueError("stage 'fine' trains a fine network, and this network has none: give fine_def.")
         size = draws["size"]
         whole = torch.cat([torch.zeros_like(size), size], dim=1)
         valid = inside_boxes(whole, (image.shape[-2], image.shape[-1])).to(image.device)
-        probability = self._coarse(image, whole, network, view) * valid
-        rounds = self.rounds if parts.has_fine else 0
-        if self.stage == TrainingStage.COARSE:
-            rounds = 0
-            if parts is not network:  # DistributedDataParallel waits for a gradient of every parameter
-                probability = probability + 0.0 * sum(p.sum() for p in parts.parameters())
+        if self.stage == TrainingStage.FINE:
+            probability = torch.zeros_like(target, dtype=torch.float32)
+        else:
+            probability = self._coarse(image, whole, network, view) * valid
+        rounds = self.rounds if parts.has_fine and self.stage != TrainingStage.COARSE else 0
+        if self.stage in (TrainingStage.COARSE, TrainingStage.FINE) and parts is not network:
+            # DistributedDataParallel waits for a gradient of every parameter.
+            probability = probability + 0.0 * sum(p.sum() for p in parts.parameters())
         unrolled = [probability]
         true_boxes = _boxes_of(target > 0.5)
         groups = group_by_shape(whole) if rounds and parts.has_saliency else []
@@ -160,7 +165,8 @@ class UnrolledInferer(Inferer):
             if parts.has_saliency:
                 weights = self._weights(probability, groups, network, view)
                 # Times 0 instead of left out: every parameter takes part in every step, as DDP wants.
-                weighted = image * (1.0 + 0.0 * (weights - 1.0) if self.stage == TrainingStage.SEPARATE else weights)
+                plain = self.stage in (TrainingStage.SEPARATE, TrainingStage.FINE)
+                weighted = image * (1.0 + 0.0 * (weights - 1.0) if plain else weights)
             probability = self._fine(weighted, inner, size, network, view)
             unrolled.append(probability)
         return torch.stack(unrolled, dim=1)

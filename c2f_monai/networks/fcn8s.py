@@ -60,13 +60,16 @@ class FCN8s(nn.Module):
         norm: MONAI normalization name or (name, arguments), such as "batch"; None as published.
         padding: "same", or 100: the original's padding of conv1_1 (fc6 then pads nothing), for imported weights.
         score_init: "zero" (PyTorch port) or "xavier" (Caffe RSTN) start of the score layers.
-        freeze_upsampling: keep the bilinear kernels fixed, as the original code does.
+        upsampling_init: "bilinear" (original code), or "random", as the chapter's RSTN starts [3.5.3.1]: normal, so
+            that a map keeps its variance.
+        freeze_upsampling: keep the up-sampling kernels fixed, as the original code does.
         prior: share of the target in a slice, where every probability starts but for those of the outermost 4 pixels,
             see :py:func:`c2f_monai.networks.initialization.prior_logit`; None starts at 0.5, as published.
 
     Raises:
         ValueError: for sizes below 1, an even ``fc_kernel_size``, one that is not 7 with ``padding=100`` (the original
-            crop offsets hold for 7 alone), or an unknown ``padding`` or ``score_init``.
+            crop offsets hold for 7 alone), an unknown ``padding``, ``score_init`` or ``upsampling_init``, or random
+            up-sampling that is frozen or starts at a ``prior``.
     """
 
     # Offsets that align pool4, pool3 and the output when conv1_1 pads by 100 and nothing else pads.
@@ -90,6 +93,7 @@ class FCN8s(nn.Module):
         score_init: str = "zero",
         freeze_upsampling: bool = True,
         prior: float | None = None,
+        upsampling_init: str = "bilinear",
     ) -> None:
         super().__init__()
         for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("width", width)):
@@ -105,6 +109,7 @@ class FCN8s(nn.Module):
             raise ValueError(f"fc_kernel_size must be 7 with padding {ORIGINAL_PADDING}, got {fc_kernel_size}.")
         if score_init not in ("zero", "xavier"):
             raise ValueError(f"score_init must be 'zero' or 'xavier', got {score_init!r}.")
+        self._check_upsampling(upsampling_init, freeze_upsampling, prior)
         self.original_padding = padding == ORIGINAL_PADDING
         self.normalized = norm is not None
         blocks, channels = [], in_channels
@@ -133,10 +138,19 @@ class FCN8s(nn.Module):
         self.upscore2 = nn.ConvTranspose2d(out_channels, out_channels, 4, stride=2, padding=trim, bias=False)
         self.upscore_pool4 = nn.ConvTranspose2d(out_channels, out_channels, 4, stride=2, padding=trim, bias=False)
         self.upscore8 = nn.ConvTranspose2d(out_channels, out_channels, 16, stride=8, padding=4 * trim, bias=False)
-        self._initialize(score_init, freeze_upsampling)
+        self._initialize(score_init, upsampling_init, freeze_upsampling)
         if prior is not None:
             bias: Any = self.score_pool3.bias  # of the last score layer; the kernel after it sums to 1
             nn.init.constant_(bias, prior_logit(prior))
+
+    @staticmethod
+    def _check_upsampling(init: str, frozen: bool, prior: float | None) -> None:
+        if init not in ("bilinear", "random"):
+            raise ValueError(f"upsampling_init must be 'bilinear' or 'random', got {init!r}.")
+        if init == "random" and frozen:
+            raise ValueError("random up-sampling kernels must be trained: set freeze_upsampling to False, got True.")
+        if init == "random" and prior is not None:
+            raise ValueError(f"prior needs kernels that sum to 1, upsampling_init 'bilinear', got prior {prior}.")
 
     @staticmethod
     def _block(
@@ -158,14 +172,10 @@ class FCN8s(nn.Module):
             layers[f"relu{number}_{i}"] = nn.ReLU(inplace=True)
         return nn.Sequential(layers)
 
-    def _initialize(self, score_init: str, freeze_upsampling: bool) -> None:
+    def _initialize(self, score_init: str, upsampling_init: str, freeze_upsampling: bool) -> None:
         for module in self.modules():
             if isinstance(module, nn.ConvTranspose2d):
-                with torch.no_grad():
-                    module.weight.zero_()
-                    kernel = bilinear_kernel(module.kernel_size[0])
-                    for channel in range(module.in_channels):
-                        module.weight[channel, channel] = kernel
+                self._start_upsampling(module, upsampling_init)
                 module.weight.requires_grad_(not freeze_upsampling)
             elif isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -176,6 +186,18 @@ class FCN8s(nn.Module):
                 nn.init.zeros_(score.weight)
             else:
                 nn.init.xavier_uniform_(score.weight)
+
+    @staticmethod
+    def _start_upsampling(layer: nn.ConvTranspose2d, init: str) -> None:
+        size = layer.kernel_size[0]
+        if init == "random":
+            # So many terms make a pixel of the larger map.
+            nn.init.normal_(layer.weight, std=(layer.in_channels * (size / layer.stride[0]) ** 2) ** -0.5)
+            return
+        with torch.no_grad():
+            layer.weight.zero_()
+            for channel in range(layer.in_channels):
+                layer.weight[channel, channel] = bilinear_kernel(size)
 
     def _pool3(self, x: torch.Tensor) -> torch.Tensor:
         return self.pool(self.block3(self.pool(self.block2(self.pool(self.block1(x))))))

@@ -50,14 +50,16 @@ class Result(StrEnum):
 
 
 class TrainingStage(StrEnum):
-    """Stages of training: modes S, I and J of the original code, and one before them.
+    """Stages of training: modes S, I and J of the original code, and each part alone.
 
-    COARSE: P(0) alone; the fine and saliency networks wait. SEPARATE: the image cropped by the truth; INDIVIDUAL:
+    COARSE: P(0) alone; the fine and saliency networks wait. FINE: the image cropped by the truth, and the coarse
+    network waits: the two trainings of the step-wise approach. SEPARATE: both in one step; INDIVIDUAL:
     image * g(P) cropped by the truth; JOINT: image * g(P) cropped by the previous prediction, by the truth where no
     pixel reaches the threshold.
     """
 
     COARSE = "coarse"
+    FINE = "fine"
     SEPARATE = "separate"
     INDIVIDUAL = "individual"
     JOINT = "joint"

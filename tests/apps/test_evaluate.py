@@ -114,3 +114,24 @@ def test_cases_without_a_label_are_refused(
     (tmp_path / "dataset.json").write_text(json.dumps({"test": ["ct.nii.gz"]}), encoding="utf-8")
     assert main([*words, "--dataset", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
     assert "dataset.json has no label for" in capsys.readouterr().err
+
+
+def test_the_validation_is_what_training_held_back(
+    dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(dataset, folder)
+    entries = [{"image": f"training{i}.nii.gz", "label": f"training{i}_label.nii.gz", "fold": i % 3} for i in range(6)]
+    (folder / "dataset.json").write_text(json.dumps({"training": entries}), encoding="utf-8")
+    asked = ["--dataset", str(folder), "--split", "validation", "--fold", "0"]
+    # Cases 1, 2, 4 and 5 are left: two of them at one half, one at the default's fifth.
+    for more, expected in (([], ["training4"]), (["--option", "holdout=0.5"], ["training2", "training5"])):
+        output = tmp_path / f"out{len(more)}"
+        assert main([*words, *asked, *more, "--output", str(output)]) == 0
+        assert list(read_cases(output / "cases.csv")) == expected
+    # Published trainings hold nothing back; of NIH's overlay the holdout follows from what is selected.
+    nih = ["--option", "selection=last", "--config", "three_views.json", "data/nih.json"]
+    for more in (["--option", "holdout=0.0"], nih):
+        capsys.readouterr()
+        assert main([*words, *asked, *more, "--output", str(tmp_path / "none")]) != 0
+        assert "validation is empty, nothing was held back (holdout 0)" in capsys.readouterr().err

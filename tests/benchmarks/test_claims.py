@@ -10,14 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from benchmarks.chapter.claim_list import build_claims
-from benchmarks.chapter.claims import Claim, Measured, Term, judge, measure
+from benchmarks.chapter.claims import Claim, Measured, Term, judge, measure, p_values_of
 from benchmarks.chapter.methods import RSTN
 from benchmarks.chapter.parts import ExperimentSettings, cases_file, evaluation_part
 from benchmarks.chapter.plan import Evaluation, Training, rounds_of
 from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
 from benchmarks.chapter.verdicts import write_verdicts
+from c2f_monai.metrics.random_effects import Estimate
 from c2f_monai.metrics.rounds import RoundCurve
 
 A, B = Evaluation("a", Training("one")), Evaluation("b", Training("two"))
@@ -38,22 +40,29 @@ def curves(*seeds: tuple[float, ...]) -> dict[int, list[RoundCurve]]:
 def test_a_sum_is_the_mean_over_cases_and_seeds() -> None:
     found = measure(claim(), {"a": curves((5.0, 7.0), (6.0, 8.0)), "b": curves((4.0, 4.0), (6.0, 6.0))})
     assert found.seeds == pytest.approx((2.0, 1.0))
-    assert found.mean == pytest.approx(1.5)
-    # Means over the seeds: 0.5 and 2.5; the mean of two resampled cases is one of them at the ends.
-    assert found.interval == pytest.approx((0.5, 2.5))
+    assert found.estimate.value == pytest.approx(1.5)
+    # Two seeds and two cases, with a difference of 1 and 2 between them, tell next to nothing.
+    assert found.estimate.interval()[0] < 0 < 3 < found.estimate.interval()[1]
 
 
 def test_the_worst_cases_are_the_lowest_tenth_of_each_row() -> None:
     first, second = (5.0, 3.0, 4.0, *[9.0] * 17), (2.0, 8.0, 1.0, *[9.0] * 17)  # 20 cases: 3 and 4, 1 and 2
     found = measure(claim(worst=True), {"a": curves(first), "b": curves(second)})
-    assert found.mean == pytest.approx(2.0) and found.seeds == pytest.approx((2.0,))
-    low, high = found.interval
-    assert low < found.mean < high
+    assert found.estimate.value == pytest.approx(2.0) and found.seeds == pytest.approx((2.0,))
+    low, high = found.estimate.interval()
+    assert low < 2.0 < high
+
+
+def test_estimate_and_interval_of_the_worst_cases_are_of_one_statistic() -> None:
+    """The lowest case of each seed, not of the mean over the seeds: here 1 and 2, whose mean is 1.5, not 3.5."""
+    found = measure(claim(worst=True), {"a": curves((1.0, 6.0), (5.0, 2.0)), "b": curves((0.0, 0.0), (0.0, 0.0))})
+    low, high = found.estimate.interval()
+    assert found.estimate.value == pytest.approx(1.5) == pytest.approx((low + high) / 2)
 
 
 def test_the_worst_case_need_not_be_the_same() -> None:
     found = measure(claim(worst=True), {"a": curves((5.0, 3.0)), "b": curves((1.0, 4.0))})
-    assert found.mean == pytest.approx(2.0)  # min 3 - min 1
+    assert found.estimate.value == pytest.approx(2.0)  # min 3 - min 1
     assert found.seeds == pytest.approx((2.0,))
 
 
@@ -62,27 +71,43 @@ def test_other_cases_are_refused() -> None:
         measure(claim(), {"a": curves((1.0, 2.0)), "b": curves((1.0,))})
 
 
+FIVE = (1.0, 1.0, 1.0, 1.0, 1.0)
+
+
 @pytest.mark.parametrize(
-    ("mean", "interval", "seeds", "more", "verdict"),
+    ("value", "seeds", "corrected", "more", "verdict"),
     [
-        (2.0, (1.0, 3.0), (1.0, 2.0, 3.0), {}, "found"),
-        (2.0, (1.0, 3.0), (-0.1, 2.0, 3.0), {}, "not distinguishable"),
-        (2.0, (-0.1, 3.0), (1.0, 2.0, 3.0), {}, "not distinguishable"),
-        (-2.0, (-3.0, -1.0), (-1.0, -2.0, -3.0), {}, "not found"),
-        (2.0, (1.0, 3.0), (2.0, 2.0), {}, "not distinguishable: needs 3 training seeds"),
-        (0.3, (-0.4, 0.9), (1.0, 0.0), {"equal": True}, "not distinguishable: needs 3 training seeds"),
-        (0.3, (-0.4, 0.9), (1.0, 0.0, -1.0), {"equal": True}, "found"),
-        (0.9, (0.2, 1.4), (1.0, 1.0, 1.0), {"equal": True}, "not distinguishable"),
-        (1.3, (0.2, 2.4), (1.0, 1.0, 1.0), {"equal": True}, "not found"),
+        (2.0, FIVE, [0.01], {}, "found"),
+        (2.0, FIVE, [0.06], {}, "not distinguishable"),
+        (-2.0, FIVE, [0.01], {}, "not found"),
+        (2.0, FIVE[:4], [], {}, "not enough seeds"),
+        (0.3, FIVE[:4], [], {"equal": True}, "not enough seeds"),
+        (0.3, FIVE, [0.01, 0.02], {"equal": True}, "found"),  # a small difference, and known to be small
+        (0.9, FIVE, [0.01, 0.3], {"equal": True}, "not distinguishable"),
+        (1.3, FIVE, [0.01, 0.9], {"equal": True}, "not found"),
+        (1.3, FIVE, [0.2, 0.9], {"equal": True}, "not distinguishable"),
     ],
 )
-def test_verdicts(mean: float, interval: tuple[float, float], seeds: tuple, more: dict, verdict: str) -> None:
-    assert judge(claim(**more), Measured(mean, interval, seeds)) == verdict
+def test_verdicts(value: float, seeds: tuple, corrected: list[float], more: dict, verdict: str) -> None:
+    found = Measured(Estimate(value, 0.4, 10.0), seeds)
+    assert judge(claim(**more), found, corrected) == verdict
+    assert len(p_values_of(claim(**more), found)) == len(corrected)
+
+
+def test_a_claim_is_tested_by_its_p_value_and_equality_by_two() -> None:
+    found = Measured(Estimate(1.0, 0.5, 10.0), FIVE)
+    (differs,) = p_values_of(claim(), found)
+    assert differs == pytest.approx(2 * stats.t.sf(2.0, 10))
+    assert p_values_of(claim(equal=True), found) == [differs, pytest.approx(0.5)]  # at the margin itself
+    # One case has no error.
+    alone = Measured(Estimate(1.0, float("nan"), float("nan")), FIVE)
+    assert (p_values_of(claim(), alone), judge(claim(), alone, [])) == ([], "not distinguishable")
 
 
 def test_the_same_weights_tested_in_two_ways_need_no_seeds() -> None:
     same = Claim("more rounds", "", (Term(1.0, A, last), Term(-1.0, A, lambda curve: curve.dsc[0])))
-    assert judge(same, Measured(2.0, (1.0, 3.0), (2.0,))) == "found"
+    found = Measured(Estimate(2.0, 0.4, 30.0), (2.0,))
+    assert judge(same, found, p_values_of(same, found)) == "found"
 
 
 def test_every_evaluation_of_a_claim_is_in_a_table() -> None:
@@ -123,15 +148,17 @@ def test_verdicts_come_from_what_is_there(tmp_path: Path) -> None:
         (folder / "saliency.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     lines = write_verdicts(build_tables(DEFAULT_ORGANS), settings, "a command").read_text(encoding="utf-8").splitlines()
     assert (
-        "| fine beats coarse | RSTN, d >= 0.99 - coarse | +20.00 | +20.00 .. +20.00 | +10.00, +20.00, +30.00 | found |"
-        in (lines)
-    )
+        "| fine beats coarse | RSTN, d >= 0.99 - coarse | +20.00 | -4.58 .. +44.58 | +10.00, +20.00, +30.00 | 0.22 | "
+        "not distinguishable |"  # three seeds that differ so much
+    ) in lines
     assert (
         "| one round brings most of it | RSTN, 1 round - midway between coarse and 10 rounds | +10.00 |"
         in "\n".join(lines)
     )
-    assert "| fine beats coarse | step-wise, d >= 0.95 - coarse |  |  |  | no results |" in lines
-    absent = "| gallbladder may lose in the fine stage | --organs has no gallbladder |  |  |  | not distinguishable |"
+    assert "| fine beats coarse | step-wise, d >= 0.95 - coarse |  |  |  |  | no results |" in lines
+    absent = (
+        "| gallbladder may lose in the fine stage | --organs has no gallbladder |  |  |  |  | not distinguishable |"
+    )
     assert absent in lines
     assert "| 0 | axial | +0.500 | +1.000 | -1.000 | 2 of 3 |" in lines
     assert "Two channels on the target and one beside it in 3 of 3 networks." in lines
@@ -145,7 +172,7 @@ def test_results_that_are_not_whole_or_of_other_settings_say_nothing(tmp_path: P
         write_verdicts(tables, replace(settings, options={"margin": 99}), "")
     (folder / "result.json").unlink()
     text = write_verdicts(tables, settings, "").read_text(encoding="utf-8")
-    assert "| fine beats coarse | RSTN, d >= 0.99 - coarse |  |  |  | no results |" in text
+    assert "| fine beats coarse | RSTN, d >= 0.99 - coarse |  |  |  |  | no results |" in text
 
 
 def test_claims_of_single_tables_leave_the_others_out(tmp_path: Path) -> None:
@@ -168,5 +195,5 @@ def test_an_organ_loses_when_its_fine_stage_is_worse(tmp_path: Path) -> None:
     text = write_verdicts(tables, settings, "a command").read_text(encoding="utf-8")
     assert (
         "| gallbladder may lose in the fine stage | gallbladder, step-wise, coarse - gallbladder, step-wise, fine | "
-        "+10.00 | +10.00 .. +10.00 | +10.00 | found |"
+        "+10.00 | +10.00 .. +10.00 | +10.00 | < 0.0001 | found |"
     ) in text

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
+from benchmarks.chapter.command import main
 from benchmarks.chapter.data import derive_dataset, derived_lists
 from benchmarks.chapter.parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from benchmarks.chapter.plan import (
@@ -29,10 +30,12 @@ from benchmarks.chapter.plan import (
     oracle_of,
     rounds_of,
 )
+from benchmarks.chapter.published import as_published
 from benchmarks.chapter.run import estimates, is_done, run_part, run_parts
 from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
 
 TABLES = build_tables(DEFAULT_ORGANS)
+PUBLISHED = as_published(TABLES)
 
 
 def settings(output: Path, **more) -> ExperimentSettings:
@@ -113,6 +116,15 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
     assert words_of(parts["training/rstn_cyst/seed0"])["label_value"] == "[2]"
 
 
+def test_the_distance_of_the_cysts_tables_is_in_mm(tmp_path: Path) -> None:
+    tables = build_tables(DEFAULT_ORGANS, distance=20)
+    parts = {p.name: p for p in parts_of([tables["cyst"], tables["distance"]], settings(tmp_path))}
+    for part in ("training/rstn_near_organ_20mm", "evaluation/stepwise_near_organ_20mm_four_stages"):
+        assert words_of(parts[f"{part}/seed0"])["organ_distance_mm"] == "20"
+    assert not {"organ_distance_mm", "organ_distance_voxels"} & set(words_of(parts["training/rstn_near_organ/seed0"]))
+    assert [pair.second for pair in tables["distance"].comparisons] == ["t = 20 mm"] * 3
+
+
 def test_four_stages_know_what_an_overlay_says_of_the_images(tmp_path: Path) -> None:
     overlay = tmp_path / "own.json"
     overlay.write_text(
@@ -147,27 +159,46 @@ def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
     own = words_of(parts["training/rstn_depth_1/seed0"])["init_weights"]
     assert own == str(tmp_path / "training" / "coarse_depth_1" / "seed0" / "model.pt")
     assert words_of(parts["training/coarse_depth_1/seed0"])["in_slices"] == "1"
-    options = words_of(parts["training/coarse_near_organ_5/seed0"])
+    options = words_of(parts["training/coarse_near_organ_60mm/seed0"])
     assert (options["config_file"], options["init_weights"]) == (
         "train three_views from_coarse cyst coarse_only time_limit",
         start,
     )
-    assert parts["training/coarse_near_organ_5/seed0"].needs == ("training/coarse/seed0",)
-    published = parts_of([TABLES["joint"]], settings(tmp_path, published=True))
+    assert parts["training/coarse_near_organ_60mm/seed0"].needs == ("training/coarse/seed0",)
+    published = parts_of([PUBLISHED["joint"]], settings(tmp_path, published=True))
     assert [part.name for part in published if part.kind == "training"] == [
-        "training/stepwise/seed0",
+        "training/stepwise_coarse/seed0",
+        "training/stepwise_fine/seed0",
         "training/rstn/seed0",
     ]
     assert not any("init_weights" in words_of(part) for part in published if part.kind == "training")
 
 
+def test_published_trainings_start_from_the_given_weights(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
+) -> None:
+    start = tmp_path / "vgg16_start.pt"
+    found = settings(tmp_path, published=True, init_weights=start)
+    parts = [part for part in parts_of([PUBLISHED["methods"]], found) if part.kind == "training"]
+    starts = {part.name.split("/")[1]: words_of(part).get("init_weights") for part in parts}
+    assert starts.pop("unet3d") is None and set(starts.values()) == {str(start)} and len(starts) >= 2
+    assert "departs from the chapter" not in caplog.text
+    words = ["list", "--dataset_dir", str(ROOT / "bundle" / "data" / "phantom-v1"), "--output", str(tmp_path)]
+    assert main([*words, "--init_weights", str(start), "--published"]) != 0
+    assert f"{start} does not exist" in capsys.readouterr().err
+    start.touch()
+    assert main([*words, "--init_weights", str(start)]) != 0
+    assert "is the start of --published trainings: give both" in capsys.readouterr().err
+
+
 def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> None:
     found = settings(tmp_path, published=True, overlays=["configs/data/msd_pancreas.json"])
-    parts = {part.name: part for part in parts_of([TABLES["cyst"]], found)}
-    files = {name: words_of(part)["config_file"] for name, part in parts.items()}
-    assert files["training/stepwise_near_organ/seed0"] == (
-        "train three_views published msd_pancreas stepwise cyst published_stepwise time_limit"
-    )
+    parts = {part.name: part for part in parts_of([PUBLISHED["cyst"]], found)}
+    files = {n: words_of(part)["config_file"] for n, part in parts.items() if part.kind != "merge"}
+    for part in ("coarse", "fine"):
+        assert files[f"training/stepwise_near_organ_{part}/seed0"] == (
+            f"train three_views published msd_pancreas stepwise cyst published_stepwise published_{part} time_limit"
+        )
     assert files["evaluation/rstn_near_organ_final/seed0"] == "train three_views published msd_pancreas cyst evaluate"
     # The inference configuration has no place for what an overlay of a data set says about training.
     assert files["evaluation/stepwise_near_organ_four_stages/seed0"] == (
@@ -212,8 +243,37 @@ def test_a_plan_that_contradicts_itself_is_refused() -> None:
         _ = Table("t", "", (row, Row("b", Evaluation("e", other)))).trainings
 
 
+def test_the_published_step_wise_trainings_run_apart_and_are_merged(tmp_path: Path) -> None:
+    parts = {part.name: part for part in parts_of([PUBLISHED["stepwise"]], settings(tmp_path, published=True))}
+    coarse, fine = (parts[f"training/stepwise_{part}/seed0"] for part in ("coarse", "fine"))
+    merge = parts["merge/stepwise/seed0"]
+    assert (coarse.needs, fine.needs) == ((), ()) and set(merge.needs) == {coarse.name, fine.name}
+    assert (coarse.product.name, fine.product.name) == ("checkpoint_80.pt", "checkpoint_60.pt")
+    folders = [str(part.folder / "model.pt") for part in (fine, coarse)]
+    assert merge.command[2:6] == ("merge", folders[0], "--coarse", folders[1])
+    evaluation = words_of(parts["evaluation/stepwise_rounds/seed0"])
+    assert evaluation["ckpt_path"] == str(merge.product)
+    assert evaluation["config_file"] == "train three_views published stepwise published_stepwise evaluate diagnostics"
+
+
+def test_what_is_not_fine_tuned_is_kept_by_the_published_training_that_is(tmp_path: Path) -> None:
+    found = parts_of([PUBLISHED["saliency"], PUBLISHED["overfitting"]], settings(tmp_path, published=True))
+    parts = {part.name.split("/", 1)[1]: part for part in found}
+    for kernels, tuned in (("3x3", "rstn"), ("3", "rstn_saliency_3")):
+        part = parts[f"rstn_saliency_{kernels}_not_tuned_rounds/seed0"]
+        assert words_of(part)["ckpt_path"] == str(tmp_path / "training" / tuned / "seed0" / "model_individual.pt")
+        assert part.needs == (f"training/{tuned}/seed0",)
+        control = words_of(parts[f"rstn_saliency_{kernels}_untuned/seed0"])
+        assert control["config_file"] == "train three_views published truth_reference time_limit"
+    alone = parts["rstn_saliency_5_untuned/seed0"]
+    assert words_of(alone)["config_file"] == "train three_views published truth_reference not_tuned time_limit"
+    assert alone.product.name == "checkpoint_80.pt"
+    labels = {row.label: row.chapter for row in PUBLISHED["overfitting"].rows}
+    assert (labels["not fine-tuned"], labels["not fine-tuned, longer control"]) == ("83.68", "")
+
+
 def test_the_3d_comparator_keeps_its_recipe_beside_the_published_constants(tmp_path: Path) -> None:
-    parts = {part.name: part for part in parts_of(TABLES.values(), settings(tmp_path, published=True))}
+    parts = {part.name: part for part in parts_of(PUBLISHED.values(), settings(tmp_path, published=True))}
     options = words_of(parts["training/unet3d/seed0"])
     assert options["config_file"] == "train three_views unet3d unet3d_published time_limit"
     assert words_of(parts["evaluation/unet3d_oracle/seed0"])["config_file"] == (
@@ -227,7 +287,7 @@ def test_the_3d_comparator_keeps_its_recipe_beside_the_published_constants(tmp_p
 
 
 def test_the_small_version_is_small_with_the_published_constants_too(tmp_path: Path) -> None:
-    parts = parts_of(TABLES.values(), settings(tmp_path, published=True, small=True))
+    parts = parts_of(PUBLISHED.values(), settings(tmp_path, published=True, small=True))
     epochs = {part.product.name for part in parts if part.kind == "training"}
     assert epochs == {"checkpoint_3.pt"}
 
@@ -274,6 +334,29 @@ def test_folds_take_consecutive_cases_and_absolute_paths() -> None:
     small = derived_lists(CONTENT, Path("/data"), folds=None, seed=None, small=True)
     assert [len(cases) for cases in small.values()] == [8, 1]
     assert small["test"] == [{"image": "/data/images/of a test.nii.gz"}]
+
+
+def test_folds_of_the_data_set_are_used_as_they_were_prepared() -> None:
+    """By case number: what is missing or skipped leaves the others' folds as they are."""
+    held = [0, 0, 1, 2, 2, 2, 3, None]
+    cases = [{"image": f"{i}.nii", "label": f"{i}_l.nii", "fold": fold} for i, fold in enumerate(held)]
+    content = {"training": cases}
+    lists = derived_lists(content, Path("/data"), folds=4, seed=None, small=False)
+    assert [case["fold"] for case in lists["training"]] == held
+    small = derived_lists(content, Path("/data"), folds=4, seed=None, small=True)["training"]
+    assert [(Path(case["image"]).stem, case["fold"]) for case in small] == [
+        ("0", 0),
+        ("1", 0),
+        ("2", 1),
+        ("3", 2),
+        ("4", 2),
+        ("6", 3),
+    ]
+    drawn = [c["fold"] for c in derived_lists(content, Path("/data"), folds=2, seed=1, small=False)["training"]]
+    assert drawn[-1] is None and sorted(drawn[:-1]) == [0, 0, 0, 1, 1, 1, 1]
+    message = r"holds the folds \[0, 1, 2, 3\], --folds asks for 5: give --folds 4, or --fold-seed"
+    with pytest.raises(ValueError, match=message):
+        derived_lists(content, Path("/data"), folds=5, seed=None, small=False)
 
 
 def test_an_experiment_keeps_to_its_data(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ NETWORK: dict[str, Any] = {
     "fcn_def#width": 2,
     "fcn_def#fc_channels": 4,
     "fcn_def#fc_kernel_size": 3,
+    "fcn_def#padding": "same",
     # Score layers that start at zero would answer 0.5 everywhere.
     "fcn_def#score_init": "xavier",
     "crop_multiple": 16,

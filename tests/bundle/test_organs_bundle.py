@@ -10,10 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from c2f_monai import Segmenter
 from c2f_monai.metrics.tables import read_cases
-from tests.bundle.overlays import NETWORK, SHAPE, run_bundle, write_organs
+from tests.bundle.overlays import NETWORK, SHAPE, config_files, run_bundle, write_organs
 
 CYST = ("train", "three_views", "cyst")
 VIEWS = ["sagittal", "coronal", "axial"]
@@ -63,6 +64,25 @@ def test_the_cyst_trains_on_the_image_near_the_true_organ(dataset: Path, tmp_pat
     # Each face of the organ's 10x8x8 voxels keeps two voxels; edges and corners keep what is closer than three.
     kept = int((seen != -100).sum())
     assert 10 * 8 * 8 + 2 * 2 * (80 + 80 + 64) < kept < 14 * 12 * 12
+
+
+def test_the_organs_weights_are_by_default_those_of_the_overlays_before() -> None:
+    found = {}
+    for names in ((), ("three_views",), ("three_views", "stepwise"), ("three_views", "msd_pancreas")):
+        parser = ConfigParser()
+        parser.read_config(config_files("inference", *names, "organ_then_cyst"))
+        parser.update({"bundle_root": "bundle", "work_root": "bundle"})
+        found[names] = parser.get_parsed_content("load_weights#path")["organ"]
+        assert parser.get_parsed_content("two_stage_inferer#distance_mm") == 10.0
+    assert [str(Path(path)) for path in found.values()] == [
+        str(Path("bundle", *place))
+        for place in (
+            ("models", "model.pt"),
+            ("models", "phantom.pt"),
+            ("models", "phantom_stepwise.pt"),
+            ("runs", "msd_pancreas", "fold0", "model.pt"),
+        )
+    ]
 
 
 def test_validation_and_evaluation_with_the_true_organ_see_the_same(dataset: Path, weights, tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ BASES = {
     "msd_pancreas": ("train", "three_views", "published"),
     "nih": ("train", "three_views", "published"),
     "pancreas_only": ("train", "three_views", "published", "msd_pancreas"),
+    "not_tuned": ("train", "three_views", "published"),
+    "published_coarse": ("train", "three_views", "stepwise", "published", "published_stepwise"),
+    "published_fine": ("train", "three_views", "stepwise", "published", "published_stepwise"),
     "published_stepwise": ("train", "three_views", "stepwise", "published"),
 }
 FCN = {"backbone_def#width": 2, "backbone_def#fc_channels": 4, "backbone_def#fc_kernel_size": 3}

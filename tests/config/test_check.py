@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ BEFORE = {
     "stepwise": ["three_views"],
     "published": ["three_views"],
     "published_stepwise": ["three_views", "stepwise", "published"],
+    "published_coarse": ["three_views", "stepwise", "published", "published_stepwise"],
+    "published_fine": ["three_views", "stepwise", "published", "published_stepwise"],
+    "not_tuned": ["three_views", "published"],
     "original_margins": ["three_views", "published"],
     "fcn8s_compact": ["three_views", "published"],
     "imported_rstn": ["three_views"],
@@ -254,6 +258,54 @@ def test_what_may_not_be_meant_is_a_warning(
     with caplog.at_level(logging.WARNING):
         override_config(parser_of("inference"), options)
     assert (doubt in caplog.text) if doubt and "1 views" not in doubt else not caplog.records
+
+
+DEPARTS = "init_weights is not given: this departs from the chapter, .* no gradient once all probabilities are near 0"
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "said"),
+    [
+        (("three_views", "published"), {}, True),
+        (("three_views", "published", "time_limit"), {}, True),
+        (("three_views", "stepwise", "published", "published_stepwise"), {}, True),
+        (("three_views", "published"), {"init_weights": "start.pt"}, False),
+        (("three_views", "published"), {"resume": True}, False),
+        (("three_views", "published", "evaluate"), {}, False),
+        (("three_views", "published"), {"loss#cross_entropy": 1.0}, False),
+        (("three_views",), {}, False),
+        ((), {}, False),
+    ],
+)
+def test_the_soft_dice_alone_from_random_weights_is_said_to_depart_from_the_chapter(
+    names: tuple[str, ...], options: dict[str, Any], said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        override_config(parser_of("train", *names), options)
+    found = [record.getMessage() for record in caplog.records]
+    assert [bool(re.match(DEPARTS, message)) for message in found] == [True] * said
+
+
+@pytest.mark.parametrize(
+    ("base", "name"), [("train", "cyst"), ("inference", "organ_then_cyst")], ids=["training", "inference"]
+)
+@pytest.mark.parametrize(
+    ("grid", "options", "said"),
+    [
+        ((), {}, "10 mm"),
+        (("three_views",), {}, "10 mm"),
+        (("three_views", "published"), {}, "15 voxels of the grid"),
+        (("three_views",), {"organ_distance_mm": 7.5}, "7.5 mm"),
+        (("three_views",), {"organ_distance_voxels": 4}, "4 voxels of the grid"),
+    ],
+)
+def test_the_distance_to_the_organ_follows_the_grid_and_is_said(
+    base: str, name: str, grid: tuple[str, ...], options: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        override_config(parser_of(base, *grid, name), options)
+    (note,) = (message for message in caplog.messages if message.startswith("the cyst is looked for"))
+    assert note == f"the cyst is looked for where the organ is nearer than {said} [3.3.3]"
 
 
 def edited(name: str, place: int, letter: str, edit: str) -> str:

@@ -102,6 +102,36 @@ def test_a_stage_may_unroll_fewer_rounds_than_the_inferer_was_made_with() -> Non
     assert seen == [1, 2, 3, 3]
 
 
+def test_a_stage_keeps_the_weights_of_its_end(tmp_path: Path) -> None:
+    network = nn.Linear(1, 1, bias=False)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    stages = [
+        {"stage": "individual", "length": 2, "keep_as": "model_individual.pt"},
+        {"stage": "joint", "length": 1, "keep_as": "model_joint.pt"},
+    ]
+
+    def trainer() -> Engine:
+        def step(engine: Engine, batch: int) -> None:
+            network.weight.data.fill_(float(engine.state.iteration))
+
+        engine = make_engine(step)
+        inferer = SimpleNamespace(stage="", rounds=1)
+        StageSchedule(stages, inferer, optimizer, network=network, directory=tmp_path).attach(engine)
+        return engine
+
+    def kept(name: str) -> float:
+        return float(torch.load(tmp_path / name, weights_only=True)["weight"])
+
+    first = trainer()
+    first.add_event_handler(Events.EPOCH_COMPLETED(once=2), first.terminate)  # killed at the end of the stage
+    first.run([0, 1], max_epochs=3)
+    assert list(tmp_path.iterdir()) == []
+    second = trainer()
+    second.load_state_dict({"epoch_length": 2, "max_epochs": 3, "iteration": 4})
+    second.run([0, 1], max_epochs=3)
+    assert (kept("model_individual.pt"), kept("model_joint.pt")) == (4.0, 6.0)
+
+
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
@@ -110,6 +140,7 @@ def test_a_stage_may_unroll_fewer_rounds_than_the_inferer_was_made_with() -> Non
         ([{"stage": "joint", "length": 0}], "length of stage 'joint' must be positive, got 0"),
         ([{"stage": "joint", "length": 1, "rounds": 0}], "rounds of stage 'joint' must be at least 1, got 0"),
         ([{"stage": "coarse", "length": 1, "copy_to_fine": True}], "copy_to_fine needs the network"),
+        ([{"stage": "joint", "length": 1, "keep_as": "model_a.pt"}], "keep_as 'model_a.pt' needs the network"),
     ],
 )
 def test_bad_stages_are_refused(stages: list, message: str) -> None:

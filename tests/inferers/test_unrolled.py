@@ -198,6 +198,26 @@ def test_stage_coarse_trains_the_coarse_network_alone(wrapped: bool) -> None:
     assert parts.fine.shapes == []
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_stage_fine_trains_the_fine_network_alone_on_the_box_of_the_truth(wrapped: bool) -> None:
+    net = make_net()
+    image, target = square(2, 2, 4), square(3, 3, 6)
+    caller: nn.Module = net
+    if wrapped:  # as DistributedDataParallel does
+        caller = nn.Module()
+        caller.module, caller.forward = net, net.forward
+    pred = run("fine", image, target, caller, rounds=2)
+    assert pred.shape == (1, 3, 3, 12, 12) and not pred[:, 0].any()
+    separate = run("separate", image, target, net, rounds=2)
+    assert torch.equal(pred[:, 1:], separate[:, 1:])  # the same image in the same box
+    RoundsLoss(reduction="sum")({"axial": pred}, {"axial": target}).backward()
+    parts = net.views["axial"]
+    assert parts.fine.scale.grad.abs() > 0
+    assert (None if parts.coarse.scale.grad is None else parts.coarse.scale.grad.item()) == (0.0 if wrapped else None)
+    with pytest.raises(ValueError, match="stage 'fine' trains a fine network, and this network has none"):
+        run("fine", image, target, make_net(saliency=False, fine=False))
+
+
 @pytest.mark.parametrize(("fine", "saliency", "maps"), [(False, False, 1), (True, False, 3)])
 def test_parts_may_be_left_out(fine: bool, saliency: bool, maps: int) -> None:
     pred = run("separate", square(2, 2, 4), square(2, 2, 4), make_net(saliency, fine), rounds=2)

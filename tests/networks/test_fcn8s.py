@@ -77,6 +77,17 @@ def test_upsampling_is_frozen_on_request(frozen):
     assert all(parameter.grad is not None for parameter in network.parameters() if parameter.requires_grad)
 
 
+def test_random_upsampling_is_trained_and_keeps_the_variance_of_a_map():
+    torch.manual_seed(0)
+    network = FCN8s(**SMALL, upsampling_init="random", freeze_upsampling=False)
+    for name, stride in (("upscore2", 2), ("upscore_pool4", 2), ("upscore8", 8)):
+        layer = getattr(network, name)
+        assert layer.weight.requires_grad and (layer.weight != 0).all()  # off the diagonal, too
+        with torch.no_grad():
+            up = layer(torch.randn(8, 3, 40, 40))[..., stride:-stride, stride:-stride]
+        assert 0.6 < float(up.std()) < 1.5
+
+
 def test_score_layers_start_at_zero_or_xavier():
     x = torch.rand(1, 3, 20, 20)
     assert FCN8s(width=2, fc_channels=4)(x).abs().max() == 0
@@ -125,6 +136,12 @@ def test_three_views_fit_the_compact_size():
         ({"padding": "valid"}, "padding must be 'same' or 100, got 'valid'"),
         ({"padding": 100, "fc_kernel_size": 3}, "fc_kernel_size must be 7 .* got 3"),
         ({"score_init": "ones"}, "score_init must be 'zero' or 'xavier', got 'ones'"),
+        ({"upsampling_init": "xavier"}, "upsampling_init must be 'bilinear' or 'random', got 'xavier'"),
+        ({"upsampling_init": "random"}, "random up-sampling kernels must be trained: set freeze_upsampling to False"),
+        (
+            {"upsampling_init": "random", "freeze_upsampling": False, "prior": 0.02},
+            "prior needs kernels that sum to 1, .* got prior 0.02",
+        ),
         ({"dropout": 1.5}, "dropout .* 1.5"),
     ],
 )

@@ -117,6 +117,7 @@ def test_without_the_organ_nothing_is_left() -> None:
     ("arguments", "message"),
     [
         ({"distance_voxels": 0}, "distance_voxels must be above 0, got 0"),
+        ({"distance_voxels": None}, "give distance_voxels or distance_mm, got None for both"),
         ({"distance_mm": -1.0}, r"distance_mm must be above 0, got -1\.0"),
         ({"distance_mm": 3.0}, "distance_mm needs the spacing"),
         ({"organ": torch.zeros(1, 4, 4, 5)}, r"shapes \(1, 4, 4, 4\) and \(1, 4, 4, 5\)"),

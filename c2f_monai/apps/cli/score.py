@@ -20,6 +20,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--label", required=True, type=Path, help="folder of labels, or a Decathlon-style dataset.json")
     parser.add_argument("--split", default="test", help="list of dataset.json to score (default: test)")
     parser.add_argument("--fold", type=int, help="fold of dataset.json that the split test is (default: no folds)")
+    holdout = "share of the training cases that the split validation is, where dataset.json has none (default: 0.2)"
+    parser.add_argument("--holdout", type=float, default=0.2, help=holdout)
     parser.add_argument("--output", required=True, type=Path, help="CSV file to write, one row for each case")
     parser.add_argument("--label-value", type=int, nargs="+", default=[1], help="foreground values (default: 1)")
     parser.add_argument("--suffix", default="", help="end of the masks' names that is not part of the case's name")

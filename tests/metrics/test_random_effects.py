@@ -1,0 +1,95 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Cases and training seeds as random effects."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from c2f_monai.metrics.random_effects import Estimate, holm, two_way_bootstrap
+
+
+def draw(rng: np.random.Generator, seeds: int, cases: int, of_seeds: float, of_cases: float) -> np.ndarray:
+    """(seeds, cases) scores around 0 with effects of both, and noise of 1."""
+    effects = of_seeds * rng.normal(size=(seeds, 1)) + of_cases * rng.normal(size=(1, cases))
+    return effects + rng.normal(size=(seeds, cases))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "of_seeds", "of_cases"), [(5, 1.0, 0.0), (5, 1.0, 3.0), (5, 0.0, 3.0), (3, 1.0, 1.0), (10, 2.0, 2.0)]
+)
+def test_the_interval_covers_the_truth_where_seeds_and_cases_vary(seeds: int, of_seeds: float, of_cases: float) -> None:
+    rng = np.random.default_rng(1)
+    scores = [draw(rng, seeds, 40, of_seeds, of_cases) for _ in range(200)]
+    found = [two_way_bootstrap(one, resamples=300, seed=i).interval() for i, one in enumerate(scores)]
+    covered = np.mean([low <= 0 <= high for low, high in found])
+    assert 0.92 <= covered <= 1.0
+
+
+def test_a_single_seed_leaves_the_cases() -> None:
+    scores = np.random.default_rng(0).normal(1.0, 2.0, size=(1, 50))
+    found = two_way_bootstrap(scores)
+    assert found.error == pytest.approx(scores.std(ddof=1) / np.sqrt(50), rel=0.05)
+    assert found.freedom == pytest.approx(49)
+
+
+def test_seeds_that_vary_most_leave_few_degrees_of_freedom() -> None:
+    cases = np.linspace(-0.1, 0.1, 40)
+    found = two_way_bootstrap(np.array([[0.0], [2.0], [4.0], [6.0], [8.0]]) + cases)
+    assert found.value == pytest.approx(4.0)
+    # Standard deviation of the seeds over the root of their number; the cases add next to nothing.
+    assert found.error == pytest.approx(np.sqrt(10 / 5), rel=0.05) and found.freedom == pytest.approx(4.0, abs=0.1)
+
+
+def test_p_values_and_intervals_agree() -> None:
+    found = two_way_bootstrap(np.random.default_rng(2).normal(0.4, 1.0, size=(5, 40)))
+    p = found.p_value()
+    low, high = found.interval(1 - p)
+    assert low == pytest.approx(0.0, abs=1e-9) and high == pytest.approx(2 * found.value)
+    assert found.p_value(side="greater") == pytest.approx(p / 2)
+    assert found.p_value(null=found.value, side="less") == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="side must be two-sided, greater or less, got 'above'"):
+        found.p_value(side="above")
+
+
+def test_without_any_variation_the_value_is_known() -> None:
+    found = two_way_bootstrap(np.full((3, 4), 0.5))
+    assert (found.interval(), found.p_value(), found.p_value(null=0.5)) == ((0.5, 0.5), 0.0, 1.0)
+    assert (found.p_value(side="less"), found.p_value(null=0.6, side="less")) == (1.0, 0.0)
+    assert np.isnan(two_way_bootstrap([[0.5]]).interval()).all()
+
+
+def test_any_statistic_of_paired_samples() -> None:
+    """The least case of one row minus that of another one, in each seed."""
+
+    def least(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return (first.min(axis=-1) - second.min(axis=-1)).mean(axis=-1)
+
+    found = two_way_bootstrap([[5.0, 3.0], [6.0, 4.0]], [[1.0, 4.0], [2.0, 9.0]], statistic=least)
+    assert found.value == pytest.approx(2.0) and found.error > 0
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (([[1.0, 2.0]], [[1.0]]), r"the same ones, got shapes \[\(1, 2\), \(1, 1\)\]"),
+        (([1.0, 2.0],), r"must be \(seeds, cases\)"),
+        (([[1.0, float("nan")]],), "scores must be finite"),
+    ],
+)
+def test_bad_samples_are_refused(samples: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        two_way_bootstrap(*samples)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [([], []), ([0.2], [0.2]), ([0.04, 0.01, 0.03, 0.005], [0.06, 0.03, 0.06, 0.02]), ([0.6, 0.7], [1.0, 1.0])],
+)
+def test_holm_corrects_for_the_number_of_tests(given: list[float], expected: list[float]) -> None:
+    assert holm(given) == pytest.approx(expected)
+
+
+def test_an_estimate_of_no_error_has_an_interval_of_no_width() -> None:
+    assert Estimate(1.0, 0.0, 3.0).interval() == (1.0, 1.0)
