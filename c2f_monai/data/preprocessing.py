@@ -20,6 +20,7 @@ from ..transforms import (
     ResampleToSpacingd,
     SelectLabeld,
     SmoothForSpacingd,
+    TurnUprightd,
     all_label_values,
 )
 from .images import LoadVolumed
@@ -62,6 +63,7 @@ def image_preprocessing(
         CheckVolumed("image"),
         ClipHUd("image"),
         Orientationd("image", axcodes="RAS", labels=None),
+        TurnUprightd("image"),
     ]
     if pixdim is not None and antialias:
         transforms.append(SmoothForSpacingd("image", pixdim=pixdim))
@@ -113,6 +115,7 @@ def labeled_preprocessing(
     if keep_label:
         transforms.append(CopyItemsd("label", names=grid))
     transforms.append(Orientationd(both, axcodes="RAS", labels=None))
+    transforms.append(TurnUprightd(both, mode=["bilinear", "nearest"]))
     if pixdim is not None and antialias:
         transforms.append(SmoothForSpacingd("image", pixdim=pixdim))
     if pixdim is not None:

@@ -12,6 +12,7 @@ from .conflicts import resolve_conflicts
 from .contrast_phase import RandContrastPhased
 from .labels import UNNAMED_LABELS, CheckLabeledd, check_contrast, check_label, count_values, label_problem
 from .spacing import ResampleToSpacingd, SmoothForSpacingd, working_shape
+from .upright import TurnUprightd, axes_angles, upright_grid
 from .volumes import (
     CheckSameGridd,
     CheckVolumed,
@@ -41,6 +42,8 @@ __all__ = [
     "SelectLabeld",
     "SlabBatchAugmentation",
     "ToLabelMapd",
+    "TurnUprightd",
+    "axes_angles",
     "ResampleToSpacingd",
     "SmoothForSpacingd",
     "check_spacing",
@@ -58,5 +61,6 @@ __all__ = [
     "resolve_conflicts",
     "select_label",
     "to_label_map",
+    "upright_grid",
     "working_shape",
 ]

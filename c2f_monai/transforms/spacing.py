@@ -16,7 +16,7 @@ from monai.transforms import MapTransform, Spacingd, SpatialResample
 from monai.utils import TraceKeys, get_torch_dtype_from_string
 from scipy import ndimage
 
-__all__ = ["ResampleToSpacingd", "SmoothForSpacingd", "working_shape"]
+__all__ = ["ResampleToSpacingd", "SmoothForSpacingd", "resample_back", "resample_parts", "working_shape"]
 
 #: Voxels that the inverse resamples at once: their coordinates take three times their memory.
 INVERSE_VOXELS = 2**24
@@ -101,8 +101,9 @@ class ResampleToSpacingd(Spacingd):
     """MONAI's ``Spacingd``, but files of the same volume give grids of the same shape.
 
     Where the extent is a whole number of voxels and a half (5 mm slices resampled to 2 mm), MONAI's rounding follows
-    the last digits of the affine, so that an oblique or DICOM copy of a volume gets one slice more or less. The inverse
-    works in pieces, as a volume of clinical size and the coordinates of all its voxels are too much at once.
+    the last digits of the affine, so that an oblique or DICOM copy of a volume gets one slice more or less; and where
+    they make the axes miss a right angle, its grid begins half a voxel elsewhere. This one begins at the first voxel.
+    The inverse works in pieces: a volume of clinical size and the coordinates of all its voxels are too much at once.
     Volumes must be in one orientation, and ``scale_extent`` False.
 
     Examples:
@@ -120,15 +121,18 @@ class ResampleToSpacingd(Spacingd):
             if not isinstance(volume, MetaTensor):
                 raise ValueError(f"{key} must be a MetaTensor to have a voxel size, got {type(volume).__name__}.")
             count = volume.ndim - 1
+            spacing = volume.pixdim.tolist()
             pixdim = [float(p) for p in self.spacing_transform.pixdim]
             pixdim = pixdim * count if len(pixdim) == 1 else pixdim[:count]
-            out[key] = self.spacing_transform(
+            pixdim = [p if p > 0 else own for p, own in zip(pixdim, spacing, strict=True)]
+            out[key] = self.spacing_transform.sp_resample(
                 volume,
+                dst_affine=_scaled(volume.affine, pixdim),
+                spatial_size=working_shape(volume.shape[1:], spacing, pixdim),
                 mode=mode,
                 padding_mode=padding_mode,
                 align_corners=align_corners,
                 dtype=dtype,
-                output_spatial_shape=working_shape(volume.shape[1:], volume.pixdim.tolist(), pixdim),
                 lazy=self.lazy if lazy is None else lazy,
             )
         return out
@@ -137,39 +141,70 @@ class ResampleToSpacingd(Spacingd):
         """Resample to the grid that a volume came from."""
         out = dict(data)
         for key in self.key_iterator(out):
-            out[key] = _resample_back(self.spacing_transform.sp_resample, out[key])
+            out[key] = resample_back(self.spacing_transform.sp_resample, out[key])
         return out
 
 
-def _resample_back(resample: Any, volume: Any) -> torch.Tensor:
-    """What ``resample.inverse`` gives, a few slices along the first axis at a time."""
+def _scaled(affine: torch.Tensor, pixdim: Sequence[float]) -> torch.Tensor:
+    """The affine of the grid that begins at the same voxel, with other voxel sizes along the same axes."""
+    scaled = affine.clone()
+    count = len(pixdim)
+    sizes = torch.tensor(pixdim, dtype=affine.dtype, device=affine.device)
+    scaled[:count, :count] *= sizes / affine[:count, :count].norm(dim=0)
+    return scaled
+
+
+def resample_back(resample: SpatialResample, volume: Any) -> torch.Tensor:
+    """What ``resample.inverse`` gives, a few slices along the first axis at a time.
+
+    Args:
+        resample: what made the last change of ``volume``.
+        volume: MetaTensor (C, H, W, D).
+
+    Returns:
+        MetaTensor on the grid before that change.
+    """
     applied = volume.applied_operations[-1]
     shape = tuple(int(n) for n in applied[TraceKeys.ORIG_SIZE])
-    rows = max(1, INVERSE_VOXELS // math.prod(shape[1:]))
     info = applied[TraceKeys.EXTRA_INFO]
     affine = torch.as_tensor(info["src_affine"])
     unchanged = shape == tuple(volume.shape[1:]) and torch.allclose(affine, volume.affine.to(affine), atol=1e-3)
-    if rows >= shape[0] or unchanged:
+    if unchanged:
         return resample.inverse(volume)
     resample.pop_transform(volume)
     options: dict[str, Any] = {key: info[key] for key in ("mode", "padding_mode", "align_corners")}
     if options["align_corners"] == TraceKeys.NONE:
         options["align_corners"] = False
     options["dtype"] = get_torch_dtype_from_string(info["dtype"])
+    return resample_parts(resample, volume, affine, shape, **options)
+
+
+def resample_parts(
+    resample: SpatialResample, volume: Any, affine: torch.Tensor, shape: Sequence[int], **options: Any
+) -> torch.Tensor:
+    """Resample a few slices along the first axis at a time, without a trace of it.
+
+    Args:
+        resample: MONAI's transform.
+        volume: MetaTensor (C, H, W, D).
+        affine: (4, 4) of the new grid.
+        shape: voxels of the new grid.
+        options: of ``resample``'s call.
+
+    Returns:
+        MetaTensor (C, *shape) float32.
+    """
+    rows = max(1, INVERSE_VOXELS // math.prod(shape[1:]))
     result = torch.empty((volume.shape[0], *shape), dtype=torch.float32, device=volume.device)
-    for start in range(0, shape[0], rows):
-        stop = min(start + rows, shape[0])
-        moved = affine.clone()
-        moved[:3, 3] += start * affine[:3, 0]
-        with resample.trace_transform(False):
+    with resample.trace_transform(False):
+        for start in range(0, shape[0], rows):
+            stop = min(start + rows, shape[0])
+            moved = affine.clone()
+            moved[:3, 3] += start * affine[:3, 0]
             part: Any = SpatialResample.__call__(
-                resample,
-                volume,
-                dst_affine=moved,
-                spatial_size=(stop - start, *shape[1:]),
-                **options,
+                resample, volume, dst_affine=moved, spatial_size=(stop - start, *shape[1:]), **options
             )
             result[:, start:stop] = part.as_tensor()
-    back = MetaTensor(result).copy_meta_from(volume)
-    back.affine = affine
-    return back
+    moved_volume = MetaTensor(result).copy_meta_from(volume)
+    moved_volume.affine = affine
+    return moved_volume

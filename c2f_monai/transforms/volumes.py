@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,8 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import ensure_tuple
+
+from .upright import MAX_SHEAR, MAX_TURN, axes_angles
 
 __all__ = [
     "CheckSameGridd",
@@ -40,8 +41,6 @@ def source_of(volume: torch.Tensor) -> str:
 
 #: mm that a CT's voxels are long.
 SPACING_MM = (0.2, 10.0)
-#: Largest cosine between two axes that is noise, and not a shear: half a degree.
-_SHEAR = math.sin(math.radians(0.5))
 #: HU that a CT shows somewhere in air or lung, and that no voxel is beyond, metal included.
 _LOW_HU, _LARGEST_HU = -200, 100_000
 #: Values without one below 0 and with one above this are those of a scanner's file before its rescale.
@@ -73,7 +72,7 @@ def check_volume(volume: torch.Tensor) -> list[str]:
         volume: (1, H, W, D) image.
 
     Returns:
-        What a user should know of it: no voxel below -200 HU, axes that are not at right angles.
+        What a user should know of it: no voxel below -200 HU, axes that are turned or not at right angles.
 
     Raises:
         ValueError: When it has another number of axes or channels, an empty axis, voxels that are NaN or infinite,
@@ -100,7 +99,7 @@ def check_volume(volume: torch.Tensor) -> list[str]:
         if problem := volume.meta.get("problem"):
             raise ValueError(f"{name} cannot be used: {problem}")
         check_spacing(name, volume.affine, shape[1:])
-    return [*_check_values(name, volume), *_shear(volume)]
+    return [*_check_values(name, volume), *_axes(volume)]
 
 
 def _check_values(name: str, volume: torch.Tensor) -> list[str]:
@@ -116,13 +115,12 @@ def _check_values(name: str, volume: torch.Tensor) -> list[str]:
     return [f"no voxel below {_LOW_HU}: is this in HU?"] if low > _LOW_HU else []
 
 
-def _shear(volume: torch.Tensor) -> list[str]:
+def _axes(volume: torch.Tensor) -> list[str]:
     if not isinstance(volume, MetaTensor):
         return []
-    axes = np.asarray(volume.affine, dtype=float)[:3, :3]
-    axes = axes / np.linalg.norm(axes, axis=0)
-    cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
-    return [f"axes sheared by {math.degrees(math.asin(min(cosine, 1.0))):.1f} degrees"] if cosine > _SHEAR else []
+    turn, shear = axes_angles(volume.affine)
+    notes = [f"axes turned by {turn:.0f} degrees"] if turn > MAX_TURN else []
+    return [*notes, f"axes sheared by {shear:.1f} degrees"] if shear > MAX_SHEAR else notes
 
 
 def select_label(label: torch.Tensor, values: int | Sequence[int] | Sequence[Sequence[int]]) -> torch.Tensor:
