@@ -180,11 +180,7 @@ def timed(inferer: CoarseToFineInferer, volume: torch.Tensor, network: Metered, 
 
 def summary(values: list[float]) -> dict[str, float]:
     """Median and spread of some repetitions."""
-    return {
-        "median": round(statistics.median(values), 4),
-        "min": round(min(values), 4),
-        "max": round(max(values), 4),
-    }
+    return {"median": round(statistics.median(values), 4), "min": round(min(values), 4), "max": round(max(values), 4)}
 
 
 def report(runs: list[dict[str, Any]], network: Metered, best: float, plain: list[float]) -> dict[str, Any]:

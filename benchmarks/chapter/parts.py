@@ -223,12 +223,7 @@ def _constants(weights: Weights, settings: ExperimentSettings) -> list[str]:
 
 def _method_files(weights: Weights, settings: ExperimentSettings) -> list[str]:
     """Overlays of training and evaluation of a method."""
-    return [
-        *_constants(weights, settings),
-        *settings.overlays,
-        *weights.overlays,
-        *_last_files(weights, settings),
-    ]
+    return [*_constants(weights, settings), *settings.overlays, *weights.overlays, *_last_files(weights, settings)]
 
 
 def _last_files(weights: Weights, settings: ExperimentSettings) -> list[str]:

@@ -85,10 +85,7 @@ def _third_change(cases: Sequence[CaseRow]) -> dict[str, Any]:
     for row in cases:
         changes = [change for t in (1, 2, 3) if (change := row.number(f"d_{t}")) is not None]
         carried += changes[-1:]
-    return {
-        "reached": _spread(reached) if reached else None,
-        "carried": _spread(carried) if carried else None,
-    }
+    return {"reached": _spread(reached) if reached else None, "carried": _spread(carried) if carried else None}
 
 
 def _values(cases: Sequence[CaseRow], column: str) -> list[float]:

@@ -17,14 +17,7 @@ from c2f_monai.metrics.markdown import (
     markdown_table,
     score_cells,
 )
-from c2f_monai.metrics.rounds import (
-    RoundCurve,
-    curves_of,
-    inter_round_rows,
-    mean_picked,
-    round_picks,
-    score_row,
-)
+from c2f_monai.metrics.rounds import RoundCurve, curves_of, inter_round_rows, mean_picked, round_picks, score_row
 from c2f_monai.metrics.statistics import bootstrap_interval, compare_paired, summarize
 from c2f_monai.metrics.tables import CaseRow
 

@@ -23,17 +23,7 @@ from ..handlers.case_report import case_row, write_table
 from ..metrics.target import target_statistics
 from ..utils import describe_machine, describe_versions, end_on_signals
 from ..visualize import save_overlay
-from .outputs import (
-    MADE_BY,
-    OUTPUT_TYPES,
-    Job,
-    OutputType,
-    check_places,
-    is_one_file,
-    made_here,
-    plan_jobs,
-    write_json,
-)
+from .outputs import MADE_BY, OUTPUT_TYPES, Job, OutputType, check_places, is_one_file, made_here, plan_jobs, write_json
 from .report import images_by_case, write_report
 from .segmenter import Segmentation, Segmenter, torch_device
 

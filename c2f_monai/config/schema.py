@@ -146,6 +146,7 @@ _RUN = {
     "time_limit": ConfigId(number(above=0), "training ends after so long, seconds"),
     "resume": ConfigId(flag(), "whether training goes on from the checkpoint in output_dir"),
     "selection": ConfigId(choice(["best", "last"]), "weights that training keeps"),
+    "missing": ConfigId(text(), "what the error names where the package is not found"),
     "description": ConfigId(text(), "what a file of configuration does"),
 }
 
@@ -240,6 +241,7 @@ _COMPONENTS = {
         "validate": "parts of validation and evaluation",
         "package_path": "makes a packed bundle's package importable",
         "has_package": "whether the package is found, which MonaiAlgo tells a packed bundle of too late for its checks",
+        "package": "the package, found and with all that it imports",
         "check": "checks the configuration before anything is read",
     }.items()
 }

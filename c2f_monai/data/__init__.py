@@ -8,7 +8,7 @@ from .datalist import known_labels, list_entries, load_datalist, resolve_dataset
 from .description import Preparer
 from .disk_cache import DiskCache, DiskVolume
 from .images import LoadVolumed, volume_of
-from .inputs import CaseDataset, list_inputs, open_inputs
+from .inputs import CaseDataset, list_inputs, open_inputs, require_input
 from .manifest import Manifest
 from .phantom import PHANTOM_VERSION, generate_case, write_phantom
 from .prefetch import PrefetchDataLoader
@@ -51,6 +51,7 @@ __all__ = [
     "name_after_case",
     "open_inputs",
     "read_image",
+    "require_input",
     "resolve_dataset",
     "slice_threshold",
     "volume_of",

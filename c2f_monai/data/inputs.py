@@ -21,7 +21,7 @@ from .images import is_path
 from .listing import find_images
 from .readers import image_shape
 
-__all__ = ["CaseDataset", "list_inputs", "open_inputs"]
+__all__ = ["CaseDataset", "list_inputs", "open_inputs", "require_input"]
 
 
 def list_inputs(
@@ -34,7 +34,8 @@ def list_inputs(
 
     Args:
         path: one image file, the folder of a DICOM series, one of several in a folder (folder/SeriesInstanceUID), a
-            folder of these, which is searched in depth, or a Decathlon-style data set. None: ``dataset_dir``.
+            folder of these, which is searched in depth, or a Decathlon-style data set. None: ``dataset_dir``, or no
+            cases without it, as a bundle's properties are asked for before there is an input.
         dataset_dir: Decathlon-style data set, used when there is no ``path``.
         split: split of a data set. Defaults to "test".
         fold: the tested fold of a data set that has folds, see :func:`c2f_monai.data.load_datalist`.
@@ -47,7 +48,7 @@ def list_inputs(
 
     Raises:
         FileNotFoundError: When the input does not exist or holds no images.
-        ValueError: Without both, or when two cases of a data set have the same name.
+        ValueError: When two cases of a data set have the same name.
 
     Examples:
         >>> import nibabel, numpy
@@ -58,10 +59,7 @@ def list_inputs(
         ['a', 'b']
     """
     if path is None and dataset_dir is None:
-        raise ValueError(
-            "there is nothing to segment: give --input (a file, a DICOM series or a folder of them), or --dataset_dir "
-            "(a folder with a dataset.json)."
-        )
+        return []
     place = Path(os.path.abspath(os.path.expanduser(str(dataset_dir if path is None else path))))
     if not place.exists() and not is_dicom_place(place):
         raise FileNotFoundError(f"input {place} does not exist.")
@@ -72,6 +70,23 @@ def list_inputs(
     else:
         cases = _cases_of(place)
     return [case if "skipped" in case else case | _problem_of(case) for case in cases]
+
+
+def require_input(path: str | os.PathLike[str] | None, dataset_dir: str | os.PathLike[str] | None = None) -> None:
+    """Refuse to run without something to segment.
+
+    Args:
+        path: see :func:`list_inputs`.
+        dataset_dir: see :func:`list_inputs`.
+
+    Raises:
+        ValueError: Without both.
+    """
+    if path is None and dataset_dir is None:
+        raise ValueError(
+            "there is nothing to segment: give --input (a file, a DICOM series or a folder of them), or --dataset_dir "
+            "(a folder with a dataset.json)."
+        )
 
 
 @contextmanager

@@ -143,11 +143,7 @@ class AtomicNiftiWriter(NibabelWriter):
         self.submit = submit
 
     def set_data_array(
-        self,
-        data_array: NdarrayOrTensor,
-        channel_dim: int | None = 0,
-        squeeze_end_dims: bool = True,
-        **kwargs: Any,
+        self, data_array: NdarrayOrTensor, channel_dim: int | None = 0, squeeze_end_dims: bool = True, **kwargs: Any
     ) -> None:
         """
         Args:

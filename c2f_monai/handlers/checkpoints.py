@@ -116,11 +116,7 @@ def best_weights(network: nn.Module, path: str | Path, metric: str) -> Checkpoin
             save_weights(state_dict, path)
 
     return Checkpoint(
-        {"network": unwrap(network)},
-        save,
-        score_name=metric,
-        score_function=score,
-        filename_pattern=Path(path).name,
+        {"network": unwrap(network)}, save, score_name=metric, score_function=score, filename_pattern=Path(path).name
     )
 
 

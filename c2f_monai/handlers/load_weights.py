@@ -62,10 +62,7 @@ class StrictCheckpointLoader:
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        path: str | Mapping[str, str],
-        map_location: torch.device | str | None = "cpu",
+        self, network: nn.Module, path: str | Mapping[str, str], map_location: torch.device | str | None = "cpu"
     ) -> None:
         if isinstance(path, Mapping) and (
             not isinstance(network, nn.ModuleDict) or sorted(path) != sorted(network.keys())

@@ -70,14 +70,7 @@ class TargetReports:
             raise ValueError(f"targets must have different names, got {names}.")
         self.reports = {
             name: CaseReport(
-                one,
-                path,
-                label,
-                pred_value=pred,
-                channel=channel,
-                target=name,
-                manifest=manifest,
-                writing=writing,
+                one, path, label, pred_value=pred, channel=channel, target=name, manifest=manifest, writing=writing
             )
             for name, one, label, pred, channel in zip(names, inferers, label_value, pred_value, classes, strict=True)
         }

@@ -88,10 +88,7 @@ class CascadeInferer(Inferer):
 
     @torch.no_grad()
     def __call__(  # type: ignore[override]  # two networks, where MONAI's inferers take one
-        self,
-        inputs: torch.Tensor,
-        network: Mapping[str, Any] | torch.nn.ModuleDict,
-        organ: torch.Tensor | None = None,
+        self, inputs: torch.Tensor, network: Mapping[str, Any] | torch.nn.ModuleDict, organ: torch.Tensor | None = None
     ) -> torch.Tensor:
         """
         Args:

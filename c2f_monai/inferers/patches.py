@@ -11,14 +11,7 @@ import torch
 
 from ..utils import Bounds, dice_of_counts, foreground_box, padded_side
 
-__all__ = [
-    "EMPTY",
-    "Patch",
-    "align_bounds",
-    "bounds_in_view",
-    "patch_dice",
-    "whole_bounds",
-]
+__all__ = ["EMPTY", "Patch", "align_bounds", "bounds_in_view", "patch_dice", "whole_bounds"]
 
 #: Bounds along H, W, D of a RAS volume that hold no voxel.
 EMPTY: Bounds = ((0, 0), (0, 0), (0, 0))

@@ -174,13 +174,7 @@ class RoundRecorder:
     """
 
     def __init__(
-        self,
-        record: CaseRecord,
-        voxel_ml: float | None,
-        whole: Bounds,
-        keep_masks: bool,
-        rounds: int,
-        progress: bool,
+        self, record: CaseRecord, voxel_ml: float | None, whole: Bounds, keep_masks: bool, rounds: int, progress: bool
     ) -> None:
         self.record, self.voxel_ml, self.whole, self.keep_masks = record, voxel_ml, whole, keep_masks
         self.bar = tqdm(total=rounds + 1, desc=record.name or "case", unit="round", disable=not progress)

@@ -145,11 +145,7 @@ class FCN8s(nn.Module):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for i in range(1, convolutions + 1):
             layers[f"conv{number}_{i}"] = nn.Conv2d(
-                in_channels if i == 1 else out_channels,
-                out_channels,
-                3,
-                padding=1,
-                bias=norm is None,
+                in_channels if i == 1 else out_channels, out_channels, 3, padding=1, bias=norm is None
             )
             if norm is not None:
                 # A configuration file gives a list.

@@ -163,11 +163,7 @@ def _resample_back(resample: Any, volume: Any) -> torch.Tensor:
         moved[:3, 3] += start * affine[:3, 0]
         with resample.trace_transform(False):
             part: Any = SpatialResample.__call__(
-                resample,
-                volume,
-                dst_affine=moved,
-                spatial_size=(stop - start, *shape[1:]),
-                **options,
+                resample, volume, dst_affine=moved, spatial_size=(stop - start, *shape[1:]), **options
             )
             result[:, start:stop] = part.as_tensor()
     back = MetaTensor(result).copy_meta_from(volume)

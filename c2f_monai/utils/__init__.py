@@ -49,6 +49,7 @@ from .orientation import (
     slice_axes_of_views,
     to_slices,
 )
+from .packages import REQUIRED, MissingPackagesError, check_packages
 from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, work_root
 from .precision import amp_dtype_on, check_amp_dtype, has_bfloat16
 from .signals import end_on_signals
@@ -75,8 +76,10 @@ __all__ = [
     "FolderLock",
     "Fusion",
     "IMAGE_SUFFIXES",
+    "MissingPackagesError",
     "Part",
     "Prior",
+    "REQUIRED",
     "Result",
     "SlabSpec",
     "Status",
@@ -96,6 +99,7 @@ __all__ = [
     "cell_text",
     "amp_dtype_on",
     "check_amp_dtype",
+    "check_packages",
     "check_weights_file",
     "check_window",
     "config_file",

@@ -91,4 +91,5 @@ def keep_freed_memory(threshold: int = 2**30, pad: int = 2**26) -> bool:
     if mallopt is None:
         return False
     settings = ((M_MMAP_THRESHOLD, threshold), (M_TRIM_THRESHOLD, threshold), (M_TOP_PAD, pad))
-    return all([mallopt(key, value) == 1 for key, value in settings])
+    taken = [mallopt(key, value) for key, value in settings]  # each of them, also after one that was refused
+    return taken == [1] * len(settings)

@@ -6,13 +6,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = [
-    "DEFAULT_WINDOW",
-    "check_window",
-    "dice_coefficient",
-    "dice_of_counts",
-    "scale_to_unit",
-]
+__all__ = ["DEFAULT_WINDOW", "check_window", "dice_coefficient", "dice_of_counts", "scale_to_unit"]
 
 #: HU window of the paper's code [3.3.1].
 DEFAULT_WINDOW = (-100.0, 240.0)

@@ -19,16 +19,7 @@ from monai.bundle import ConfigParser
 
 from benchmarks.chapter.data import derive_dataset, derived_lists
 from benchmarks.chapter.parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
-from benchmarks.chapter.plan import (
-    Evaluation,
-    Merged,
-    Row,
-    RowPair,
-    Table,
-    Training,
-    oracle_of,
-    rounds_of,
-)
+from benchmarks.chapter.plan import Evaluation, Merged, Row, RowPair, Table, Training, oracle_of, rounds_of
 from benchmarks.chapter.run import estimates, is_done, run_part, run_parts
 from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
 
@@ -64,13 +55,7 @@ def test_all_tables_have_their_parts_once_in_an_order_that_can_run(tmp_path: Pat
 
 def test_the_commands_of_a_method(tmp_path: Path) -> None:
     training, merge, evaluation = parts_of(
-        [
-            Table(
-                "t",
-                "",
-                (Row("a", rounds_of(Merged("both", joint=TRAINING, coarse=TRAINING))),),
-            )
-        ],
+        [Table("t", "", (Row("a", rounds_of(Merged("both", joint=TRAINING, coarse=TRAINING))),))],
         settings(
             tmp_path,
             folds=[2],

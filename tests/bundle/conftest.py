@@ -61,10 +61,7 @@ def inference_workflow(bundle_root: Path, tiny_weights: Path) -> Callable[..., C
     def make(**override: Any) -> ConfigWorkflow:
         options: dict[str, Any] = {"bundle_root": str(bundle_root), "ckpt_path": str(tiny_weights), **TINY, **override}
         workflow = ConfigWorkflow(
-            config_file=inference_files(bundle_root),
-            workflow_type="infer",
-            logging_file=False,
-            **options,
+            config_file=inference_files(bundle_root), workflow_type="infer", logging_file=False, **options
         )
         workflow.initialize()
         return workflow

@@ -51,21 +51,14 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     save_weights(start, folder / "start.pt")
     options = {"items_per_epoch": 4, "batch_size": 2, "epochs": 3, "val_interval": 2, "warmup": 1}
     flow = workflow(
-        ("train", *OVERLAYS),
-        dataset,
-        folder / "out",
-        **options,
-        fold=1,
-        init_weights=str(folder / "start.pt"),
+        ("train", *OVERLAYS), dataset, folder / "out", **options, fold=1, init_weights=str(folder / "start.pt")
     )
     assert flow.check_properties() == []
     flow.run()
     return folder / "out", flow
 
 
-def test_training_reads_one_slice_and_keeps_the_last_epoch(
-    trained: tuple[Path, ConfigWorkflow],
-) -> None:
+def test_training_reads_one_slice_and_keeps_the_last_epoch(trained: tuple[Path, ConfigWorkflow]) -> None:
     folder, flow = trained
     data = flow.parser.get_parsed_content("train#dataset")
     assert len(data.volumes) == 3 and data.volumes[0].shape == (SIDE, SIDE, 2)

@@ -50,8 +50,7 @@ def test_a_given_validation_split_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "holdout", "held"),
-    [(10, 0.2, [2, 7]), (5, 0.2, [2]), (2, 0.2, [1]), (4, 0.5, [1, 3]), (3, 0.01, [1])],
+    ("count", "holdout", "held"), [(10, 0.2, [2, 7]), (5, 0.2, [2]), (2, 0.2, [1]), (4, 0.5, [1, 3]), (3, 0.01, [1])]
 )
 def test_a_fixed_share_of_training_is_held_back(tmp_path: Path, count: int, holdout: float, held: list[int]) -> None:
     cases = pairs(count)

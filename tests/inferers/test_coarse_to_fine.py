@@ -273,14 +273,7 @@ WHOLE = {"margin": 6, "crop_multiple": 1}
         ([Z0, Z1, Z2, Z2], {"stop": 0.85}, [64, 48], [D1], "converged", []),
         ([Z0, Z1, Z2, Z2], {"stop": D1}, [64, 48], [D1], "converged", []),  # reaching it is enough
         ([Z0, Z1, Z2, Z2], {"max_rounds": 2}, [64, 48, 36], [D1, D2], "max rounds", ["not converged"]),
-        (
-            [Z0, Z0, Z1, Z1],
-            {"max_rounds": 3, "stop": None},
-            [64, 64, 48, 48],
-            [1, D1, 1],
-            "fixed rounds",
-            [],
-        ),
+        ([Z0, Z0, Z1, Z1], {"max_rounds": 3, "stop": None}, [64, 64, 48, 48], [1, D1, 1], "fixed rounds", []),
         ([Z0, Z0, Z1], {"max_rounds": 2, "stop": 1.01}, [64, 64, 48], [1, D1], "max rounds", ["not converged"]),
         ([NOTHING], {}, [0], [], "empty", ["nothing found"]),
         ([Z0, Z1, NOTHING], {}, [64, 48, 0], [D1, 0.0], "empty", ["nothing found"]),

@@ -7,14 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2f_monai.inferers.patches import (
-    EMPTY,
-    Patch,
-    align_bounds,
-    bounds_in_view,
-    patch_dice,
-    whole_bounds,
-)
+from c2f_monai.inferers.patches import EMPTY, Patch, align_bounds, bounds_in_view, patch_dice, whole_bounds
 from c2f_monai.utils import foreground_box, grow_bounds, to_slices
 
 SHAPE = (5, 6, 7)
@@ -63,11 +56,7 @@ def test_a_patch_on_other_bounds_is_the_volume_there(seed, bounds):
 
 
 @quick
-@given(
-    seed=st.integers(0, 999),
-    order=st.permutations([1, 2, 3]),
-    signs=st.tuples(*[st.sampled_from([-1, 1])] * 3),
-)
+@given(seed=st.integers(0, 999), order=st.permutations([1, 2, 3]), signs=st.tuples(*[st.sampled_from([-1, 1])] * 3))
 def test_bounds_in_a_view_are_those_of_its_slices(seed, order, signs):
     axes = [axis * sign for axis, sign in zip(order, signs, strict=True)]
     mask = mask_of(seed, classes=1)[0]

@@ -14,8 +14,7 @@ from c2f_monai.utils import SlabSpec
 
 
 @pytest.mark.parametrize(
-    ("rounds", "expected"),
-    [(0, [1.0]), (1, [1 / 3, 2 / 3]), (2, [0.2, 0.4, 0.4]), (5, [1 / 11] + [2 / 11] * 5)],
+    ("rounds", "expected"), [(0, [1.0]), (1, [1 / 3, 2 / 3]), (2, [0.2, 0.4, 0.4]), (5, [1 / 11] + [2 / 11] * 5)]
 )
 def test_weights_of_the_rounds(rounds: int, expected: list[float]) -> None:
     assert round_weights(rounds) == pytest.approx(expected)

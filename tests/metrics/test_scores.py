@@ -30,10 +30,7 @@ def test_hand_scores_of_a_shifted_cube():
     assert score.ml == pytest.approx(0.064)
 
 
-@pytest.mark.parametrize(
-    ("pred", "label", "dsc"),
-    [(False, True, 0.0), (True, False, 0.0), (False, False, None)],
-)
+@pytest.mark.parametrize(("pred", "label", "dsc"), [(False, True, 0.0), (True, False, 0.0), (False, False, None)])
 def test_empty_masks(pred, label, dsc):
     score = score_masks(_cube(4) & pred, _cube(4) & label, spacing=(1, 1, 1))
     assert score.dsc == dsc and score.hd95 is None

@@ -64,10 +64,7 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
 
 
 rules = st.builds(
-    StopRule,
-    dice=st.one_of(st.none(), st.floats(0.0, 1.1)),
-    max_rounds=st.integers(0, 5),
-    stop_on_cycle=st.booleans(),
+    StopRule, dice=st.one_of(st.none(), st.floats(0.0, 1.1)), max_rounds=st.integers(0, 5), stop_on_cycle=st.booleans()
 )
 slabs = st.sampled_from([(1, 1), (3, 3), (5, 3)])
 

@@ -61,22 +61,10 @@ def sheared(degrees: float) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("volume", "affine", "message"),
     [
-        (
-            with_value(-1024),
-            torch.diag(torch.tensor([3000.0, 3000, 3000, 1])),
-            "has voxels of 3000 x 3000 x",
-        ),
-        (
-            with_value(-1024),
-            torch.diag(torch.tensor([1.0, 1, 0.003, 1])),
-            "has voxels of 1 x 1 x 0.003 mm, but",
-        ),
+        (with_value(-1024), torch.diag(torch.tensor([3000.0, 3000, 3000, 1])), "has voxels of 3000 x 3000 x"),
+        (with_value(-1024), torch.diag(torch.tensor([1.0, 1, 0.003, 1])), "has voxels of 1 x 1 x 0.003 mm, but"),
         (with_value(-1e30), torch.eye(4), r"holds values from -1e\+30 to 0, which are no HU"),
-        (
-            with_value(4095),
-            torch.eye(4),
-            "holds values from 0 to 4095, none below 0: it is no CT",
-        ),
+        (with_value(4095), torch.eye(4), "holds values from 0 to 4095, none below 0: it is no CT"),
     ],
 )
 def test_what_cannot_be_a_ct_is_refused(volume: torch.Tensor, affine: torch.Tensor, message: str) -> None:

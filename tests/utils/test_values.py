@@ -9,14 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c2f_monai.utils import (
-    DEFAULT_WINDOW,
-    View,
-    case_name,
-    check_window,
-    dice_coefficient,
-    scale_to_unit,
-)
+from c2f_monai.utils import DEFAULT_WINDOW, View, case_name, check_window, dice_coefficient, scale_to_unit
 
 
 def test_views_run_along_the_axes_of_a_ras_volume():

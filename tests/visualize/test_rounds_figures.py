@@ -133,10 +133,7 @@ def test_every_case_with_target_has_rows_for_each_view_and_channel(tmp_path) -> 
         assert float(row["around"]) == pytest.approx(1 + 2 / (1 + math.exp(-100 / 340)))
 
 
-CURVES = [
-    RoundCurve("a", (0.5, 0.7, 0.9), (0.8, 0.9)),
-    RoundCurve("b", (0.1, 0.0), (0.2,), empty=True),
-]
+CURVES = [RoundCurve("a", (0.5, 0.7, 0.9), (0.8, 0.9)), RoundCurve("b", (0.1, 0.0), (0.2,), empty=True)]
 
 
 def test_means_over_rounds_by_hand() -> None:
