@@ -41,9 +41,8 @@ def run(args: argparse.Namespace) -> None:
     if args.device is not None:
         torch_device(args.device)
     kind = OUTPUT_TYPES[args.output_type]
-    if args.html and is_one_file(args.output, kind.suffixes):
-        raise ValueError(f"--html is about a folder of masks, and {args.output} is one file: give a folder.")
-    with open_inputs(args.input) as cases:
+    _check_options(args, kind)
+    with open_inputs(args.input, args.shard) as cases:
         wanted = [case for case in cases if "skipped" not in case]
         jobs = plan_jobs(wanted, args.output, kind.suffixes, args.preview, args.probabilities)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
@@ -51,6 +50,19 @@ def run(args: argparse.Namespace) -> None:
         command = _Command(args, kind, segmenter)
         with command.report_at_the_end(images_by_case(cases)):
             command.segment(cases, jobs)
+
+
+def _check_options(args: argparse.Namespace, kind: OutputType) -> None:
+    """Refuse what is about a folder of masks where there is none, or about all cases where there is a share of them.
+
+    Raises:
+        ValueError: for these.
+    """
+    for option in ("html", "shard"):
+        if getattr(args, option) and is_one_file(args.output, kind.suffixes):
+            raise ValueError(f"--{option} is about a folder of masks, and {args.output} is one file: give a folder.")
+    if args.html and args.shard:
+        raise ValueError("--html shows all cases, --shard segments some: call c2f report when all shares are done.")
 
 
 class _Command:
@@ -100,6 +112,9 @@ class _Command:
         if self.args.fast and not self.segmenter.fast:
             self._say(f"{self.segmenter.device} has no bfloat16: computing in float32.")
         todo = self._plan(cases, jobs)
+        if self.args.shard is not None:
+            number, shares = self.args.shard
+            self._say(f"share {number} of {shares}: {len(jobs)} cases")
         if len(todo) < len(jobs):
             self._say(f"{len(jobs) - len(todo)} of {len(jobs)} cases are done already.")
         since = time.perf_counter()

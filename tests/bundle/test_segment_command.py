@@ -198,3 +198,48 @@ def test_the_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("pancreas (default): ") and "model.pt, " in lines[1]
+
+
+def write_archive(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        write_nifti(folder / f"{number}.nii.gz", make_volume(seed=number), AFFINE)
+    return folder
+
+
+def test_shares_of_an_archive_make_one_table(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive, out = write_archive(tmp_path / "archive", 4), tmp_path / "masks"
+    # The third of the shares is lost; more shares than cases leave some without any.
+    for shard, cases in (("1/3", ["0", "3"]), ("2/3", ["1"]), ("9/9", [])):
+        before = set(read_cases(out / "cases.csv")) if out.exists() else set()
+        assert segment(archive, out, "--shard", shard) == 0
+        number, shares = shard.split("/")
+        assert f"share {number} of {shares}: {len(cases)} cases" in capsys.readouterr().out
+        assert sorted(set(read_cases(out / "cases.csv")) - before) == cases
+    assert segment(archive, out) == 0  # does the lost ones, and is the check that all are done
+    said = capsys.readouterr().out
+    assert "3 of 4 cases are done already" in said and "2: " in said and "0: " not in said
+    assert sorted(read_cases(out / "cases.csv")) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["masks", "--shard", "0/4"], "must be a share such as 3/8, from 1/8 to 8/8, got '0/4'"),
+        (["masks", "--shard", "5/4"], "got '5/4'"),
+        (["masks", "--shard", "1"], "got '1'"),
+        (["mask.nii.gz", "--shard", "1/4"], "--shard is about a folder of masks"),
+        (["masks", "--shard", "1/4", "--html"], "call c2f report when all shares are done"),
+    ],
+)
+def test_what_is_no_share_is_refused(
+    words: list[str], message: str, segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = write_archive(tmp_path / "archive", 1)
+    try:
+        status = segment(archive, tmp_path / words[0], *words[1:])
+    except SystemExit as end:
+        status = int(end.code or 0)
+    assert status != 0 and message in capsys.readouterr().err
