@@ -137,7 +137,7 @@ _RUN = {
     "backend": ConfigId(choice(["nccl", "gloo", "mpi", "ucc"]), "of torch.distributed"),
     "keep_rounds": ConfigId(flag(), "whether the masks of all rounds stay in memory"),
     "overlays": ConfigId(flag(), "whether a picture of each case is written"),
-    "progress": ConfigId(flag(), "whether a bar shows the rounds"),
+    "progress": ConfigId(flag(), "whether bars show how far it is"),
     "keep_freed_memory": ConfigId(flag(), "whether memory that was used once stays with the process: faster on a CPU"),
     "seed": ConfigId(integer(0, 2**32 - 1), "of all draws"),
     "overwrite": ConfigId(flag(), "whether cases that are done, and masks of other options, are made again"),

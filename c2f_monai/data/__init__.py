@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .case_sampler import CaseSampler
 from .datalist import known_labels, list_entries, load_datalist, resolve_dataset
 from .description import Preparer
 from .disk_cache import DiskCache, DiskVolume
@@ -28,6 +29,7 @@ __all__ = [
     "CachedVolume",
     "CaseDataset",
     "CaseLayout",
+    "CaseSampler",
     "DiskCache",
     "DiskVolume",
     "LoadVolumed",
