@@ -83,8 +83,9 @@ RULES = """
 - `package_path` puts the bundle's folder on `sys.path`, where a packed bundle has the package. It is the first entry of
   `initialize`, so that all that runs afterwards needs nothing more. Consumers that take one id without `initialize`
   (export, `verify_net_in_out`, MONAI Label, Deploy) ask for `network_def`, `preprocessing`, `inferer` or
-  `postprocessing`: these alone say `"_requires_": "@package_path"`, as their second key, since MONAI resolves
-  references in the order in which they are written. `imports` cannot do it: only import statements run there.
+  `postprocessing`: these alone say `"_requires_": "@package"`, as their second key, since MONAI resolves
+  references in the order in which they are written. `package` looks for the package, and for those that it imports, so
+  that an error names what to install. `imports` cannot do it: only import statements run there.
 """
 
 

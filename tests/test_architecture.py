@@ -29,6 +29,13 @@ assert before == state()
 """
 
 
+def test_what_needs_no_package_runs_without_any(project_root: Path, tmp_path: Path) -> None:
+    """As the CI runs it on the oldest and the newest Python."""
+    command = [sys.executable, "-S", str(project_root / ".ci" / "without_torch.py")]  # -S: no installed packages
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0 and "commands print their help" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("code", [NOTHING_HEAVY, EVERY_MODULE], ids=["the package", "every module"])
 def test_importing_does_no_work(code: str, project_root: Path, tmp_path: Path) -> None:
     """Nothing is printed, written or set, and the package alone is read in a moment."""

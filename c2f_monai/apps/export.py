@@ -44,11 +44,7 @@ SETTINGS = (
 #: In the exported configuration in the place of the model's own.
 GRAPHS = {
     "bundle_root": ".",
-    "network_def": {
-        "_target_": "c2f_monai.networks.OnnxNetwork",
-        "_requires_": "@package_path",
-        "folder": "@bundle_root",
-    },
+    "network_def": {"_target_": "c2f_monai.networks.OnnxNetwork", "_requires_": "@package", "folder": "@bundle_root"},
     "ckpt_path": f"$os.path.join(@bundle_root, '{MANIFEST}')",
     "load_weights": {
         "_target_": "c2f_monai.handlers.OnnxCheckpointLoader",

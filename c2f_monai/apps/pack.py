@@ -21,6 +21,10 @@ __all__ = ["LARGE", "PACKAGE", "run"]
 PACKAGE = Path(__file__).resolve().parents[1]
 #: Bytes above which the model zoo takes no file, but its address.
 LARGE = 25_000_000
+#: Bytes above which the checks of its pull requests refuse a file that is added.
+ADDED = 1_048_576
+#: What of the metadata was measured with the released weights.
+MEASURED = ("eval_metrics",)
 WEIGHTS = "models/model.pt"
 CKPT_PATH = "$os.path.join(@bundle_root, 'models', 'model.pt')"
 #: Configurations that stand beside those of inference and training as they are.
@@ -61,6 +65,15 @@ def run(args: argparse.Namespace) -> None:
     _copy(output, weights, args.url)
     archive = shutil.make_archive(str(output), "zip", output.absolute().parent, output.name)
     print(f"{output}: {sum(1 for path in output.rglob('*') if path.is_file())} files, {archive}")
+    if size > ADDED and not args.label:
+        print(f"the model zoo: {_advice(args.url)}")
+
+
+def _advice(url: str | None) -> str:
+    """What the weights, which are over the size of a file that is added, mean for a pull request."""
+    if url is None:
+        return f"a pull request takes no file over {ADDED >> 20} MiB: lay the weights somewhere and give their --url."
+    return f"leave {WEIGHTS} out of the pull request, large_files.yml has its address."
 
 
 def _write_configs(output: Path, overlays: Sequence[Path], files: Sequence[Path], label: bool) -> None:
@@ -81,6 +94,9 @@ def _write_metadata(output: Path, weights: str) -> None:
     digest = sha256_of(weights)
     released = [entry for entry in metadata.get("weights", {}).values() if entry["sha256"] == digest]
     metadata["weights"] = {"model.pt": released[0] if released else {"sha256": digest}}
+    if not released:
+        metadata = {key: value for key, value in metadata.items() if key not in MEASURED}
+        print("these are no released weights: say in docs/README.md and metadata.json what they were trained on.")
     _write_json(output / "configs" / "metadata.json", metadata)
 
 

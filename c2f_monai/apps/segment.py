@@ -26,6 +26,7 @@ from ..visualize import save_overlay
 from .outputs import MADE_BY, OUTPUT_TYPES, Job, OutputType, check_places, is_one_file, made_here, plan_jobs, write_json
 from .report import images_by_case, write_report
 from .segmenter import Segmentation, Segmenter, torch_device
+from .shards import done_in, shard_folder, take_in_shards
 
 __all__ = ["run"]
 
@@ -41,9 +42,13 @@ def run(args: argparse.Namespace) -> None:
     if args.device is not None:
         torch_device(args.device)
     kind = OUTPUT_TYPES[args.output_type]
-    if args.html and is_one_file(args.output, kind.suffixes):
-        raise ValueError(f"--html is about a folder of masks, and {args.output} is one file: give a folder.")
-    with open_inputs(args.input) as cases:
+    _check_options(args, kind)
+    done: set[str] = set()
+    if args.shard is not None:
+        done = done_in(args.output, _ending(kind))
+        args.output = shard_folder(args.output, args.shard)
+    with open_inputs(args.input, args.shard) as cases:
+        cases = [case for case in cases if case["case"] not in done]
         wanted = [case for case in cases if "skipped" not in case]
         jobs = plan_jobs(wanted, args.output, kind.suffixes, args.preview, args.probabilities)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
@@ -51,6 +56,23 @@ def run(args: argparse.Namespace) -> None:
         command = _Command(args, kind, segmenter)
         with command.report_at_the_end(images_by_case(cases)):
             command.segment(cases, jobs)
+
+
+def _check_options(args: argparse.Namespace, kind: OutputType) -> None:
+    """Refuse what is about a folder of masks where there is none, or about all cases where there is a share of them.
+
+    Raises:
+        ValueError: for these.
+    """
+    for option in ("html", "shard"):
+        if getattr(args, option) and is_one_file(args.output, kind.suffixes):
+            raise ValueError(f"--{option} is about a folder of masks, and {args.output} is one file: give a folder.")
+    if args.html and args.shard:
+        raise ValueError("--html shows all cases, --shard segments some: call c2f report when all shares are done.")
+
+
+def _ending(kind: OutputType) -> str:
+    return f"_seg{kind.suffixes[0]}"
 
 
 class _Command:
@@ -81,15 +103,16 @@ class _Command:
 
     def _manifest(self) -> Manifest | None:
         """That of a folder of masks; a mask in a file of its own needs none, and is always made again."""
-        args, output = self.args, self.args.output
+        output = self.args.output
         if is_one_file(output, self.kind.suffixes):
             return None
-        ending = f"_seg{self.kind.suffixes[0]}"
-        manifest = Manifest(
-            output, self.segmenter.options, self.segmenter.files, args.overwrite, args.strict, ending=ending
-        )
+        manifest = self._manifest_in(output)
         manifest.tables.append(lambda: write_table(output / "cases.csv", manifest.rows()))
         return manifest
+
+    def _manifest_in(self, folder: Path) -> Manifest:
+        options, files = self.segmenter.options, self.segmenter.files
+        return Manifest(folder, options, files, self.args.overwrite, self.args.strict, ending=_ending(self.kind))
 
     def segment(self, cases: Sequence[dict[str, Any]], jobs: Sequence[Job]) -> None:
         """Segment what is not done.
@@ -100,6 +123,9 @@ class _Command:
         if self.args.fast and not self.segmenter.fast:
             self._say(f"{self.segmenter.device} has no bfloat16: computing in float32.")
         todo = self._plan(cases, jobs)
+        if self.args.shard is not None:
+            number, shares = self.args.shard
+            self._say(f"share {number} of {shares}: {len(jobs)} cases")
         if len(todo) < len(jobs):
             self._say(f"{len(jobs) - len(todo)} of {len(jobs)} cases are done already.")
         since = time.perf_counter()
@@ -126,12 +152,18 @@ class _Command:
             return jobs
         whole = {job.name for job in jobs if self._is_whole(job)}
         todo = {case["case"] for case in self.manifest.plan(cases, whole)}
+        if not (self.args.overwrite or self.args.shard):
+            beside = {job.name for job in jobs if self._is_whole(job, but_mask=True)}
+            taken = take_in_shards(self.manifest, cases, todo & beside, self._manifest_in)
+            if taken:
+                self._say(f"{len(taken)} cases taken in from shares.")
+            todo -= taken
         self.manifest.begin()
         return [job for job in jobs if job.name in todo]
 
-    def _is_whole(self, job: Job) -> bool:
+    def _is_whole(self, job: Job, but_mask: bool = False) -> bool:
         noted = all(content is None or job.name in content["cases"] for content in (self.statistics, self.report))
-        return noted and all(map(Path.exists, job.files()))
+        return noted and all(path.exists() for path in job.files() if not (but_mask and path == job.mask))
 
     def _keep(self, job: Job, result: Segmentation) -> None:
         self._write(job, result)

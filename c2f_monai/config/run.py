@@ -12,7 +12,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from ..utils import tell_errors_in_one_line
+from ..utils import check_packages, tell_errors_in_one_line
 from .check import check_config
 from .rules import file_problems
 
@@ -46,10 +46,12 @@ def check_run(debug: bool | str = False) -> None:
 
     Raises:
         ConfigError: for what cannot be meant.
+        MissingPackagesError: where a package that this one imports is not installed.
     """
     caller = _find_caller()
     if str(debug).lower() != "true" and _is_command():
         tell_errors_in_one_line()
+    check_packages()
     if caller.parser is None:
         return
     workflow = caller.workflow

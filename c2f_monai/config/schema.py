@@ -137,7 +137,7 @@ _RUN = {
     "backend": ConfigId(choice(["nccl", "gloo", "mpi", "ucc"]), "of torch.distributed"),
     "keep_rounds": ConfigId(flag(), "whether the masks of all rounds stay in memory"),
     "overlays": ConfigId(flag(), "whether a picture of each case is written"),
-    "progress": ConfigId(flag(), "whether a bar shows the rounds"),
+    "progress": ConfigId(flag(), "whether bars show how far it is"),
     "keep_freed_memory": ConfigId(flag(), "whether memory that was used once stays with the process: faster on a CPU"),
     "seed": ConfigId(integer(0, 2**32 - 1), "of all draws"),
     "overwrite": ConfigId(flag(), "whether cases that are done, and masks of other options, are made again"),
@@ -146,6 +146,7 @@ _RUN = {
     "time_limit": ConfigId(number(above=0), "training ends after so long, seconds"),
     "resume": ConfigId(flag(), "whether training goes on from the checkpoint in output_dir"),
     "selection": ConfigId(choice(["best", "last"]), "weights that training keeps"),
+    "missing": ConfigId(text(), "what the error names where the package is not found"),
     "description": ConfigId(text(), "what a file of configuration does"),
 }
 
@@ -240,6 +241,7 @@ _COMPONENTS = {
         "validate": "parts of validation and evaluation",
         "package_path": "makes a packed bundle's package importable",
         "has_package": "whether the package is found, which MonaiAlgo tells a packed bundle of too late for its checks",
+        "package": "the package, found and with all that it imports",
         "check": "checks the configuration before anything is read",
     }.items()
 }

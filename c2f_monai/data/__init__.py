@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from .case_sampler import CaseSampler
 from .datalist import known_labels, list_entries, load_datalist, resolve_dataset
 from .description import Preparer
 from .disk_cache import DiskCache, DiskVolume
 from .images import LoadVolumed, volume_of
-from .inputs import CaseDataset, list_inputs, open_inputs
+from .inputs import CaseDataset, list_inputs, open_inputs, require_input
 from .manifest import Manifest
 from .phantom import PHANTOM_VERSION, generate_case, write_phantom
 from .prefetch import PrefetchDataLoader
@@ -28,6 +29,7 @@ __all__ = [
     "CachedVolume",
     "CaseDataset",
     "CaseLayout",
+    "CaseSampler",
     "DiskCache",
     "DiskVolume",
     "LoadVolumed",
@@ -51,6 +53,7 @@ __all__ = [
     "name_after_case",
     "open_inputs",
     "read_image",
+    "require_input",
     "resolve_dataset",
     "slice_threshold",
     "volume_of",

@@ -21,7 +21,7 @@ from .images import is_path
 from .listing import find_images
 from .readers import image_shape
 
-__all__ = ["CaseDataset", "list_inputs", "open_inputs"]
+__all__ = ["CaseDataset", "list_inputs", "open_inputs", "require_input"]
 
 
 def list_inputs(
@@ -30,17 +30,21 @@ def list_inputs(
     split: str = "test",
     fold: int | None = None,
     holdout: float = 0.2,
+    shard: tuple[int, int] | None = None,
 ) -> list[dict[str, Any]]:
     """List the cases to segment, by their headers; a bad one has a "problem" and costs no other.
 
     Args:
         path: one image file, the folder of a DICOM series, one of several in a folder (folder/SeriesInstanceUID), a
-            folder of these, which is searched in depth, or a Decathlon-style data set. None: ``dataset_dir``.
+            folder of these, which is searched in depth, or a Decathlon-style data set. None: ``dataset_dir``, or no
+            cases without it, as a bundle's properties are asked for before there is an input.
         dataset_dir: Decathlon-style data set, used when there is no ``path``.
         split: split of a data set. Defaults to "test".
         fold: the tested fold of a data set that has folds, see :func:`c2f_monai.data.load_datalist`.
         holdout: share of the training cases that the split "validation" of a data set without one is, as in training.
             Defaults to 0.2.
+        shard: (3, 8) gives the third, eleventh, ... case, and reads the headers of these alone; the shares 1 to 8 are
+            all cases, and 1 has what is left out, too. It may be empty. Defaults to None, all cases.
 
     Returns:
         One dict for each case, with absolute paths: "image", its name "case" with the folders below ``path``, and
@@ -50,7 +54,7 @@ def list_inputs(
 
     Raises:
         FileNotFoundError: When the input does not exist or holds no images.
-        ValueError: Without both, or when two cases of a data set have the same name.
+        ValueError: When two cases of a data set have the same name.
 
     Examples:
         >>> import nibabel, numpy
@@ -59,12 +63,11 @@ def list_inputs(
         >>> nibabel.save(nibabel.Nifti1Image(numpy.zeros((4, 3, 2)), numpy.eye(4)), folder / "a.nii")
         >>> [case["case"] for case in list_inputs(folder)]
         ['a', 'b']
+        >>> [case["case"] for case in list_inputs(folder, shard=(2, 2))]
+        ['b']
     """
     if path is None and dataset_dir is None:
-        raise ValueError(
-            "there is nothing to segment: give --input (a file, a DICOM series or a folder of them), or --dataset_dir "
-            "(a folder with a dataset.json)."
-        )
+        return []
     place = Path(os.path.abspath(os.path.expanduser(str(dataset_dir if path is None else path))))
     if not place.exists() and not is_dicom_place(place):
         raise FileNotFoundError(f"input {place} does not exist.")
@@ -74,22 +77,42 @@ def list_inputs(
         cases = [{**case, "case": case_name(case["image"])} for case in cases]
     else:
         cases = _cases_of(place)
+    if shard is not None:
+        cases = _share(cases, *shard)
     return [case if "skipped" in case else case | _problem_of(case) for case in cases]
 
 
+def require_input(path: str | os.PathLike[str] | None, dataset_dir: str | os.PathLike[str] | None = None) -> None:
+    """Refuse to run without something to segment.
+
+    Args:
+        path: see :func:`list_inputs`.
+        dataset_dir: see :func:`list_inputs`.
+
+    Raises:
+        ValueError: Without both.
+    """
+    if path is None and dataset_dir is None:
+        raise ValueError(
+            "there is nothing to segment: give --input (a file, a DICOM series or a folder of them), or --dataset_dir "
+            "(a folder with a dataset.json)."
+        )
+
+
 @contextmanager
-def open_inputs(path: str | os.PathLike[str]) -> Iterator[list[dict[str, Any]]]:
+def open_inputs(path: str | os.PathLike[str], shard: tuple[int, int] | None = None) -> Iterator[list[dict[str, Any]]]:
     """The cases of an input as :func:`list_inputs` gives them; a zip of images is unpacked for the while.
 
     Args:
         path: see :func:`list_inputs`, or a zip file of any of these.
+        shard: see :func:`list_inputs`.
 
     Raises:
         FileNotFoundError: as :func:`list_inputs`.
         ValueError: as :func:`list_inputs`, and for a file named .zip that is none.
     """
     if Path(path).suffix.lower() != ".zip" or not os.path.isfile(path):
-        yield list_inputs(path)
+        yield list_inputs(path, shard=shard)
         return
     with tempfile.TemporaryDirectory(prefix="c2f-") as folder:
         place = Path(folder) / Path(path).stem  # a series without a folder of its own is named after the zip
@@ -99,7 +122,7 @@ def open_inputs(path: str | os.PathLike[str]) -> Iterator[list[dict[str, Any]]]:
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path} is no zip file that can be read: {error}") from error
         try:
-            cases = list_inputs(place)
+            cases = list_inputs(place, shard=shard)
         except (FileNotFoundError, ValueError) as error:
             raise ValueError(str(error).replace(str(place), str(path))) from error
         whole = os.path.abspath(path)
@@ -163,6 +186,18 @@ def _cases_of(place: Path) -> list[dict[str, Any]]:
         )
     cases += [{"image": str(path), "case": name, "skipped": f"{path}: {why}"} for path, name, why in left]
     return sorted(cases, key=lambda case: Path(case["image"]))
+
+
+def _share(cases: Sequence[dict[str, Any]], number: int, shares: int) -> list[dict[str, Any]]:
+    """One of several shares of a list of cases.
+
+    Raises:
+        ValueError: for a share that there is none of.
+    """
+    if not 1 <= number <= shares:
+        raise ValueError(f"shard must be one of 1/{shares} to {shares}/{shares}, got {number}/{shares}.")
+    wanted = [case for case in cases if "skipped" not in case][number - 1 :: shares]
+    return wanted + [case for case in cases if "skipped" in case and number == 1]
 
 
 def _problem_of(case: dict[str, Any]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -223,9 +224,12 @@ def list_folder_cases(
 
 
 def _link(file: Path, link: Path) -> Path:
-    """A symbolic link to a file, in place of an older one."""
+    """A symbolic link to a file, in place of an older one; a copy where the system allows no links, as Windows may."""
     with atomic_write(link) as part:
-        part.symlink_to(file)
+        try:
+            part.symlink_to(file)
+        except (OSError, NotImplementedError):
+            shutil.copyfile(file, part)
     return link
 
 

@@ -51,7 +51,7 @@ class PrefetchDataLoader(DataLoader):
                 try:
                     batch = next(batches, end)
                     made.put((batch, None))
-                except BaseException as error:
+                except BaseException as error:  # noqa: B036  # raised below, where batches are taken
                     batch = end
                     made.put((end, error))
 

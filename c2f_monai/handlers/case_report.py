@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,10 +27,12 @@ from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarize
 from ..transforms.volumes import class_values, select_label
-from ..utils import Status, StopReason, atomic_write, case_name, cell_text, dice_coefficient
+from ..utils import CASES_LOGGER, Status, StopReason, atomic_write, case_name, cell_text, dice_coefficient
 from .write_in_background import WriteInBackground
 
 __all__ = ["CaseReport", "case_row", "describe_row", "summarize_rows", "write_table"]
+
+logger = logging.getLogger(CASES_LOGGER)
 
 Row = dict[str, Any]
 
@@ -217,7 +220,7 @@ class CaseReport:
             row["image"] = str(output["pred"].meta.get("filename_or_obj", record.name))
             row["case"] = row["case"] or case_name(row["image"])
             self._note(row)
-            engine.logger.info(f"{self.target}: {describe_row(row)}" if self.target else describe_row(row))
+            logger.info(f"{self.target}: {describe_row(row)}" if self.target else describe_row(row))
 
     def _note(self, row: Row) -> None:
         """Add a row, with a manifest as soon as the mask is written."""

@@ -195,12 +195,12 @@ class StageSchedule:
             if unknown or "stage" not in stage:
                 raise ValueError(f"a stage needs 'stage' and knows {sorted(self.keys)}, got {sorted(stage)}.")
             if not float(stage.get("length", 0)) > 0:
-                raise ValueError(f"length of stage '{stage['stage']}' must be positive, got {stage.get('length')}.")
+                raise ValueError(f"length of stage {stage['stage']!r} must be positive, got {stage.get('length')}.")
             if int(stage.get("rounds", 1)) < 1:
-                raise ValueError(f"rounds of stage '{stage['stage']}' must be at least 1, got {stage['rounds']}.")
+                raise ValueError(f"rounds of stage {stage['stage']!r} must be at least 1, got {stage['rounds']}.")
             if stage.get("copy_to_fine") and (network is None or stage["stage"] != "coarse"):
                 raise ValueError(
-                    f"copy_to_fine needs the network and is for stage 'coarse', got it in stage '{stage['stage']}'."
+                    f"copy_to_fine needs the network and is for stage 'coarse', got it in stage {stage['stage']!r}."
                 )
             if stage.get("keep_as") and (network is None or directory is None):
                 raise ValueError(f"keep_as {stage['keep_as']!r} needs the network and a directory.")

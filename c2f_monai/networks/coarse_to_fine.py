@@ -102,7 +102,7 @@ class CoarseToFineView(nn.Module):
                     return self.saliency(prior)
                 with torch.autocast(inputs.device.type, enabled=False):
                     return self.saliency(prior)
-        raise ValueError(f"part must be one that the network has of coarse, saliency and fine, got '{part}'.")
+        raise ValueError("part must be one that the network has of coarse, saliency and fine, got '" + part + "'.")
 
 
 class CoarseToFineNet(nn.Module):
@@ -247,7 +247,7 @@ class CoarseToFineNet(nn.Module):
                         "set its out_channels to the slab's in_slices for saliency, else to classes times out_slices."
                     )
                 return output
-        raise ValueError(f"view must be one of {self.view_names}, got '{view}'.")
+        raise ValueError(f"view must be one of {self.view_names}, got '" + view + "'.")
 
     def _coarse_volume(self, volume: torch.Tensor) -> torch.Tensor:
         if volume.dim() != 5 or volume.shape[1] != 1:

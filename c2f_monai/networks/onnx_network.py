@@ -111,7 +111,7 @@ class OnnxNetwork(nn.Module):
         session = self.sessions.get((view, part))
         if session is None:
             raise ValueError(
-                f"there is no graph of part '{part}' and view '{view}', but {sorted(self.sessions)}: "
+                f"there is no graph of part {part!r} and view {view!r}, but {sorted(self.sessions)}: "
                 "run them in CoarseToFineInferer, which cuts volumes into slabs."
             )
         padded = pad_to_multiple(inputs, self.multiples[part])

@@ -49,8 +49,10 @@ from .orientation import (
     slice_axes_of_views,
     to_slices,
 )
+from .packages import REQUIRED, MissingPackagesError, check_packages
 from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, work_root
 from .precision import amp_dtype_on, check_amp_dtype, has_bfloat16
+from .process_logs import CASES_LOGGER, log_on_first_process
 from .signals import end_on_signals
 from .slabs import (
     DEFAULT_SLAB,
@@ -70,13 +72,16 @@ from .wrapping import unwrap
 __all__ = [
     "Bounds",
     "CACHE_VARIABLE",
+    "CASES_LOGGER",
     "DEFAULT_SLAB",
     "DEFAULT_WINDOW",
     "FolderLock",
     "Fusion",
     "IMAGE_SUFFIXES",
+    "MissingPackagesError",
     "Part",
     "Prior",
+    "REQUIRED",
     "Result",
     "SlabSpec",
     "Status",
@@ -96,6 +101,7 @@ __all__ = [
     "cell_text",
     "amp_dtype_on",
     "check_amp_dtype",
+    "check_packages",
     "check_weights_file",
     "check_window",
     "config_file",
@@ -119,6 +125,7 @@ __all__ = [
     "has_bfloat16",
     "inside_boxes",
     "keep_freed_memory",
+    "log_on_first_process",
     "name_of_case",
     "package_version",
     "pad_end",

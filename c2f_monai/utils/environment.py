@@ -50,7 +50,8 @@ def describe_source(folder: str | Path = ".") -> dict[str, str | bool]:
 
 def _git(folder: str | Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        command = ["git", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
@@ -91,4 +92,5 @@ def keep_freed_memory(threshold: int = 2**30, pad: int = 2**26) -> bool:
     if mallopt is None:
         return False
     settings = ((M_MMAP_THRESHOLD, threshold), (M_TRIM_THRESHOLD, threshold), (M_TOP_PAD, pad))
-    return all([mallopt(key, value) == 1 for key, value in settings])
+    taken = [mallopt(key, value) for key, value in settings]  # each of them, also after one that was refused
+    return taken == [1] * len(settings)

@@ -36,9 +36,9 @@ from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_di
 LPS = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 2.5, -40], [0, 0, 0, 1]])
 OBLIQUE = np.array([[1.9, -0.5, 0.1, 3], [0.5, 1.9, -0.2, 4], [-0.1, 0.2, 2.4, 5], [0, 0, 0, 1]])
 SHARED_IDS = (
-    "bundle_root package_path work_root views slice_axcodes pixdim window label_value classes in_slices "
-    "out_slices slab target_prior coarse_downsample antialias backbone_def coarse_def fine_def saliency_def "
-    "network_def margin crop_multiple result min_size fusion "
+    "bundle_root package_path has_package missing package work_root views slice_axcodes pixdim window label_value "
+    "classes in_slices out_slices slab target_prior coarse_downsample antialias backbone_def coarse_def fine_def "
+    "saliency_def network_def margin crop_multiple result min_size fusion "
     "prior stop_dice max_rounds stopping component_fraction amp_dtype pixels_per_batch"
 ).split()
 
@@ -68,9 +68,11 @@ def test_what_is_written_twice_is_equal(bundle_root: Path, key: str) -> None:
     assert inference[key] == train[key]
 
 
-def test_all_properties_are_there(inference_workflow: Make, tmp_path: Path) -> None:
-    workflow = inference_workflow(input=str(write_nifti(tmp_path / "a.nii.gz", make_volume())))
-    assert workflow.check_properties() == []
+@pytest.mark.parametrize("given", [True, False], ids=["an image", "no image"])
+def test_all_properties_are_there(given: bool, inference_workflow: Make, tmp_path: Path) -> None:
+    """The model zoo asks for them without an image."""
+    image = {"input": str(write_nifti(tmp_path / "a.nii.gz", make_volume()))} if given else {}
+    assert inference_workflow(**image).check_properties() == []
 
 
 def test_metadata_is_valid(bundle_root: Path, shared_data: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -20,11 +21,48 @@ from monai.bundle import ConfigParser, verify_metadata
 
 from c2f_monai import Segmenter
 from c2f_monai.apps.cli import main
-from c2f_monai.utils import sha256_of
+from c2f_monai.apps.pack import ADDED
+from c2f_monai.utils import REQUIRED, sha256_of
 from tests.bundle.conftest import TINY
 from tests.bundle.test_train_bundle import TINY as TRAINING
 from tests.bundle.test_train_bundle import write_case
 from tests.bundle.volumes import make_volume, write_nifti
+
+#: The model zoo's checks of code.
+FORMATS = {
+    "isort": ["isort", "--check", "--profile", "black", "--line-length", "120", "--project", "models", "."],
+    "black": ["black", "--check", "--line-length", "120", "--skip-magic-trailing-comma", "."],
+    "flake8": [
+        *("flake8", "--isolated", "--select", "B,C,E,F,N,P,T4,W,B9", "--max-line-length", "120"),
+        *("--ignore", "E203,E501,E741,W503,W504,C408,N812,B023", "--per-file-ignores", "__init__.py:F401", "."),
+    ],
+}
+#: Of the model zoo's template of a README, and of those that its bundles have.
+SECTIONS = {
+    *("Authors", "Tags", "Model Description", "Data", "Preprocessing", "Performance", "System Configuration"),
+    *("Limitations", "Citation Info", "References", "Model Overview", "Training configuration", "Input", "Output"),
+    *("MONAI Bundle Commands", "License"),
+}
+PROPERTIES = """
+import sys
+from monai.bundle import create_workflow
+
+root, data = sys.argv[1:]
+for kind in ("inference", "train"):
+    config = f"{root}/configs/{kind}.json"
+    options = {"meta_file": f"{root}/configs/metadata.json", "logging_file": f"{root}/configs/logging.conf"}
+    if kind == "train":
+        options |= {"dataset_dir": data, "holdout": 0.5}
+    print(kind, create_workflow(config_file=config, workflow_type=kind, bundle_root=root, **options).check_properties())
+"""
+WITHOUT_TWO_PACKAGES = """
+import importlib.util
+import runpy
+
+find_spec = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name in ("itk", "ignite") else find_spec(name, *more)
+runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +76,15 @@ def packed(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     words = ["--config", "three_views.json", "--config", str(overlay)]
     assert main(["pack", str(tiny_weights), str(folder / "tiny"), *words]) == 0
     with (folder / "tiny" / "c2f_monai" / "__init__.py").open("a", encoding="utf-8") as file:
-        file.write("\nprint('own package', __file__)\n")
+        file.write('\n\nprint("own package", __file__)\n')
     return folder / "tiny"
 
 
-def run_bundle(packed: Path, cwd: Path, command: str, *words: str) -> str:
-    """A command of MONAI from another directory; what it prints."""
+def run_elsewhere(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Python from another directory, with the package nowhere but where it is installed."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", command, *words, "--bundle_root", str(packed)],
+    return subprocess.run(
+        [sys.executable, *words],
         cwd=cwd,
         env=environment,
         capture_output=True,
@@ -54,6 +92,11 @@ def run_bundle(packed: Path, cwd: Path, command: str, *words: str) -> str:
         timeout=300,
         check=False,
     )
+
+
+def run_bundle(packed: Path, cwd: Path, command: str, *words: str) -> str:
+    """A command of MONAI from another directory; what it prints."""
+    done = run_elsewhere(cwd, "-m", "monai.bundle", command, *words, "--bundle_root", str(packed))
     assert done.returncode == 0, done.stderr[-2000:]
     assert f"own package {packed}" in done.stdout
     return done.stdout
@@ -69,10 +112,7 @@ def test_it_segments_from_any_directory_as_the_model_does(packed: Path, tiny_wei
 
 
 def test_it_trains_and_evaluates(packed: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    lists = {"training": [write_case(data, f"train{i}", i) for i in range(2)], "test": [write_case(data, "test", 9)]}
-    (data / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
+    write_data(tmp_path / "data")
     configs = [str(packed / "configs" / name) for name in ("train.json", "evaluate.json")]
     words = ["--dataset_dir", "data", "--holdout", "0.5", "--pixdim", "$None"]
     run_bundle(packed, tmp_path, "run", "--config_file", configs[0], *words, "--output_dir", "trained")
@@ -88,12 +128,102 @@ def test_monais_checks_pass(packed: Path, shared_data: Path, tmp_path: Path) -> 
     run_bundle(packed, tmp_path, "verify_net_in_out", "network_def", "--meta_file", meta, "--config_file", config)
 
 
+def test_it_becomes_a_script(packed: Path, tmp_path: Path) -> None:
+    config, file = str(packed / "configs" / "inference.json"), tmp_path / "model.ts"
+    words = ["--config_file", config, "--meta_file", str(packed / "configs" / "metadata.json")]
+    words += ["--ckpt_file", str(packed / "models" / "model.pt"), "--filepath", str(file)]
+    run_bundle(packed, tmp_path, "ckpt_export", "network_def", *words)
+    with torch.no_grad():
+        assert torch.jit.load(str(file))(torch.rand(1, 1, 32, 32, 4)).shape == (1, 1, 32, 32, 4)
+
+
+def write_data(folder: Path) -> str:
+    """A data set of three cases; its folder."""
+    folder.mkdir()
+    lists = {
+        "training": [write_case(folder, f"train{i}", i) for i in range(2)],
+        "test": [write_case(folder, "test", 9)],
+    }
+    (folder / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
+    return str(folder)
+
+
+def test_its_properties_are_there(packed: Path, tmp_path: Path) -> None:
+    """Those of inference without an image: the model zoo gives none."""
+    done = run_elsewhere(tmp_path, "-c", PROPERTIES, str(packed), write_data(tmp_path / "data"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {"inference []", "train []"} <= set(done.stdout.splitlines())
+
+
+def test_monais_load_needs_the_path_and_says_so(packed: Path, tmp_path: Path) -> None:
+    """MONAI tells it no folder; the package is hidden where the tests have it installed."""
+    hidden = "import sys; sys.meta_path[:] = [one for one in sys.meta_path if 'editable' not in repr(one)]; "
+    load = f"import monai.bundle; net = monai.bundle.load('tiny', bundle_dir={str(packed.parent)!r}, source='github')"
+    done = run_elsewhere(tmp_path, "-c", hidden + load)
+    assert done.returncode == 1
+    assert "No module named 'c2f_monai: pip install c2f-monai, or PYTHONPATH=<folder of the bundle>'" in done.stderr
+    path = f"sys.path.insert(0, {str(packed)!r}); "
+    done = run_elsewhere(tmp_path, "-c", hidden + path + load + "; print(type(net).__name__)")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "CoarseToFineNet"
+
+
+def test_a_package_that_is_missing_is_named_with_the_command_that_installs_it(packed: Path, tmp_path: Path) -> None:
+    """Modules that cannot be found, in the place of an environment that lacks them."""
+    (tmp_path / "run.py").write_text(WITHOUT_TWO_PACKAGES, encoding="utf-8")
+    words = ["--config_file", str(packed / "configs" / "inference.json"), "--bundle_root", str(packed)]
+    done = run_elsewhere(tmp_path, "run.py", "run", *words, "--input", "ct.nii.gz")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: c2f_monai needs more packages: pip install itk pytorch-ignite"
+
+
+@pytest.mark.parametrize("words", FORMATS.values(), ids=FORMATS.keys())
+def test_the_zoos_format_checks_pass(packed: Path, words: list[str]) -> None:
+    """With the options of its setup.cfg, pyproject.toml and runtests.sh."""
+    done = run_elsewhere(packed, "-m", *words)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_files_end_and_begin_as_the_zoos_hooks_ask(packed: Path) -> None:
+    files = [path for path in packed.rglob("*") if path.is_file() and path.suffix not in (".pt", ".pyc")]
+    names = [str(path.relative_to(packed)).lower() for path in files]
+    assert len(names) == len(set(names)) > 100
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert not text or (text.endswith("\n") and not text.endswith("\n\n")), path
+        assert [line for line in text.split("\n") if line != line.rstrip()] == [], path
+    assert [path.name for path in files if path.stat().st_size > ADDED] == []
+
+
+def test_the_metadata_names_every_package_that_is_imported(packed: Path) -> None:
+    metadata = json.loads((packed / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    known = {"torch": "torch", "monai": "monai", "numpy": "numpy", **REQUIRED}
+    imported = set().union(*(modules_of(path) for path in (packed / "c2f_monai").rglob("*.py")))
+    others = imported - set(sys.stdlib_module_names)
+    assert others - known.keys() == {"SimpleITK"}  # one more class of images, looked for where it is installed
+    # fire is asked for by `python -m monai.bundle`.
+    assert metadata["required_packages_version"].keys() == {*REQUIRED.values(), "fire"}
+
+
+def modules_of(path: Path) -> set[str]:
+    """Modules, without those of the package itself, that a source imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    named = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module}
+    return {name.split(".")[0] for name in plain | named}
+
+
 def test_it_holds_what_the_zoo_asks_for(packed: Path, tiny_weights: Path) -> None:
     names = {"LICENSE", "configs/metadata.json", "configs/train.json", "docs/README.md", "models/model.pt"}
     assert all((packed / name).is_file() for name in names)
     assert [file.name for file in (packed / "models").iterdir()] == ["model.pt"]
     metadata = json.loads((packed / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    assert metadata["version"] in metadata["changelog"]
     assert metadata["weights"] == {"model.pt": {"sha256": sha256_of(tiny_weights)}}
+    assert "eval_metrics" not in metadata  # those of other weights
+    text = (packed / "docs" / "README.md").read_text(encoding="utf-8")
+    headings = {line.lstrip("# ") for line in text.splitlines() if line.startswith("#")}
+    assert headings >= SECTIONS, "sections of the zoo's template"
     assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "pancreas"}
     with zipfile.ZipFile(packed.with_suffix(".zip")) as archive:
         assert names <= {name.removeprefix("tiny/") for name in archive.namelist()}
@@ -108,7 +238,9 @@ def test_large_weights_need_an_address(
     assert main(words) == 1
     assert "give its --url" in capsys.readouterr().err
     assert not (tmp_path / "zoo").exists()
+    monkeypatch.setattr("c2f_monai.apps.pack.ADDED", 1000)
     assert main([*words, "--url", "https://example.org/model.pt"]) == 0
+    assert "leave models/model.pt out of the pull request" in capsys.readouterr().out
     content = yaml.safe_load((tmp_path / "zoo" / "large_files.yml").read_text(encoding="utf-8"))
     (entry,) = content["large_files"]
     assert entry["path"] == "models/model.pt" and entry["url"] == "https://example.org/model.pt"

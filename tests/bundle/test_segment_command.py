@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -198,3 +199,79 @@ def test_the_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("pancreas (default): ") and "model.pt, " in lines[1]
+
+
+def write_archive(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        write_nifti(folder / f"{number}.nii.gz", make_volume(seed=number), AFFINE)
+    return folder
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "cases.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_shares_of_an_archive_make_one_table(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive, out = write_archive(tmp_path / "archive", 4), tmp_path / "masks"
+    # The third of the shares is lost; more shares than cases leave some without any.
+    for shard, cases in (("1/3", ["0", "3"]), ("2/3", ["1"]), ("9/9", [])):
+        assert segment(archive, out, "--shard", shard) == 0
+        number, shares = shard.split("/")
+        assert f"share {number} of {shares}: {len(cases)} cases" in capsys.readouterr().out
+        written = (out / "shards" / f"{number}-of-{shares}").rglob("*_seg.nii.gz")
+        assert sorted(path.name[:1] for path in written) == cases
+    assert segment(archive, out) == 0  # takes in what is there, does what was lost
+    said = capsys.readouterr().out
+    assert "3 cases taken in from shares" in said and "2: " in said and "0: " not in said
+    assert sorted(read_cases(out / "cases.csv")) == ["0", "1", "2", "3"] and {
+        row["status"] for row in rows_of(out)
+    } == {"done"}
+    assert sorted(path.name for path in out.rglob("*_seg.nii.gz")) == [f"{number}_seg.nii.gz" for number in range(4)]
+    assert not list((out / "shards").iterdir())
+    assert segment(archive, tmp_path / "at once") == 0
+    once, shared = (
+        {row["case"]: row | {"seconds": ""} for row in rows_of(place)} for place in (tmp_path / "at once", out)
+    )
+    assert once == shared
+    capsys.readouterr()
+    assert segment(archive, out) == 0 and "4 of 4 cases are done already" in capsys.readouterr().out
+    assert segment(archive, out, "--shard", "1/3") == 0 and "share 1 of 3: 0 cases" in capsys.readouterr().out
+
+
+def test_a_share_that_was_made_otherwise_or_of_another_image_is_not_taken_in(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive, out = write_archive(tmp_path / "archive", 2), tmp_path / "masks"
+    other = tmp_path / "other.json"
+    other.write_text('{"max_rounds": 0}', encoding="utf-8")
+    assert segment(archive, out, "--shard", "1/2") == 0
+    assert segment(archive, out, "--config", other) == 1
+    assert "max_rounds 1 there, 0 now" in capsys.readouterr().err
+    write_nifti(archive / "0.nii.gz", make_volume(seed=7), AFFINE)
+    assert segment(archive, out) == 0
+    assert "taken in" not in (said := capsys.readouterr().out) and "0: " in said and "1: " in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["masks", "--shard", "0/4"], "must be a share such as 3/8, from 1/8 to 8/8, got '0/4'"),
+        (["masks", "--shard", "5/4"], "got '5/4'"),
+        (["masks", "--shard", "1"], "got '1'"),
+        (["mask.nii.gz", "--shard", "1/4"], "--shard is about a folder of masks"),
+        (["masks", "--shard", "1/4", "--html"], "call c2f report when all shares are done"),
+    ],
+)
+def test_what_is_no_share_is_refused(
+    words: list[str], message: str, segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = write_archive(tmp_path / "archive", 1)
+    try:
+        status = segment(archive, tmp_path / words[0], *words[1:])
+    except SystemExit as end:
+        status = int(end.code or 0)
+    assert status != 0 and message in capsys.readouterr().err

@@ -62,7 +62,8 @@ def client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow_handler, "mlflow", SimpleNamespace(MlflowClient=Client, entities=entities))
 
 
-def test_stages_losses_rates_and_the_dsc_of_every_round_are_tracked(client: None, tmp_path: Path) -> None:
+def train(tmp_path: Path) -> Path:
+    """A tiny training with MONAI's settings of mlflow; its output folder."""
     data = tmp_path / "data"
     data.mkdir()
     cases = [write_case(data, f"train{i}", i) for i in range(3)]
@@ -82,6 +83,11 @@ def test_stages_losses_rates_and_the_dsc_of_every_round_are_tracked(client: None
     workflow.initialize()
     workflow.run()
     workflow.finalize()
+    return tmp_path / "out"
+
+
+def test_stages_losses_rates_and_the_dsc_of_every_round_are_tracked(client: None, tmp_path: Path) -> None:
+    train(tmp_path)
     steps = {name: [step for key, _, step in METRICS if key == name] for name, _, _ in METRICS}
     assert steps["train_loss"] == list(range(1, 9))
     assert [value for key, value, _ in METRICS if key == "stage"] == [1, 2, 3, 4]
@@ -91,3 +97,16 @@ def test_stages_losses_rates_and_the_dsc_of_every_round_are_tracked(client: None
     assert steps["grid DSC coarse"] == [1, 2, 3, 4]
     assert steps["grid DSC round 1"] == steps["grid DSC round 2"] == [2, 3, 4]
     assert len(list((tmp_path / "out").glob("events.out.tfevents.*"))) == 1
+
+
+def test_mlflow_itself_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # MONAI's settings name a folder
+    out = train(tmp_path)
+    client = mlflow.tracking.MlflowClient((out / "mlruns").as_uri())
+    (experiment,) = [one for one in client.search_experiments() if client.search_runs([one.experiment_id])]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert {"loss/axial/coarse", "loss/axial/round 1", "val_mean_dice", "stage", "grid DSC round 2"} <= set(
+        run.data.metrics
+    )
+    assert [metric.value for metric in client.get_metric_history(run.info.run_id, "stage")] == [1, 2, 3, 4]

@@ -285,7 +285,8 @@ def test_bad_input_stops_before_training(change: str | None, override: dict, mes
     assert not (tmp_path / "out").exists()
 
 
-def torchrun(config: list[str], options: dict[str, Any]) -> None:
+def torchrun(config: list[str], options: dict[str, Any], status: int = 0) -> str:
+    """Two processes; what they print."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "monai.bundle", "run", "--config_file", str(config)]
     for key, value in options.items():
@@ -293,7 +294,16 @@ def torchrun(config: list[str], options: dict[str, Any]) -> None:
         command += [f"--{key}", "$None" if value is None else str(value)]
     environment = os.environ | {"PYTHONPATH": str(BUNDLE.parent), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-6000:]
+    assert done.returncode == status, done.stderr[-6000:]
+    return done.stdout + done.stderr
+
+
+def test_a_validation_with_fewer_cases_than_processes_is_named(dataset: Path, tmp_path: Path) -> None:
+    options = TINY | FAST | {"backbone_def": UNET, "views": ["axial"], "bundle_root": BUNDLE, "dataset_dir": dataset}
+    options |= {"device": "cpu", "backend": "gloo", "holdout": 0.2, "output_dir": tmp_path / "train"}
+    files = [str(CONFIGS / f"{name}.json") for name in ("train", "three_views", "multi_gpu_train")]
+    said = torchrun(files, options, status=1)
+    assert "validation (holdout or validation) has 1 cases for 2 processes: start at most 1" in said
 
 
 def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None:
@@ -306,7 +316,8 @@ def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None
     options = TINY | network | FAST
     options |= {"bundle_root": BUNDLE, "dataset_dir": dataset, "device": "cpu", "backend": "gloo", "rounds": 2}
     options |= {"holdout": 0.5}  # a validation case for each process
-    torchrun(files("train", "three_views", "multi_gpu_train"), options | {"output_dir": tmp_path / "train"})
+    said = torchrun(files("train", "three_views", "multi_gpu_train"), options | {"output_dir": tmp_path / "train"})
+    assert said.count("INFO epoch 1: loss of the coarse stage") == 1  # not one a process
     path = tmp_path / "train" / "model.pt"
     assert not any(key.startswith("module.") for key in torch.load(path, weights_only=True))
     evaluation = options | {"ckpt_path": path, "output_dir": tmp_path / "two"}

@@ -14,7 +14,7 @@ import pytest
 import torch
 from monai.transforms import Compose, LoadImaged
 
-from c2f_monai.data import CaseDataset, image_shape, list_inputs, read_image
+from c2f_monai.data import CaseDataset, image_shape, list_inputs, read_image, require_input
 from c2f_monai.data.writers import write_nifti as write_mask
 from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_dicom_series, write_nifti
 
@@ -216,7 +216,8 @@ def test_missing_and_empty_inputs_are_errors_that_name_them(tmp_path: Path) -> N
     with pytest.raises(FileNotFoundError, match="holds no images"):
         list_inputs(tmp_path)
     with pytest.raises(ValueError, match="give --input .*, or --dataset_dir"):
-        list_inputs(None)
+        require_input(None)
+    assert list_inputs(None) == []  # a bundle's properties are asked for without an input
 
 
 def test_equal_names_are_told_apart_by_folder_and_suffix(tmp_path: Path) -> None:

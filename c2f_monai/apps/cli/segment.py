@@ -34,6 +34,8 @@ def add_parser(commands: Commands) -> None:
     add_model(parser)
     add_config(parser)
     add_device(parser)
+    shard = "the third of eight shares of the cases; the shares of a folder may run at once, on several machines"
+    parser.add_argument("--shard", type=_shard, metavar="3/8", help=shard)
     parser.add_argument("--fast", action="store_true", help="bfloat16, where the device has it")
     parser.add_argument("--output-type", choices=("nifti",), default="nifti", help="form of the masks (default: nifti)")
     parser.add_argument("--preview", type=Path, metavar="PNG", help="picture of the mask in three views")
@@ -52,3 +54,10 @@ def add_parser(commands: Commands) -> None:
     loud.add_argument("--quiet", action="store_true", help="print errors alone")
     loud.add_argument("--verbose", action="store_true", help="print the rounds of each case")
     parser.set_defaults(run=runs("segment"))
+
+
+def _shard(word: str) -> tuple[int, int]:
+    number, _, shares = word.partition("/")
+    if not (number.isdecimal() and shares.isdecimal() and 1 <= int(number) <= int(shares)):
+        raise argparse.ArgumentTypeError(f"must be a share such as 3/8, from 1/8 to 8/8, got {word!r}")
+    return int(number), int(shares)

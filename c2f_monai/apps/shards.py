@@ -1,0 +1,82 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Shares of an archive: each has a folder of its own, and a run of all cases takes in what the shares have done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..data import Manifest
+from ..utils import Status
+
+__all__ = ["done_in", "shard_folder", "take_in_shards"]
+
+SHARDS = "shards"
+
+
+def shard_folder(folder: Path, shard: tuple[int, int]) -> Path:
+    """Where a share writes: two runs in one folder would wait for each other, on several machines for a file system.
+
+    Args:
+        folder: of all masks.
+        shard: number of the share, from 1, and how many there are.
+
+    Examples:
+        >>> shard_folder(Path("masks"), (3, 8)).as_posix()
+        'masks/shards/3-of-8'
+    """
+    return folder / SHARDS / f"{shard[0]}-of-{shard[1]}"
+
+
+def done_in(folder: Path, ending: str) -> set[str]:
+    """Names of the cases that a run of all has done, or taken in: a share leaves them out.
+
+    Args:
+        folder: of all masks.
+        ending: of masks, after the name of the case.
+    """
+    manifest = Manifest(folder, ending=ending)
+    rows = [row for row in manifest.rows() if row["status"] == Status.DONE]
+    return {row["case"] for row in rows if manifest.mask_of(row["case"]).is_file()}
+
+
+def take_in_shards(
+    manifest: Manifest,
+    cases: Sequence[Mapping[str, Any]],
+    wanted: Collection[str],
+    make_manifest: Callable[[Path], Manifest],
+) -> set[str]:
+    """Move the masks of shares into the folder of all, and note their cases; a share that is empty then is removed.
+
+    Args:
+        manifest: of the folder of all, planned; it begins when all shares fit it.
+        cases: all of them, see :func:`c2f_monai.data.list_inputs`.
+        wanted: names of the cases that may be taken.
+        make_manifest: that of a share's folder, with the options of this run.
+
+    Returns:
+        Names of the cases that were taken. What failed in a share, or was changed since, is not.
+
+    Raises:
+        ValueError: for a share whose masks were made otherwise.
+        OSError: while a share is running, where the manifest knows of it.
+    """
+    files = sorted((manifest.folder / SHARDS).glob(f"*-of-*/{manifest.path.name}"))
+    shares = [make_manifest(path.parent) for path in files]
+    left = [{case["case"] for case in share.plan(cases)} for share in shares]
+    manifest.begin()
+    taken: set[str] = set()
+    for share, todo in zip(shares, left, strict=True):
+        rows = {row["case"]: row for row in share.rows() if row["status"] == Status.DONE and row["case"] not in todo}
+        for name in [name for name in rows if name in wanted and name not in taken]:
+            manifest.mask_of(name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(share.mask_of(name), manifest.mask_of(name))
+            manifest.done(name, {key: value for key, value in rows[name].items() if key not in ("status", "reason")})
+            taken.add(name)
+        if not any(share.folder.rglob(f"*{share.ending}")):
+            shutil.rmtree(share.folder)
+    return taken
