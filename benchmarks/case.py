@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where each second of one case goes, from the file to the mask, and what another network's forward passes cost.
 
-Writes a CT (default 512x512x300 of 0.75x0.75x1 mm: eight copies of a case of the embedded phantom and noise, in air) as
-int16 ``.nii.gz`` and segments it with each model, step by step: reading, checks, resampling, networks, what the rounds do
+Writes a CT (default 512x512x300 of 0.75x0.75x1 mm: eight copies of a case of the phantom and noise, in air) as
+int16 ``.nii.gz`` and segments it with each model, step by step: reading, checks, resampling, networks, what rounds do
 beside them, the inverse of the resampling, writing. With ``--other`` a network of the shape of TotalSegmentator's model
-of 3 mm (nnU-Net's plain 3D U-Net: 32 to 320 features, patches of 112x112x128, half overlapping, 118 outputs, no
-mirroring), random weights, runs on the same volume at 3 mm in the same process: the forward passes of its windows alone.
+of 3 mm (nnU-Net's plain 3D U-Net: 32 to 320 features, patches of 112x112x128, half overlapping, 118 outputs,
+no mirroring), random weights, runs on the same volume at 3 mm in the same process: the passes of its windows alone.
 
 Seconds of the processor (all threads) beside those of the clock, which other work on the machine stretches; medians:
 
@@ -33,21 +33,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import nibabel as nib
 import numpy as np
 import torch
-from monai.data import decollate_batch
+from monai.data import MetaTensor, decollate_batch
 from monai.inferers.utils import dense_patch_slices
 from monai.networks.nets import DynUNet
-from monai.transforms import Compose, LoadImage, Orientation
+from monai.transforms import Orientation
 from scipy import ndimage
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.inference import Meter, Metered, flops_of
 from c2f_monai.apps.segmenter import Segmenter
-from c2f_monai.data import resolve_dataset
+from c2f_monai.data.phantom import generate_case
 from c2f_monai.data.writers import write_nifti
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 SPACING = (0.75, 0.75, 1.0)  # mm
-CASE = "imagesTr/phantom_training_000.nii.gz"
 STEPS = {
     "LoadVolumed": "reading",
     "SmoothForSpacingd": "resampling",
@@ -85,9 +84,10 @@ class CpuMetered(Metered):
             return super().forward(x, part, view)
 
 
-def write_ct(path: Path, size: list[int], case: Path) -> None:
+def write_ct(path: Path, size: list[int]) -> None:
     """Eight copies of a case with noise, in the middle of air."""
-    read = Compose([LoadImage(ensure_channel_first=True), Orientation("RAS", labels=None)])(case)
+    case = generate_case(0)
+    read: Any = Orientation("RAS", labels=None)(MetaTensor(case.image[None], affine=torch.from_numpy(case.affine)))
     zoom = [own / new for own, new in zip(read.pixdim.tolist(), SPACING, strict=True)]
     copy = ndimage.zoom(np.asarray(read)[0].astype(np.float32), zoom, order=1)
     tiled = np.tile(copy, (2, 2, 2))
@@ -164,15 +164,16 @@ def table(figures: dict[str, Any]) -> str:
     models = list(figures)
     rows = [f"| CPU s (wall s) | {' | '.join(models)} |", "|---" * (len(models) + 1) + "|"]
     for step in next(iter(figures.values()))["cpu_seconds"]:
-        cells = [f"{figures[m]['cpu_seconds'].get(step, 0):.2f} ({figures[m]['seconds'].get(step, 0):.2f})" for m in models]
+        cells = [
+            f"{figures[m]['cpu_seconds'].get(step, 0):.2f} ({figures[m]['seconds'].get(step, 0):.2f})" for m in models
+        ]
         rows.append(f"| {step} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    embedded = Path(args.bundle_root) / "data" / "phantom-v1"  # made on first use
     path = folder / "ct.nii.gz"
-    write_ct(path, args.size, Path(resolve_dataset(embedded, embedded)) / CASE)
+    write_ct(path, args.size)
     segmenters = {model: Segmenter(model, device="cpu", fast=args.fast) for model in args.models}
     other = Other(args.size) if args.other else None
     clocks: dict[str, list[Clock]] = defaultdict(list)
@@ -213,7 +214,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="in turns (default: 3)")
     parser.add_argument("--fast", action="store_true", help="bfloat16 where the processor has it")
     parser.add_argument("--other", action="store_true", help="run the network of the other tool's shape beside them")
-    parser.add_argument("--bundle_root", default="bundle", help="default: bundle")
     parser.add_argument("--output", type=Path, help="JSON file (default: print it)")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -130,8 +130,8 @@ class StageSchedule:
 
     Both follow from the trainer's iteration, epoch length and number of epochs: a run that continues from a checkpoint
     needs no state of its own, and another number of epochs rescales the whole schedule. The number of the stage in the
-    schedule, from 1, becomes ``stage`` of ``engine.state.metrics``, which MONAI's handlers write. The log tells how long
-    the run will still take: a stage of rounds takes longer than the coarse one.
+    schedule, from 1, becomes ``stage`` of ``engine.state.metrics``, which MONAI's handlers write. The log tells how
+    long the run will still take: a stage of rounds takes longer than the coarse one.
 
     With ``validator_inferer``, validation in stage "coarse" scores the coarse answer: fine networks that no stage has
     trained yet would only spoil it. In the other stages it scores the last round. Both are scores of an answer on the

@@ -107,7 +107,7 @@ class ResampleToSpacingd(Spacingd):
 
     Where the extent is a whole number of voxels and a half (5 mm slices resampled to 2 mm), MONAI's rounding follows
     the last digits of the affine, so that an oblique or DICOM copy of a volume gets one slice more or less. It
-    interpolates along one axis after the other, see :func:`resample_axes`. Where axes are sheared, MONAI's own way goes:
+    interpolates along one axis after the other, see :func:`resample_axes`. Sheared axes go MONAI's own way:
     the inverse of it works in pieces, as a volume of clinical size and the coordinates of all its voxels are too much
     at once. Volumes must be in one orientation, and ``scale_extent`` False.
 
