@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import nibabel as nib
 import numpy as np
 import torch
-from monai.data import MetaTensor, decollate_batch
+from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.inferers.utils import dense_patch_slices
 from monai.networks.nets import DynUNet
 from monai.transforms import Orientation
@@ -108,12 +108,11 @@ def run_case(segmenter: Segmenter, path: Path, output: Path) -> tuple[Clock, Met
     for transform in segmenter.preprocessing.transforms:
         with clock.step(STEPS.get(type(transform).__name__, "checks and orientation")):
             data = transform(data)
-    image = data["image"]
+    data = list_data_collate([data])  # as the loader does, which the inverse goes by
     with clock.step("rounds beside the networks"):
-        data["pred"] = segmenter.inferer(image[None], CpuMetered(segmenter.network, meter).eval())
+        data["pred"] = segmenter.inferer(data["image"], CpuMetered(segmenter.network, meter).eval())
     for seconds in (clock.cpu, clock.wall):
         seconds["rounds beside the networks"] -= seconds["networks"]
-    data["image"] = image[None]
     with clock.step("inverse of the resampling"):
         (case,) = decollate_batch(data)
         found = segmenter.invert(case)["pred"]
