@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..data import Manifest, open_inputs, read_image
+from ..data import Manifest, open_inputs
 from ..data.writers import write_nifti
 from ..handlers.case_report import case_row, write_table
 from ..metrics.target import target_statistics
@@ -129,7 +129,11 @@ class _Command:
         if len(todo) < len(jobs):
             self._say(f"{len(jobs) - len(todo)} of {len(jobs)} cases are done already.")
         since = time.perf_counter()
-        results = self.segmenter.each_case([dict(job.case) for job in todo], self.args.probabilities is not None)
+        results = self.segmenter.each_case(
+            [dict(job.case) for job in todo],
+            probability=self.args.probabilities is not None,
+            keep_image=self.args.preview is not None or self.statistics is not None,
+        )
         for number, (job, result) in enumerate(zip(todo, results, strict=True), 1):
             try:
                 if isinstance(result, Exception):
@@ -181,8 +185,8 @@ class _Command:
             values = np.moveaxis(result.probability.numpy(), 0, -1)
             values = values[..., 0] if values.shape[-1] == 1 else values
             write_nifti(job.probabilities, values, result.affine, f"{self.description} probability")
-        if job.preview is not None or self.statistics is not None:
-            image = read_image(job.image)
+        if result.image is not None:
+            image: Any = result.image.float()
             if job.preview is not None:
                 window = self.segmenter.config.get_parsed_content("window")
                 save_overlay(job.preview, image, result.mask[None], title=job.name, window=window)

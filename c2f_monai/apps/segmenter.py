@@ -21,6 +21,7 @@ from monai.data import MetaTensor, decollate_batch
 from ..config import override_config
 from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
 from ..data.images import is_path
+from ..data.preprocessing import READ_IMAGE, keep_read_image
 from ..data.writers import check_nifti_name, write_nifti
 from ..inferers import CaseRecord
 from ..utils import bundle_root, config_file, has_bfloat16, reason_of, sha256_of
@@ -37,11 +38,13 @@ class Segmentation:
         mask: (H, W, D) uint8 on the image's own grid, with its affine to RAS mm; 0 is background.
         record: the rounds, why they ended, and flags.
         probability: (K, H, W, D) float32 on the same grid, one for each class; None unless it was asked for.
+        image: (1, H, W, D) the image as it was read, in its own type; None unless it was asked for.
     """
 
     mask: MetaTensor
     record: CaseRecord
     probability: MetaTensor | None = None
+    image: MetaTensor | None = None
 
     @property
     def affine(self) -> np.ndarray:
@@ -153,15 +156,17 @@ class Segmenter:
 
     @torch.no_grad()
     def each_case(
-        self, cases: Sequence[dict[str, Any]], probability: bool = False
+        self, cases: Sequence[dict[str, Any]], probability: bool = False, keep_image: bool = False
     ) -> Iterator[Segmentation | Exception]:
         """Segment cases as :func:`c2f_monai.data.list_inputs` lists them; one that fails gives its exception.
 
         Args:
             cases: each with its "image", as for :meth:`each`.
             probability: as for the call.
+            keep_image: keep the image, which is not to be read a second time for a figure. Defaults to False.
         """
-        dataset = CaseDataset(cases, self.preprocessing, strict=False)
+        transform = keep_read_image(self.preprocessing) if keep_image else self.preprocessing
+        dataset = CaseDataset(cases, transform, strict=False)
         for batch in PrefetchDataLoader(dataset, batch_size=1, num_workers=0):
             try:
                 result: Segmentation | Exception = self._answer(batch, probability)
@@ -182,7 +187,8 @@ class Segmenter:
         (case,) = decollate_batch(batch)
         found = self.invert(case)["pred"]
         mask = self.label_map({"pred": found})["pred"].cpu()
-        return Segmentation(mask[0], self.inferer.records[0], found.cpu() if probability else None)
+        image = case.get(READ_IMAGE)
+        return Segmentation(mask[0], self.inferer.records[0], found.cpu() if probability else None, image)
 
     def _content(self, name: str) -> Any:
         """What an id of the configuration stands for; of an error that MONAI wraps, its cause."""

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.openers import ImageOpener
 
-__all__ = ["check_nifti_size", "nifti_notes", "nifti_problem"]
+__all__ = ["check_nifti_size", "checked_image", "nifti_notes", "nifti_problem"]
 
 #: Bytes that are unpacked at once to count them.
 _BLOCK = 1 << 22
@@ -23,48 +25,79 @@ _SAME_PLACE = 1.0
 _GZIP = b"\x1f\x8b"
 
 
-def check_nifti_size(path: str | os.PathLike[str], image: Any, checksum: bool = False) -> None:
-    """Refuse a file whose voxels are fewer or more than its header says.
+def check_nifti_size(path: str | os.PathLike[str], image: Any) -> None:
+    """Refuse a file whose voxels are fewer or more than its header says; of a packed one, by the size that it tells.
+
+    Args:
+        path: the file.
+        image: what nibabel has read of it.
+
+    Raises:
+        ValueError: naming both numbers of bytes.
+    """
+    needed, size, packed = _sizes(path, image)
+    if packed:
+        size = needed if size == needed % 2**32 else sum(map(len, _unpacked(path, needed)))
+    _refuse_size(size, needed)
+
+
+def checked_image(path: str | os.PathLike[str], image: Any) -> Any:
+    """The image, its size and, where it is packed, its checksum checked: unpacked once, in memory.
 
     nibabel reads as many bytes as it needs, and so never comes to the checksum behind them.
 
     Args:
         path: the file.
         image: what nibabel has read of it.
-        checksum: unpack all of a packed file, and check its checksum. Defaults to False, by the size that it tells.
 
     Raises:
         ValueError: naming both numbers of bytes, or the wrong checksum.
     """
+    needed, size, packed = _sizes(path, image)
+    if not packed:
+        _refuse_size(size, needed)
+        return image
+    stream = io.BytesIO()
+    for block in _unpacked(path, needed):
+        stream.write(block)
+    _refuse_size(stream.tell(), needed)
+    stream.seek(0)
+    # A pair of files has its header in another one.
+    return type(image).from_stream(stream) if hasattr(image, "from_stream") else image
+
+
+def _sizes(path: str | os.PathLike[str], image: Any) -> tuple[int, int, bool]:
+    """Bytes that the header speaks of, those that there are, and whether they are told by gzip, modulo 4 GiB."""
     header = image.header
     needed = int(image.dataobj.offset) + math.prod(image.shape) * header.get_data_dtype().itemsize
     with Path(path).open("rb") as file:
         packed = file.read(2) == _GZIP
         file.seek(-min(4, os.path.getsize(path)), os.SEEK_END)
         told = int.from_bytes(file.read(4), "little")  # of gzip: the size modulo 4 GiB, where there is one stream
-    size = os.path.getsize(path)
-    if packed:
-        size = needed if told == needed % 2**32 and not checksum else _unpacked_size(path, needed)
+    return needed, told if packed else os.path.getsize(path), packed
+
+
+def _refuse_size(size: int, needed: int) -> None:
     if size != needed:
         what = "are cut off" if size < needed else "are more"
         raise ValueError(f"its voxels {what}: it holds {size} bytes, its header speaks of {needed}.")
 
 
-def _unpacked_size(path: str | os.PathLike[str], needed: int) -> int:
-    """Bytes in a gzip file up to a little more than the needed ones; what is no gzip after them does not count."""
+def _unpacked(path: str | os.PathLike[str], needed: int) -> Iterator[bytes]:
+    """What a gzip file holds, up to a little more than the needed bytes; what is no gzip after them does not count."""
     size, unpacker, packed = 0, zlib.decompressobj(wbits=31), b""
     with Path(path).open("rb") as file:
         try:
             while size <= needed and (packed or (packed := file.read(_BLOCK))):
-                size += len(unpacker.decompress(packed, _BLOCK))
+                block = unpacker.decompress(packed, _BLOCK)
+                size += len(block)
+                yield block
                 packed = unpacker.unconsumed_tail
                 if unpacker.eof:  # further streams may follow
                     packed, unpacker = unpacker.unused_data, zlib.decompressobj(wbits=31)
         except zlib.error as error:
             if "incorrect data check" in str(error):
                 raise ValueError("its checksum is wrong, so that its voxels are damaged: copy it again.") from error
-            return size
-    return size
 
 
 def nifti_problem(path: str | os.PathLike[str], image: Any) -> str:

@@ -26,7 +26,10 @@ from ..transforms import (
 from .images import LoadVolumed
 from .readers import read_image
 
-__all__ = ["image_preprocessing", "labeled_preprocessing"]
+__all__ = ["READ_IMAGE", "image_preprocessing", "keep_read_image", "labeled_preprocessing"]
+
+#: Key of the image before anything was done to it, see :func:`keep_read_image`.
+READ_IMAGE = "read_image"
 
 
 class ReadImaged(MapTransform):
@@ -70,6 +73,28 @@ def image_preprocessing(
     if pixdim is not None:
         transforms.append(ResampleToSpacingd("image", pixdim=pixdim, mode=mode, dtype=np.float32))
     return Compose(transforms)
+
+
+def keep_read_image(preprocessing: Compose) -> Compose:
+    """The same transforms, and under :data:`READ_IMAGE` "image" as it was read: (1, H, W, D) in its own orientation.
+
+    The transforms make new volumes where they change something, so that this one stays as it is.
+
+    Args:
+        preprocessing: transforms whose channels are first after ``EnsureChannelFirstd``.
+
+    Examples:
+        >>> [type(each).__name__ for each in keep_read_image(image_preprocessing()).transforms][1:3]
+        ['EnsureChannelFirstd', '_KeepReadImage']
+    """
+    steps = list(preprocessing.transforms)
+    read = next(i for i, step in enumerate(steps) if isinstance(step, EnsureChannelFirstd))
+    return Compose([*steps[: read + 1], _KeepReadImage(), *steps[read + 1 :]])
+
+
+class _KeepReadImage(Transform):
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        return {**data, READ_IMAGE: data["image"]}
 
 
 def labeled_preprocessing(

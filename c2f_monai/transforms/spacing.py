@@ -13,16 +13,20 @@ import torch
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Spacingd, SpatialResample
-from monai.utils import TraceKeys, get_torch_dtype_from_string
+from monai.utils import TraceKeys
 from scipy import ndimage
 
-__all__ = ["ResampleToSpacingd", "SmoothForSpacingd", "resample_back", "resample_parts", "working_shape"]
+from .axis_resampling import AxisResample, resample_support
+
+__all__ = ["ResampleToSpacingd", "SmoothForSpacingd", "resample_parts", "working_shape"]
 
 #: Voxels that the inverse resamples at once: their coordinates take three times their memory.
 INVERSE_VOXELS = 2**24
 
 # Parts of a voxel below which a half counts as a half: affines are float32 in NIfTI, decimal text in DICOM.
 _TOLERANCE = 1e-3
+#: Standard deviations that a blur's kernel reaches.
+_TRUNCATE = 4.0
 
 
 def working_shape(shape: Sequence[int], spacing: Sequence[float], pixdim: Sequence[float]) -> tuple[int, ...]:
@@ -84,16 +88,17 @@ class SmoothForSpacingd(MapTransform):
         smooth = volume.clone()
         voxels = smooth.as_tensor().numpy()  # the same memory
         for axis, factor in enumerate(factors, 1):
-            if factor > 1.0:
+            sigma = math.sqrt(max(factor**2 - 1.0, 0.0) / 12.0)
+            if int(_TRUNCATE * sigma + 0.5):  # else the kernel is one pixel, 1
                 # A few slices at a time: a volume in float32 is too much beside one of 16 bits.
                 for part in np.moveaxis(voxels, 3 if axis < 3 else 1, 0):
-                    _blur(part, axis if axis < 3 else 2, math.sqrt((factor**2 - 1.0) / 12.0))
+                    _blur(part, axis if axis < 3 else 2, sigma)
         return smooth
 
 
 def _blur(part: np.ndarray, axis: int, sigma: float) -> None:
     """Blur in place."""
-    blurred = ndimage.gaussian_filter1d(part, sigma, axis, output=np.float32, mode="nearest")
+    blurred = ndimage.gaussian_filter1d(part, sigma, axis, output=np.float32, mode="nearest", truncate=_TRUNCATE)
     part[...] = np.rint(blurred) if np.issubdtype(part.dtype, np.integer) else blurred
 
 
@@ -102,15 +107,22 @@ class ResampleToSpacingd(Spacingd):
 
     Where the extent is a whole number of voxels and a half (5 mm slices resampled to 2 mm), MONAI's rounding follows
     the last digits of the affine, so that an oblique or DICOM copy of a volume gets one slice more or less; and where
-    they make the axes miss a right angle, its grid begins half a voxel elsewhere. This one begins at the first voxel.
-    The inverse works in pieces: a volume of clinical size and the coordinates of all its voxels are too much at once.
-    Volumes must be in one orientation, and ``scale_extent`` False.
+    they make the axes miss a right angle, its grid begins half a voxel elsewhere. This one begins at the first voxel,
+    and interpolates along one axis after the other, see :func:`resample_axes`. Volumes must be in one orientation, and
+    ``scale_extent`` False.
 
     Examples:
         >>> volume = MetaTensor(torch.zeros(1, 4, 4, 6), affine=torch.diag(torch.tensor([2.0, 2.0, 5.0, 1.0])))
         >>> ResampleToSpacingd("image", pixdim=(2, 2, 2))({"image": volume})["image"].shape
         torch.Size([1, 4, 4, 14])
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = self.spacing_transform.sp_resample
+        self.spacing_transform.sp_resample = AxisResample(
+            known.mode, known.padding_mode, known.align_corners, known.dtype, known.lazy
+        )
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor], lazy: bool | None = None) -> dict[Hashable, torch.Tensor]:
         """Resample."""
@@ -141,7 +153,7 @@ class ResampleToSpacingd(Spacingd):
         """Resample to the grid that a volume came from."""
         out = dict(data)
         for key in self.key_iterator(out):
-            out[key] = resample_back(self.spacing_transform.sp_resample, out[key])
+            out[key] = _resample_back(self.spacing_transform.sp_resample, out[key])
         return out
 
 
@@ -154,29 +166,15 @@ def _scaled(affine: torch.Tensor, pixdim: Sequence[float]) -> torch.Tensor:
     return scaled
 
 
-def resample_back(resample: SpatialResample, volume: Any) -> torch.Tensor:
-    """What ``resample.inverse`` gives, a few slices along the first axis at a time.
-
-    Args:
-        resample: what made the last change of ``volume``.
-        volume: MetaTensor (C, H, W, D).
-
-    Returns:
-        MetaTensor on the grid before that change.
-    """
-    applied = volume.applied_operations[-1]
-    shape = tuple(int(n) for n in applied[TraceKeys.ORIG_SIZE])
-    info = applied[TraceKeys.EXTRA_INFO]
-    affine = torch.as_tensor(info["src_affine"])
-    unchanged = shape == tuple(volume.shape[1:]) and torch.allclose(affine, volume.affine.to(affine), atol=1e-3)
-    if unchanged:
+def _resample_back(resample: AxisResample, volume: Any) -> torch.Tensor:
+    """What ``resample.inverse`` gives, with less time and memory."""
+    points = resample.points_back(volume)
+    if points is None:
         return resample.inverse(volume)
-    resample.pop_transform(volume)
-    options: dict[str, Any] = {key: info[key] for key in ("mode", "padding_mode", "align_corners")}
-    if options["align_corners"] == TraceKeys.NONE:
-        options["align_corners"] = False
-    options["dtype"] = get_torch_dtype_from_string(info["dtype"])
-    return resample_parts(resample, volume, affine, shape, **options)
+    info = resample.pop_transform(volume)[TraceKeys.EXTRA_INFO]
+    back = MetaTensor(resample_support(volume.as_tensor(), points, info["mode"])).copy_meta_from(volume)
+    back.affine = torch.as_tensor(info["src_affine"])
+    return back
 
 
 def resample_parts(

@@ -90,9 +90,9 @@ def test_a_folder_of_masks_is_gone_on_with_where_it_stopped(
     seen: list[str] = []
     each = Segmenter.each_case
 
-    def counted(self: Segmenter, cases: list[dict[str, Any]], *more: Any) -> Any:
+    def counted(self: Segmenter, cases: list[dict[str, Any]], **more: Any) -> Any:
         seen.extend(case["case"] for case in cases)
-        return each(self, cases, *more)
+        return each(self, cases, **more)
 
     monkeypatch.setattr(Segmenter, "each_case", counted)
     assert segment(*words[:-1]) == 0
