@@ -227,6 +227,26 @@ def test_a_bad_case_is_noted_and_costs_no_other(inference_workflow: Make, tmp_pa
         workflow.finalize()
 
 
+def test_an_output_that_is_nan_fails_its_case_alone(inference_workflow: Make, tmp_path: Path) -> None:
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        write_nifti(folder / f"{name}.nii.gz", make_volume())
+    workflow = inference_workflow(input=str(folder), output_dir=str(out))
+    evaluator = workflow.parser.get_parsed_content("evaluator")
+
+    def overflow(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        return output * np.nan if evaluator.state.batch["case"] == ["b"] else output
+
+    evaluator.network.views["axial"].coarse.register_forward_hook(overflow)
+    workflow.run()
+    reason = f"{folder / 'b.nii.gz'}: the network's output is NaN"
+    with pytest.raises(CasesFailed, match=re.escape(f"1 of 3 cases failed, see {out}: {reason}")):
+        workflow.finalize()
+    assert {path.name for path in out.glob("*.nii.gz")} == {"a_seg.nii.gz", "c_seg.nii.gz"}
+    assert list(read_cases(out / "cases.csv")) == ["a", "c"]
+
+
 def test_strict_stops_at_the_first_bad_case_and_finished_masks_stay(inference_workflow: Make, tmp_path: Path) -> None:
     folder, out = tmp_path / "images", tmp_path / "out"
     bad_voxel, _ = write_three(folder)
