@@ -17,12 +17,13 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import torch
 
 from .fault import Fault, expect
 from .odd_volumes import AFFINE, write_good
-from .tiny_inference import ROOT, command_of, environment, good_volume, mask_of, rows_of, segment
+from .tiny_inference import ROOT, command_of, environment, good_volume, mask_of, rows_of, segment, weights
 
-__all__ = ["FAULTS", "full_disk", "second_process", "soak", "stopped"]
+__all__ = ["FAULTS", "full_disk", "overflowing", "second_process", "soak", "stopped"]
 
 PART = "runs over a folder"
 #: Random times of each signal.
@@ -267,6 +268,27 @@ def _memory_and_files(process: int) -> tuple[float, int]:
         return 0.0, 0
 
 
+def overflowing(cases: int, folder: Path) -> str:
+    """Segment with finite weights that are so large that the network's output is no number.
+
+    Args:
+        cases: in the folder.
+        folder: an empty one.
+
+    Raises:
+        UnexpectedError: where a mask is written, or a case is not failed with its file and the reason.
+    """
+    images, output, huge = _images(folder / "images", cases), folder / "masks", folder / "huge.pt"
+    state = torch.load(weights(), weights_only=True)
+    torch.save({key: value * 1e30 if value.dim() > 1 else value for key, value in state.items()}, huge)
+    done = segment(images, output, ckpt_path=huge)
+    last = done.stderr.strip().splitlines()[-1].replace(f"{folder}/", "")
+    expect(done.returncode == 1 and "Traceback" not in done.stderr, f"{done.returncode}: {last}")
+    told = [f"{row['case']}.nii.gz: the network's output is NaN" in row["reason"] for row in rows_of(output)]
+    expect(told == [True] * cases and not list(output.glob("*.nii.gz")), last)
+    return last[:240]
+
+
 _TO_OTHER = "write to another folder"
 
 FAULTS = [
@@ -293,6 +315,7 @@ FAULTS = [
         "refused, until the first is killed",
         partial(second_process, True, 12),
     ),
+    Fault(PART, "weights so large that the output is NaN", "every case failed, no mask", partial(overflowing, 2)),
     Fault(PART, "a mask would replace an input", "refused", partial(_in_the_way, _mask_is_input, "is an image to")),
     Fault(PART, "a mask would replace a user's file", "refused", partial(_in_the_way, _users_mask, _TO_OTHER)),
     Fault(PART, "a manifest.json of another program", "refused", partial(_in_the_way, _other_manifest, "remove it")),
