@@ -17,12 +17,13 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import torch
 
 from .fault import Fault, expect
 from .odd_volumes import AFFINE, write_good
-from .tiny_inference import ROOT, command_of, environment, good_volume, mask_of, rows_of, segment
+from .tiny_inference import ROOT, command_of, environment, good_volume, mask_of, rows_of, segment, weights
 
-__all__ = ["FAULTS", "full_disk", "soak", "stopped"]
+__all__ = ["FAULTS", "full_disk", "overflowing", "second_process", "soak", "stopped"]
 
 PART = "runs over a folder"
 #: Random times of each signal.
@@ -153,22 +154,37 @@ def full_disk(folder: Path) -> str:
     return last.replace(f"{folder}/", "")[:240]
 
 
-def _two(folder: Path) -> str:
-    """Both do what is not done; each file is written whole, and twice the same."""
-    images, output = _images(folder / "images", CASES, np.repeat(good_volume(), 6, axis=2)), folder / "masks"
+def second_process(kill: bool, cases: int, folder: Path) -> str:
+    """Run a second time into a folder while a first run is in it, and again when that has ended or is killed.
+
+    Args:
+        kill: the first run; it ends by itself otherwise.
+        cases: in the folder.
+        folder: an empty one.
+
+    Raises:
+        UnexpectedError: where the second run is not refused in one line, or does not go once the first is gone.
+    """
+    images, output = _images(folder / "images", cases, np.repeat(good_volume(), 6, axis=2)), folder / "masks"
     process = _start(images, output, folder / "log")
     try:
         _wait_for(process, output, 1)
-        before = _done(output)
+        process.send_signal(signal.SIGSTOP)  # so that it does not end before the second has begun
         second = segment(images, output)
+        process.send_signal(signal.SIGCONT)
+        if kill:
+            process.kill()
         status = process.wait(timeout=300)
     finally:
         process.kill()
-    expect(status == second.returncode == 0, f"status {status} and {second.returncode}: {second.stderr[-200:]}")
-    expect(_check_table(output) == CASES, f"{_done(output)} of {CASES} cases are done")
-    masks = [mask_of(output, f"{index:03d}") for index in range(CASES)]
-    expect(all(np.array_equal(mask, masks[0]) for mask in masks), "masks of equal volumes differ")
-    return f"the second began at case {before}; both ended with 0, {CASES} rows and whole masks, all the same"
+    last = second.stderr.strip().splitlines()[-1].replace(f"{folder}/", "")
+    expect(second.returncode == 1 and "another process writes to masks" in last, f"{second.returncode}: {last}")
+    expect("Traceback" not in second.stderr, "a traceback")
+    expect(status == (-signal.SIGKILL if kill else 0), f"the first run ended with {status}")
+    third = segment(images, output)
+    expect(third.returncode == 0, f"the third run: {third.stderr[-200:]}")
+    expect(_check_table(output) == cases, f"{_done(output)} of {cases} cases are done")
+    return f"refused: {last}; goes once the first {'is killed' if kill else 'has ended'}"
 
 
 def _in_the_way(make: Callable[[Path], tuple[Path, Path, Path]], told: str, folder: Path) -> str:
@@ -252,6 +268,27 @@ def _memory_and_files(process: int) -> tuple[float, int]:
         return 0.0, 0
 
 
+def overflowing(cases: int, folder: Path) -> str:
+    """Segment with finite weights that are so large that the network's output is no number.
+
+    Args:
+        cases: in the folder.
+        folder: an empty one.
+
+    Raises:
+        UnexpectedError: where a mask is written, or a case is not failed with its file and the reason.
+    """
+    images, output, huge = _images(folder / "images", cases), folder / "masks", folder / "huge.pt"
+    state = torch.load(weights(), weights_only=True)
+    torch.save({key: value * 1e30 if value.dim() > 1 else value for key, value in state.items()}, huge)
+    done = segment(images, output, ckpt_path=huge)
+    last = done.stderr.strip().splitlines()[-1].replace(f"{folder}/", "")
+    expect(done.returncode == 1 and "Traceback" not in done.stderr, f"{done.returncode}: {last}")
+    told = [f"{row['case']}.nii.gz: the network's output is NaN" in row["reason"] for row in rows_of(output)]
+    expect(told == [True] * cases and not list(output.glob("*.nii.gz")), last)
+    return last[:240]
+
+
 _TO_OTHER = "write to another folder"
 
 FAULTS = [
@@ -266,7 +303,19 @@ FAULTS = [
         for number in (signal.SIGTERM, signal.SIGINT)
     ),
     Fault(PART, "no room for a file", "names the file, leaves none", full_disk),
-    Fault(PART, "a second process in the folder of masks", "every row and mask whole, none lost", _two),
+    Fault(
+        PART,
+        "a second process in the folder of masks",
+        "refused, until the first has ended",
+        partial(second_process, False, 12),
+    ),
+    Fault(
+        PART,
+        "a second process in the folder of masks, the first is killed",
+        "refused, until the first is killed",
+        partial(second_process, True, 12),
+    ),
+    Fault(PART, "weights so large that the output is NaN", "every case failed, no mask", partial(overflowing, 2)),
     Fault(PART, "a mask would replace an input", "refused", partial(_in_the_way, _mask_is_input, "is an image to")),
     Fault(PART, "a mask would replace a user's file", "refused", partial(_in_the_way, _users_mask, _TO_OTHER)),
     Fault(PART, "a manifest.json of another program", "refused", partial(_in_the_way, _other_manifest, "remove it")),

@@ -19,7 +19,8 @@ import numpy as np
 from .. import __version__
 from ..data import Manifest, open_inputs
 from ..data.writers import write_nifti
-from ..handlers.case_report import case_row, write_table
+from ..handlers.case_report import case_row
+from ..handlers.case_table import CaseTable
 from ..metrics.target import target_statistics
 from ..utils import describe_machine, describe_versions, end_on_signals
 from ..visualize import save_overlay
@@ -107,7 +108,7 @@ class _Command:
         if is_one_file(output, self.kind.suffixes):
             return None
         manifest = self._manifest_in(output)
-        manifest.tables.append(lambda: write_table(output / "cases.csv", manifest.rows()))
+        manifest.tables.append(CaseTable(output / "cases.csv", manifest))
         return manifest
 
     def _manifest_in(self, folder: Path) -> Manifest:
@@ -122,10 +123,19 @@ class _Command:
         """
         if self.args.fast and not self.segmenter.fast:
             self._say(f"{self.segmenter.device} has no bfloat16: computing in float32.")
-        todo = self._plan(cases, jobs)
         if self.args.shard is not None:
             number, shares = self.args.shard
             self._say(f"share {number} of {shares}: {len(jobs)} cases")
+        try:
+            self._segment(jobs, self._plan(cases, jobs))
+            failure = "" if self.manifest is None else self.manifest.failure()
+        finally:
+            if self.manifest is not None:
+                self.manifest.close()
+        if failure:
+            raise ValueError(failure)
+
+    def _segment(self, jobs: Sequence[Job], todo: Sequence[Job]) -> None:
         if len(todo) < len(jobs):
             self._say(f"{len(jobs) - len(todo)} of {len(jobs)} cases are done already.")
         since = time.perf_counter()
@@ -148,8 +158,6 @@ class _Command:
             except Exception as error:
                 self._fail(job, error)
             since = time.perf_counter()
-        if self.manifest is not None and (failure := self.manifest.failure()):
-            raise ValueError(failure)
 
     def _plan(self, cases: Sequence[dict[str, Any]], jobs: Sequence[Job]) -> Sequence[Job]:
         if self.manifest is None:

@@ -77,6 +77,7 @@ def take_in_shards(
             os.replace(share.mask_of(name), manifest.mask_of(name))
             manifest.done(name, {key: value for key, value in rows[name].items() if key not in ("status", "reason")})
             taken.add(name)
+        share.close()
         if not any(share.folder.rglob(f"*{share.ending}")):
             shutil.rmtree(share.folder)
     return taken

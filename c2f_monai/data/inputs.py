@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -109,7 +110,8 @@ def open_inputs(path: str | os.PathLike[str], shard: tuple[int, int] | None = No
 
     Raises:
         FileNotFoundError: as :func:`list_inputs`.
-        ValueError: as :func:`list_inputs`, and for a file named .zip that is none.
+        ValueError: as :func:`list_inputs`, and for a file named .zip that is none, or that unpacks to more than the
+            disk of temporary files has room for.
     """
     if Path(path).suffix.lower() != ".zip" or not os.path.isfile(path):
         yield list_inputs(path, shard=shard)
@@ -118,6 +120,7 @@ def open_inputs(path: str | os.PathLike[str], shard: tuple[int, int] | None = No
         place = Path(folder) / Path(path).stem  # a series without a folder of its own is named after the zip
         try:
             with zipfile.ZipFile(path) as archive:
+                _check_room(path, archive, folder)
                 archive.extractall(place)
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path} is no zip file that can be read: {error}") from error
@@ -130,6 +133,16 @@ def open_inputs(path: str | os.PathLike[str], shard: tuple[int, int] | None = No
             case |= {"archive": whole, "source": case["image"].replace(str(place), whole)}
             case |= {key: case[key].replace(str(place), whole) for key in ("problem", "skipped") if key in case}
         yield cases
+
+
+def _check_room(path: str | os.PathLike[str], archive: zipfile.ZipFile, folder: str) -> None:
+    """Refuse what does not fit before anything is unpacked; no file unpacks to more than the archive says of it."""
+    needed, free = sum(member.file_size for member in archive.infolist()), shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(
+            f"{path} unpacks to {needed / 1e9:.1f} GB, but {os.path.dirname(folder)} has room for {free / 1e9:.1f} GB: "
+            "unpack it elsewhere and give the folder, or set TMPDIR to a folder on a larger disk."
+        )
 
 
 class CaseDataset(Dataset):

@@ -9,14 +9,14 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..utils import Status, atomic_write, check_weights_file, package_version, reason_of, sha256_of, some_names
+from ..utils import FolderLock, Status, check_weights_file, package_version, reason_of, sha256_of, some_names
+from .journal import Entry, Journal
 from .writers import made_here
 
 __all__ = ["CasesFailed", "MANIFEST_NAME", "Manifest"]
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 MANIFEST_NAME = "manifest.json"
 #: Errors of the machine, not of a case: all that follow would fail, too.
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-Entry = dict[str, Any]
 
 
 class CasesFailed(SystemExit):
@@ -37,8 +36,9 @@ class Manifest:
     """
     The file ``manifest.json`` in a folder of masks, by which a second run does what is missing or failed.
 
-    It is written before the first mask, so that a file that it does not name was not made by a run in this folder, and
-    again as each case ends. Several processes may share it. Tables that are made of it are written with it.
+    It is written before the first mask, so that a file that it does not name was not made by a run in this folder. As a
+    case ends, it is noted in a journal beside it, and the journal goes into the file when the run ends, or when the
+    next one begins. The processes of one run share it; another run is kept out of the folder.
 
     Args:
         folder: of the masks.
@@ -49,7 +49,7 @@ class Manifest:
         ending: of a mask, after the name of its case.
 
     Attributes:
-        tables: called after each change.
+        tables: called with the name of each case that has ended, and with None as the cases of a run are noted.
         is_first: whether this process is the first of several.
 
     Examples:
@@ -75,17 +75,20 @@ class Manifest:
     ) -> None:
         self.folder, self.path = Path(folder), Path(folder) / MANIFEST_NAME
         self.overwrite, self.strict, self.ending = overwrite, strict, ending
-        self.tables: list[Callable[[], None]] = []
+        self.tables: list[Callable[[str | None], None]] = []
         self._options, self._weights = dict(options or {}), weights
         self._cases: list[dict[str, Any]] = []
         self._todo: set[str] = set()
         self._begun = False
         # Asked for now: the processes' group may end before the run does.
-        self.is_first = not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
-        self._lock = threading.Lock()
+        several = torch.distributed.is_initialized()
+        rank, processes = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if several else (0, 1)
+        self.is_first = rank == 0
+        self._journal = Journal(self.path, rank, processes)
+        self._thread, self._process = threading.RLock(), FolderLock(self.folder)
 
     def plan(self, cases: Sequence[Mapping[str, Any]], whole: Collection[str] | None = None) -> list[dict[str, Any]]:
-        """The cases that are to be done; nothing is written.
+        """The cases that are to be done; nothing is written. A folder that exists is locked.
 
         Args:
             cases: each with its "image", its name "case", and the "problem" that it has, if any; those with "skipped",
@@ -96,9 +99,12 @@ class Manifest:
             ValueError: where masks of other options, weights or images lie in the folder, or a mask would take the
                 place of an image.
             FileExistsError: where a file that no run made is in the way.
+            BlockingIOError: while another run writes to the folder.
         """
+        if self.is_first and self.folder.is_dir():
+            self._process.acquire()
         self._cases = [dict(case) for case in cases]
-        content = self._read()
+        content = self._journal.read()
         known: dict[str, Entry] = content.get("cases", {})
         if known and not self.overwrite:
             self._check_options(content)
@@ -115,6 +121,7 @@ class Manifest:
         if torch.distributed.is_initialized():  # before another process notes its first case
             self.begin()
             todo = _of_the_first_process(todo)
+            self._journal.forget()
         if len(todo) < len(wanted):
             logger.info(f"{len(wanted) - len(todo)} of {len(wanted)} cases are done already.")
         return todo
@@ -124,16 +131,18 @@ class Manifest:
         if self._begun or not self.is_first:
             return
         self._begun = True
-        with self._changed() as content:
-            options = self._all_options()
+        with self._thread:
+            self._process.acquire()
+            content, options = self._journal.read(), self._all_options()
             known: dict[str, Entry] = content.get("cases", {}) if content.get("options") == options else {}
             entries = {name: known[name] for name in known if name not in {case["case"] for case in self._cases}}
             for case in self._cases:
                 name = case["case"]
                 stays = name in known and name not in self._todo and "skipped" not in case
                 entries[name] = known[name] if stays else _entry_of(case)
-            content.clear()
-            content.update({"c2f_monai": package_version(), "options": options, "cases": entries})
+            self._journal.begin({"c2f_monai": package_version(), "options": options, "cases": entries})
+            for table in self.tables:
+                table(None)
 
     def done(self, name: str, row: Mapping[str, Any], target: str = "") -> None:
         """Note a case whose mask is written.
@@ -146,11 +155,10 @@ class Manifest:
         if not self.mask_of(name).is_file():
             self.fail(name, ValueError(f"{self.mask_of(name)} was not written."))
             return
-        with self._changed() as content:
-            entry = content["cases"].setdefault(name, {})
-            entry.pop("reason", None)
-            entry["status"] = Status.DONE
-            entry.setdefault("rows", {})[target] = {key: _plain(value) for key, value in row.items()}
+        with self._thread:
+            entry = self._entry(name)
+            rows = entry.get("rows", {}) | {target: {key: _plain(value) for key, value in row.items()}}
+            self._note(name, {**entry, "status": Status.DONE, "reason": "", "rows": rows})
 
     def fail(self, name: str, error: Exception) -> None:
         """Note a case that failed: the one place where an exception becomes a row.
@@ -160,24 +168,29 @@ class Manifest:
         """
         reason = " ".join(reason_of(error).split())
         if not _is_of_the_machine(error):
-            with self._changed() as content:
-                entry = content["cases"].setdefault(name, {})
+            with self._thread:
+                entry = self._entry(name)
                 image = entry.get("image", name)
                 reason = reason if Path(image).name in reason else f"{image}: {reason}"
-                entry.pop("rows", None)
-                entry |= {"status": Status.FAILED, "reason": reason}
+                self._note(name, {**entry, "status": Status.FAILED, "reason": reason, "rows": {}})
         logger.error(f"{name} failed: {reason}")
         if self.strict or _is_of_the_machine(error):
+            self._process.release()
             raise error
 
     def rows(self, target: str = "") -> list[dict[str, Any]]:
         """Rows of a table: "case", "status", "reason", and what :meth:`done` was given; cases that wait have none."""
-        return [
-            {"case": name, "status": str(entry["status"]), "reason": entry.get("reason", "")}
-            | {key: value for key, value in entry.get("rows", {}).get(target, {}).items() if key != "case"}
-            for name, entry in self._read().get("cases", {}).items()
-            if entry["status"] != Status.PENDING
-        ]
+        with self._thread:
+            cases = self._journal.read().get("cases", {}).items()
+            return [_row_of(name, entry, target) for name, entry in cases if entry["status"] != Status.PENDING]
+
+    def row(self, name: str, target: str = "") -> dict[str, Any] | None:
+        """One row of :meth:`rows`; None for a case that waits, or is not done for this target."""
+        with self._thread:
+            entry = self._entry(name)
+            waits = entry.get("status", Status.PENDING) == Status.PENDING
+            is_other = entry.get("status") == Status.DONE and target not in entry.get("rows", {})
+            return None if waits or is_other else _row_of(name, entry, target)
 
     def failure(self) -> str:
         """One line about the cases that failed; empty where none did."""
@@ -195,8 +208,26 @@ class Manifest:
             CasesFailed: where cases of this run failed.
         """
         self.begin()
-        if self.is_first and (failure := self.failure()):
+        if not self.is_first:
+            return
+        failure = self.failure()
+        self.close()
+        if failure:
             raise CasesFailed(f"error: {failure}")
+
+    def close(self) -> None:
+        """Put the journal into the file, the tables in order, and give the folder back; of several processes the first.
+
+        A run that does not come here leaves both to the next one.
+        """
+        if not self._begun:
+            self._process.release()
+            return
+        with self._thread:
+            self._journal.fold()
+            for table in self.tables:
+                table(None)
+            self._process.release()
 
     def mask_of(self, name: str) -> Path:
         """Place of a case's mask."""
@@ -245,43 +276,20 @@ class Manifest:
             return False
         return "problem" not in case and _is_same(case, entry)
 
-    def _read(self) -> dict[str, Any]:
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-            return content if content["cases"] is not None else {}
-        except FileNotFoundError:
-            return {}
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.path} was not written by c2f_monai: remove it, or write elsewhere.") from error
+    def _entry(self, name: str) -> Entry:
+        return self._journal.read().get("cases", {}).get(name, {})
 
-    @contextmanager
-    def _changed(self) -> Iterator[dict[str, Any]]:
-        """The content to change, which no other thread or process changes meanwhile."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._lock:
-            with _only_process(self.folder):
-                content = self._read() or {"c2f_monai": package_version(), "options": self._all_options(), "cases": {}}
-                yield content
-                with atomic_write(self.path) as part:
-                    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-                for table in self.tables:
-                    table()
+    def _note(self, name: str, entry: Entry) -> None:
+        if not self._journal.exists():
+            self.begin()
+        for changed in self._journal.note(name, entry):
+            for table in self.tables:
+                table(changed)
 
 
-@contextmanager
-def _only_process(folder: Path) -> Iterator[None]:
-    """One process of this machine at a time, where the system has such locks; they end with their process."""
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+def _row_of(name: str, entry: Entry, target: str) -> dict[str, Any]:
+    row = {"case": name, "status": str(entry["status"]), "reason": entry.get("reason", "")}
+    return row | {key: value for key, value in entry.get("rows", {}).get(target, {}).items() if key != "case"}
 
 
 def _is_of_the_machine(error: BaseException | None) -> bool:

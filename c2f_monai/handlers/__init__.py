@@ -7,7 +7,7 @@ from __future__ import annotations
 from .case_report import CaseReport, case_row, describe_row, summarize_rows
 from .checkpoints import AverageBuffers, InitialWeights, TrainingCheckpoint, best_weights
 from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
-from .each_case import EachCase
+from .each_case import EachCase, run_share
 from .gradients import GradientClipping
 from .learning_rates import parameter_groups
 from .load_weights import StrictCheckpointLoader, load_weights
@@ -46,6 +46,7 @@ __all__ = [
     "load_weights",
     "parameter_groups",
     "prepare_slab_batch",
+    "run_share",
     "save_weights",
     "stage_ends",
     "summarize_rows",

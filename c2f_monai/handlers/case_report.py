@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 import os
@@ -27,10 +25,11 @@ from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarize
 from ..transforms.volumes import class_values, select_label
-from ..utils import CASES_LOGGER, Status, StopReason, atomic_write, case_name, cell_text, dice_coefficient
+from ..utils import CASES_LOGGER, Status, StopReason, case_name, dice_coefficient
+from .case_table import CaseTable, columns_of, write_table, write_whole
 from .write_in_background import WriteInBackground
 
-__all__ = ["CaseReport", "case_row", "describe_row", "summarize_rows", "write_table"]
+__all__ = ["CaseReport", "case_row", "describe_row", "summarize_rows"]
 
 logger = logging.getLogger(CASES_LOGGER)
 
@@ -116,7 +115,8 @@ def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "converged": sum(row["stop_reason"] == StopReason.CONVERGED for row in rows),
         "both_empty": sum(row.get("label_voxels") == 0 and row["voxels"] == 0 for row in rows),
     }
-    numbers = [key for key in _columns(rows) if key in ("dsc", "hd95", "rounds", "seconds") or key[:2] in ("ds", "d_")]
+    known = ("dsc", "hd95", "rounds", "seconds")
+    numbers = [key for key in columns_of(rows) if key in known or key[:2] in ("ds", "d_")]
     for key in numbers:
         values = [row[key] for row in rows if row.get(key) is not None]
         if values:
@@ -188,7 +188,7 @@ class CaseReport:
         self.rows: list[Row] = []
         self.summary: dict[str, Any] = {}
         if manifest is not None and self.path is not None:
-            manifest.tables.append(self._write_table)
+            manifest.tables.append(CaseTable(self.path, manifest, target))
 
     def attach(self, engine: Engine) -> None:
         """Attach to an evaluator with post-processing."""
@@ -284,19 +284,14 @@ class CaseReport:
                     about = f"{self.target}, {name}" if self.target else name
                     engine.logger.info(f"{about}: {key.upper()} {_shown(part[key], unit)}")
         if self.path is not None:
-            self._write_table()
-            _write_whole(
+            if self.manifest is None:
+                write_table(self.path, self.rows)
+            else:
+                CaseTable(self.path, self.manifest, self.target)()
+            write_whole(
                 _named(self.path.with_name("summary.json"), self.target), json.dumps(self.summary, indent=1) + "\n"
             )
             engine.logger.info(f"{len(self.rows)} cases: {self.path}")
-
-    def _write_table(self) -> None:
-        if self.path is None:
-            return
-        if self.manifest is None:
-            write_table(self.path, self.rows)
-        elif self.manifest.is_first:  # ignite's rank needs all processes to ask for it
-            write_table(self.path, self.manifest.rows(self.target))
 
 
 def _named(path: Path, target: str) -> Path:
@@ -308,33 +303,3 @@ def _shown(numbers: Mapping[str, Any], unit: str) -> str:
         f"{numbers['mean']:.4f}±{numbers['std']:.4f}{unit} "
         f"(max {numbers['max']:.4f}, min {numbers['min']:.4f}, {numbers['count']} cases)"
     )
-
-
-def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as CSV, whole or not at all; a row may lack columns."""
-    columns = [key for key in _columns(rows) if key != "image"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _cell(row.get(key)) for key in columns} for row in rows)
-    _write_whole(path, text.getvalue())
-
-
-def _write_whole(path: Path, text: str) -> None:
-    with atomic_write(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
-def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Columns of the table; cases differ in the number of rounds, so the longest case orders them."""
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    numbered = [key for key in keys if key.startswith(("dsc_round_", "d_"))]
-    numbered.sort(key=lambda key: (key.startswith("d_"), int(key.rsplit("_", 1)[1])))
-    first = [key for key in ("case", "status", "reason", "group", "dsc", "hd95") if key in keys]
-    return [*first, *numbered, *(key for key in keys if key not in first and key not in numbered)]
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str):
-        return cell_text(value)
-    return "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)

@@ -80,8 +80,7 @@ class GradientClipping:
         if not failed:
             self._in_a_row = 0
             return
-        what = f"the loss is {float(loss):g}" if not loss.isfinite() else f"the norm of the gradient is {float(norm):g}"
-        message = f"{what} {self._where(engine)}"
+        message = f"{_what(loss, norm)} {self._where(engine)}"
         self._in_a_row += 1
         if not self.skip or self._in_a_row >= IN_A_ROW:
             often = (
@@ -113,3 +112,11 @@ class GradientClipping:
             for case, center in rows.tolist()
         ]
         return f"{text}, on {some_names(names, shown=8)}"
+
+
+def _what(loss: torch.Tensor, norm: torch.Tensor) -> str:
+    if not loss.isfinite():
+        return f"the loss is {float(loss):g}"
+    if not norm.isfinite():
+        return f"the norm of the gradient is {float(norm):g}"
+    return "the loss of another process is NaN or infinite"

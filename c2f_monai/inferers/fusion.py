@@ -81,8 +81,17 @@ class ViewFusion:
             self.votes.narrow(axis + 1, start, length).add_(values >= self.threshold)
 
     def result(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean probability (K, H, W, D) and mask (K, H, W, D) bool, when every view has been added."""
+        """Mean probability (K, H, W, D) and mask (K, H, W, D) bool, when every view has been added.
+
+        Raises:
+            ValueError: for a probability that is NaN, which would count as background.
+        """
         mean = self.total.div_(self.count)
+        if mean.sum().isnan():  # of numbers in [0, 1]: NaN only where one of them is
+            raise ValueError(
+                "the network's output is NaN, in which nothing can be found: its weights or this precision "
+                "(amp_dtype) do not fit the image."
+            )
         return mean, (mean >= self.threshold if self.votes is None else self.votes * 2 > self.count)
 
 

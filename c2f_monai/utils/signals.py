@@ -11,6 +11,8 @@ import sys
 import threading
 from typing import Any
 
+from .locks import release_locks
+
 __all__ = ["end_on_signals"]
 
 
@@ -37,6 +39,7 @@ def _end(number: int, frame: Any) -> None:
 
 
 def _leave(status: int) -> None:
+    release_locks()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -175,7 +175,9 @@ def test_native_resolution_and_one_slice(inference_workflow: Make, tmp_path: Pat
 
 def test_a_labelled_data_set_is_scored_and_drawn(inference_workflow: Make, tmp_path: Path) -> None:
     dataset, out = write_dataset(tmp_path / "set"), tmp_path / "out"
-    inference_workflow(dataset_dir=str(dataset), output_dir=str(out), keep_rounds=True, overlays=True).run()
+    workflow = inference_workflow(dataset_dir=str(dataset), output_dir=str(out), keep_rounds=True, overlays=True)
+    workflow.run()
+    workflow.finalize()
     assert {path.name for path in out.iterdir()} == {
         "case_0_seg.nii.gz",
         "case_1_seg.nii.gz",
@@ -225,6 +227,26 @@ def test_a_bad_case_is_noted_and_costs_no_other(inference_workflow: Make, tmp_pa
     assert list(read_cases(out / "cases.csv")) == ["a", "d"]
     with pytest.raises(CasesFailed, match=re.escape(f"2 of 4 cases failed, see {out}: {bad_voxel}")):
         workflow.finalize()
+
+
+def test_an_output_that_is_nan_fails_its_case_alone(inference_workflow: Make, tmp_path: Path) -> None:
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        write_nifti(folder / f"{name}.nii.gz", make_volume())
+    workflow = inference_workflow(input=str(folder), output_dir=str(out))
+    evaluator = workflow.parser.get_parsed_content("evaluator")
+
+    def overflow(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        return output * np.nan if evaluator.state.batch["case"] == ["b"] else output
+
+    evaluator.network.views["axial"].coarse.register_forward_hook(overflow)
+    workflow.run()
+    reason = f"{folder / 'b.nii.gz'}: the network's output is NaN"
+    with pytest.raises(CasesFailed, match=re.escape(f"1 of 3 cases failed, see {out}: {reason}")):
+        workflow.finalize()
+    assert {path.name for path in out.glob("*.nii.gz")} == {"a_seg.nii.gz", "c_seg.nii.gz"}
+    assert list(read_cases(out / "cases.csv")) == ["a", "c"]
 
 
 def test_strict_stops_at_the_first_bad_case_and_finished_masks_stay(inference_workflow: Make, tmp_path: Path) -> None:
@@ -352,6 +374,18 @@ def test_another_image_of_the_same_name_is_refused(inference_workflow: Make, tmp
     assert list(read_cases(tmp_path / "out" / "cases.csv")) == ["CT", "PAT1/CT", "PAT2/CT"]
 
 
+def run_two_processes(bundle_root: Path, project_root: Path, **override: Any) -> CompletedProcess:
+    files = [
+        str(bundle_root / "configs" / f"{name}.json") for name in ("inference", "three_views", "multi_gpu_inference")
+    ]
+    options = {**TINY, "bundle_root": bundle_root, "device": "cpu", "backend": "gloo", **override}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "monai.bundle", "run", "--config_file", str(files)]
+    command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
+    environment = os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=400, check=False)
+
+
 def test_two_processes_share_the_cases(
     inference_workflow: Make, bundle_root: Path, project_root: Path, tiny_weights: Path, tmp_path: Path
 ) -> None:
@@ -360,16 +394,7 @@ def test_two_processes_share_the_cases(
     folder.mkdir()
     for index in range(3):
         write_nifti(folder / f"{index}.nii.gz", make_volume(seed=index))
-    files = [
-        str(bundle_root / "configs" / f"{name}.json") for name in ("inference", "three_views", "multi_gpu_inference")
-    ]
-    options = {**TINY, "bundle_root": bundle_root, "ckpt_path": tiny_weights, "input": folder, "output_dir": out}
-    options |= {"device": "cpu", "backend": "gloo"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += ["-m", "monai.bundle", "run", "--config_file", str(files)]
-    command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
-    environment = os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=400, check=False)
+    done = run_two_processes(bundle_root, project_root, ckpt_path=tiny_weights, input=folder, output_dir=out)
     assert done.returncode == 0, done.stderr[-6000:]
     assert [len(re.findall(rf"\b{index}: \d+ rounds", done.stdout)) for index in range(3)] == [1, 1, 1]
     assert list(read_cases(out / "cases.csv")) == ["0", "1", "2"]
@@ -377,6 +402,21 @@ def test_two_processes_share_the_cases(
     for index in range(3):
         one, two = (nib.load(place / f"{index}_seg.nii.gz").get_fdata() for place in (tmp_path / "one", out))
         assert np.array_equal(one, two)
+
+
+def test_a_process_without_a_case_ends_with_the_others(
+    bundle_root: Path, project_root: Path, tiny_weights: Path, tmp_path: Path
+) -> None:
+    """Two processes for one case, and then for none that is open."""
+    out = tmp_path / "out"
+    places = {"ckpt_path": tiny_weights, "input": write_nifti(tmp_path / "a.nii", make_volume()), "output_dir": out}
+    for told in ("1 cases: ", "1 of 1 cases are done already."):
+        done = run_two_processes(bundle_root, project_root, **places)
+        assert done.returncode == 0, done.stderr[-6000:]
+        assert told in done.stdout + done.stderr
+        assert (out / "cases.csv").read_text(encoding="utf-8").splitlines()[1].startswith("a,done,")
+        assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["all"]["cases"] == 1
+        assert not list(out.glob("*.jsonl"))
 
 
 def test_weights_of_another_network_stop_the_run(inference_workflow: Make, tmp_path: Path) -> None:

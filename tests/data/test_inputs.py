@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import itk
 import nibabel as nib
@@ -15,6 +18,7 @@ import torch
 from monai.transforms import Compose, LoadImaged
 
 from c2f_monai.data import CaseDataset, image_shape, list_inputs, read_image, require_input
+from c2f_monai.data.inputs import open_inputs
 from c2f_monai.data.writers import write_nifti as write_mask
 from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_dicom_series, write_nifti
 
@@ -318,3 +322,16 @@ def test_a_wrong_checksum_is_told_when_voxels_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.nii\.gz cannot be read as a volume: its checksum is wrong"):
         read_image(tmp_path / "a.nii.gz")
+
+
+def test_a_zip_that_unpacks_to_more_than_the_disk_has_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scans.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.nii", bytes(3_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2_999_999))
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", lambda *args: pytest.fail("unpacked"))
+    with pytest.raises(ValueError, match=r"scans.zip unpacks to 0.0 GB, but .* has room for 0.0 GB: unpack it"):
+        with open_inputs(path):
+            pass

@@ -19,7 +19,7 @@ from tests.bundle.volumes import make_volume, write_dicom_series
 from tests.data.broken_series import LPS, SHAPE, other_values
 
 CHECKS = ["ReadImaged", "CheckVolumed", "ClipHUd", "CheckSameGridd", "CheckLabeledd"]
-GRID = ["Orientationd", "ResampleToSpacingd"]
+GRID = ["Orientationd", "TurnUprightd", "ResampleToSpacingd"]
 near = partial(ConditionOnOrgand, organ_value=[1, 2], distance_voxels=2)
 
 
@@ -42,10 +42,10 @@ def test_the_order_of_training_validation_and_inference() -> None:
     pixdim = [2.0, 2.0, 2.0]
     loading = ["LoadVolumed", "EnsureChannelFirstd", "CompactDtyped", "CheckVolumed", "ClipHUd"]
     assert names(image_preprocessing(pixdim)) == [*loading, *GRID]
-    assert names(image_preprocessing(pixdim, antialias=True)) == [*loading, GRID[0], "SmoothForSpacingd", GRID[1]]
-    assert names(labeled_preprocessing(1, pixdim, antialias=True))[-2:] == ["SmoothForSpacingd", GRID[1]]
+    assert names(image_preprocessing(pixdim, antialias=True)) == [*loading, *GRID[:2], "SmoothForSpacingd", GRID[2]]
+    assert names(labeled_preprocessing(1, pixdim, antialias=True))[-2:] == ["SmoothForSpacingd", GRID[2]]
     assert names(image_preprocessing(antialias=True)) == names(image_preprocessing())
-    assert names(image_preprocessing()) == [*loading, "Orientationd"]
+    assert names(image_preprocessing()) == [*loading, *GRID[:2]]
     assert names(labeled_preprocessing(1, pixdim)) == [*CHECKS, "SelectLabeld", *GRID]
     assert names(labeled_preprocessing(1, pixdim, keep_label=True)) == [*CHECKS, "SelectLabeld", "CopyItemsd", *GRID]
     last = ["ConditionOnOrgand", "SelectLabeld"]

@@ -114,3 +114,15 @@ def test_fusion_of_the_two_stages(given_value, pair):
 def test_unknown_fusions_are_refused(value):
     with pytest.raises(ValueError, match="fusion must be one of .*mean.*vote.* got"):
         check_fusion(value)
+
+
+@pytest.mark.parametrize("fusion", ["mean", "vote"])
+def test_a_nan_of_one_view_is_an_error_and_no_background(fusion: str) -> None:
+    """Infinite logits are probabilities of 0 and 1, and stay."""
+    views = ViewFusion((1, 2, 2, 2), 2, fusion)
+    views.add(torch.sigmoid(torch.full((1, 2, 2, 2), float("inf"))))
+    spoilt = torch.zeros(1, 2, 2, 2)
+    spoilt[0, 1, 0, 1] = float("nan")
+    views.add(spoilt)
+    with pytest.raises(ValueError, match="output is NaN"):
+        views.result()

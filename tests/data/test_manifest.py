@@ -1,0 +1,115 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a folder of masks remembers, while runs end, are killed, or meet."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from c2f_monai.data import Manifest
+from c2f_monai.data.journal import Journal
+from c2f_monai.data.writers import MADE_BY, write_nifti
+from c2f_monai.handlers.case_table import CaseTable
+
+ROOT = Path(__file__).resolve().parents[2]
+HOLDS_THE_FOLDER = """
+import sys
+from c2f_monai.data import Manifest
+Manifest(sys.argv[1]).begin()
+print("taken", flush=True)
+sys.stdin.read()
+"""
+
+
+def begin(folder: Path, number: int) -> tuple[Manifest, list[dict[str, str]]]:
+    """A run over a number of images that has begun."""
+    cases = [{"image": str(folder / f"{index}.nii"), "case": str(index)} for index in range(number)]
+    for case in cases:
+        if not Path(case["image"]).exists():  # a file that was touched since is another one
+            Path(case["image"]).touch()
+    manifest = Manifest(folder / "masks")
+    manifest.tables.append(CaseTable(folder / "masks" / "cases.csv", manifest))
+    todo = manifest.plan(cases)
+    manifest.begin()
+    return manifest, todo
+
+
+def write_mask(folder: Path, name: str) -> None:
+    write_nifti(folder / "masks" / f"{name}_seg.nii.gz", np.ones((2, 2, 2), np.uint8), np.eye(4), MADE_BY)
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "masks" / "cases.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_case_adds_a_line_to_both_files(tmp_path: Path) -> None:
+    manifest, _ = begin(tmp_path, 4)
+    file = (tmp_path / "masks" / "manifest.json").read_bytes()
+    for name in ("2", "0", "1"):
+        write_mask(tmp_path, name)
+        manifest.done(name, {"case": name, "rounds": int(name), **({"d_1": 0.5} if name == "0" else {})})
+    assert {row["case"]: (row["rounds"], row["d_1"]) for row in table(tmp_path)} == {
+        "0": ("0", "0.500000"),
+        "1": ("1", ""),
+        "2": ("2", ""),
+    }
+    assert (tmp_path / "masks" / "manifest.json").read_bytes() == file
+    manifest.fail("3", ValueError("3.nii is empty"))
+    assert [row["status"] for row in table(tmp_path)].count("failed") == 1
+    manifest.close()
+    assert [row["case"] for row in table(tmp_path)] == ["0", "1", "2", "3"]
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir() if "seg" not in path.name) == [
+        "cases.csv",
+        "manifest.json",
+    ]
+    content = json.loads((tmp_path / "masks" / "manifest.json").read_text(encoding="utf-8"))
+    assert [entry["status"] for entry in content["cases"].values()] == ["done", "done", "done", "failed"]
+
+
+def test_the_next_run_goes_on_from_the_lines_of_a_killed_one(tmp_path: Path) -> None:
+    manifest, _ = begin(tmp_path, 3)
+    write_mask(tmp_path, "1")
+    manifest.done("1", {"case": "1", "rounds": 2})
+    write_mask(tmp_path, "2")  # killed before its row
+    with (tmp_path / "masks" / "manifest.0.jsonl").open("a", encoding="utf-8") as file:
+        file.write('["2", {"status": "do')
+    manifest._process.release()
+
+    again, todo = begin(tmp_path, 3)
+    assert [case["case"] for case in todo] == ["0", "2"]
+    assert [row["case"] for row in table(tmp_path)] == ["1"]
+    again.close()
+
+
+def test_lines_of_several_processes_are_read_as_they_come(tmp_path: Path) -> None:
+    first, second = (Journal(tmp_path / "cases.json", rank, 2) for rank in (0, 1))
+    first.begin({"cases": {"a": {"status": "pending"}, "b": {"status": "pending"}}})
+    assert second.note("b", {"status": "done"}) == ["b"]
+    assert first.note("a", {"status": "failed"}) == ["a", "b"]
+    assert second.read() == {"cases": {"a": {"status": "failed"}, "b": {"status": "done"}}}
+
+
+def test_a_folder_in_which_another_run_is_is_refused_until_that_is_killed(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS_THE_FOLDER, str(tmp_path / "masks")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "taken\n"
+    try:
+        with pytest.raises(BlockingIOError, match=f"another process writes to {tmp_path / 'masks'}"):
+            begin(tmp_path, 1)
+    finally:
+        holder.kill()
+        holder.communicate()
+    begin(tmp_path, 1)[0].close()

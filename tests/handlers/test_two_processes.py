@@ -1,0 +1,50 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What two processes of one training do alike."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from monai.engines import SupervisedTrainer
+from torch import multiprocessing, nn
+
+from c2f_monai.handlers import GradientClipping
+
+
+def train_one_of_two(rank: int, value: float, folder: str) -> None:
+    """Three iterations; the second loss of the second process is increased by a value. Its reason goes to a file."""
+    torch.set_num_threads(1)  # a copied process makes its pool of threads again
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    network = nn.parallel.DistributedDataParallel(nn.Linear(1, 1))
+    losses: list[torch.Tensor] = []
+
+    def loss(pred: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        losses.append(pred.mean() + (value if rank == 1 and len(losses) == 1 else 0.0))
+        return losses[-1]
+
+    trainer = SupervisedTrainer(
+        torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=[{"image": torch.ones(2, 1), "label": torch.zeros(2, 1)}] * 3,
+        network=network,
+        optimizer=torch.optim.AdamW(network.parameters(), lr=0.25),
+        loss_function=loss,
+        train_handlers=[GradientClipping(network, None)],
+        decollate=False,
+    )
+    try:
+        trainer.run()
+    except ValueError as error:
+        Path(folder, f"{rank}.txt").write_text(f"{len(losses)} iterations, {error}", encoding="utf-8")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_without_a_number_in_one_process_stops_both(value: float, tmp_path: Path) -> None:
+    multiprocessing.start_processes(train_one_of_two, (value, str(tmp_path)), nprocs=2, start_method="fork")
+    told = [(tmp_path / f"{rank}.txt").read_text(encoding="utf-8") for rank in range(2)]
+    assert told[0].startswith("2 iterations, the loss of another process is NaN or infinite at iteration 2")
+    assert told[1].startswith(f"2 iterations, the loss is {value:g} at iteration 2")
