@@ -188,9 +188,9 @@ class CoarseToFineInferer(Inferer):
         self.result = Result(result)
         if self.result == Result.MEAN and Fusion.VOTE in (self.coarse_fusion, self.fine_fusion):
             raise ValueError("result mean is a mean of probabilities: with fusion vote set result to last.")
-        for name, value in (("rescue", 1.0 if rescue is None else rescue), ("damping", damping)):
-            if not 0.0 < value <= 1.0:
-                raise ValueError(f"{name} must be above 0 and at most 1, got {value}.")
+        for name, share in (("rescue", 1.0 if rescue is None else rescue), ("damping", damping)):
+            if not 0.0 < share <= 1.0:
+                raise ValueError(f"{name} must be above 0 and at most 1, got {share}.")
         if damping < 1.0 and self.fine_fusion == Fusion.VOTE:
             raise ValueError(
                 'damping mixes probabilities: with fusion vote set it to 1, or fusion to ["vote", "mean"].'
