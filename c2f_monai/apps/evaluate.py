@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from ..config import override_config
 from ..data.manifest import CasesFailed
 from ..data.plain_folders import find_folder_cases
+from ..inferers import SIGNALS, fit_quality
 from ..metrics.scores import CaseScore
 from ..metrics.tables import CaseRow, read_cases
 from ..utils import atomic_write, root_cause
@@ -24,7 +25,7 @@ from .score import read_truths, summary_lines
 from .segmenter import find_model
 from .training_config import parse_option
 
-__all__ = ["evaluate_dataset", "pair_folders", "run_inference"]
+__all__ = ["calibrate", "evaluate_dataset", "pair_folders", "run_inference", "signals_in"]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,7 +46,39 @@ def run(args: argparse.Namespace) -> None:
         cases = evaluate_dataset(files, dataset, output, options)
     groups = {case: row.group for case, row in cases.items()}
     print("\n".join(summary_lines({case: _score_of(row) for case, row in cases.items()}, groups)))
+    if args.calibrate is not None:
+        print(calibrate(cases, output, args.calibrate))
     print(f"Masks and {CASES_FILE} of {len(cases)} cases are in {args.output}")
+
+
+def calibrate(cases: Mapping[str, CaseRow], output: Path, path: Path) -> str:
+    """Fit the prediction of the DSC on scored cases and write it.
+
+    Args:
+        cases: rows of the table, with their signals.
+        output: folder of the masks; its manifest says of which weights they are.
+        path: file to write; beside the weights as ``<weights>.quality.json`` it is found.
+
+    Returns:
+        What was fitted, in a line.
+
+    Raises:
+        ValueError: where the cases are too few, or have no signals.
+    """
+    scored = [(signals_in(row), row.number("dsc")) for row in cases.values()]
+    known = [(signals, score) for signals, score in scored if signals and score is not None]
+    manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
+    sha256 = str(manifest["options"].get("weights", ""))
+    model = fit_quality([signals for signals, _ in known], [score for _, score in known], sha256)
+    model.write(path)
+    weights = ", ".join(f"{name} {value:.2f}" for name, value in model.weights.items())
+    return f"{path}: fitted on {model.cases} cases: {weights}; the bound is {100 * model.margin:.1f} points lower"
+
+
+def signals_in(row: CaseRow) -> dict[str, float]:
+    """Signals of quality in a row of the table of cases."""
+    found = {name: row.number(name) for name in SIGNALS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def pair_folders(images: Path, labels: Path, output: Path) -> Path:

@@ -40,6 +40,7 @@ class ReportCase:
         rounds: number of fine rounds.
         stop_reason: why they ended.
         agreement: DSC of the masks of the last two rounds.
+        predicted: DSC that the signals of quality predict, and its lower bound.
         dsc: against a label.
         flags: what a reader should look at.
         pictures: None where there are none.
@@ -57,18 +58,20 @@ class ReportCase:
     rounds: int | None = None
     stop_reason: str = ""
     agreement: float | None = None
+    predicted: tuple[float, float] | None = None
     dsc: float | None = None
     flags: list[str] = field(default_factory=list)
     pictures: CasePictures | None = None
 
     @property
     def badness(self) -> tuple[Any, ...]:
-        """Sorts the worst first: failed, nothing found, flagged, skipped, the rest; then by agreement of the rounds."""
+        """Sorts the worst first: failed, nothing found, flagged, skipped, the rest; then by DSC and agreement."""
         if self.status == "done":
             kind = 1 if "nothing found" in self.flags or self.ml == 0 else 2 if self.flags else 4
         else:
             kind = 3 if self.status == "skipped" else 0
-        unknown = [1.0 if value is None else value for value in (self.dsc, self.agreement)]
+        quality = None if self.predicted is None else self.predicted[0]
+        unknown = [1.0 if value is None else value for value in (self.dsc, quality, self.agreement)]
         return (kind, -len(self.flags), *unknown, self.name)
 
 
@@ -123,13 +126,15 @@ def render_report(title: str, cases: Iterable[ReportCase]) -> str:
         _TEMPLATE.read_text(encoding="utf-8")
     )
     ordered = sorted(cases, key=lambda case: case.badness)
-    return template.render(title=title, cases=ordered, with_dsc=any(case.dsc is not None for case in ordered))
+    shown = {f"with_{name}": any(getattr(case, name) is not None for case in ordered) for name in ("dsc", "predicted")}
+    return template.render(title=title, cases=ordered, **shown)
 
 
 def _case(name: str, row: Mapping[str, str], mask: Path | None, image: Path | None, window: Any) -> ReportCase:
     table = CaseRow(name, "", dict(row))
     agreements = sorted((int(key[2:]), key) for key in row if key.startswith("d_") and row[key])
     rounds = table.number("rounds")
+    predicted, bound = table.number("predicted_dsc"), table.number("dsc_bound")
     case = ReportCase(
         name,
         status=row.get("status") or "done",
@@ -138,6 +143,7 @@ def _case(name: str, row: Mapping[str, str], mask: Path | None, image: Path | No
         rounds=None if rounds is None else int(rounds),
         stop_reason=row.get("stop_reason", ""),
         agreement=table.number(agreements[-1][1]) if agreements else None,
+        predicted=None if predicted is None or bound is None else (predicted, bound),
         dsc=table.number("dsc"),
         flags=[flag for flag in row.get("flags", "").split("; ") if flag],
     )

@@ -201,7 +201,7 @@ class _Command:
             if self.statistics is not None:
                 spacing = [float(step) for step in image.pixdim]
                 found = target_statistics(result.mask.numpy(), image[0].numpy(), spacing)
-                self.statistics["cases"][job.name] = {**found, "flags": result.record.flags}
+                self.statistics["cases"][job.name] = {**found, **result.record.quality, "flags": result.record.flags}
         self.kind.write(result, job.image, job.mask, self.description)
 
     def _note(self, job: Job, result: Segmentation, seconds: float) -> None:
@@ -216,6 +216,7 @@ class _Command:
                 "seconds": round(seconds, 3),
                 "ml": result.ml,
                 "stop_reason": str(record.stop_reason or ""),
+                "quality": record.quality,
                 "flags": record.flags,
                 "rounds": [asdict(entry) for entry in record.rounds],
             }

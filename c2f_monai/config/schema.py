@@ -124,6 +124,12 @@ _LOOP = {
     "stop_dice": ConfigId(number(0, 2).or_none(), "DSC of two rounds that ends the loop; None or above 1: max_rounds"),
     "max_rounds": ConfigId(integer(0), "most rounds of the loop"),
     "component_fraction": ConfigId(_SHARE, "components smaller than this share of the largest are left out"),
+    "rescue": ConfigId(
+        number(above=0, high=1).or_none(),
+        "where the coarse stage finds nothing, look where it is this fraction of its maximum; None: nothing is found",
+    ),
+    "damping": ConfigId(number(above=0, high=1), "share of the new probability in a round; 1: the method"),
+    "resolve_cycles": ConfigId(flag(), "whether a cycle of two masks ends with the mean of both"),
     "amp_dtype": ConfigId(_AMP_DTYPE, "precision in testing; auto: 16 bits where the device has them; None: float32"),
     "pixels_per_batch": ConfigId(integer(1), "most pixels that the networks are run on at once"),
     "air_threshold": ConfigId(
@@ -218,6 +224,7 @@ _COMPONENTS = {
         "label_map": "from probabilities to a label map",
         "save": "writer of masks",
         "postprocessing": "from probabilities to files",
+        "quality": "prediction of the DSC beside the weights; None: none",
         "load_weights": "reads the weights",
         "case_report": "table of cases",
         "overlay_saver": "pictures of cases",

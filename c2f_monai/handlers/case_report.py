@@ -56,7 +56,8 @@ def case_row(
 
     Returns:
         case, group, dsc and hd95 (mm) on the image's own grid, dsc_round_<t> on the working grid (0 is coarse), d_<t>,
-        rounds, stop_reason, seconds, voxels, label_voxels, ml, flags. What does not exist is None.
+        rounds, stop_reason, seconds, voxels, label_voxels, ml, the signals of quality, predicted_dsc and dsc_bound
+        where a quality model predicts them, flags. What does not exist is None.
     """
     mask = torch.as_tensor(pred)[0] > 0
     spacing = pred.pixdim.tolist() if isinstance(pred, MetaTensor) else [1.0, 1.0, 1.0]
@@ -85,6 +86,7 @@ def case_row(
         "voxels": score.voxels,
         "label_voxels": None if label is None else score.label_voxels,
         "ml": score.ml,
+        **record.quality,
         "flags": "; ".join(flags),
     }
 
@@ -102,6 +104,8 @@ def describe_row(row: Mapping[str, Any]) -> str:
     text = f"{row['case']}: {row['rounds']} rounds, {end}, {row['ml']:.1f} ml, {row['seconds']:.1f} s"
     if row.get("dsc") is not None:
         text += f", DSC {row['dsc']:.4f}"
+    if row.get("predicted_dsc") is not None:
+        text += f", predicted DSC {row['predicted_dsc']:.2f} (at least {row['dsc_bound']:.2f})"
     return text + (f" [{row['flags']}]" if row["flags"] else "")
 
 

@@ -8,19 +8,25 @@ from .autocast import AutocastInferer
 from .cascade import CascadeInferer
 from .coarse_to_fine import CoarseToFineInferer
 from .logits import LogitsInferer
+from .quality import SIGNALS, QualityModel, fit_quality, quality_path, read_quality
 from .records import CaseRecord, RoundRecord
 from .several_organs import SeveralOrgansInferer
 from .stopping import StopRule
 from .unrolled import UnrolledInferer
 
 __all__ = [
+    "SIGNALS",
     "AutocastInferer",
     "CaseRecord",
     "CoarseToFineInferer",
     "CascadeInferer",
     "LogitsInferer",
+    "QualityModel",
     "RoundRecord",
     "SeveralOrgansInferer",
     "StopRule",
     "UnrolledInferer",
+    "fit_quality",
+    "quality_path",
+    "read_quality",
 ]

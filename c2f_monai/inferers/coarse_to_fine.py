@@ -29,11 +29,19 @@ from ..utils import (
 from .fusion import ViewFusion, check_fusion, check_mask_arguments, move_to_mask
 from .network_caller import NetworkCaller, network_kind
 from .patches import EMPTY, Patch, align_bounds, patch_dice, whole_bounds
+from .quality import QualityModel, expected_dice, signals_of, view_dice
 from .records import CaseRecord, RoundRecorder, name_of, notes_of, plain, stack_cases, touches_border, voxel_ml
 from .stopping import DEFAULT_STOPPING, StopRule
 from .views import CropRule, VolumeInView
 
 __all__ = ["CoarseToFineInferer"]
+
+#: A mask of fewer voxels says too little to look around; a rescued answer of fewer is none.
+FEW = 8
+#: d(T) from which a rescued answer counts: it had no mask to begin with, so the rounds have to agree on one.
+RESCUE_AGREEMENT = 0.8
+#: P(0) below which nothing is looked at, whatever its maximum.
+RESCUE_FLOOR = 0.05
 
 
 class CoarseToFineInferer(Inferer):
@@ -81,6 +89,13 @@ class CoarseToFineInferer(Inferer):
         result: "last" is P(T), the method; "mean" is the mean of P(0) and P(T), where two networks see the same target
             at two scales, and nothing where the rounds end with nothing; it takes the fusion "mean". The rounds
             themselves, their boxes and d(t), are those of the method either way.
+        rescue: where Z(0) has less than eight voxels, the first round looks where P(0) is at least this fraction of
+            its maximum, in the largest component; the answer counts only where the last two rounds agree (d(T) >= 0.8)
+            on a mask of eight voxels or more, else nothing is found. None leaves such a case without an answer.
+        damping: a in P(t) <- a P(t) + (1 - a) P(t-1), in (0, 1]; below 1 it takes the fusion "mean" in the rounds. 1
+            is the method.
+        resolve_cycles: end the loop in a cycle of two masks, with the mean of both probabilities.
+        quality: predicts each case's DSC in its record; None writes the signals alone.
 
     Attributes:
         records: one :py:class:`CaseRecord` for each case of the latest call.
@@ -133,6 +148,10 @@ class CoarseToFineInferer(Inferer):
         air_threshold: float | None = None,
         exclusive: bool = False,
         result: str = Result.LAST,
+        rescue: float | None = None,
+        damping: float = 1.0,
+        resolve_cycles: bool = False,
+        quality: QualityModel | None = None,
     ) -> None:
         for name, value, least in (
             ("margin", 0 if margin is None else margin, 0),
@@ -169,6 +188,15 @@ class CoarseToFineInferer(Inferer):
         self.result = Result(result)
         if self.result == Result.MEAN and Fusion.VOTE in (self.coarse_fusion, self.fine_fusion):
             raise ValueError("result mean is a mean of probabilities: with fusion vote set result to last.")
+        for name, share in (("rescue", 1.0 if rescue is None else rescue), ("damping", damping)):
+            if not 0.0 < share <= 1.0:
+                raise ValueError(f"{name} must be above 0 and at most 1, got {share}.")
+        if damping < 1.0 and self.fine_fusion == Fusion.VOTE:
+            raise ValueError(
+                'damping mixes probabilities: with fusion vote set it to 1, or fusion to ["vote", "mean"].'
+            )
+        self.rescue, self.damping, self.resolve_cycles = rescue, damping, resolve_cycles
+        self.quality = quality
         self.records: list[CaseRecord] = []
 
     @torch.no_grad()
@@ -273,36 +301,71 @@ class CoarseToFineInferer(Inferer):
     def _run(self, case: _Case, record: CaseRecord, voxel_ml: float | None) -> tuple[torch.Tensor, torch.Tensor]:
         """The way of a volume: P(0) and Z(0), then round after round; the last P(t) and Z(t), (K, H, W, D) both."""
         whole = whole_bounds(case.volume.shape)
-        rule = self.stopping if case.caller.has_fine else StopRule(dice=None, max_rounds=0)
+        rule = self._rule(case)
         note = RoundRecorder(record, voxel_ml, whole, self.keep_rounds, rule.max_rounds, self.progress)
 
         prior, raw = self._coarse(case) if case.initial is None else self._given(case, case.initial)
         mask, probability = Patch.trimmed(raw, prior.bounds), prior.on(whole)
         del raw
         note(None, mask)
+        first, view_dsc = mask, None
+        if self.rescue is not None and case.label is None and rule.max_rounds and int(mask.values.sum()) < FEW:
+            mask = self._most_probable(prior, self.rescue, case.volume.numel())
+            record.rescued = not mask.empty
 
         oracle = None if case.label is None else Patch.trimmed((case.label > 0.5).to(case.volume.device), whole)
         changes: list[float] = []
         earlier, cycle = None, False
         while rule.reason(changes, cycle, (box := mask if oracle is None else oracle).empty) is None:
-            prior, raw = self._fine(case, self._seen(case, prior, mask), box)
+            last = prior
+            prior, raw, view_dsc = self._fine(case, self._seen(case, prior, mask), box)
+            if self.damping < 1.0:
+                prior, raw = self._mixed(last, prior, self.damping)
             new = Patch.trimmed(self._filter(raw, case.volume.numel()), prior.bounds)
             changes.append(patch_dice(mask, new))
             cycle = earlier is not None and new.same_as(earlier) and not new.same_as(mask)
             earlier, mask = mask, new
             note(changes[-1], mask)
+        if cycle and self.resolve_cycles:
+            prior, raw = self._mixed(last, prior, 0.5)
+            mask = Patch.trimmed(self._filter(raw, case.volume.numel()), prior.bounds)
+        if record.rescued and not _is_plausible(mask, changes):
+            mask, record.rescued = Patch.trimmed(torch.zeros_like(raw := torch.ones_like(raw)), prior.bounds), False
 
         note.close()
         record.stop_reason = rule.reason(changes, cycle, mask.empty, over=True)
         if changes:
             prior.values.masked_fill_(raw & ~mask.on(prior.bounds), 0.0)
-            place = prior.within(whole)
-            if self.result == Result.MEAN and not mask.empty:
-                prior, mask = self._mean(probability[place], prior, case.volume.numel())
-            probability.zero_()[place] = prior.values
+            prior, mask = self._into(probability, prior, mask)
         record.voxels = int(mask.values.sum())
+        if changes and record.voxels:
+            expected = expected_dice(prior.values, mask.on(prior.bounds))
+            record.judge(signals_of(view_dsc, changes[-1], patch_dice(first, mask), expected), self.quality)
         record.touches_border = touches_border(mask.bounds, case.volume.shape)
         return probability, mask.on(whole)
+
+    def _rule(self, case: _Case) -> StopRule:
+        rule = self.stopping if case.caller.has_fine else StopRule(dice=None, max_rounds=0)
+        return replace(rule, stop_on_cycle=True) if self.resolve_cycles else rule
+
+    def _into(self, probability: torch.Tensor, last: Patch, mask: Patch) -> tuple[Patch, Patch]:
+        """The answer's probability and mask; the first takes the place of P(0) in ``probability``, (K, H, W, D)."""
+        place = last.within(whole_bounds(probability.shape[1:]))
+        if self.result == Result.MEAN and not mask.empty:
+            last, mask = self._mean(probability[place], last, probability[0].numel())
+        probability.zero_()[place] = last.values
+        return last, mask
+
+    def _most_probable(self, prior: Patch, fraction: float, voxels: int) -> Patch:
+        """The largest component where P(0) is at least this fraction of its maximum; empty where that is next to 0."""
+        top = float(prior.values.max()) if prior.values.numel() else 0.0
+        near = prior.values >= max(fraction * top, RESCUE_FLOOR)
+        return Patch.trimmed(torch.stack([filter_components(one, 1.0, voxels) for one in near]), prior.bounds)
+
+    def _mixed(self, last: Patch, prior: Patch, share: float) -> tuple[Patch, torch.Tensor]:
+        """``share`` of P(t) and the rest of P(t-1) on the bounds of P(t), and the unfiltered mask of it."""
+        mixed = torch.lerp(last.on(prior.bounds), prior.values, share)
+        return Patch(mixed, prior.bounds), mixed >= self.threshold
 
     def _mean(self, coarse: torch.Tensor, last: Patch, voxels: int) -> tuple[Patch, Patch]:
         """Mean probability and its mask where the last round has one; what that does not see or rules out is not found.
@@ -336,18 +399,21 @@ class CoarseToFineInferer(Inferer):
         probability = initial.to(case.volume.device, case.caller.dtype, copy=True)
         return Patch(probability, whole_bounds(case.volume.shape)), probability >= self.threshold
 
-    def _fine(self, case: _Case, prior: Patch | None, box: Patch) -> tuple[Patch, torch.Tensor]:
-        """P(t) where it is not zero and the unfiltered Z(t) on the same bounds."""
+    def _fine(self, case: _Case, prior: Patch | None, box: Patch) -> tuple[Patch, torch.Tensor, float | None]:
+        """P(t) where it is not zero, the unfiltered Z(t) on the same bounds, and how far the views agree."""
         # Along the slices a slab beside the mask still speaks of its far neighbors.
         slab = case.caller.slab
         bounds = grow_bounds(
             box.bounds, max(self.rule.reach(case.volume.shape), slab.in_reach + slab.out_reach), case.volume.shape
         )
         fusion = self._fusion(case, [stop - start for start, stop in bounds], self.fine_fusion)
+        masks = []
         for seen in case.in_views():
-            fusion.add(seen.fine(prior, box, bounds))
+            values = seen.fine(prior, box, bounds)
+            masks.append(values >= self.threshold)
+            fusion.add(values)
         probability, raw = fusion.result()
-        return Patch(probability, bounds), raw
+        return Patch(probability, bounds), raw, view_dice(masks)
 
     def _fusion(self, case: _Case, shape: Sequence[int], fusion: Fusion) -> ViewFusion:
         caller, count = case.caller, len(case.views)
@@ -389,6 +455,11 @@ class _Case:
     def in_views(self) -> list[VolumeInView]:
         """The volume along each view."""
         return [VolumeInView(self.volume, view, self.caller, self.rule) for view in self.views]
+
+
+def _is_plausible(mask: Patch, changes: Sequence[float]) -> bool:
+    """Whether a rescued answer counts: it is no speck, and the last two rounds agree on it."""
+    return int(mask.values.sum()) >= FEW and bool(changes) and changes[-1] >= RESCUE_AGREEMENT
 
 
 def _by_case(name: str, given: torch.Tensor | None, shape: tuple[int, ...]) -> Sequence[torch.Tensor | None]:

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from ..utils import Bounds, StopReason, name_of_case
 from .patches import Patch
+from .quality import QualityModel
 
 __all__ = [
     "CaseRecord",
@@ -66,6 +67,12 @@ class CaseRecord:
         notes: further flags, such as "organ not found".
         voxels: foreground voxels of the answer on the working grid, all classes together; None is those of the last
             round.
+        rescued: the coarse result had next to nothing, and the answer began where it was most probable.
+        signals: agreements in [0, 1] that the answer was made with, see :py:data:`c2f_monai.inferers.SIGNALS`; empty
+            without rounds or an answer.
+        predicted: DSC that they predict, and the bound above which it lies for 90 % of such cases; None where the
+            inferer has no quality model.
+        look: the predicted DSC is low.
     """
 
     name: str = ""
@@ -75,6 +82,10 @@ class CaseRecord:
     masks: list[torch.Tensor] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     voxels: int | None = None
+    rescued: bool = False
+    signals: dict[str, float] = field(default_factory=dict)
+    predicted: tuple[float, float] | None = None
+    look: bool = False
 
     @property
     def fine_rounds(self) -> int:
@@ -86,14 +97,31 @@ class CaseRecord:
         """Wall time of all rounds."""
         return sum(entry.seconds for entry in self.rounds)
 
+    def judge(self, signals: dict[str, float], model: QualityModel | None) -> None:
+        """Note the signals of the answer, and what a model, if there is one, predicts from them."""
+        self.signals = signals
+        self.predicted = None if model is None else model.predict(signals)
+        self.look = self.predicted is not None and model is not None and self.predicted[0] < model.look_below
+
+    @property
+    def quality(self) -> dict[str, float]:
+        """The signals, and ``predicted_dsc`` and ``dsc_bound`` where they are known."""
+        predicted = () if self.predicted is None else zip(("predicted_dsc", "dsc_bound"), self.predicted, strict=True)
+        return {**self.signals, **dict(predicted)}
+
     @property
     def flags(self) -> list[str]:
-        """What a reader should look at: notes, "nothing found", "not converged", "cycle of two", "touches border"."""
+        """What a reader should look at: notes, "nothing found", "not converged", "cycle of two", "touches border".
+
+        Also "rescued" and "look at this one".
+        """
         checks = (
             ("nothing found", (self.rounds[-1].voxels if self.voxels is None else self.voxels) == 0),
             ("not converged", self.stop_reason == StopReason.MAX_ROUNDS),
             (StopReason.CYCLE.value, self.stop_reason == StopReason.CYCLE),
             ("touches border", self.touches_border),
+            ("rescued", self.rescued),
+            ("look at this one", self.look),
         )
         return [*self.notes, *(name for name, raised in checks if raised)]
 

@@ -77,6 +77,7 @@ def test_worst_first_with_what_the_table_says(tmp_path: Path) -> None:
     assert [row["name"] for row in rows] == ["broken", "empty", "cut", "localizer", "shaky", "fine"]
     assert rows[5] | {"rank": ""} == {
         **{"rank": "", "name": "fine", "status": "done", "ml": "4.096", "rounds": "3", "agreement": "0.99", "dsc": ""},
+        "predicted": "",
         "flags": "0",
     }
     text = page.read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ __all__ = ["add_parser"]
 EXAMPLES = (
     "c2f evaluate --dataset my_dataset --output scores",
     "c2f evaluate --dataset images --labels labels --option label_value=10 --output scores",
+    "c2f evaluate --dataset mine --split validation --model my/model.pt --calibrate my/model.quality.json --output out",
     "c2f evaluate --dataset data/nih_slices --fold 0 --model my/model.pt --config data/nih_slices.json --output out",
 )
 
@@ -31,4 +32,8 @@ def add_parser(commands: Commands) -> None:
     option = "an id of the configuration, such as label_value=10"
     parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
     parser.add_argument("--output", required=True, type=Path, help="folder of masks, cases.csv and summary.json")
+    calibrate = (
+        "fit the prediction of the DSC on these cases and write it here: beside the weights, as model.quality.json"
+    )
+    parser.add_argument("--calibrate", type=Path, metavar="JSON", help=calibrate)
     parser.set_defaults(run=runs("evaluate"))

@@ -1,0 +1,169 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How well the predicted DSC and its lower bound hold: coverage, rank correlation, and the DSC of the cases kept.
+
+Takes tables of cases of `c2f evaluate`. Some fit and others test; or each table is tested by what the others fit,
+such as the folds of a cross-validation:
+
+    python benchmarks/quality.py --fit val/cases.csv --test test/cases.csv --output docs/results/quality --name phantom
+    python benchmarks/quality.py --folds fold0/cases.csv fold1/cases.csv --output docs/results/quality --name real
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from c2f_monai.apps.evaluate import signals_in
+from c2f_monai.inferers import SIGNALS, fit_quality
+from c2f_monai.metrics.tables import CaseRow, read_cases
+from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
+
+KEPT = (1.0, 0.9, 0.75, 0.5)
+
+
+def parse_args() -> argparse.Namespace:
+    """Arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fit", type=Path, nargs="*", default=[], help="tables that the prediction is fitted on")
+    parser.add_argument("--test", type=Path, nargs="*", default=[], help="tables that it is tested on")
+    parser.add_argument("--folds", type=Path, nargs="*", default=[], help="tables tested by what the others fit")
+    parser.add_argument("--output", type=Path, required=True, help="folder of rows, figures and plot")
+    parser.add_argument("--name", required=True, help="name of the files")
+    return parser.parse_args()
+
+
+def rows_of(paths: Sequence[Path]) -> list[CaseRow]:
+    """Scored cases with signals, of all tables."""
+    rows = [row for path in paths for row in read_cases(path, ["dsc"]).values()]
+    return [row for row in rows if signals_in(row) and row.number("dsc") is not None]
+
+
+def dsc_of(rows: Sequence[CaseRow]) -> list[float]:
+    """True DSC."""
+    return [score for row in rows if (score := row.number("dsc")) is not None]
+
+
+def tested(fit: Sequence[CaseRow], test: Sequence[CaseRow]) -> list[dict]:
+    """Rows of the cases that are tested: signals, prediction, bound, true DSC."""
+    model = fit_quality([signals_in(row) for row in fit], dsc_of(fit))
+    found = []
+    for row in test:
+        signals = signals_in(row)
+        predicted = model.predict(signals)
+        if predicted is not None:
+            values = {"predicted_dsc": predicted[0], "dsc_bound": predicted[1], "dsc": row.number("dsc")}
+            found.append({"case": row.case, "group": row.group, **signals, **values})
+    return found
+
+
+def figures(rows: Sequence[dict]) -> dict:
+    """Coverage of the bound, error of the prediction, correlations, and the mean DSC of the most trusted cases."""
+    dsc, predicted, bound = (np.array([row[key] for row in rows]) for key in ("dsc", "predicted_dsc", "dsc_bound"))
+    names = [name for name in SIGNALS if name in rows[0]]
+    return {
+        "cases": len(rows),
+        "coverage": float(np.mean(dsc >= bound)),
+        "mean_dsc": float(dsc.mean()),
+        "mean_bound": float(bound.mean()),
+        "absolute_error": float(np.abs(predicted - dsc).mean()),
+        "spearman": float(spearmanr(predicted, dsc).statistic),
+        "spearman_signals": {name: float(spearmanr([r[name] for r in rows], dsc).statistic) for name in names},
+        "kept": {str(share): kept_mean(predicted, dsc, share) for share in KEPT},
+        "kept_oracle": {str(share): kept_mean(dsc, dsc, share) for share in KEPT},
+    }
+
+
+def kept_mean(trust: np.ndarray, dsc: np.ndarray, share: float) -> float:
+    """Mean DSC of the share of the cases that are trusted most."""
+    order = np.argsort(-trust, kind="stable")
+    return float(dsc[order[: max(round(share * len(dsc)), 1)]].mean())
+
+
+def draw(rows: Sequence[dict], path: Path) -> None:
+    """Prediction against truth, and the mean DSC over the share of the cases kept."""
+    dsc, predicted, bound = (
+        100 * np.array([row[key] for row in rows]) for key in ("dsc", "predicted_dsc", "dsc_bound")
+    )
+    figure = Figure(figsize=(10, 4.5), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    low = min(dsc.min(), bound.min()) - 2
+    left.plot([low, 100], [low, 100], color="gray", linewidth=1)
+    left.scatter(predicted, dsc, s=16, label="predicted DSC")
+    left.scatter(bound, dsc, s=12, marker="|", label="lower bound")
+    left.set(xlabel="predicted DSC and bound [%]", ylabel="true DSC [%]")
+    shares = np.arange(1, len(dsc) + 1) / len(dsc)
+    for name, trust in (("by the prediction", predicted), ("by the true DSC", dsc)):
+        order = np.argsort(-trust, kind="stable")
+        right.plot(100 * shares, np.cumsum(dsc[order]) / np.arange(1, len(dsc) + 1), label=name)
+    right.axhline(dsc.mean(), color="gray", linewidth=1, label="all cases")
+    right.set(xlabel="cases kept [%]", ylabel="mean DSC [%]")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Test, print and write."""
+    args = parse_args()
+    if bool(args.folds) == bool(args.test):
+        raise SystemExit("give --fit and --test, or --folds.")
+    if args.folds:
+        parts = [([p for p in args.folds if p != path], [path]) for path in args.folds]
+    else:
+        parts = [(args.fit, args.test)]
+    rows = [row for fit, test in parts for row in tested(rows_of(fit), rows_of(test))]
+    groups = sorted({row["group"] for row in rows if row["group"]})
+    found = {"all": figures(rows)} | {name: figures([r for r in rows if r["group"] == name]) for name in groups}
+    about = {
+        "command": shlex.join(["benchmarks/quality.py", *sys.argv[1:]]),
+        **describe_source(),
+        **describe_versions(),
+    }
+    args.output.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**about, **describe_machine(), "results": found}, indent=1)
+    (args.output / f"{args.name}.json").write_text(text + "\n", encoding="utf-8")
+    with (args.output / f"{args.name}.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()})
+    draw(rows, args.output / f"{args.name}.png")
+    print(table(found))
+
+
+def table(found: dict[str, dict]) -> str:
+    """Markdown."""
+    lines = [
+        "| cases | count | mean DSC | coverage of the bound | mean bound | error | Spearman | kept 75 % | kept 50 % |"
+    ]
+    lines.append("|" + "---|" * 9)
+    for name, f in found.items():
+        cells = [100 * f[key] for key in ("mean_dsc", "coverage", "mean_bound", "absolute_error")]
+        kept = [100 * f["kept"][key] for key in ("0.75", "0.5")]
+        values = [*(f"{value:.1f}" for value in cells), f"{f['spearman']:.2f}", *(f"{value:.1f}" for value in kept)]
+        lines.append(f"| {name} | {f['cases']} | " + " | ".join(values) + " |")
+    lines += ["", "Spearman's correlation of each signal with the DSC:", ""]
+    lines += [
+        "- " + name + ": " + ", ".join(f"{k} {v:.2f}" for k, v in f["spearman_signals"].items())
+        for name, f in found.items()
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

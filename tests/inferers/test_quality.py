@@ -1,0 +1,147 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Signals of quality, the prediction from them, rescue, damping and cycles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from c2f_monai.inferers import SIGNALS, CoarseToFineInferer, QualityModel, StopRule, fit_quality, read_quality
+from c2f_monai.inferers.patches import Patch, whole_bounds
+from c2f_monai.inferers.quality import expected_dice, view_dice
+from c2f_monai.utils import sha256_of
+from tests.inferers.levels import network
+
+TWO = StopRule(dice=None, max_rounds=2)
+
+
+def blob(value: float) -> torch.Tensor:
+    volume = torch.zeros(1, 1, 32, 32, 32)
+    volume[..., 8:16, 10:20, 12:18] = value
+    return volume
+
+
+def test_views_agree_on_the_mean_of_pairs() -> None:
+    a, b = torch.zeros(1, 2, 2, 2, dtype=torch.bool), torch.ones(1, 2, 2, 2, dtype=torch.bool)
+    a[0, 0] = True  # four of eight
+    assert view_dice([a, b, b]) == pytest.approx((2 * 2 * 4 / 12 + 1) / 3)
+    assert view_dice([a]) is None
+
+
+def test_sure_probabilities_expect_all() -> None:
+    mask = torch.tensor([[[[True, False]]]])
+    assert expected_dice(mask.float(), mask) == 1.0
+    assert expected_dice(torch.tensor([[[[0.6, 0.4]]]]), mask) == pytest.approx(1.2 / 2.0)
+    assert expected_dice(torch.zeros(1, 1, 1, 2), mask & False) is None
+
+
+def test_a_clear_case_has_all_signals_at_one() -> None:
+    inferer = CoarseToFineInferer(stopping=TWO, margin=4)
+    inferer(blob(1.0), network(0.5))
+    signals = inferer.records[0].signals
+    assert tuple(signals) == SIGNALS
+    assert all(value > 0.999 for value in signals.values())
+
+
+def linear_cases(count: int) -> tuple[list[dict[str, float]], list[float]]:
+    rng = np.random.default_rng(0)
+    doubts = rng.uniform(0, 0.4, (count, 2))
+    names = SIGNALS[:2]
+    scores = 0.95 - 1.0 * doubts[:, 0] + rng.normal(0, 0.02, count)
+    return [dict(zip(names, 1 - row, strict=True)) for row in doubts], scores.tolist()
+
+
+def test_the_bound_covers_nine_tenths_of_new_cases() -> None:
+    cases, scores = linear_cases(1000)
+    model = fit_quality(cases[:200], scores[:200])
+    assert model.weights["view_dsc"] == pytest.approx(1.0, abs=0.05)
+    assert model.weights["round_dsc"] < 0.05
+    predictions = [model.predict(case) for case in cases[200:]]
+    covered = [score >= bound for (_, bound), score in zip(predictions, scores[200:], strict=True)]
+    assert 0.86 <= np.mean(covered) <= 0.94
+
+
+def test_few_cases_give_no_bound() -> None:
+    cases, scores = linear_cases(8)
+    with pytest.raises(ValueError, match="needs 9 labeled cases, got 8"):
+        fit_quality(cases, scores)
+
+
+def test_it_lies_beside_its_weights_alone(tmp_path) -> None:
+    weights = tmp_path / "model.pt"
+    weights.write_bytes(b"weights")
+    assert read_quality(weights) is None
+    model = QualityModel({"view_dsc": 0.5}, 0.1, 0.05, 0.7, 12, sha256_of(weights)[:12])
+    model.write(tmp_path / "model.quality.json")
+    assert read_quality(weights) == model
+    weights.write_bytes(b"others")
+    with pytest.warns(UserWarning, match="fitted for other weights"):
+        assert read_quality(weights) is None
+
+
+def test_a_low_prediction_is_flagged() -> None:
+    inferer = CoarseToFineInferer(stopping=TWO, margin=4, quality=QualityModel({"view_dsc": 1.0}, 0.5, 0.1, 0.7, 12))
+    inferer(blob(1.0), network(0.5))
+    record = inferer.records[0]
+    assert record.quality["predicted_dsc"] == pytest.approx(0.5, abs=0.01)
+    assert record.quality["dsc_bound"] == pytest.approx(0.4, abs=0.01)
+    assert "look at this one" in record.flags
+
+
+def test_a_lost_case_is_rescued_where_the_fine_network_is_sure() -> None:
+    volume, net = blob(0.55), network(0.3, coarse=[0.57])  # P(0) is 0.31 in the target
+    lost = CoarseToFineInferer(stopping=TWO, margin=4)
+    assert not (lost(volume, net) >= 0.5).any()
+    assert lost.records[0].flags == ["nothing found"]
+    inferer = CoarseToFineInferer(stopping=TWO, margin=4, rescue=0.5)
+    assert torch.equal(inferer(volume, net) >= 0.5, volume > 0)
+    assert inferer.records[0].flags == ["rescued"]
+
+
+@pytest.mark.parametrize("value", [0.0, 0.52])
+def test_nothing_found_stays_possible(value: float) -> None:
+    # Without a target no region is probable; a probable one that the fine network does not see is none.
+    net = network(0.9, coarse=[0.57])
+    inferer = CoarseToFineInferer(stopping=TWO, margin=4, rescue=0.5)
+    assert not (inferer(blob(value), net) >= 0.5).any()
+    assert inferer.records[0].flags == ["nothing found"]
+
+
+def test_damping_keeps_a_part_of_the_last_round() -> None:
+    volume, net = blob(0.6), network(0.56, coarse=[0.6])  # P(0) = 0.5 in the target, f_F says sigmoid(1.6)
+    once = StopRule(dice=None, max_rounds=1)
+    fine = float(torch.sigmoid(torch.tensor(1.6)))
+    found = CoarseToFineInferer(stopping=once, margin=4, damping=0.25)(volume, net)
+    assert found.max() == pytest.approx(0.25 * fine + 0.75 * 0.5, abs=1e-4)
+
+
+def test_damped_votes_and_odd_fractions_are_refused() -> None:
+    with pytest.raises(ValueError, match="damping mixes probabilities"):
+        CoarseToFineInferer(damping=0.5, fusion="vote")
+    for arguments in ({"damping": 0.0}, {"damping": 1.5}, {"rescue": 0.0}):
+        with pytest.raises(ValueError, match=r"above 0 and at most 1, got"):
+            CoarseToFineInferer(**arguments)
+
+
+class ToAndFro(CoarseToFineInferer):
+    """The rounds answer 0.9 here and there in turn."""
+
+    def _fine(self, case, prior, box):
+        probability = torch.zeros(1, *case.volume.shape)
+        here = 4 if float(case.volume[0, 0, 0]) == 0 else 20
+        case.volume[0, 0, 0] = 1 - case.volume[0, 0, 0]
+        probability[:, here : here + 6, 8:16, 8:16] = 0.9
+        probability[:, 12:16, 8:16, 8:16] = 0.9
+        return Patch(probability, whole_bounds(case.volume.shape)), probability >= 0.5, None
+
+
+def test_a_cycle_of_two_ends_with_the_mean_of_both() -> None:
+    volume = blob(1.0)
+    inferer = ToAndFro(stopping=StopRule(dice=None, max_rounds=9), margin=4, resolve_cycles=True, volume_device="cpu")
+    found = inferer(volume, network(0.5))
+    record = inferer.records[0]
+    assert record.stop_reason == "cycle of two" and record.fine_rounds == 3
+    assert found[0, 0, 5, 10, 10] == found[0, 0, 21, 10, 10] == pytest.approx(0.45)
+    assert int((found >= 0.5).sum()) == 4 * 8 * 8
