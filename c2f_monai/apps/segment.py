@@ -29,6 +29,7 @@ from .outputs import (
     Job,
     OutputType,
     check_places,
+    check_type,
     is_one_file,
     made_here,
     plan_jobs,
@@ -53,7 +54,10 @@ def run(args: argparse.Namespace) -> None:
     kind = OUTPUT_TYPES[args.output_type]
     if args.html and is_one_file(args.output, kind.suffixes):
         raise ValueError(f"--html is about a folder of masks, and {args.output} is one file: give a folder.")
-    with open_inputs(args.input) as cases:
+    if args.html and args.output_type != "nifti":
+        raise ValueError(f"--html reads masks as nifti, and {args.output_type} was asked for: leave one of them out.")
+    with open_inputs(args.input) as listed:
+        cases = check_type(listed, kind)
         wanted = [case for case in cases if "skipped" not in case]
         jobs = plan_jobs(wanted, args.output, kind.suffixes, args.preview, args.probabilities)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
@@ -68,7 +72,6 @@ class _Command:
 
     def __init__(self, args: argparse.Namespace, kind: OutputType, segmenter: Segmenter) -> None:
         self.args, self.kind, self.segmenter = args, kind, segmenter
-        self.description = f"{MADE_BY} {__version__} {segmenter.signature}"
         self.manifest = self._manifest()
         self.statistics = self._begin(args.statistics, {})
         self.report = self._begin(args.report, _setting(args, segmenter))
@@ -95,8 +98,10 @@ class _Command:
         if is_one_file(output, self.kind.suffixes):
             return None
         ending = f"_seg{self.kind.suffixes[0]}"
+        # Runs of earlier versions and of the bundle wrote nifti, and did not say so.
+        form = {} if args.output_type == "nifti" else {"output_type": args.output_type}
         manifest = Manifest(
-            output, self.segmenter.options, self.segmenter.files, args.overwrite, args.strict, ending=ending
+            output, {**self.segmenter.options, **form}, self.segmenter.files, args.overwrite, args.strict, ending=ending
         )
         manifest.tables.append(lambda: write_table(output / "cases.csv", manifest.rows()))
         return manifest
@@ -158,7 +163,7 @@ class _Command:
         if job.probabilities is not None and result.probability is not None:
             values = np.moveaxis(result.probability.numpy(), 0, -1)
             values = values[..., 0] if values.shape[-1] == 1 else values
-            write_nifti(job.probabilities, values, result.affine, f"{self.description} probability")
+            write_nifti(job.probabilities, values, result.affine, f"{self.segmenter.origin.description} probability")
         if job.preview is not None or self.statistics is not None:
             image = read_image(job.image)
             if job.preview is not None:
@@ -168,7 +173,7 @@ class _Command:
                 spacing = [float(step) for step in image.pixdim]
                 found = target_statistics(result.mask.numpy(), image[0].numpy(), spacing)
                 self.statistics["cases"][job.name] = {**found, "flags": result.record.flags}
-        self.kind.write(result, job.image, job.mask, self.description)
+        self.kind.write(result, job.image, job.mask, self.segmenter.origin)
 
     def _note(self, job: Job, result: Segmentation, seconds: float) -> None:
         """Bring the files of all cases up to date: a run that is killed leaves them for what was done."""

@@ -15,12 +15,13 @@ DESCRIPTION = """Segments CT images; masks lie on the images' own grids. Not for
 
 INPUT is a file (NIfTI, NRRD, MHA), the folder of a DICOM series, a folder of such files or folders, searched in depth
 where it holds none itself, or a zip of any of these. OUTPUT is a file for one image, or a folder, where masks are
-called <case>_seg.nii.gz; for several images it must be a folder. PREVIEW and PROBABILITIES likewise. A case that fails
-costs no other: cases.csv in the folder says what became of each, the exit status is 1, and the same command does what
-is missing."""
+called <case>_seg.nii.gz (DICOM: <case>_seg.dcm); for several images it must be a folder. PREVIEW and PROBABILITIES
+likewise. A case that fails costs no other: cases.csv in the folder says what became of each, the exit status is 1, and
+the same command does what is missing."""
 EXAMPLES = (
     "c2f segment ct.nii.gz mask.nii.gz",
     "c2f segment dicom_folder mask.nii.gz --preview mask.png --statistics mask.json",
+    "c2f segment dicom_folder seg.dcm --output-type dicom-seg",
     "c2f segment archive masks --report report.json",
     "c2f segment ct.nii.gz mask.nii.gz --model my_run/model.pt --config network/deeplab.json",
 )
@@ -35,7 +36,8 @@ def add_parser(commands: Commands) -> None:
     add_config(parser)
     add_device(parser)
     parser.add_argument("--fast", action="store_true", help="bfloat16, where the device has it")
-    parser.add_argument("--output-type", choices=("nifti",), default="nifti", help="form of the masks (default: nifti)")
+    form = "form of the masks; DICOM for DICOM series alone, with the extra dicom (default: nifti)"
+    parser.add_argument("--output-type", choices=("nifti", "dicom-seg", "rtstruct"), default="nifti", help=form)
     parser.add_argument("--preview", type=Path, metavar="PNG", help="picture of the mask in three views")
     parser.add_argument("--probabilities", type=Path, metavar="NIFTI", help="probabilities, float32")
     parser.add_argument("--statistics", type=Path, metavar="JSON", help="ml, HU, box and cut by the field of each case")
