@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import __version__
 from ..data import Manifest, open_inputs, read_image
+from ..data.inputs import is_dicomweb
 from ..data.writers import write_nifti
 from ..handlers.case_report import case_row, write_table
 from ..metrics.target import target_statistics
@@ -56,6 +57,10 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"--html is about a folder of masks, and {args.output} is one file: give a folder.")
     if args.html and args.output_type != "nifti":
         raise ValueError(f"--html reads masks as nifti, and {args.output_type} was asked for: leave one of them out.")
+    if args.store and (args.output_type == "nifti" or not is_dicomweb(args.input)):
+        raise ValueError(
+            "--store sends DICOM back to an archive: give a dicomweb+ address and --output-type dicom-seg."
+        )
     with open_inputs(args.input) as listed:
         cases = check_type(listed, kind)
         wanted = [case for case in cases if "skipped" not in case]
@@ -150,6 +155,10 @@ class _Command:
 
     def _keep(self, job: Job, result: Segmentation) -> None:
         self._write(job, result)
+        if self.args.store:
+            from ..data.dicomweb import store_files
+
+            store_files(job.case["source"], job.mask)
         if self.manifest is not None:
             self.manifest.done(job.name, case_row(result.record, result.mask[None]))
 
@@ -208,7 +217,7 @@ class _Command:
 def _setting(args: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
     """What a result depends on."""
     return {
-        "input": os.path.abspath(args.input),
+        "input": args.input if is_dicomweb(args.input) else os.path.abspath(args.input),
         "model": str(args.model),
         "weights": segmenter.weights,
         "signature": segmenter.signature,
