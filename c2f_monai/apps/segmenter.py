@@ -256,7 +256,7 @@ def segment(
         if output is not None and output_type == "nifti":
             result.save(output)
         elif output is not None:
-            kind.write(result, Path(cases[0]["image"]), Path(output), segmenter.origin)
+            kind.write(result, Path(str(cases[0]["image"])), Path(output), segmenter.origin)
     return result
 
 
