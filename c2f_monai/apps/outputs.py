@@ -9,14 +9,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ..data.writers import MADE_BY
+from ..data.writers import MADE_BY, MaskOrigin
 from ..data.writers import made_here as is_mask_made_here
 from ..utils import atomic_write
-from .segmenter import Segmentation
+
+if TYPE_CHECKING:
+    from .segmenter import Segmentation
 
 __all__ = [
     "MADE_BY",
@@ -24,6 +26,7 @@ __all__ = [
     "Job",
     "OutputType",
     "check_places",
+    "check_type",
     "is_one_file",
     "made_here",
     "plan_jobs",
@@ -37,19 +40,67 @@ class OutputType:
 
     Attributes:
         suffixes: of its files, the usual one first.
-        write: writes a result of an image (a file or folder) to a path, with a description.
+        write: writes a result of an image (a file or folder) to a path, and what it was made by.
+        problem: why it cannot be written for an image, by its headers; empty where it can.
     """
 
     suffixes: tuple[str, ...]
-    write: Callable[[Segmentation, Path, Path, str], None]
+    write: Callable[[Segmentation, Path, Path, MaskOrigin], None]
+    problem: Callable[[Path], str] = lambda image: ""
 
 
-def _write_nifti(result: Segmentation, image: Path, path: Path, description: str) -> None:
-    result.save(path, description)
+def _write_nifti(result: Segmentation, image: Path, path: Path, origin: MaskOrigin) -> None:
+    result.save(path, origin.description)
+
+
+# The packages of the extra dicom are imported where they are asked for: they take a second, and need not be there.
+def _write_seg(result: Segmentation, image: Path, path: Path, origin: MaskOrigin) -> None:
+    from ..data.dicom_masks import write_seg
+
+    write_seg(path, result.mask.numpy(), image, origin)
+
+
+def _write_rtstruct(result: Segmentation, image: Path, path: Path, origin: MaskOrigin) -> None:
+    from ..data.dicom_masks import write_rtstruct
+
+    write_rtstruct(path, result.mask.numpy(), image, origin)
+
+
+def _dicom_problem(image: Path) -> str:
+    from ..data.dicom_masks import check_dicom_packages, dicom_problem
+
+    check_dicom_packages()
+    return dicom_problem(image)
 
 
 #: Forms of masks by their name on the command line.
-OUTPUT_TYPES: dict[str, OutputType] = {"nifti": OutputType((".nii.gz", ".nii"), _write_nifti)}
+OUTPUT_TYPES: dict[str, OutputType] = {
+    "nifti": OutputType((".nii.gz", ".nii"), _write_nifti),
+    "dicom-seg": OutputType((".dcm",), _write_seg, _dicom_problem),
+    "rtstruct": OutputType((".dcm",), _write_rtstruct, _dicom_problem),
+}
+
+
+def check_type(cases: Sequence[Mapping[str, Any]], kind: OutputType) -> list[dict[str, Any]]:
+    """The cases, with a "problem" where their mask cannot be written in a form.
+
+    Args:
+        cases: see :func:`c2f_monai.data.list_inputs`.
+        kind: the form.
+
+    Raises:
+        ValueError: for the first one, when none can be written.
+    """
+    checked = [dict(case) for case in cases]
+    usable = [case for case in checked if not {"skipped", "problem"} & case.keys()]
+    found = [(case, kind.problem(Path(case["image"]))) for case in usable]
+    if found and all(problem for _, problem in found):
+        more = f" ({len(found)} cases alike)" if len(found) > 1 else ""
+        raise ValueError(found[0][1] + more)
+    for case, problem in found:
+        if problem:
+            case["problem"] = problem
+    return checked
 
 
 @dataclass(frozen=True)
@@ -158,7 +209,7 @@ def check_places(jobs: Sequence[Job], further: Sequence[Path], overwrite: bool) 
 
 
 def made_here(path: Path) -> bool:
-    """Whether a NIfTI file, JSON object or picture says that this package made it."""
+    """Whether a NIfTI or DICOM file, JSON object or picture says that this package made it."""
     try:
         if path.suffix == ".json":
             return MADE_BY in json.loads(path.read_text(encoding="utf-8"))

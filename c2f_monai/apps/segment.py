@@ -18,13 +18,25 @@ import numpy as np
 
 from .. import __version__
 from ..data import Manifest, open_inputs
+from ..data.inputs import is_dicomweb
 from ..data.writers import write_nifti
 from ..handlers.case_report import case_row
 from ..handlers.case_table import CaseTable
 from ..metrics.target import target_statistics
 from ..utils import describe_machine, describe_versions, end_on_signals
 from ..visualize import save_overlay
-from .outputs import MADE_BY, OUTPUT_TYPES, Job, OutputType, check_places, is_one_file, made_here, plan_jobs, write_json
+from .outputs import (
+    MADE_BY,
+    OUTPUT_TYPES,
+    Job,
+    OutputType,
+    check_places,
+    check_type,
+    is_one_file,
+    made_here,
+    plan_jobs,
+    write_json,
+)
 from .report import images_by_case, write_report
 from .segmenter import Segmentation, Segmenter, torch_device
 from .shards import done_in, shard_folder, take_in_shards
@@ -48,8 +60,8 @@ def run(args: argparse.Namespace) -> None:
     if args.shard is not None:
         done = done_in(args.output, _ending(kind))
         args.output = shard_folder(args.output, args.shard)
-    with open_inputs(args.input, args.shard) as cases:
-        cases = [case for case in cases if case["case"] not in done]
+    with open_inputs(args.input, args.shard) as listed:
+        cases = check_type([case for case in listed if case["case"] not in done], kind)
         wanted = [case for case in cases if "skipped" not in case]
         jobs = plan_jobs(wanted, args.output, kind.suffixes, args.preview, args.probabilities)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
@@ -68,6 +80,12 @@ def _check_options(args: argparse.Namespace, kind: OutputType) -> None:
     for option in ("html", "shard"):
         if getattr(args, option) and is_one_file(args.output, kind.suffixes):
             raise ValueError(f"--{option} is about a folder of masks, and {args.output} is one file: give a folder.")
+    if args.html and args.output_type != "nifti":
+        raise ValueError(f"--html reads masks as nifti, and {args.output_type} was asked for: leave one of them out.")
+    if args.store and (args.output_type == "nifti" or not is_dicomweb(args.input)):
+        raise ValueError(
+            "--store sends DICOM back to an archive: give a dicomweb+ address and --output-type dicom-seg."
+        )
     if args.html and args.shard:
         raise ValueError("--html shows all cases, --shard segments some: call c2f report when all shares are done.")
 
@@ -81,7 +99,6 @@ class _Command:
 
     def __init__(self, args: argparse.Namespace, kind: OutputType, segmenter: Segmenter) -> None:
         self.args, self.kind, self.segmenter = args, kind, segmenter
-        self.description = f"{MADE_BY} {__version__} {segmenter.signature}"
         self.manifest = self._manifest()
         self.statistics = self._begin(args.statistics, {})
         self.report = self._begin(args.report, _setting(args, segmenter))
@@ -112,7 +129,9 @@ class _Command:
         return manifest
 
     def _manifest_in(self, folder: Path) -> Manifest:
-        options, files = self.segmenter.options, self.segmenter.files
+        # Runs of earlier versions and of the bundle wrote nifti, and did not say so.
+        form = {} if self.args.output_type == "nifti" else {"output_type": self.args.output_type}
+        options, files = {**self.segmenter.options, **form}, self.segmenter.files
         return Manifest(folder, options, files, self.args.overwrite, self.args.strict, ending=_ending(self.kind))
 
     def segment(self, cases: Sequence[dict[str, Any]], jobs: Sequence[Job]) -> None:
@@ -179,6 +198,10 @@ class _Command:
 
     def _keep(self, job: Job, result: Segmentation) -> None:
         self._write(job, result)
+        if self.args.store:
+            from ..data.dicomweb import store_files
+
+            store_files(job.case["source"], job.mask)
         if self.manifest is not None:
             self.manifest.done(job.name, case_row(result.record, result.mask[None]))
 
@@ -192,7 +215,7 @@ class _Command:
         if job.probabilities is not None and result.probability is not None:
             values = np.moveaxis(result.probability.numpy(), 0, -1)
             values = values[..., 0] if values.shape[-1] == 1 else values
-            write_nifti(job.probabilities, values, result.affine, f"{self.description} probability")
+            write_nifti(job.probabilities, values, result.affine, f"{self.segmenter.origin.description} probability")
         if result.image is not None:
             image: Any = result.image.float()
             if job.preview is not None:
@@ -202,7 +225,7 @@ class _Command:
                 spacing = [float(step) for step in image.pixdim]
                 found = target_statistics(result.mask.numpy(), image[0].numpy(), spacing)
                 self.statistics["cases"][job.name] = {**found, **result.record.quality, "flags": result.record.flags}
-        self.kind.write(result, job.image, job.mask, self.description)
+        self.kind.write(result, job.image, job.mask, self.segmenter.origin)
 
     def _note(self, job: Job, result: Segmentation, seconds: float) -> None:
         """Bring the files of all cases up to date: a run that is killed leaves them for what was done."""
@@ -238,7 +261,7 @@ class _Command:
 def _setting(args: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
     """What a result depends on."""
     return {
-        "input": os.path.abspath(args.input),
+        "input": args.input if is_dicomweb(args.input) else os.path.abspath(args.input),
         "model": str(args.model),
         "weights": segmenter.weights,
         "signature": segmenter.signature,

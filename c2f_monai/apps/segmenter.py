@@ -22,10 +22,11 @@ from ..config import override_config
 from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
 from ..data.images import is_path
 from ..data.preprocessing import READ_IMAGE, keep_read_image
-from ..data.writers import check_nifti_name, write_nifti
+from ..data.writers import MaskOrigin, write_nifti
 from ..inferers import CaseRecord
 from ..utils import bundle_root, config_file, has_bfloat16, reason_of, sha256_of
 from .models import DEFAULT_MODEL, MODELS
+from .outputs import OUTPUT_TYPES, OutputType, check_type
 
 __all__ = ["Segmentation", "Segmenter", "read_model", "segment", "torch_device"]
 
@@ -122,6 +123,7 @@ class Segmenter:
         self.files: str | dict[str, str] = load.path if isinstance(load.path, str) else dict(load.path)
         files = [self.files] if isinstance(self.files, str) else [file for _, file in sorted(self.files.items())]
         self.weights = {file: sha256_of(file) for file in files}
+        self.name = Path(model).name  # no place: it goes to archives
         self.signature = _signature(self.config, list(self.weights.values()))
         self.preprocessing, self.inferer = self._content("preprocessing"), self._content("evaluator#inferer")
         self.invert, self.label_map = self._content("invert"), self._content("label_map")
@@ -180,6 +182,12 @@ class Segmenter:
         known = "options" in self.config.get()
         return dict(self._content("options")) if known else {"configuration": self.signature}
 
+    @property
+    def origin(self) -> MaskOrigin:
+        """What masks are of, for the headers of their files; labels are named by the bundle's metadata."""
+        weights = {Path(file).name: digest for file, digest in self.weights.items()}
+        return MaskOrigin(_labels(Path(self.config["bundle_root"])), self.name, weights, self.signature)
+
     def _answer(self, batch: dict[str, Any], probability: bool) -> Segmentation:
         if "problem" in batch:
             raise ValueError(batch["problem"][0])
@@ -208,14 +216,15 @@ def segment(
     probability: bool = False,
     configs: Sequence[str | os.PathLike[str]] = (),
     progress: bool = False,
+    output_type: str = "nifti",
 ) -> Segmentation:
     """Segment one image; :class:`Segmenter` keeps the network for several.
 
     Args:
         image: a file (NIfTI, NRRD, MHA), the folder or a zip of a DICOM series, a nibabel, ITK or SimpleITK image, a
             MetaTensor, or an array with ``affine``.
-        output: where the mask is written, a path that ends in .nii or .nii.gz; a file there is replaced. Defaults to
-            None.
+        output: where the mask is written, a path that ends in .nii or .nii.gz, or .dcm for DICOM; a file there is
+            replaced. Defaults to None.
         model: see :class:`Segmenter`.
         device: see :class:`Segmenter`.
         fast: see :class:`Segmenter`.
@@ -223,6 +232,8 @@ def segment(
         probability: return the probabilities. Defaults to False.
         configs: see :class:`Segmenter`.
         progress: show a bar for the rounds. Defaults to False.
+        output_type: "nifti", or "dicom-seg" or "rtstruct" for the path of a DICOM series, which need the packages of
+            the extra ``dicom``.
 
     Raises:
         FileNotFoundError: when a file does not exist.
@@ -236,19 +247,22 @@ def segment(
         >>> result.mask.shape, result.mask.dtype, len(result.record.rounds) > 0
         (torch.Size([32, 32, 24]), torch.uint8, True)
     """
-    if output is not None:
-        check_nifti_name(output)
+    kind = _check_output(image, output, output_type)
     opened = open_inputs(image) if is_path(image) else nullcontext([{"image": volume_of(image, affine)}])
     with opened as cases:
         cases = [case for case in cases if "skipped" not in case]
         if len(cases) != 1:
             raise ValueError(f"{image} holds {len(cases)} images: give one, or use Segmenter.each for several.")
+        if output is not None:
+            cases = check_type(cases, kind)
         segmenter = Segmenter(model, device, fast, configs, progress)
         (result,) = segmenter.each_case(cases, probability)
-    if isinstance(result, Exception):
-        raise result
-    if output is not None:
-        result.save(output)
+        if isinstance(result, Exception):
+            raise result
+        if output is not None and output_type == "nifti":
+            result.save(output)
+        elif output is not None:
+            kind.write(result, Path(str(cases[0]["image"])), Path(output), segmenter.origin)
     return result
 
 
@@ -317,6 +331,27 @@ def torch_device(name: str | torch.device) -> torch.device:
     if (device.index or 0) >= count:
         raise ValueError(f"there is no device {text} here: {count} of this kind, give cpu, or leave it out.")
     return device
+
+
+def _check_output(image: Any, output: str | os.PathLike[str] | None, output_type: str) -> OutputType:
+    if output_type not in OUTPUT_TYPES:
+        raise ValueError(f"output_type must be one of {', '.join(OUTPUT_TYPES)}, got {output_type!r}.")
+    kind = OUTPUT_TYPES[output_type]
+    if output is not None and not str(output).lower().endswith(kind.suffixes):
+        raise ValueError(f"{output} must end in {' or '.join(kind.suffixes)}: masks are written as {output_type}.")
+    if output_type != "nifti" and not is_path(image):
+        raise ValueError(f"{output_type} refers to files of a DICOM series, but the image is in memory: give its path.")
+    return kind
+
+
+def _labels(root: Path) -> dict[int, str]:
+    """Names of the values of masks, but the background's; none where the metadata does not say them."""
+    try:
+        metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        names = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+    except (FileNotFoundError, KeyError):
+        return {}
+    return {int(value): str(name) for value, name in names.items() if int(value) > 0}
 
 
 def _signature(config: ConfigParser, weights: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import itk
 import nibabel as nib
@@ -19,7 +20,7 @@ import numpy as np
 from ..utils import reason_of
 from .dicom_files import SliceHeader, scan_place, series_files
 
-__all__ = ["HuVolume", "read_series", "series_files", "series_header"]
+__all__ = ["HuVolume", "read_series", "series_files", "series_header", "slice_files"]
 
 #: Share of the slices' distance by which one distance may differ (positions are decimal text), and a slice lie beside
 #: the line through the first and the last one.
@@ -103,6 +104,17 @@ def read_series(place: str | os.PathLike[str]) -> HuVolume:
     notes = (*stack.notes, *([f"{doubled} doubled slices dropped"] if doubled else []))
     hu = np.stack(planes, axis=2)
     return HuVolume(hu, stack.affine, _instance_axcodes([one.instance for one in kept], stack.affine), notes)
+
+
+def slice_files(place: str | os.PathLike[str]) -> list[Path]:
+    """Files of the slices of the volume that :func:`read_series` gives, in the order of its last axis; by headers.
+
+    Raises:
+        ValueError: as :func:`read_series`, for what headers tell.
+    """
+    stack = _stack_of(place)
+    apart = np.diff(stack.along, prepend=-np.inf) > _SAME
+    return [one.path for one, is_new in zip(stack.slices, apart, strict=True) if is_new]
 
 
 def _stack_of(place: str | os.PathLike[str]) -> _Stack:

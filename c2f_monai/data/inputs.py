@@ -22,7 +22,7 @@ from .images import is_path
 from .listing import find_images
 from .readers import image_shape
 
-__all__ = ["CaseDataset", "list_inputs", "open_inputs", "require_input"]
+__all__ = ["CaseDataset", "is_dicomweb", "list_inputs", "open_inputs", "require_input"]
 
 
 def list_inputs(
@@ -105,7 +105,8 @@ def open_inputs(path: str | os.PathLike[str], shard: tuple[int, int] | None = No
     """The cases of an input as :func:`list_inputs` gives them; a zip of images is unpacked for the while.
 
     Args:
-        path: see :func:`list_inputs`, or a zip file of any of these.
+        path: see :func:`list_inputs`, or a zip file of any of these, or the address of a study or series in an archive,
+            see :func:`c2f_monai.data.dicomweb.fetch_series`.
         shard: see :func:`list_inputs`.
 
     Raises:
@@ -113,6 +114,11 @@ def open_inputs(path: str | os.PathLike[str], shard: tuple[int, int] | None = No
         ValueError: as :func:`list_inputs`, and for a file named .zip that is none, or that unpacks to more than the
             disk of temporary files has room for.
     """
+    if is_dicomweb(path):
+        with tempfile.TemporaryDirectory(prefix="c2f-") as folder:
+            fetched = _fetch(str(path), Path(folder))
+            yield fetched if shard is None else _share(fetched, *shard)
+        return
     if Path(path).suffix.lower() != ".zip" or not os.path.isfile(path):
         yield list_inputs(path, shard=shard)
         return
@@ -183,6 +189,25 @@ def _with_name(item: dict[str, Any], name: str) -> dict[str, Any]:
     if name and isinstance(item["image"], MetaTensor):
         item["image"].meta["case"] = name
     return item
+
+
+def is_dicomweb(path: str | os.PathLike[str]) -> bool:
+    """Whether an input is an address of DICOMweb: ``dicomweb+https://host/studies/UID``.
+
+    Examples:
+        >>> is_dicomweb("dicomweb+http://localhost:8042/dicom-web/studies/1.2.3"), is_dicomweb("ct.nii.gz")
+        (True, False)
+    """
+    return str(path).startswith("dicomweb+")
+
+
+def _fetch(address: str, folder: Path) -> list[dict[str, Any]]:
+    """Cases of an archive, each with the address of its series as its "source"."""
+    from .dicomweb import fetch_series  # with packages of the extra dicom
+
+    addresses = fetch_series(address, folder)
+    cases = [{"image": str(folder / uid), "case": uid, "source": source} for uid, source in addresses.items()]
+    return [case | _problem_of(case) for case in cases]
 
 
 def _cases_of(place: Path) -> list[dict[str, Any]]:

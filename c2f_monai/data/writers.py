@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = [
     "MADE_BY",
     "AtomicNiftiWriter",
     "CaseLayout",
+    "MaskOrigin",
     "check_nifti_name",
     "made_here",
     "name_after_case",
@@ -33,6 +35,29 @@ __all__ = [
 
 #: The header of a mask says that it is no image to segment.
 MADE_BY = "c2f_monai"
+
+
+@dataclass(frozen=True)
+class MaskOrigin:
+    """What made a mask and what its values mean, for the headers of files.
+
+    Attributes:
+        labels: names of the values beside the background. A name that DICOM has a SNOMED CT code for, such as
+            "pancreas" (15776009) or "cyst", gets it; others become "Tissue" with this label.
+        model: name of the model.
+        weights: SHA-256 of its files of weights by their names.
+        signature: of configuration and weights, see :class:`c2f_monai.apps.segmenter.Segmenter`.
+    """
+
+    labels: Mapping[int, str] = field(default_factory=dict)
+    model: str = ""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    signature: str = ""
+
+    @property
+    def description(self) -> str:
+        """One line of at most 64 letters, DICOM's limit."""
+        return f"{MADE_BY} {package_version()} {self.signature}".strip()[:64]
 
 
 def nifti_image(volume: np.ndarray, affine: np.ndarray, description: str = "") -> nib.Nifti1Image:
@@ -80,8 +105,14 @@ def write_nifti(path: PathLike, volume: np.ndarray, affine: np.ndarray, descript
 
 
 def made_here(path: PathLike) -> bool:
-    """Whether a NIfTI file's header says that a mask of this package is in it; no for what cannot be read."""
+    """Whether the header of a NIfTI or DICOM file says that a mask of this package is in it; no for what cannot be
+    read.
+    """
     try:
+        if str(path).endswith(".dcm"):
+            import pydicom  # of the extra dicom, as all that writes such files
+
+            return pydicom.dcmread(path, stop_before_pixels=True).ManufacturerModelName == MADE_BY
         header: Any = nib.load(path).header
         return bytes(header["descrip"]).rstrip(b"\0").decode("latin-1").startswith(MADE_BY)
     except Exception:  # of another kind, or broken
@@ -174,7 +205,7 @@ class AtomicNiftiWriter(NibabelWriter):
             filename,
             np.asarray(self.data_obj, dtype=self.output_dtype),
             self.affine,
-            f"{MADE_BY} {package_version()}",
+            MaskOrigin().description,
         )
         if self.submit is None:
             task()

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from ... import __version__
@@ -105,6 +107,9 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
         Exception: what is no bad input; with ``--debug`` a bad input, too.
     """
     args = parser.parse_args(argv)
+    # Where pydicom is installed, MONAI's LoadImage says each time that a decoder of NVIDIA's is not.
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "NvImgCodecPydicomReader: nvImageCodec")
     try:
         args.run(args)
     except KeyboardInterrupt:

@@ -14,13 +14,15 @@ __all__ = ["add_parser"]
 DESCRIPTION = """Segments CT images; masks lie on the images' own grids. Not for clinical use.
 
 INPUT is a file (NIfTI, NRRD, MHA), the folder of a DICOM series, a folder of such files or folders, searched in depth
-where it holds none itself, or a zip of any of these. OUTPUT is a file for one image, or a folder, where masks are
-called <case>_seg.nii.gz; for several images it must be a folder. PREVIEW and PROBABILITIES likewise. A case that fails
-costs no other: cases.csv in the folder says what became of each, the exit status is 1, and the same command does what
-is missing."""
+where it holds none itself, a zip of any of these, or a study or series of an archive, as
+dicomweb+https://HOST/studies/UID[/series/UID]. OUTPUT is a file for one image, or a folder, where masks are called
+<case>_seg.nii.gz (DICOM: <case>_seg.dcm); for several images it must be a folder. PREVIEW and PROBABILITIES likewise. A
+case that fails costs no other: cases.csv in the folder says what became of each, the exit status is 1, and
+the same command does what is missing."""
 EXAMPLES = (
     "c2f segment ct.nii.gz mask.nii.gz",
     "c2f segment dicom_folder mask.nii.gz --preview mask.png --statistics mask.json",
+    "c2f segment dicom_folder seg.dcm --output-type dicom-seg",
     "c2f segment archive masks --report report.json",
     "c2f segment ct.nii.gz mask.nii.gz --model my_run/model.pt --config network/deeplab.json",
 )
@@ -29,7 +31,7 @@ EXAMPLES = (
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "segment", "segment CT images", DESCRIPTION, EXAMPLES)
-    parser.add_argument("input", type=Path, metavar="INPUT", help="what to segment")
+    parser.add_argument("input", type=_place, metavar="INPUT", help="what to segment")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="mask to write, or folder of masks")
     add_model(parser)
     add_config(parser)
@@ -37,7 +39,10 @@ def add_parser(commands: Commands) -> None:
     shard = "the third of eight shares of the cases; the shares of a folder may run at once, on several machines"
     parser.add_argument("--shard", type=_shard, metavar="3/8", help=shard)
     parser.add_argument("--fast", action="store_true", help="bfloat16, where the device has it")
-    parser.add_argument("--output-type", choices=("nifti",), default="nifti", help="form of the masks (default: nifti)")
+    form = "form of the masks; DICOM for DICOM series alone, with the extra dicom (default: nifti)"
+    parser.add_argument("--output-type", choices=("nifti", "dicom-seg", "rtstruct"), default="nifti", help=form)
+    store = "send each mask back to the archive that a dicomweb+ address names (STOW-RS)"
+    parser.add_argument("--store", action="store_true", help=store)
     parser.add_argument("--preview", type=Path, metavar="PNG", help="picture of the mask in three views")
     parser.add_argument("--probabilities", type=Path, metavar="NIFTI", help="probabilities, float32")
     parser.add_argument("--statistics", type=Path, metavar="JSON", help="ml, HU, box and cut by the field of each case")
@@ -61,3 +66,8 @@ def _shard(word: str) -> tuple[int, int]:
     if not (number.isdecimal() and shares.isdecimal() and 1 <= int(number) <= int(shares)):
         raise argparse.ArgumentTypeError(f"must be a share such as 3/8, from 1/8 to 8/8, got {word!r}")
     return int(number), int(shares)
+
+
+def _place(text: str) -> Path | str:
+    """A path, or an address, whose two slashes a path would make one."""
+    return text if text.startswith("dicomweb+") else Path(text)

@@ -1,0 +1,166 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Masks as DICOM lie where the series lies, and other programs read them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.path import Path as Polygon
+from scipy.spatial.transform import Rotation
+
+from c2f_monai.data import read_image
+from c2f_monai.data.writers import MaskOrigin, made_here
+from tests.bundle.volumes import make_volume, write_dicom_series, write_nifti
+
+pydicom = pytest.importorskip("pydicom")
+highdicom = pytest.importorskip("highdicom")
+
+from c2f_monai.data.dicom_masks import dicom_problem, write_rtstruct, write_seg  # noqa: E402
+
+ORIGIN = MaskOrigin({1: "pancreas", 2: "cyst", 5: "my own thing"}, "pancreas", {"model.pt": "ab" * 32}, "0123456789ab")
+AXIAL = np.diag([-0.7, -0.8, 2.5, 1.0])
+FLIPPED = np.diag([0.7, -0.8, -2.5, 1.0])
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = Rotation.from_euler("xyz", [10, -15, 20], degrees=True).as_matrix() @ np.diag([-0.9, 0.8, 2.5])
+OBLIQUE[:3, 3] = 12.5, -40.0, 300.0
+WRITERS = {"dicom-seg": write_seg, "rtstruct": write_rtstruct}
+
+
+@pytest.fixture(params=[AXIAL, FLIPPED, OBLIQUE], ids=["axial", "flipped", "oblique"])
+def series(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Files whose names do not follow the positions."""
+    folder = write_dicom_series(
+        tmp_path / "ct", make_volume((24, 20, 9)), request.param, tags={"0010|0010": "Doe^Jane", "0010|0020": "17"}
+    )
+    for index, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / f"{(index * 4) % 9}.dcm")
+    return folder
+
+
+def make_mask() -> np.ndarray:
+    """A pancreas with a hole and a second part, a cyst in it, and pixels that touch by their corners alone."""
+    mask = np.zeros((24, 20, 9), np.uint8)
+    mask[3:15, 4:16, 2:7] = 1
+    mask[6:9, 6:9, 2:7] = 0
+    mask[10:13, 10:13, 3:5] = 2
+    mask[18:22, 2:5, 3] = mask[0, 0, 3] = mask[1, 1, 3] = mask[23, 19, 4] = 1
+    return mask
+
+
+def seg_mask(path: Path, image: Any, number: int) -> np.ndarray:
+    """A segment on the grid of an image, put there by the file's own positions."""
+    seg = highdicom.seg.segread(path)
+    directions = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
+    spacing = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
+    steps = np.array(directions, dtype=float).reshape(2, 3).T * [float(spacing[1]), float(spacing[0])]
+    found = np.zeros(image.shape[1:], bool)
+    for frame, plane in zip(seg.PerFrameFunctionalGroupsSequence, np.atleast_3d(seg.pixel_array), strict=True):
+        if frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number:
+            position = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
+            ras = (position + np.argwhere(plane.T) @ steps.T) * [-1, -1, 1]
+            voxels = np.linalg.inv(np.asarray(image.affine)) @ np.vstack([ras.T, np.ones(len(ras))])
+            at = np.rint(voxels[:3]).astype(int)
+            assert np.abs(voxels[:3] - at).max() < 0.01
+            found[tuple(at)] = True
+    return found
+
+
+def rtstruct_mask(path: Path, image: Any, number: int) -> np.ndarray:
+    """A structure on the grid of an image: the pixels whose centers its contours enclose."""
+    rtstruct = pydicom.dcmread(path)
+    roi = next(one for one in rtstruct.ROIContourSequence if one.ReferencedROINumber == number)
+    found = np.zeros(image.shape[1:], bool)
+    grid = np.stack(np.meshgrid(*map(np.arange, found.shape[:2]), indexing="ij"), axis=-1).reshape(-1, 2)
+    for contour in roi.get("ContourSequence", []):
+        points = np.array(contour.ContourData, dtype=float).reshape(-1, 3) * [-1, -1, 1]
+        voxels = np.linalg.inv(np.asarray(image.affine)) @ np.vstack([points.T, np.ones(len(points))])
+        (index,) = {int(value) for value in np.rint(voxels[2])}
+        assert np.abs(voxels[2] - index).max() < 0.01
+        inside = Polygon(np.vstack([voxels[:2].T, voxels[:2, :1].T]), closed=True).contains_points(grid)
+        found[:, :, index] ^= inside.reshape(found.shape[:2])
+    return found
+
+
+def dice(first: np.ndarray, second: np.ndarray) -> float:
+    return float(2 * (first & second).sum() / (first.sum() + second.sum()))
+
+
+def test_a_segmentation_lies_where_the_mask_lies(series: Path, tmp_path: Path) -> None:
+    mask, image = make_mask(), read_image(series)
+    write_seg(tmp_path / "seg.dcm", mask, series, ORIGIN)
+    for number, value in ((1, 1), (2, 2)):
+        assert dice(seg_mask(tmp_path / "seg.dcm", image, number), mask == value) == 1.0
+
+
+def test_a_structure_set_lies_where_the_mask_lies(series: Path, tmp_path: Path) -> None:
+    mask, image = make_mask(), read_image(series)
+    write_rtstruct(tmp_path / "rt.dcm", mask, series, ORIGIN)
+    for number, value in ((1, 1), (2, 2)):
+        assert dice(rtstruct_mask(tmp_path / "rt.dcm", image, number), mask == value) > 0.97
+    assert not rtstruct_mask(tmp_path / "rt.dcm", image, 3).any()
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("mask", [make_mask(), np.zeros((24, 20, 9), np.uint8)], ids=["found", "nothing"])
+def test_dciodvfy_finds_no_error(series: Path, tmp_path: Path, kind: str, mask: np.ndarray) -> None:
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy of dicom3tools is not here")
+    WRITERS[kind](tmp_path / "m.dcm", mask, series, ORIGIN)
+    done = subprocess.run(["dciodvfy", str(tmp_path / "m.dcm")], capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    assert {"Segmentation", "RTStructureSet"} & set(lines)
+    # The series has no StudyID.
+    known = "Warning - Missing attribute or value that would be needed to build DICOMDIR - Study ID"
+    assert [line for line in lines if line.startswith(("Error", "Warning")) and line != known] == []
+
+
+def test_the_header_says_what_and_by_what(series: Path, tmp_path: Path) -> None:
+    write_seg(tmp_path / "seg.dcm", make_mask(), series, ORIGIN)
+    seg = highdicom.seg.segread(tmp_path / "seg.dcm")
+    first, second, third = (seg.get_segment_description(number) for number in (1, 2, 3))
+    assert (seg.PatientID, seg.StudyInstanceUID) == ("17", "1.2.3")
+    assert [one.segment_label for one in (first, second, third)] == ["pancreas", "cyst", "my own thing"]
+    assert (first.segmented_property_type.value, first.segmented_property_type.scheme_designator) == ("15776009", "SCT")
+    assert first.segmented_property_category.meaning == "Anatomical Structure"
+    assert second.segmented_property_type.value == "367643001"
+    assert second.segmented_property_category.meaning == "Morphologically Abnormal Structure"
+    assert third.segmented_property_type.meaning == "Tissue"
+    algorithm = first.algorithm_identification
+    assert algorithm.name == "c2f_monai" and algorithm.version == seg.SoftwareVersions
+    assert algorithm.parameters["sha256 of model.pt"] == "ab" * 32
+    again = tmp_path / "again.dcm"
+    write_seg(again, make_mask(), series, ORIGIN)
+    other = highdicom.seg.segread(again)
+    assert other.SOPInstanceUID != seg.SOPInstanceUID
+    assert other.get_segment_description(1).tracking_uid == first.tracking_uid != second.tracking_uid
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_file_is_known_as_ones_own_and_whole_or_not_there(series: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "m.dcm"
+    for wrong, message in ((make_mask()[1:], "the mask has the shape"), (make_mask() * 3, "the mask holds .3, 6.")):
+        with pytest.raises(ValueError, match=message):
+            WRITERS[kind](path, wrong, series, ORIGIN)
+    assert not path.exists() and not made_here(path) and not made_here(next(series.iterdir()))
+    WRITERS[kind](path, make_mask(), series, ORIGIN)
+    assert made_here(path)
+
+
+def test_what_dicom_cannot_refer_to_is_told(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "a.nii.gz", make_volume((4, 4, 4)))
+    assert dicom_problem(tmp_path / "a.nii.gz") == (
+        f"{tmp_path}/a.nii.gz is no DICOM series, which DICOM output refers to: write nifti."
+    )
+    folder = write_dicom_series(tmp_path / "ct", make_volume((8, 7, 3)), AXIAL)
+    assert dicom_problem(folder) == ""
+    path = sorted(folder.iterdir())[1]
+    header = pydicom.dcmread(path)
+    del header.FrameOfReferenceUID
+    header.save_as(path)
+    assert dicom_problem(folder).endswith("has no FrameOfReferenceUID, which DICOM output refers to: write nifti.")
