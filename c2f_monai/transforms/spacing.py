@@ -120,7 +120,7 @@ class ResampleToSpacingd(Spacingd):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         known = self.spacing_transform.sp_resample
-        self.spacing_transform.sp_resample = AxisResample(
+        self._resample = self.spacing_transform.sp_resample = AxisResample(
             known.mode, known.padding_mode, known.align_corners, known.dtype, known.lazy
         )
 
@@ -137,7 +137,7 @@ class ResampleToSpacingd(Spacingd):
             pixdim = [float(p) for p in self.spacing_transform.pixdim]
             pixdim = pixdim * count if len(pixdim) == 1 else pixdim[:count]
             pixdim = [p if p > 0 else own for p, own in zip(pixdim, spacing, strict=True)]
-            out[key] = self.spacing_transform.sp_resample(
+            out[key] = self._resample(
                 volume,
                 dst_affine=_scaled(volume.affine, pixdim),
                 spatial_size=working_shape(volume.shape[1:], spacing, pixdim),
@@ -153,7 +153,7 @@ class ResampleToSpacingd(Spacingd):
         """Resample to the grid that a volume came from."""
         out = dict(data)
         for key in self.key_iterator(out):
-            out[key] = _resample_back(self.spacing_transform.sp_resample, out[key])
+            out[key] = _resample_back(self._resample, out[key])
         return out
 
 
