@@ -89,7 +89,7 @@ def test_a_calibration_predicts_the_dsc_of_the_next_cases(
     ranked = sorted(rows, key=lambda name: -signals_in(rows[name])["expected_dsc"])
     for case in cases:
         name = Path(case["image"]).name.removesuffix(".nii.gz")
-        mask = nib.load(tmp_path / "out" / f"{name}_seg.nii.gz")
+        mask = nib.Nifti1Image.from_filename(tmp_path / "out" / f"{name}_seg.nii.gz")
         label = np.asarray(mask.dataobj).astype(np.uint8)
         missed = np.flatnonzero(label == 0)[: 4 * ranked.index(name)]
         label.flat[missed] = 1
