@@ -8,11 +8,16 @@ import json
 import shutil
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from c2f_monai.apps import score
 from c2f_monai.apps.cli import main
+from c2f_monai.apps.evaluate import signals_in
+from c2f_monai.inferers import read_quality
 from c2f_monai.metrics.tables import read_cases
+from c2f_monai.utils import sha256_of
 from tests.bundle.overlays import NETWORK, run_bundle, write_organs
 
 
@@ -66,6 +71,56 @@ def test_two_folders_are_a_data_set(
         line for line in capsys.readouterr().out.splitlines() if line.startswith("all:")
     ]
     assert list(read_cases(tmp_path / "out" / "cases.csv")) == ["test0", "test1"]
+
+
+def test_a_calibration_predicts_the_dsc_of_the_next_cases(
+    dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    cases = [{key: str(dataset / file) for key, file in case.items()} for part in lists.values() for case in part]
+    (tmp_path / "dataset.json").write_text(json.dumps({"test": cases}), encoding="utf-8")
+    weights, quality = tmp_path / "model.pt", tmp_path / "model.quality.json"
+    shutil.copy(words[words.index("--model") + 1], weights)
+    asked = [*words, "--model", str(weights), "--dataset", str(tmp_path), "--output", str(tmp_path / "out")]
+
+    # The less a case is sure of itself, the more voxels of its label it is made to miss.
+    assert main(asked) == 0
+    rows = read_cases(tmp_path / "out" / "cases.csv", ["expected_dsc"])
+    ranked = sorted(rows, key=lambda name: -signals_in(rows[name])["expected_dsc"])
+    for case in cases:
+        name = Path(case["image"]).name.removesuffix(".nii.gz")
+        mask = nib.Nifti1Image.from_filename(tmp_path / "out" / f"{name}_seg.nii.gz")
+        label = np.asarray(mask.dataobj).astype(np.uint8)
+        missed = np.flatnonzero(label == 0)[: 4 * ranked.index(name)]
+        label.flat[missed] = 1
+        case["label"] = str(tmp_path / f"{name}_label.nii.gz")
+        nib.save(nib.Nifti1Image(label, mask.affine), case["label"])
+    (tmp_path / "dataset.json").write_text(json.dumps({"test": cases}), encoding="utf-8")
+
+    assert main([*asked, "--calibrate", str(quality)]) == 0
+    assert f"{quality}: fitted on 9 cases: round_dsc " in capsys.readouterr().out
+    model = read_quality(weights)
+    assert model is not None and model.cases == 9 and model.weights["expected_dsc"] > 0.1
+    assert model.sha256 and sha256_of(weights).startswith(model.sha256)
+    assert "predicted_dsc" not in read_cases(tmp_path / "out" / "cases.csv")["test0"].values
+
+    # The next inference finds it beside the weights.
+    assert main(asked) == 0
+    for name, row in read_cases(tmp_path / "out" / "cases.csv", ["predicted_dsc", "dsc_bound"]).items():
+        expected = model.predict(signals_in(row))
+        assert (row.number("predicted_dsc"), row.number("dsc_bound")) == pytest.approx(expected, abs=2e-6)
+        assert ("look at this one" in row.values["flags"]) == (name == ranked[-1])
+
+
+def test_a_calibration_on_few_cases_is_refused(
+    dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quality = tmp_path / "model.quality.json"
+    asked = ["--dataset", str(dataset), "--output", str(tmp_path / "out"), "--calibrate", str(quality)]
+    assert main([*words, *asked]) == 1
+    message = "error: a bound that holds for 90 % of the cases needs 9 labeled cases, got 2."
+    assert message in capsys.readouterr().err.splitlines()
+    assert not quality.exists() and list(read_cases(tmp_path / "out" / "cases.csv")) == ["test0", "test1"]
 
 
 def test_a_data_set_in_the_output_folder_stays(dataset: Path, words: list[str], tmp_path: Path) -> None:
