@@ -100,6 +100,13 @@ def test_a_lost_case_is_rescued_where_the_fine_network_is_sure() -> None:
     assert inferer.records[0].flags == ["rescued"]
 
 
+def test_a_rescued_answer_is_not_averaged_with_a_coarse_map_that_saw_nothing() -> None:
+    volume, net = blob(0.55), network(0.51, coarse=[0.6])  # P(0) is 0.12 in the target, P(T) 0.83
+    inferer = CoarseToFineInferer(stopping=TWO, margin=4, rescue=0.5, result="mean")
+    assert torch.equal(inferer(volume, net) >= 0.5, volume > 0)
+    assert inferer.records[0].flags == ["rescued"]
+
+
 @pytest.mark.parametrize("value", [0.0, 0.52])
 def test_nothing_found_stays_possible(value: float) -> None:
     # Without a target no region is probable; a probable one that the fine network does not see is none.
