@@ -152,6 +152,10 @@ def _slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrig
     shape = (slices[0].Columns, slices[0].Rows, len(slices))
     if mask.shape != shape:
         raise ValueError(f"the mask has the shape {mask.shape}, but the series {place} {shape}.")
+    if not origin.labels:
+        raise ValueError(
+            "the model's metadata names no value of its masks: give channel_def of its output in metadata.json."
+        )
     if unknown := sorted({*np.unique(mask).tolist()} - {0, *origin.labels}):
         raise ValueError(
             f"the mask holds {unknown}, of which the model's metadata has no name: name them in channel_def of its "

@@ -187,6 +187,8 @@ def test_the_header_says_what_and_by_what(series: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_file_is_known_as_ones_own_and_whole_or_not_there(series: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "m.dcm"
+    with pytest.raises(ValueError, match="metadata names no value of its masks"):
+        WRITERS[kind](path, np.zeros((24, 20, 9), np.uint8), series, MaskOrigin())
     for wrong, message in ((make_mask()[1:], "the mask has the shape"), (make_mask() * 3, "the mask holds .3, 6.")):
         with pytest.raises(ValueError, match=message):
             WRITERS[kind](path, wrong, series, ORIGIN)
