@@ -74,6 +74,7 @@ def write_seg(
         ValueError: when mask and series differ in shape, or a value has no name.
     """
     slices = _slices_of(mask, place, origin)
+    _mend_geometry(slices)
     labels = sorted(origin.labels.items())
     planes = np.stack([mask.transpose(2, 1, 0) == value for value, _ in labels], axis=-1)
     segments = [_segment(number, value, name, origin, slices[0]) for number, (value, name) in enumerate(labels, 1)]
@@ -151,12 +152,34 @@ def _slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrig
     shape = (slices[0].Columns, slices[0].Rows, len(slices))
     if mask.shape != shape:
         raise ValueError(f"the mask has the shape {mask.shape}, but the series {place} {shape}.")
+    if not origin.labels:
+        raise ValueError(
+            "the model's metadata names no value of its masks: give channel_def of its output in metadata.json."
+        )
     if unknown := sorted({*np.unique(mask).tolist()} - {0, *origin.labels}):
         raise ValueError(
             f"the mask holds {unknown}, of which the model's metadata has no name: name them in channel_def of its "
             "output in metadata.json."
         )
     return slices
+
+
+def _mend_geometry(slices: Sequence[Any]) -> None:
+    """Let the headers, in memory, say what highdicom copies from them as the series' positions say it.
+
+    Readers space the frames by SpacingBetweenSlices, which scanners and programs write as they like: where it does not
+    fit the positions, highdicom's own reader refuses the file. It also asks for a SliceThickness, which may be empty,
+    and for directions that are equal to the last digit.
+    """
+    first, last = slices[0], slices[-1]
+    step = first.get("SliceThickness")
+    if len(slices) > 1:
+        ends = np.array([first.ImagePositionPatient, last.ImagePositionPatient], dtype=float)
+        step = float(np.linalg.norm(ends[1] - ends[0])) / (len(slices) - 1)
+    for header in slices:
+        header.ImageOrientationPatient = first.ImageOrientationPatient
+        header.SpacingBetweenSlices = pydicom.valuerep.DSfloat(step, auto_format=True)
+        header.SliceThickness = header.get("SliceThickness") or header.SpacingBetweenSlices
 
 
 def _equipment(header: Any) -> dict[str, Any]:

@@ -91,7 +91,8 @@ class CoarseToFineInferer(Inferer):
             themselves, their boxes and d(t), are those of the method either way.
         rescue: where Z(0) has less than eight voxels, the first round looks where P(0) is at least this fraction of
             its maximum, in the largest component; the answer counts only where the last two rounds agree (d(T) >= 0.8)
-            on a mask of eight voxels or more, else nothing is found. None leaves such a case without an answer.
+            on a mask of eight voxels or more, else nothing is found; it is P(T), also with the result "mean". None
+            leaves such a case without an answer.
         damping: a in P(t) <- a P(t) + (1 - a) P(t-1), in (0, 1]; below 1 it takes the fusion "mean" in the rounds. 1
             is the method.
         resolve_cycles: end the loop in a cycle of two masks, with the mean of both probabilities.
@@ -336,7 +337,7 @@ class CoarseToFineInferer(Inferer):
         record.stop_reason = rule.reason(changes, cycle, mask.empty, over=True)
         if changes:
             prior.values.masked_fill_(raw & ~mask.on(prior.bounds), 0.0)
-            prior, mask = self._into(probability, prior, mask)
+            prior, mask = self._into(probability, prior, mask, record.rescued)
         record.voxels = int(mask.values.sum())
         if changes and record.voxels:
             expected = expected_dice(prior.values, mask.on(prior.bounds))
@@ -348,10 +349,13 @@ class CoarseToFineInferer(Inferer):
         rule = self.stopping if case.caller.has_fine else StopRule(dice=None, max_rounds=0)
         return replace(rule, stop_on_cycle=True) if self.resolve_cycles else rule
 
-    def _into(self, probability: torch.Tensor, last: Patch, mask: Patch) -> tuple[Patch, Patch]:
-        """The answer's probability and mask; the first takes the place of P(0) in ``probability``, (K, H, W, D)."""
+    def _into(self, probability: torch.Tensor, last: Patch, mask: Patch, rescued: bool = False) -> tuple[Patch, Patch]:
+        """The answer's probability and mask; the first takes the place of P(0) in ``probability``, (K, H, W, D).
+
+        Of a rescued case it is P(T) whatever ``result`` says: the mean with a P(0) that saw nothing is nothing again.
+        """
         place = last.within(whole_bounds(probability.shape[1:]))
-        if self.result == Result.MEAN and not mask.empty:
+        if self.result == Result.MEAN and not mask.empty and not rescued:
             last, mask = self._mean(probability[place], last, probability[0].numel())
         probability.zero_()[place] = last.values
         return last, mask

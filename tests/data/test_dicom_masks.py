@@ -98,6 +98,49 @@ def test_a_segmentation_lies_where_the_mask_lies(series: Path, tmp_path: Path) -
         assert dice(seg_mask(tmp_path / "seg.dcm", image, number), mask == value) == 1.0
 
 
+def volume_mask(path: Path, image: Any, number: int) -> np.ndarray:
+    """A segment on the grid of an image, as highdicom puts the volume together; empty frames are not in the file."""
+    segment = highdicom.seg.segread(path).get_volume(segment_numbers=[number], combine_segments=True)
+    voxels = np.argwhere(segment.array)
+    assert np.allclose(segment.spacing[0], image.pixdim[2])
+    ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ segment.affine @ np.vstack([voxels.T, np.ones(len(voxels))])
+    at = np.linalg.inv(np.asarray(image.affine)) @ ras
+    assert np.abs(at - np.rint(at)).max() < 0.01
+    found = np.zeros(image.shape[1:], bool)
+    found[tuple(np.rint(at[:3]).astype(int))] = True
+    return found
+
+
+@pytest.mark.parametrize("gap", [False, True], ids=["joined", "gap"])
+def test_highdicom_puts_the_volume_together(series: Path, tmp_path: Path, gap: bool) -> None:
+    mask, image = make_mask(), read_image(series)
+    if gap:
+        mask[:, :, 4] = 0
+    write_seg(tmp_path / "seg.dcm", mask, series, ORIGIN)
+    for number, value in ((1, 1), (2, 2)):
+        assert np.array_equal(volume_mask(tmp_path / "seg.dcm", image, number), mask == value)
+
+
+def test_headers_that_contradict_the_positions_do_not_move_the_mask(series: Path, tmp_path: Path) -> None:
+    for index, path in enumerate(sorted(series.iterdir())):
+        header = pydicom.dcmread(path)
+        header.SpacingBetweenSlices = "1"
+        header.SliceThickness = None
+        directions = [float(value) + 1e-6 * index for value in header.ImageOrientationPatient]
+        header.ImageOrientationPatient = [f"{value:.8f}" for value in directions]
+        header.save_as(path)
+    mask, image = make_mask(), read_image(series)
+    write_seg(tmp_path / "seg.dcm", mask, series, ORIGIN)
+    assert np.array_equal(volume_mask(tmp_path / "seg.dcm", image, 1), mask == 1)
+
+
+def test_a_series_of_one_slice_has_its_thickness(tmp_path: Path) -> None:
+    folder = write_dicom_series(tmp_path / "ct", make_volume((24, 20, 1)), AXIAL)
+    mask = make_mask()[:, :, 3:4]
+    write_seg(tmp_path / "seg.dcm", mask, folder, ORIGIN)
+    assert np.array_equal(volume_mask(tmp_path / "seg.dcm", read_image(folder), 1), mask == 1)
+
+
 def test_a_structure_set_lies_where_the_mask_lies(series: Path, tmp_path: Path) -> None:
     mask, image = make_mask(), read_image(series)
     write_rtstruct(tmp_path / "rt.dcm", mask, series, ORIGIN)
@@ -144,6 +187,8 @@ def test_the_header_says_what_and_by_what(series: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_file_is_known_as_ones_own_and_whole_or_not_there(series: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "m.dcm"
+    with pytest.raises(ValueError, match="metadata names no value of its masks"):
+        WRITERS[kind](path, np.zeros((24, 20, 9), np.uint8), series, MaskOrigin())
     for wrong, message in ((make_mask()[1:], "the mask has the shape"), (make_mask() * 3, "the mask holds .3, 6.")):
         with pytest.raises(ValueError, match=message):
             WRITERS[kind](path, wrong, series, ORIGIN)

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from c2f_monai.inferers import SIGNALS, CoarseToFineInferer, QualityModel, StopRule, fit_quality, read_quality
 from c2f_monai.inferers.patches import Patch, whole_bounds
@@ -100,6 +103,13 @@ def test_a_lost_case_is_rescued_where_the_fine_network_is_sure() -> None:
     assert inferer.records[0].flags == ["rescued"]
 
 
+def test_a_rescued_answer_is_not_averaged_with_a_coarse_map_that_saw_nothing() -> None:
+    volume, net = blob(0.55), network(0.51, coarse=[0.6])  # P(0) is 0.12 in the target, P(T) 0.83
+    inferer = CoarseToFineInferer(stopping=TWO, margin=4, rescue=0.5, result="mean")
+    assert torch.equal(inferer(volume, net) >= 0.5, volume > 0)
+    assert inferer.records[0].flags == ["rescued"]
+
+
 @pytest.mark.parametrize("value", [0.0, 0.52])
 def test_nothing_found_stays_possible(value: float) -> None:
     # Without a target no region is probable; a probable one that the fine network does not see is none.
@@ -145,3 +155,26 @@ def test_a_cycle_of_two_ends_with_the_mean_of_both() -> None:
     assert record.stop_reason == "cycle of two" and record.fine_rounds == 3
     assert found[0, 0, 5, 10, 10] == found[0, 0, 21, 10, 10] == pytest.approx(0.45)
     assert int((found >= 0.5).sum()) == 4 * 8 * 8
+
+
+@pytest.mark.parametrize(
+    ("overlays", "inferer", "judges"),
+    [
+        ([], "inferer", [True]),
+        (["task/organ_then_cyst.json"], "organ_inferer", [False]),
+        (["task/organs_alone.json"], "organs_inferer", [False, False]),
+    ],
+)
+def test_networks_are_not_judged_by_the_model_of_other_weights(
+    tmp_path: Path, overlays: list[str], inferer: str, judges: list[bool]
+) -> None:
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    QualityModel({"view_dsc": 1.0}, 0.05, 0.1, 0.7, 12).write(tmp_path / "model.quality.json")
+    root = Path(__file__).parents[2]
+    parser = ConfigParser()
+    parser.read_config(
+        [str(root / "bundle/configs/inference.json"), *(str(root / "configs" / one) for one in overlays)]
+    )
+    parser.update({"bundle_root": str(root / "bundle"), "ckpt_path": str(tmp_path / "model.pt")})
+    found = parser.get_parsed_content(inferer)
+    assert [one.quality is not None for one in getattr(found, "inferers", {"": found}).values()] == judges
