@@ -120,8 +120,8 @@ def _two_streams() -> bytes:
     return gzip.compress(content[:3000]) + gzip.compress(content[3000:])
 
 
-def _with_itk(path: Path) -> None:
-    itk.imwrite(itk_image(good_volume(), AFFINE), str(path))
+def _with_itk(path: Path, packed: bool = False) -> None:
+    itk.imwrite(itk_image(good_volume(), AFFINE), str(path), compression=packed)
 
 
 def _text_of(old: str, new: str, path: Path) -> None:
@@ -142,8 +142,8 @@ def _no_voxels(path: Path) -> None:
     next(file for file in path.parent.glob(f"{path.stem}.*raw*")).unlink()
 
 
-def _cut_itk(path: Path) -> None:
-    _with_itk(path)
+def _cut_itk(path: Path, packed: bool = False) -> None:
+    _with_itk(path, packed)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
@@ -216,18 +216,20 @@ FILES: list[Odd] = [
     ),
     Odd("two streams of gzip", ".nii.gz", partial(_content, _two_streams), "done", same=True),
     Odd("large letters", ".NII.GZ", partial(_content, lambda: gzip.compress(_bytes())), "done", same=True),
-    Odd("not packed, named .nii.gz", ".nii.gz", partial(_content, _bytes), "failed", "is not a gzip file"),
-    Odd("packed, named .nii", ".nii", partial(_content, lambda: gzip.compress(_bytes())), "failed", _NO_IMAGE),
+    Odd("not packed, named .nii.gz", ".nii.gz", partial(_content, _bytes), "done", same=True),
+    Odd("packed, named .nii", ".nii", partial(_content, lambda: gzip.compress(_bytes())), "done", same=True),
     Odd("a name with a space, quotes and a comma", ' =1+1, "é".nii.gz', write_good, "done", same=True),
     # NRRD and MetaImage.
     Odd("NRRD", ".nrrd", _with_itk, "done", same=True),
     Odd("MHA", ".mha", _with_itk, "done", same=True),
     Odd("MHD", ".mhd", _with_itk, "done", same=True),
-    Odd("text named .nrrd", ".nrrd", partial(_content, lambda: b"no image"), "failed", _NO_IMAGE),
-    Odd("text named .mha", ".mha", partial(_content, lambda: b"no image"), "failed", _NO_IMAGE),
-    Odd("half of a .nrrd", ".nrrd", _cut_itk, "failed", "cannot be"),
-    Odd("half of a .mha", ".mha", _cut_itk, "failed", "cannot be"),
-    Odd("MHD without its voxels", ".mhd", _no_voxels, "failed", "cannot be"),
+    Odd("text named .nrrd", ".nrrd", partial(_content, lambda: b"no image"), "failed", "it is no NRRD file"),
+    Odd("text named .mha", ".mha", partial(_content, lambda: b"no image"), "failed", "it is no MetaImage file"),
+    Odd("half of a .nrrd", ".nrrd", _cut_itk, "failed", "its voxels are cut off"),
+    Odd("half of a .mha", ".mha", _cut_itk, "failed", "its voxels are cut off"),
+    Odd("half of a packed .nrrd", ".nrrd", partial(_cut_itk, packed=True), "failed", "bytes but received"),
+    Odd("half of a packed .mha", ".mha", partial(_cut_itk, packed=True), "failed", "its voxels are cut off"),
+    Odd("MHD without its voxels", ".mhd", _no_voxels, "failed", "is missing: put it beside the header"),
     Odd(
         "MHD of voxels outside its folder",
         ".mhd",
@@ -236,7 +238,7 @@ FILES: list[Odd] = [
         "its voxels lie outside its folder",
     ),
     Odd("MHD with voxels more", ".mhd", partial(_voxels_of, lambda b: b + b"0123456789"), "failed", "are more"),
-    Odd("MHD with half of its voxels", ".mhd", partial(_voxels_of, lambda b: b[: len(b) // 2]), "failed", "cannot be"),
+    Odd("MHD with half of its voxels", ".mhd", partial(_voxels_of, lambda b: b[: len(b) // 2]), "failed", "cut off"),
     Odd("MHD with spacing 0", ".mhd", partial(_text_of, "ElementSpacing = 2 2 2", "ElementSpacing = 2 2 0"), "failed"),
     Odd("MHA in 2D", ".mha", partial(_itk_of, lambda: good_volume()[0], False), "failed", "is a 2D image"),
     Odd("MHA in colors", ".mha", partial(_itk_of, lambda: np.zeros((*SHAPE, 3), np.uint8), True), "failed", "several"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ class Journal:
         self._read_to[file] = self._read_to.get(file, 0) + len(whole)
         names = []
         for line in whole.splitlines():
-            name, entry = json.loads(line)
+            name, entry = json.loads(line, object_pairs_hook=_with_shared_keys)
             if self._content:
                 self._content["cases"][name] = entry
                 names.append(name)
@@ -127,3 +128,8 @@ class Journal:
             return {}
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{self.path} was not written by c2f_monai: remove it, or write elsewhere.") from error
+
+
+def _with_shared_keys(pairs: list[tuple[str, Any]]) -> Entry:
+    """An object whose keys are the same strings in every line: json would keep copies of them for each case."""
+    return {sys.intern(key): value for key, value in pairs}

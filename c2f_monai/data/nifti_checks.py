@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import math
 import os
@@ -14,15 +15,43 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.openers import ImageOpener
 
-__all__ = ["check_nifti_size", "checked_image", "nifti_notes", "nifti_problem"]
+__all__ = ["check_nifti_size", "checked_image", "nifti_notes", "nifti_problem", "open_nifti"]
 
 #: Bytes that are unpacked at once to count them.
 _BLOCK = 1 << 22
 #: mm by which qform and sform may place a corner of the volume apart.
 _SAME_PLACE = 1.0
 _GZIP = b"\x1f\x8b"
+#: By the size of the header, with which a file begins.
+_KINDS = {(348).to_bytes(4, "little"): nib.Nifti1Image, (540).to_bytes(4, "little"): nib.Nifti2Image}
+
+
+def open_nifti(path: str | os.PathLike[str]) -> Any:
+    """Open a file with nibabel; whether it is packed is seen from its content, not its name.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The image; its voxels are those of :func:`checked_image`.
+
+    Raises:
+        Exception: what nibabel raises for a file that is no image.
+    """
+    name = os.fspath(path)
+    packed = _is_packed(name)
+    if packed == name.lower().endswith(".gz"):
+        return nib.load(name)
+    with _opened(name) as stream:
+        first = stream.read(4)
+        kind = next((kind for size, kind in _KINDS.items() if size in (first, first[::-1])), None)
+        if kind is None:
+            return nib.load(name)  # no NIfTI, which nibabel says
+        stream.seek(0)
+        # Of a packed one the header alone: its voxels are unpacked when they are checked.
+        content = stream if packed else io.BytesIO(stream.read())
+        return kind.from_file_map({"image": nib.FileHolder(name, content)})
 
 
 def check_nifti_size(path: str | os.PathLike[str], image: Any) -> None:
@@ -70,11 +99,21 @@ def _sizes(path: str | os.PathLike[str], image: Any) -> tuple[int, int, bool]:
     """Bytes that the header speaks of, those that there are, and whether they are told by gzip, modulo 4 GiB."""
     header = image.header
     needed = int(image.dataobj.offset) + math.prod(image.shape) * header.get_data_dtype().itemsize
+    packed = _is_packed(path)
     with Path(path).open("rb") as file:
-        packed = file.read(2) == _GZIP
         file.seek(-min(4, os.path.getsize(path)), os.SEEK_END)
         told = int.from_bytes(file.read(4), "little")  # of gzip: the size modulo 4 GiB, where there is one stream
     return needed, told if packed else os.path.getsize(path), packed
+
+
+def _is_packed(path: str | os.PathLike[str]) -> bool:
+    with Path(path).open("rb") as file:
+        return file.read(2) == _GZIP
+
+
+def _opened(path: str) -> Any:
+    """A file's unpacked content as a stream."""
+    return gzip.open(path, "rb") if _is_packed(path) else Path(path).open("rb")
 
 
 def _refuse_size(size: int, needed: int) -> None:
@@ -105,7 +144,7 @@ def nifti_problem(path: str | os.PathLike[str], image: Any) -> str:
     header = image.header
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
         return "it has neither sform nor qform, so that its orientation is not known: set one."
-    with ImageOpener(os.fspath(path)) as file:
+    with _opened(os.fspath(path)) as file:
         # nibabel forgets the factor of an image that it has read.
         factors = type(header).from_fileobj(file, check=False)
     slope, intercept = float(factors["scl_slope"]), float(factors["scl_inter"])

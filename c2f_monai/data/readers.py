@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import itk
-import nibabel as nib
 import numpy as np
 import torch
 from monai.config import DtypeLike
@@ -23,18 +21,10 @@ from ..transforms import check_spacing
 from ..utils import IMAGE_SUFFIXES, reason_of
 from .dicom import HuVolume, read_series, series_header
 from .dicom_files import is_dicom_place
-from .nifti_checks import check_nifti_size, checked_image, nifti_notes, nifti_problem
+from .itk_checks import check_data_files, itk_information
+from .nifti_checks import check_nifti_size, checked_image, nifti_notes, nifti_problem, open_nifti
 
-__all__ = [
-    "READERS",
-    "CTReader",
-    "check_data_files",
-    "ImageFormats",
-    "image_header",
-    "image_shape",
-    "is_image_file",
-    "read_image",
-]
+__all__ = ["READERS", "CTReader", "ImageFormats", "image_header", "image_shape", "is_image_file", "read_image"]
 
 
 class ImageFormats(UserDict[str, Callable[[], ImageReader]]):
@@ -71,9 +61,15 @@ class ImageFormats(UserDict[str, Callable[[], ImageReader]]):
 class _NiftiReader(NibabelReader):
     """MONAI's reader with the header alone and its checks; affines that are not orthonormal stay as they are."""
 
+    def read(self, data: Sequence[Any] | Any, **kwargs: Any) -> Any:
+        """Open files, packed or not by their content; MONAI goes by the names."""
+        self.filenames = [data] if isinstance(data, str | os.PathLike) else list(data)
+        images = [open_nifti(name) for name in self.filenames]
+        return images if len(images) > 1 else images[0]
+
     def header(self, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
         """Shape, values in a voxel and affine."""
-        image: Any = nib.load(path)
+        image = open_nifti(path)
         check_nifti_size(path, image)
         kind = image.get_data_dtype()
         values = len(kind.fields) if kind.fields else 2 if kind.kind == "c" else 1  # colors, complex numbers
@@ -173,6 +169,7 @@ def read_image(path: str | os.PathLike[str], dtype: DtypeLike = np.float32) -> M
         ValueError: When it cannot be read.
 
     Examples:
+        >>> import nibabel as nib
         >>> folder = getfixture("tmp_path")
         >>> nib.save(nib.Nifti1Image(np.ones((4, 3, 2), np.int16), np.diag([2, 2, 5, 1])), folder / "ct.nii.gz")
         >>> volume = read_image(folder / "ct.nii.gz")
@@ -189,6 +186,7 @@ def image_shape(path: str | os.PathLike[str]) -> tuple[int, ...]:
     """Voxels along the axes of a volume, from its header alone; see :func:`image_header`.
 
     Examples:
+        >>> import nibabel as nib
         >>> path = getfixture("tmp_path") / "ct.nii.gz"
         >>> nib.save(nib.Nifti1Image(np.ones((4, 3, 2), np.int16), np.eye(4)), path)
         >>> image_shape(path)
@@ -224,33 +222,6 @@ def image_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], np.ndar
     return shape[:3], affine
 
 
-def check_data_files(path: str | os.PathLike[str]) -> None:
-    """Refuse a header (.mhd, .nhdr) whose voxels lie outside its folder, or are more than it says; others pass.
-
-    Raises:
-        ValueError: naming the file of the voxels.
-    """
-    header = Path(path)
-    if header.suffix.lower() not in (".mhd", ".nhdr") or not header.is_file():
-        return
-    lines = header.read_text(encoding="latin-1").splitlines()
-    keys = [line.replace(":", "=", 1).partition("=")[0].strip().lower() for line in lines]
-    at = next((i for i, key in enumerate(keys) if key in ("elementdatafile", "data file", "datafile")), None)
-    if at is None:
-        return
-    named = [lines[at].replace(":", "=", 1).partition("=")[2].strip(), *(line.strip() for line in lines[at + 1 :])]
-    for name in filter(None, named):
-        file = Path(os.path.normpath(header.parent / name))
-        if not file.is_relative_to(os.path.normpath(header.parent)):
-            raise ValueError(f"its voxels lie outside its folder, in {name}: put the file beside it.")
-    raw = header.parent / named[0]
-    if "true" in " ".join(line.lower() for line in lines if "compress" in line.lower()) or not raw.is_file():
-        return
-    needed = int(_itk_information(path).GetImageSizeInBytes())
-    if raw.suffix.lower() == ".raw" and raw.stat().st_size > needed:
-        raise ValueError(f"its voxels are more: {named[0]} holds {raw.stat().st_size} bytes, not {needed}.")
-
-
 def is_image_file(path: str | os.PathLike[str]) -> bool:
     """Whether a visible file's name has the suffix of an image.
 
@@ -282,18 +253,8 @@ def _header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndar
     return tuple(image.shape[1:]), image.shape[0], np.asarray(image.affine, dtype=float)
 
 
-def _itk_information(path: str | os.PathLike[str]) -> Any:
-    """ITK's reader of a file, which has read the header."""
-    io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-    if io is None:
-        raise ValueError("its format is not known.")
-    io.SetFileName(str(path))
-    io.ReadImageInformation()
-    return io
-
-
 def _itk_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
-    io = _itk_information(path)
+    io = itk_information(path)
     axes = range(io.GetNumberOfDimensions())
     affine = np.eye(4)
     for i in list(axes)[:3] if len(axes) >= 3 else []:

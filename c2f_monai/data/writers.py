@@ -20,6 +20,7 @@ from monai.transforms import Transform
 from monai.utils import convert_to_numpy
 
 from ..utils import atomic_write, name_of_case, package_version
+from .nifti_checks import open_nifti
 
 __all__ = [
     "MADE_BY",
@@ -113,7 +114,7 @@ def made_here(path: PathLike) -> bool:
             import pydicom  # of the extra dicom, as all that writes such files
 
             return pydicom.dcmread(path, stop_before_pixels=True).ManufacturerModelName == MADE_BY
-        header: Any = nib.load(path).header
+        header = open_nifti(path).header
         return bytes(header["descrip"]).rstrip(b"\0").decode("latin-1").startswith(MADE_BY)
     except Exception:  # of another kind, or broken
         return False

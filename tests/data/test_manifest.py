@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from c2f_monai.data import Manifest
-from c2f_monai.data.journal import Journal
+from c2f_monai.data.journal import Journal, _with_shared_keys
 from c2f_monai.data.writers import MADE_BY, write_nifti
 from c2f_monai.handlers.case_table import CaseTable
 
@@ -113,3 +113,9 @@ def test_a_folder_in_which_another_run_is_is_refused_until_that_is_killed(tmp_pa
         holder.kill()
         holder.communicate()
     begin(tmp_path, 1)[0].close()
+
+
+def test_lines_of_a_journal_share_the_names_of_their_columns() -> None:
+    one, other = (json.loads(line, object_pairs_hook=_with_shared_keys) for line in ('{"case_": 1}', '{"case_": 2}'))
+    assert (one, other) == ({"case_": 1}, {"case_": 2})
+    assert next(iter(one)) is next(iter(other))

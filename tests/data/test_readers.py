@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import itk
@@ -57,6 +58,83 @@ def test_either_byte_order_is_read(tmp_path: Path, order: str) -> None:
     nib.save(nib.Nifti1Image(volume, AFFINE, header), tmp_path / "v.nii.gz")
     assert nib.load(tmp_path / "v.nii.gz").header.endianness == order
     assert np.array_equal(np.asarray(read_image(tmp_path / "v.nii.gz", None)[0]), volume)
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("name", ["plain.nii.gz", "packed.nii"])
+def test_nifti_is_packed_by_its_content_not_by_its_name(tmp_path: Path, name: str, kind: type) -> None:
+    image = kind(make_volume(SHAPE), AFFINE)
+    image.header.set_slope_inter(0.5, -3)  # nibabel stores the voxels as they are
+    content = image.to_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.startswith("packed") else content)
+    (tmp_path / "right.nii").write_bytes(content)
+    right, one = read_image(tmp_path / "right.nii"), read_image(tmp_path / name)
+    assert torch.equal(one.as_tensor(), right.as_tensor()) and torch.equal(one.affine, right.affine)
+    assert image_shape(tmp_path / name) == SHAPE and one.meta["problem"] == ""
+
+
+@pytest.mark.parametrize("name", ["plain.nii.gz", "packed.nii"])
+def test_files_of_another_name_that_are_cut_off_are_refused(tmp_path: Path, name: str) -> None:
+    content = nib.Nifti1Image(make_volume(SHAPE), AFFINE).to_bytes()[:-9]
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.startswith("packed") else content)
+    for read in (image_shape, read_image):
+        with pytest.raises(ValueError, match="its voxels are cut off"):
+            read(tmp_path / name)
+
+
+def _itk_file(path: Path, packed: bool = False) -> Path:
+    itk.imwrite(itk_image(make_volume(SHAPE), AFFINE), str(path), compression=packed)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "cut", "packed"),
+    [
+        ("v.mha", "v.mha", False),
+        ("v.mha", "v.mha", True),
+        ("v.nrrd", "v.nrrd", False),
+        ("v.mhd", "v.raw", False),
+        ("v.mhd", "v.zraw", True),
+        ("v.nhdr", "v.raw", False),
+    ],
+)
+def test_voxels_that_are_cut_off_or_missing_are_said(tmp_path: Path, name: str, cut: str, packed: bool) -> None:
+    path, raw = _itk_file(tmp_path / name, packed), tmp_path / cut
+    assert image_shape(path) == SHAPE and read_image(path).shape == (1, *SHAPE)
+    raw.write_bytes(raw.read_bytes()[:-5])
+    for read in (image_shape, read_image):
+        with pytest.raises(ValueError, match=f"its voxels are cut off: {cut} holds [0-9]+ bytes"):
+            read(path)
+    if cut != name:
+        raw.unlink()
+        with pytest.raises(ValueError, match=f"the file of its voxels, {cut}, is missing"):
+            image_shape(path)
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("nrrd", "NRRD"), ("mha", "MetaImage"), ("mhd", "MetaImage")])
+def test_what_is_another_file_is_said(tmp_path: Path, suffix: str, kind: str) -> None:
+    (tmp_path / f"v.{suffix}").write_text("no image", encoding="utf-8")
+    for read in (image_shape, read_image):
+        with pytest.raises(ValueError, match=f"it is no {kind} file"):
+            read(tmp_path / f"v.{suffix}")
+
+
+def test_a_file_of_voxels_with_a_header_of_its_own_and_a_list_are_read(tmp_path: Path) -> None:
+    path, raw = _itk_file(tmp_path / "v.mhd"), tmp_path / "v.raw"
+    header, content = path.read_text(encoding="utf-8"), raw.read_bytes()
+    expected = read_image(path).as_tensor()
+    raw.write_bytes(b"1234" + content)
+    path.write_text(header.replace("ElementDataFile", "HeaderSize = 4\nElementDataFile"), encoding="utf-8")
+    assert torch.equal(read_image(path).as_tensor(), expected)
+    slices = [f"s{k}.raw" for k in range(SHAPE[2])]
+    size = len(content) // SHAPE[2]
+    for k, name in enumerate(slices):
+        (tmp_path / name).write_bytes(content[k * size : (k + 1) * size])
+    path.write_text(header.replace("v.raw", "LIST\n" + "\n".join(slices)), encoding="utf-8")
+    assert torch.equal(read_image(path).as_tensor(), expected)
+    (tmp_path / "s3.raw").unlink()
+    with pytest.raises(ValueError, match=r"the file of its voxels, s3\.raw, is missing"):
+        read_image(path)
 
 
 def test_several_files_become_channels(tmp_path: Path) -> None:
