@@ -229,6 +229,7 @@ def read_config(names: list[str], **changes: Any) -> ConfigParser:
     config = ConfigParser()
     config.read_config([str(ROOT / name) for name in names])
     config["bundle_root"] = str(ROOT / "bundle")
+    config["package"] = None  # readers and engines, which are not needed here, may be absent
     for key, value in changes.items():
         config[key] = value
     return config

@@ -109,7 +109,7 @@ class TurnUprightd(MapTransform, InvertibleTransform):
             turn, shear = axes_angles(volume.affine)
             turned = turn > MAX_TURN or shear > MAX_SHEAR
             info = {"turned": turned, "affine": volume.affine, "shape": tuple(volume.shape[1:]), "mode": mode}
-            out[key] = self._turn(volume, mode) if turned else volume.clone()
+            out[key] = self._turn(volume, mode) if turned else _same_voxels(volume)
             self.push_transform(out[key], extra_info=info)
         return out
 
@@ -129,3 +129,8 @@ class TurnUprightd(MapTransform, InvertibleTransform):
             if info["turned"]:
                 out[key] = resample_parts(self.resample, out[key], info["affine"], info["shape"], mode=info["mode"])
         return out
+
+
+def _same_voxels(volume: MetaTensor) -> MetaTensor:
+    """A tensor of the same memory, whose list of transforms is its own."""
+    return MetaTensor(volume.as_tensor(), meta=volume.meta, applied_operations=list(volume.applied_operations))

@@ -40,8 +40,10 @@ def write_bundle(folder: Path, *files: str, **options: Any) -> ConfigParser:
     parser["bundle_root"] = str(folder)
     torch.manual_seed(5)
     state = parser.get_parsed_content("network_def").state_dict()
+    # Variances stay positive: of others the output is NaN.
     noise = {
-        key: value + torch.randn_like(value) if value.is_floating_point() else value for key, value in state.items()
+        key: value + torch.randn_like(value) if value.is_floating_point() and "running_var" not in key else value
+        for key, value in state.items()
     }
     save_weights(noise, folder / "models" / "model.pt")
     (folder / "configs").mkdir()
