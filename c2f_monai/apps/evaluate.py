@@ -63,12 +63,14 @@ def calibrate(cases: Mapping[str, CaseRow], output: Path, path: Path) -> str:
         What was fitted, in a line.
 
     Raises:
-        ValueError: where the cases are too few, or have no signals.
+        ValueError: where the cases are too few, have no signals, or are the work of several files of weights.
     """
     scored = [(signals_in(row), row.number("dsc")) for row in cases.values()]
     known = [(signals, score) for signals, score in scored if signals and score is not None]
     manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
-    sha256 = str(manifest["options"].get("weights", ""))
+    sha256 = manifest["options"].get("weights")
+    if not isinstance(sha256, str):
+        raise ValueError("a prediction is of one file of weights, but this configuration runs several: calibrate one.")
     model = fit_quality([signals for signals, _ in known], [score for _, score in known], sha256)
     model.write(path)
     weights = ", ".join(f"{name} {value:.2f}" for name, value in model.weights.items())

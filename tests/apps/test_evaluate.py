@@ -14,7 +14,7 @@ import pytest
 
 from c2f_monai.apps import score
 from c2f_monai.apps.cli import main
-from c2f_monai.apps.evaluate import signals_in
+from c2f_monai.apps.evaluate import calibrate, signals_in
 from c2f_monai.inferers import read_quality
 from c2f_monai.metrics.tables import read_cases
 from c2f_monai.utils import sha256_of
@@ -190,3 +190,11 @@ def test_the_validation_is_what_training_held_back(
         capsys.readouterr()
         assert main([*words, *asked, *more, "--output", str(tmp_path / "none")]) != 0
         assert "validation is empty, nothing was held back (holdout 0)" in capsys.readouterr().err
+
+
+def test_a_prediction_is_of_one_file_of_weights(tmp_path: Path) -> None:
+    options = {"options": {"weights cyst": "ab", "weights organ": "cd"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(options), encoding="utf-8")
+    with pytest.raises(ValueError, match="of one file of weights"):
+        calibrate({}, tmp_path, tmp_path / "model.quality.json")
+    assert not (tmp_path / "model.quality.json").exists()
