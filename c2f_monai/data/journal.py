@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from ..utils import atomic_write
+from ..utils import append_bytes, atomic_write
 
 __all__ = ["Entry", "Journal"]
 
@@ -85,15 +84,7 @@ class Journal:
         Returns:
             The names of the cases that all processes have noted since the last call.
         """
-        line = (json.dumps([name, entry]) + "\n").encode()
-        with self._own.open("ab", buffering=0) as file:
-            before = file.tell()
-            try:
-                file.write(line)
-            except OSError as error:  # a full disk takes a part, and does not say where
-                os.truncate(self._own, before)
-                raise OSError(error.errno, error.strerror, os.fspath(self._own)) from None
-            os.fsync(file.fileno())
+        append_bytes(self._own, (json.dumps([name, entry]) + "\n").encode(), flush=True)
         if self._content is None:
             self.read()
             return [name]

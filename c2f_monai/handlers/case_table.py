@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..data.manifest import Manifest
-from ..utils import atomic_write, cell_text
+from ..utils import append_bytes, atomic_write, cell_text
 
 __all__ = ["CaseTable", "columns_of", "write_table", "write_whole"]
 
@@ -56,13 +55,7 @@ class CaseTable:
         self._columns, self._names = columns_of(rows), {row["case"] for row in rows}
 
     def _add(self, row: Mapping[str, Any]) -> None:
-        with self.path.open("ab", buffering=0) as file:
-            before = file.tell()
-            try:
-                file.write(_lines([row], self._columns).encode())
-            except OSError as error:  # a full disk takes a part, and does not say where
-                os.truncate(self.path, before)
-                raise OSError(error.errno, error.strerror, os.fspath(self.path)) from None
+        append_bytes(self.path, _lines([row], self._columns).encode())
         self._names.add(row["case"])
 
 

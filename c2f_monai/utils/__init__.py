@@ -26,6 +26,7 @@ from .environment import describe_machine, describe_versions, keep_freed_memory,
 from .errors import USER_ERRORS, error_line, reason_of, root_cause, tell_errors_in_one_line
 from .files import (
     IMAGE_SUFFIXES,
+    append_bytes,
     atomic_write,
     case_name,
     check_weights_file,
@@ -92,6 +93,7 @@ __all__ = [
     "add_crops",
     "add_margins",
     "add_slabs",
+    "append_bytes",
     "atomic_write",
     "bounding_boxes",
     "boxes_from_projections",

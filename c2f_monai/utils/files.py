@@ -25,6 +25,7 @@ import torch
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "append_bytes",
     "atomic_write",
     "case_name",
     "check_weights_file",
@@ -114,6 +115,28 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, os.fspath(target)) from None  # a full disk does not say where
     finally:
         part.unlink(missing_ok=True)
+
+
+def append_bytes(path: str | os.PathLike[str], data: bytes, flush: bool = False) -> None:
+    """Add to the end of a file, which is made where there is none, all or nothing.
+
+    Args:
+        path: of the file.
+        data: to add.
+        flush: return when it is on the disk. Defaults to False.
+
+    Raises:
+        OSError: naming ``path``; a full disk takes a part, which is cut off again.
+    """
+    with Path(path).open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            file.write(data)
+        except OSError as error:
+            os.truncate(path, before)
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+        if flush:
+            os.fsync(file.fileno())
 
 
 def part_beside(path: str | os.PathLike[str]) -> Path:
