@@ -12,16 +12,13 @@ import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Spacingd, SpatialResample
+from monai.transforms import MapTransform, Spacingd
 from monai.utils import TraceKeys
 from scipy import ndimage
 
 from .axis_resampling import AxisResample, resample_support
 
-__all__ = ["ResampleToSpacingd", "SmoothForSpacingd", "resample_parts", "working_shape"]
-
-#: Voxels that the inverse resamples at once: their coordinates take three times their memory.
-INVERSE_VOXELS = 2**24
+__all__ = ["ResampleToSpacingd", "SmoothForSpacingd", "working_shape"]
 
 # Parts of a voxel below which a half counts as a half: affines are float32 in NIfTI, decimal text in DICOM.
 _TOLERANCE = 1e-3
@@ -175,34 +172,3 @@ def _resample_back(resample: AxisResample, volume: Any) -> torch.Tensor:
     back = MetaTensor(resample_support(volume.as_tensor(), points, info["mode"])).copy_meta_from(volume)
     back.affine = torch.as_tensor(info["src_affine"])
     return back
-
-
-def resample_parts(
-    resample: SpatialResample, volume: Any, affine: torch.Tensor, shape: Sequence[int], **options: Any
-) -> torch.Tensor:
-    """Resample a few slices along the first axis at a time, without a trace of it.
-
-    Args:
-        resample: MONAI's transform.
-        volume: MetaTensor (C, H, W, D).
-        affine: (4, 4) of the new grid.
-        shape: voxels of the new grid.
-        options: of ``resample``'s call.
-
-    Returns:
-        MetaTensor (C, *shape) float32.
-    """
-    rows = max(1, INVERSE_VOXELS // math.prod(shape[1:]))
-    result = torch.empty((volume.shape[0], *shape), dtype=torch.float32, device=volume.device)
-    with resample.trace_transform(False):
-        for start in range(0, shape[0], rows):
-            stop = min(start + rows, shape[0])
-            moved = affine.clone()
-            moved[:3, 3] += start * affine[:3, 0]
-            part: Any = SpatialResample.__call__(
-                resample, volume, dst_affine=moved, spatial_size=(stop - start, *shape[1:]), **options
-            )
-            result[:, start:stop] = part.as_tensor()
-    moved_volume = MetaTensor(result).copy_meta_from(volume)
-    moved_volume.affine = affine
-    return moved_volume

@@ -16,7 +16,6 @@ from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
 from monai.utils import TraceKeys, ensure_tuple_rep
 
 from .clip import HU_RANGE
-from .spacing import resample_parts
 
 __all__ = ["MAX_SHEAR", "MAX_TURN", "TurnUprightd", "axes_angles", "upright_grid"]
 
@@ -25,6 +24,8 @@ __all__ = ["MAX_SHEAR", "MAX_TURN", "TurnUprightd", "axes_angles", "upright_grid
 MAX_TURN = 25.0
 #: Degrees from a right angle between two axes that are the noise of a header, and no shear.
 MAX_SHEAR = 0.5
+#: Voxels that are resampled at once: their coordinates take three times their memory.
+PART_VOXELS = 2**24
 
 
 def axes_angles(affine: Any) -> tuple[float, float]:
@@ -118,7 +119,7 @@ class TurnUprightd(MapTransform, InvertibleTransform):
         outside = 0 if mode == "nearest" else HU_RANGE[0]
         # What is sampled outside of a volume is 0.
         shifted = volume.float() - outside
-        turned = resample_parts(self.resample, shifted, torch.as_tensor(affine), shape, mode=mode) + outside
+        turned = _resample_parts(self.resample, shifted, torch.as_tensor(affine), shape, mode=mode) + outside
         return turned if volume.dtype.is_floating_point else turned.round().to(volume.dtype)
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -127,10 +128,41 @@ class TurnUprightd(MapTransform, InvertibleTransform):
         for key, _ in self.key_iterator(out, self.mode):
             info = self.pop_transform(out[key])[TraceKeys.EXTRA_INFO]
             if info["turned"]:
-                out[key] = resample_parts(self.resample, out[key], info["affine"], info["shape"], mode=info["mode"])
+                out[key] = _resample_parts(self.resample, out[key], info["affine"], info["shape"], mode=info["mode"])
         return out
 
 
 def _same_voxels(volume: MetaTensor) -> MetaTensor:
     """A tensor of the same memory, whose list of transforms is its own."""
     return MetaTensor(volume.as_tensor(), meta=volume.meta, applied_operations=list(volume.applied_operations))
+
+
+def _resample_parts(
+    resample: SpatialResample, volume: Any, affine: torch.Tensor, shape: Sequence[int], **options: Any
+) -> torch.Tensor:
+    """Resample a few slices along the first axis at a time, without a trace of it.
+
+    Args:
+        resample: MONAI's transform.
+        volume: MetaTensor (C, H, W, D).
+        affine: (4, 4) of the new grid.
+        shape: voxels of the new grid.
+        options: of ``resample``'s call.
+
+    Returns:
+        MetaTensor (C, *shape) float32.
+    """
+    rows = max(1, PART_VOXELS // math.prod(shape[1:]))
+    result = torch.empty((volume.shape[0], *shape), dtype=torch.float32, device=volume.device)
+    with resample.trace_transform(False):
+        for start in range(0, shape[0], rows):
+            stop = min(start + rows, shape[0])
+            moved = affine.clone()
+            moved[:3, 3] += start * affine[:3, 0]
+            part: Any = SpatialResample.__call__(
+                resample, volume, dst_affine=moved, spatial_size=(stop - start, *shape[1:]), **options
+            )
+            result[:, start:stop] = part.as_tensor()
+    moved_volume = MetaTensor(result).copy_meta_from(volume)
+    moved_volume.affine = affine
+    return moved_volume

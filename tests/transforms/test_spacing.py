@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Spacingd
 
-from c2f_monai.transforms import ResampleToSpacingd, SmoothForSpacingd, spacing, working_shape
+from c2f_monai.transforms import ResampleToSpacingd, SmoothForSpacingd, axis_resampling, working_shape
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_inverse_in_pieces_is_monais(monkeypatch: pytest.MonkeyPatch, rows: 
     turn = torch.eye(4, dtype=torch.float64)
     turn[:2, :2] = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
     source.affine = turn @ source.affine
-    monkeypatch.setattr(spacing, "INVERSE_VOXELS", rows * 8 * 6)
+    monkeypatch.setattr(axis_resampling, "PIECE", rows * 8 * 6)
     ours = ResampleToSpacingd(["x"], pixdim, mode="bilinear")
     grid = ours({"x": source})["x"]
     expected = ours.spacing_transform.inverse(copy.deepcopy(grid))

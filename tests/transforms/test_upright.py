@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from scipy.spatial.transform import Rotation
 
-from c2f_monai.transforms import ResampleToSpacingd, TurnUprightd, axes_angles, upright_grid
+from c2f_monai.transforms import ResampleToSpacingd, TurnUprightd, axes_angles, upright, upright_grid
 
 SPACING = (1.0, 1.0, 2.0)
 SHAPE = (24, 20, 12)
@@ -112,6 +112,13 @@ def test_masks_lead_back_to_the_file() -> None:
     np.testing.assert_allclose(back.affine, affine)
     found, truth = back > 0.5, label > 0
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.95
+
+
+def test_parts_make_the_same_volume(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = ball(grid(turned_about("z", 40)))
+    whole = TurnUprightd("image")({"image": volume})["image"]
+    monkeypatch.setattr(upright, "PART_VOXELS", 3 * whole[0, 0].numel())
+    assert torch.equal(TurnUprightd("image")({"image": volume})["image"], whole)
 
 
 def test_noise_in_a_header_does_not_move_the_working_grid() -> None:
