@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from monai.utils import optional_import
 
+from .inputs import DICOMWEB
+
 pydicom, _has_pydicom = optional_import("pydicom")
 web, _has_client = optional_import("dicomweb_client.web")
 session_utils, _ = optional_import("dicomweb_client.session_utils")
@@ -23,7 +25,6 @@ uri, _ = optional_import("dicomweb_client.uri")
 __all__ = ["AUTH", "fetch_series", "store_files"]
 
 AUTH = "C2F_DICOMWEB_AUTH"
-_SCHEME = "dicomweb+"
 
 
 def fetch_series(address: str, folder: str | os.PathLike[str]) -> dict[str, str]:
@@ -58,7 +59,7 @@ def fetch_series(address: str, folder: str | os.PathLike[str]) -> dict[str, str]
             os.utime(path, (0, 0))  # fetched again it is the same, which a manifest sees by time and size
         if not any(target.iterdir()):
             raise FileNotFoundError(f"{address} holds no instances of the series {uid}.")
-        addresses[uid] = f"{_SCHEME}{place.base_url}/studies/{study}/series/{uid}"
+        addresses[uid] = f"{DICOMWEB}{place.base_url}/studies/{study}/series/{uid}"
     if not addresses:
         raise FileNotFoundError(f"{address} holds no CT series.")
     return addresses
@@ -82,7 +83,7 @@ def store_files(address: str, *paths: str | os.PathLike[str]) -> None:
 def _parse(address: str) -> Any:
     if not (_has_pydicom and _has_client):
         raise ValueError('DICOMweb needs dicomweb-client and pydicom: pip install "c2f-monai[dicom]".')
-    plain = address.removeprefix(_SCHEME).rstrip("/")
+    plain = address.removeprefix(DICOMWEB).rstrip("/")
     parts = urlsplit(plain)
     if parts.username or parts.password:
         raise ValueError(f"a password in an address is seen by others: give it in {AUTH} (user:password) or ~/.netrc.")

@@ -24,6 +24,9 @@ from .readers import image_shape
 
 __all__ = ["CaseDataset", "is_dicomweb", "list_inputs", "open_inputs", "require_input"]
 
+#: What an address of an archive begins with, before that of its web server.
+DICOMWEB = "dicomweb+"
+
 
 def list_inputs(
     path: str | os.PathLike[str] | None,
@@ -198,7 +201,7 @@ def is_dicomweb(path: str | os.PathLike[str]) -> bool:
         >>> is_dicomweb("dicomweb+http://localhost:8042/dicom-web/studies/1.2.3"), is_dicomweb("ct.nii.gz")
         (True, False)
     """
-    return str(path).startswith("dicomweb+")
+    return str(path).startswith(DICOMWEB)
 
 
 def _fetch(address: str, folder: Path) -> list[dict[str, Any]]:
