@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from ..handlers import save_weights
-from ..utils import View, read_state_dict, view_of, views_of
+from ..handlers import save_settings, save_weights
+from ..utils import View, read_state_dict, settings_file, view_of, views_of
 
 __all__ = ["average_weights", "merge_weights", "replace_coarse", "run"]
 
@@ -26,8 +27,19 @@ def run(args: argparse.Namespace) -> None:
     merged = average_weights(args.weights) if args.average else merge_weights(args.weights)
     if args.coarse is not None:
         merged = replace_coarse(merged, args.coarse)
-    save_weights(merged, args.output)
+    _write(merged, args)
     print(f"{args.output}: {len(merged)} tensors of the views {', '.join(views_of(merged))}")
+
+
+def _write(merged: Mapping[str, torch.Tensor], args: argparse.Namespace) -> None:
+    """Weights, with the first file's settings, which are those of all networks but for the views."""
+    settings = settings_file(args.weights[0])
+    if settings.is_file():
+        kept = json.loads(settings.read_text(encoding="utf-8"))
+        if len(args.weights) > 1 and not args.average:
+            kept["views"] = list(views_of(merged))
+        save_settings(kept, args.output)
+    save_weights(merged, args.output)
 
 
 def merge_weights(paths: Sequence[Path]) -> dict[str, torch.Tensor]:

@@ -24,7 +24,7 @@ from ..data.images import is_path
 from ..data.preprocessing import READ_IMAGE, keep_read_image
 from ..data.writers import MaskOrigin, write_nifti
 from ..inferers import CaseRecord
-from ..utils import bundle_root, config_file, has_bfloat16, reason_of, sha256_of
+from ..utils import bundle_root, config_file, has_bfloat16, reason_of, settings_file, sha256_of
 from .models import DEFAULT_MODEL, MODELS
 from .outputs import OUTPUT_TYPES, OutputType, check_type
 
@@ -78,7 +78,8 @@ class Segmenter:
 
     Args:
         model: a name in :data:`c2f_monai.apps.models.MODELS`, the folder of a bundle with a ``configs/inference.json``,
-            or a file of weights for the packaged bundle. Defaults to :data:`DEFAULT_MODEL`.
+            or a file of weights for the packaged bundle, with the settings of its training where they lie beside it
+            (``model.json`` of ``model.pt``). Defaults to :data:`DEFAULT_MODEL`.
         device: "cpu", "gpu", "gpu:1", "mps" or one of torch's. Defaults to None, the configuration's: the first GPU,
             else the CPU.
         fast: run the networks in bfloat16 where the device has it. Defaults to False.
@@ -293,7 +294,7 @@ def find_model(
     Raises:
         FileNotFoundError: when there is no such model or configuration.
     """
-    root, found = bundle_root(), {}
+    root, found, beside = bundle_root(), {}, []
     names: tuple[str, ...] = ("inference.json",)
     path = Path(model).expanduser()
     if str(model) in MODELS:
@@ -302,6 +303,7 @@ def find_model(
         root = path.absolute()
     elif path.is_file():
         found = {"ckpt_path": str(path.absolute())}
+        beside = [file for file in (settings_file(path.absolute()),) if file.is_file()]
     else:
         raise FileNotFoundError(
             f"there is no model {model}: give one of {', '.join(MODELS)}, the folder of a bundle, or a file of weights."
@@ -309,7 +311,7 @@ def find_model(
     files = [root / "configs" / name for name in names]
     if missing := [file for file in files if not file.is_file()]:
         raise FileNotFoundError(f"{model} is no bundle that can be used: there is no {missing[0]}.")
-    return root, [*files, *map(config_file, configs)], found
+    return root, [*files, *beside, *map(config_file, configs)], found
 
 
 def torch_device(name: str | torch.device) -> torch.device:
@@ -356,8 +358,8 @@ def _labels(root: Path) -> dict[int, str]:
 
 def _signature(config: ConfigParser, weights: Sequence[str]) -> str:
     """Digest of what answers depend on: ids without places and devices, and the hashes of the weights."""
-    places = ("bundle_root", "device", "input", "dataset_dir", "output_dir", "ckpt_path", "progress", "description")
+    places = ("bundle_root", "device", "input", "dataset_dir", "output_dir", "progress", "description")
     beside = (*places, "debug", "overwrite", "strict")
-    content = {key: value for key, value in config.get().items() if key not in beside}
+    content = {k: value for k, value in config.get().items() if k not in beside and not k.endswith("ckpt_path")}
     text = json.dumps([content, weights], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -7,5 +7,16 @@ from __future__ import annotations
 from .check import ConfigError, check_config, nearest, override_config
 from .run import check_run
 from .schema import GROUPS, IDS, ConfigId
+from .settings import inference_settings
 
-__all__ = ["GROUPS", "IDS", "ConfigError", "ConfigId", "check_config", "check_run", "nearest", "override_config"]
+__all__ = [
+    "GROUPS",
+    "IDS",
+    "ConfigError",
+    "ConfigId",
+    "check_config",
+    "check_run",
+    "inference_settings",
+    "nearest",
+    "override_config",
+]

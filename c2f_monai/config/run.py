@@ -16,11 +16,11 @@ from ..utils import check_packages, tell_errors_in_one_line
 from .check import check_config
 from .rules import file_problems
 
-__all__ = ["check_run"]
+__all__ = ["check_run", "find_caller"]
 
 
 @dataclass
-class _Caller:
+class Caller:
     """Who resolves the id that called this.
 
     Attributes:
@@ -48,7 +48,7 @@ def check_run(debug: bool | str = False) -> None:
         ConfigError: for what cannot be meant.
         MissingPackagesError: where a package that this one imports is not installed.
     """
-    caller = _find_caller()
+    caller = find_caller()
     if str(debug).lower() != "true" and _is_command():
         tell_errors_in_one_line()
     check_packages()
@@ -62,8 +62,9 @@ def check_run(debug: bool | str = False) -> None:
         check_config(caller.parser, caller.given, run_ids, file_problems)
 
 
-def _find_caller() -> _Caller:
-    found = _Caller()
+def find_caller() -> Caller:
+    """The nearest parser among the callers, with what runs it."""
+    found = Caller()
     for frame in _frames():
         one = frame.f_locals.get("self")
         if found.parser is None and isinstance(one, ConfigParser):

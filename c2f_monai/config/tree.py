@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from typing import Any
 
@@ -64,14 +64,14 @@ class ConfigTree:
             node == value for place, node in nodes(self.content) if _top(place) not in ("", name)
         )
 
-    def reachable(self, roots: set[str]) -> set[str]:
-        """Top-level ids that some ids lead to, themselves included."""
+    def reachable(self, roots: set[str], known: Collection[str] = ()) -> set[str]:
+        """Top-level ids that some ids lead to, themselves included; references to ``known`` ones are not followed."""
         found: set[str] = set()
         todo = roots & set(self.content)
         while todo:
             found |= todo
             inside = {_top(r) for name in todo for _, node in nodes(self.content[name]) for r in _references(node)}
-            todo = (inside & set(self.content)) - found
+            todo = (inside & set(self.content)) - found - set(known)
         return found
 
     def value(self, name: str) -> Any:

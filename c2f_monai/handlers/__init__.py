@@ -12,7 +12,7 @@ from .gradients import GradientClipping
 from .learning_rates import parameter_groups
 from .load_weights import StrictCheckpointLoader, load_weights
 from .onnx_loader import OnnxCheckpointLoader
-from .save_weights import save_weights
+from .save_weights import save_settings, save_weights
 from .stage_schedule import StageSchedule, change_stages, copy_to_fine, learning_rate_factor, stage_ends
 from .target_reports import TargetReports
 from .training_log import EventFile, GridDice, RoundLosses
@@ -47,6 +47,7 @@ __all__ = [
     "parameter_groups",
     "prepare_slab_batch",
     "run_share",
+    "save_settings",
     "save_weights",
     "stage_ends",
     "summarize_rows",

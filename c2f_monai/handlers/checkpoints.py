@@ -29,7 +29,7 @@ from ..utils import (
     unwrap,
     write_weights_file,
 )
-from .save_weights import save_weights
+from .save_weights import save_settings, save_weights
 from .stage_schedule import copy_to_fine
 
 __all__ = ["AverageBuffers", "InitialWeights", "TrainingCheckpoint", "best_weights"]
@@ -155,6 +155,8 @@ class TrainingCheckpoint:
         settings: what a run continues with: other values than the checkpoint's are refused. Plain values and
             containers by id. Defaults to nothing.
         changeable: what a run may continue with at other values, which the log says then. Defaults to nothing.
+        inference: overlay of ``inference.json`` for the weights, see :func:`c2f_monai.config.inference_settings`; it is
+            written beside them as ``model.json``. Defaults to none.
 
     Raises:
         ValueError: for another ``selection``, or "best" without a validation case.
@@ -177,6 +179,7 @@ class TrainingCheckpoint:
         selection: str = "best",
         settings: Mapping[str, Any] | None = None,
         changeable: Mapping[str, Any] | None = None,
+        inference: Mapping[str, Any] | None = None,
     ) -> None:
         if selection not in ("best", "last"):
             raise ValueError(f"selection must be best or last, got {selection!r}.")
@@ -189,6 +192,7 @@ class TrainingCheckpoint:
         self.validator = validator
         self.objects: dict[str, Any] = {"network": unwrap(network), "optimizer": optimizer, "best": self.best}
         self.settings = {"fixed": _plain(settings), "changeable": _plain(changeable)}
+        self.inference = inference
         self.interval = interval
         self.resume = resume
         self.lock = FolderLock(self.directory)
@@ -252,6 +256,8 @@ class TrainingCheckpoint:
             for left in self.directory.glob("tmp????????"):  # of Ignite's DiskSaver
                 if left.is_file():
                     left.unlink()
+            if self.inference:
+                save_settings(self.inference, self.directory / "model.pt")
 
     def failed(self, engine: Engine, error: BaseException) -> None:
         """Give the directory back."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch.optim import Optimizer
 
 from ..config.kinds import STAGE_KEYS
 from ..inferers import StopRule
-from ..utils import describe_mismatch, unwrap
+from ..utils import describe_mismatch, settings_file, unwrap
 from .save_weights import save_weights
 from .time_left import TimeLeft
 
@@ -281,7 +282,10 @@ class StageSchedule:
         It is done when the next stage begins: a run that was killed between the two writes the same when it goes on.
         """
         if stage.get("keep_as") and self.network is not None and self.directory is not None and idist.get_rank() == 0:
-            save_weights(unwrap(self.network).state_dict(), self.directory / stage["keep_as"])
+            kept, settings = self.directory / stage["keep_as"], settings_file(self.directory / "model.pt")
+            save_weights(unwrap(self.network).state_dict(), kept)
+            if settings.is_file():
+                shutil.copy(settings, settings_file(kept))
 
     def completed(self, engine: Engine) -> None:
         """Keep the last stage's end, and give the validation its own rule back."""

@@ -51,7 +51,7 @@ from .orientation import (
     to_slices,
 )
 from .packages import REQUIRED, MissingPackagesError, check_packages
-from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, work_root
+from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, settings_file, work_root
 from .precision import amp_dtype_on, check_amp_dtype, has_bfloat16
 from .process_logs import CASES_LOGGER, log_on_first_process
 from .signals import end_on_signals
@@ -141,6 +141,7 @@ __all__ = [
     "remove_leftovers",
     "root_cause",
     "scale_to_unit",
+    "settings_file",
     "sha256_of",
     "slab_indices",
     "slice_axcodes_of_array",

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["CACHE_VARIABLE", "bundle_root", "cache_dir", "config_file", "work_root"]
+__all__ = ["CACHE_VARIABLE", "bundle_root", "cache_dir", "config_file", "settings_file", "work_root"]
 
 #: Environment variable with the folder of :func:`cache_dir`.
 CACHE_VARIABLE = "C2F_MONAI_CACHE"
@@ -57,6 +57,19 @@ def cache_dir(folder: str | os.PathLike[str] | None = None) -> Path:
     """
     chosen = folder or os.environ.get(CACHE_VARIABLE)
     return Path(chosen).expanduser().absolute() if chosen else _platform_caches() / "c2f_monai"
+
+
+def settings_file(weights: str | os.PathLike[str]) -> Path:
+    """Overlay of ``inference.json`` that a training writes beside its weights; it need not be there.
+
+    Args:
+        weights: such as ``model.pt``.
+
+    Examples:
+        >>> settings_file("run/model.pt").name
+        'model.json'
+    """
+    return Path(weights).with_suffix(".json")
 
 
 def work_root(root: str | os.PathLike[str]) -> str:

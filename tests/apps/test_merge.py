@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,11 @@ def test_the_coarse_networks_of_another_file(tmp_path: Path, capsys: pytest.Capt
         assert torch.equal(value, (second if key.startswith("views.axial.coarse.") else first)[key])
     assert main(["merge", joint, "--coarse", other, "--output", output]) == 1
     assert "has other views or coarse networks" in capsys.readouterr().err
+
+
+def test_settings_go_with_the_weights(tmp_path: Path) -> None:
+    files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal"], 2)]
+    Path(files[0]).with_suffix(".json").write_text(json.dumps({"views": ["axial"], "min_size": 64}), encoding="utf-8")
+    assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 0
+    kept = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    assert kept == {"views": ["sagittal", "axial"], "min_size": 64}

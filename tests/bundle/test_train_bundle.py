@@ -19,6 +19,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from c2f_monai import Segmenter
+
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 CONFIGS = BUNDLE / "configs"
 TINY: dict[str, Any] = {
@@ -148,6 +150,7 @@ def test_optional_ids_are_there() -> None:
 def test_training_goes_through_all_stages_and_keeps_its_files(trained: Path) -> None:
     assert {p.name for p in trained.iterdir() if not p.name.startswith("events")} == {
         "model.pt",
+        "model.json",
         "checkpoint_3.pt",
         "checkpoint_4.pt",
     }
@@ -155,6 +158,22 @@ def test_training_goes_through_all_stages_and_keeps_its_files(trained: Path) -> 
     state = weights(trained)
     assert {key.split(".")[1] for key in state} == {"sagittal", "coronal", "axial"}
     assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_weights_are_segmented_with_the_settings_of_their_training(dataset: Path, trained: Path) -> None:
+    image = dataset / "test0_image.nii.gz"
+    found = Segmenter(trained / "model.pt", device="cpu")
+    settings = json.loads((trained / "model.json").read_text(encoding="utf-8"))
+    assert (settings["min_size"], settings["fcn_def"]["width"]) == (40, 2)
+    # of three_views.json; those of training alone, and those that inference.json has, are not there
+    assert settings["views"] == ["sagittal", "coronal", "axial"] and not {"stages", "prior", "seed"} & set(settings)
+    same = ("pixdim", "crop_multiple", "min_size", "margin", "max_rounds", "fcn_def#width", "fcn_def#fc_channels")
+    options = {key: TINY[key] for key in same} | {"ckpt_path": str(trained / "model.pt")}
+    expected = Segmenter(device="cpu", configs=["three_views.json"], options=options)
+    assert torch.equal(found(image).mask, expected(image).mask)
+    assert found.options == expected.options
+    # What the user gives goes before.
+    assert Segmenter(trained / "model.pt", device="cpu", options={"max_rounds": 1}).options["max_rounds"] == 1
 
 
 def test_same_seed_same_weights_and_a_killed_run_continues(dataset: Path, trained: Path, tmp_path: Path) -> None:

@@ -126,10 +126,12 @@ def test_a_stage_keeps_the_weights_of_its_end(tmp_path: Path) -> None:
     first.add_event_handler(Events.EPOCH_COMPLETED(once=2), first.terminate)  # killed at the end of the stage
     first.run([0, 1], max_epochs=3)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "model.json").write_text("{}", encoding="utf-8")
     second = trainer()
     second.load_state_dict({"epoch_length": 2, "max_epochs": 3, "iteration": 4})
     second.run([0, 1], max_epochs=3)
     assert (kept("model_individual.pt"), kept("model_joint.pt")) == (4.0, 6.0)
+    assert (tmp_path / "model_individual.json").is_file()  # what inference must know of them
 
 
 @pytest.mark.parametrize(

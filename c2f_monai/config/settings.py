@@ -1,0 +1,49 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What inference must know of a training: an overlay for ``inference.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from .run import find_caller
+from .tree import ConfigTree
+
+__all__ = ["inference_settings"]
+
+#: Ids of training and inference that answers depend on.
+SETTINGS = (
+    *("label_value", "classes", "pixdim", "antialias", "window"),
+    *("views", "slice_axcodes", "in_slices", "out_slices", "slab"),
+    *("backbone_def", "coarse_def", "fine_def", "saliency_def", "network_def", "coarse_downsample"),
+    *("margin", "crop_multiple", "min_size", "fusion", "prior", "result"),
+    *("stop_dice", "max_rounds", "stopping", "component_fraction"),
+)
+DESCRIPTION = "Where this training differs from the bundle's default. After inference.json; segment takes it by itself."
+
+
+def inference_settings(parser: ConfigParser | None = None) -> dict[str, Any]:
+    """Overlay of ``inference.json`` for the weights of a training: ids with other values, and what they refer to.
+
+    Args:
+        parser: of the training's configuration. Defaults to None: the one that this is a component of.
+
+    Returns:
+        ids with their values, references and expressions as they are; empty where the bundle has no ``inference.json``.
+    """
+    parser = find_caller().parser if parser is None else parser
+    if parser is None:
+        return {}
+    training = ConfigTree(parser.get())
+    path = Path(str(training.value("bundle_root"))) / "configs" / "inference.json"
+    if not path.is_file():
+        return {}
+    inference = ConfigTree(ConfigParser.load_config_file(path)).content
+    both = [name for name in SETTINGS if name in inference and name in training.content]
+    other = {name for name in both if training.content[name] != inference[name]}
+    needed = training.reachable(other, known=inference)
+    values = {name: value for name, value in training.content.items() if name in needed}
+    return {"description": DESCRIPTION, **values}
