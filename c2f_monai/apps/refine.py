@@ -73,7 +73,8 @@ def read_answer(path: Path, label_value: Sequence[int] | None = None) -> MetaTen
     """
     answer = read_image(path)
     if label_value is not None:
-        mask: Any = select_label(answer, label_values(label_value)).float()
+        target: Any = select_label(answer, label_values(label_value))
+        mask: MetaTensor = target.float()
         if not mask.any():
             raise ValueError(f"{path} holds no voxel of the label values {list(label_value)}.")
         return mask

@@ -147,7 +147,8 @@ def target_path(target: str) -> str:
         >>> target_path("SupervisedTrainer"), target_path("torch.nn.ReLU")
         ('monai.engines.trainer.SupervisedTrainer', 'torch.nn.ReLU')
     """
-    return ConfigComponent({"_target_": target}, locator=_locator()).resolve_module_name()
+    path: str = ConfigComponent({"_target_": target}, locator=_locator()).resolve_module_name()
+    return path
 
 
 @cache

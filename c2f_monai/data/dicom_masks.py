@@ -304,6 +304,7 @@ def _to_patient(points: np.ndarray, header: Any) -> np.ndarray:
     """(points, 3) in mm of DICOM's patient."""
     between_rows, between_columns = map(float, header.PixelSpacing)
     directions = np.array(header.ImageOrientationPatient, dtype=float).reshape(2, 3)
-    return np.array(header.ImagePositionPatient, dtype=float) + points @ (
-        directions * [[between_columns], [between_rows]]
-    )
+    steps: np.ndarray = directions * [[between_columns], [between_rows]]
+    first = np.array(header.ImagePositionPatient, dtype=float)
+    places: np.ndarray = first + points @ steps
+    return places

@@ -63,7 +63,8 @@ def _outside(dark: np.ndarray) -> np.ndarray:
     room = ndimage.distance_transform_edt(padded) > SKIN_GAP if not padded.all() else padded
     places, _ = ndimage.label(room)
     reached = ndimage.distance_transform_edt(places != places[0, 0]) <= SKIN_GAP
-    return reached[width:-width, width:-width] & dark
+    outside: np.ndarray = reached[width:-width, width:-width] & dark
+    return outside
 
 
 def _gas(gray: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -76,4 +77,5 @@ def _gas(gray: np.ndarray, inside: np.ndarray) -> np.ndarray:
     sums = np.bincount(rim.ravel(), weights=gray.ravel(), minlength=count + 1)
     gas = (pixels >= POCKET_PIXELS) & (sums >= GAS_RIM * rims) & (rims > 0)
     gas[0] = False
-    return gas[pockets]
+    inside_pockets: np.ndarray = gas[pockets]
+    return inside_pockets

@@ -79,7 +79,8 @@ class LoadVolumed(LoadImaged):
         """Read the files."""
         if all(isinstance(data.get(key), MetaTensor) for key in self.keys):
             return dict(data)
-        return super().__call__(data, reader or CTReader())
+        loaded: dict[Hashable, Any] = super().__call__(data, reader or CTReader())
+        return loaded
 
 
 def _native(image: Any) -> Any:

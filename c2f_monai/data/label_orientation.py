@@ -128,7 +128,9 @@ def _by_header(label_affine: np.ndarray, image_affine: np.ndarray) -> np.ndarray
     """The orientation that the affines ask for; that of the file where the label's affine is no affine."""
     if not np.isfinite(label_affine).all() or abs(np.linalg.det(label_affine[:3, :3])) < 1e-12:
         label_affine = image_affine
-    return nib.orientations.ornt_transform(nib.io_orientation(label_affine), nib.io_orientation(image_affine))
+    label, image = nib.io_orientation(label_affine), nib.io_orientation(image_affine)
+    change: np.ndarray = nib.orientations.ornt_transform(label, image)
+    return change
 
 
 def _rim_and_shell(mask: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

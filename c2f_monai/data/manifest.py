@@ -239,7 +239,8 @@ class Manifest:
             check_weights_file(path)
         weights = {f"weights {name}".strip(): sha256_of(path)[:12] for name, path in sorted(files.items())}
         options = {"version": package_version(), **self._options, **weights}
-        return json.loads(json.dumps(options, default=str))
+        plain: dict[str, Any] = json.loads(json.dumps(options, default=str))
+        return plain
 
     def _check_options(self, content: Mapping[str, Any]) -> None:
         before, now = content.get("options", {}), self._all_options()
@@ -277,7 +278,8 @@ class Manifest:
         return "problem" not in case and _is_same(case, entry)
 
     def _entry(self, name: str) -> Entry:
-        return self._journal.read().get("cases", {}).get(name, {})
+        entry: Entry = self._journal.read().get("cases", {}).get(name, {})
+        return entry
 
     def _note(self, name: str, entry: Entry) -> None:
         if not self._journal.exists():

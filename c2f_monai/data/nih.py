@@ -290,4 +290,5 @@ def _earlier_record(target: Path, name: str, stamp: dict[str, Any]) -> dict[str,
 
 
 def _bar(cases: Sequence[NihCase], progress: bool, what: str) -> Iterable[NihCase]:
-    return tqdm(cases, desc=what, unit="case", disable=not progress)
+    bar: Iterable[NihCase] = tqdm(cases, desc=what, unit="case", disable=not progress)
+    return bar

@@ -177,7 +177,8 @@ def read_image(path: str | os.PathLike[str], dtype: DtypeLike = np.float32) -> M
         (torch.Size([1, 4, 3, 2]), torch.float32, [2.0, 2.0, 5.0])
     """
     try:
-        return LoadImage(image_only=True, dtype=dtype, ensure_channel_first=True)(path, reader=CTReader())
+        volume: MetaTensor = LoadImage(image_only=True, dtype=dtype, ensure_channel_first=True)(path, reader=CTReader())
+        return volume
     except Exception as error:  # readers raise whatever their library does
         raise ValueError(f"{path} cannot be read as a volume: {reason_of(error)}") from None
 
@@ -248,7 +249,8 @@ def _last_axis_first(array: np.ndarray) -> np.ndarray:
 def _header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
     reader: Any = READERS.reader_of(path)
     if hasattr(reader, "header"):
-        return reader.header(path)
+        header: tuple[tuple[int, ...], int, np.ndarray] = reader.header(path)
+        return header
     image = read_image(path, dtype=None)
     return tuple(image.shape[1:]), image.shape[0], np.asarray(image.affine, dtype=float)
 

@@ -113,7 +113,7 @@ def made_here(path: PathLike) -> bool:
         if str(path).endswith(".dcm"):
             import pydicom  # of the extra dicom, as all that writes such files
 
-            return pydicom.dcmread(path, stop_before_pixels=True).ManufacturerModelName == MADE_BY
+            return bool(pydicom.dcmread(path, stop_before_pixels=True).ManufacturerModelName == MADE_BY)
         header = open_nifti(path).header
         return bytes(header["descrip"]).rstrip(b"\0").decode("latin-1").startswith(MADE_BY)
     except Exception:  # of another kind, or broken

@@ -350,7 +350,8 @@ class _Settings:
 
 def _plain(settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """Settings as a file gives them back: lists for tuples, text for what is neither."""
-    return json.loads(json.dumps(dict(settings or {}), default=str))
+    plain: dict[str, Any] = json.loads(json.dumps(dict(settings or {}), default=str))
+    return plain
 
 
 def _epoch_of(path: Path) -> int | None:

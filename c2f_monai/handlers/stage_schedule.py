@@ -225,7 +225,8 @@ class StageSchedule:
         return 1.0 if stage["stage"] == "coarse" else 1.0 + ROUND_WORK * self._rounds(stage)
 
     def _rounds(self, stage: Mapping[str, Any]) -> int:
-        return min(int(stage.get("rounds", self.rounds)), self.rounds)
+        rounds: int = min(int(stage.get("rounds", self.rounds)), self.rounds)
+        return rounds
 
     def locate(self, engine: Engine, epoch: float) -> tuple[Mapping[str, Any], float]:
         """The stage at a fractional number of completed epochs, and its progress in [0, 1)."""

@@ -121,7 +121,8 @@ class NetworkCaller:
 
     def weights(self, prior: torch.Tensor, view: View) -> torch.Tensor:
         """Weights (B, in_slices, h, w) of slabs of the prior (B, K * out_slices, h, w)."""
-        return self.network(prior.to(self.device), Part.SALIENCY.value, view.value)
+        weights: torch.Tensor = self.network(prior.to(self.device), Part.SALIENCY.value, view.value)
+        return weights
 
     def batches(self, count: int, pixels: int) -> Iterator[tuple[int, int]]:
         """Start and end of batches of slabs of so many pixels each, at least one slab a batch."""

@@ -144,7 +144,8 @@ def _solve(doubts: np.ndarray, missing: np.ndarray) -> np.ndarray:
     count = doubts.shape[1]
     rows = np.hstack([np.ones((len(doubts), 1)), doubts])
     ridge = np.hstack([np.zeros((count, 1)), _RIDGE * np.eye(count)])
-    return nnls(np.vstack([rows, ridge]), np.concatenate([missing, np.zeros(count)]))[0]
+    solution: np.ndarray = nnls(np.vstack([rows, ridge]), np.concatenate([missing, np.zeros(count)]))[0]
+    return solution
 
 
 def _missing(doubts: np.ndarray, solution: np.ndarray) -> float:

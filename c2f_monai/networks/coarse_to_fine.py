@@ -86,22 +86,26 @@ class CoarseToFineView(nn.Module):
         if part == "coarse":
             if self.coarse is not None:
                 if self.coarse_downsample == 1:
-                    return self.coarse(inputs)
+                    coarse: torch.Tensor = self.coarse(inputs)
+                    return coarse
                 padded = pad_to_multiple(inputs, self.coarse_downsample * self.size_divisor)
                 means = F.avg_pool2d(padded, self.coarse_downsample)
                 logits = F.interpolate(self.coarse(means), scale_factor=float(self.coarse_downsample), mode="bilinear")
                 return logits[:, :, : inputs.shape[2], : inputs.shape[3]]
         elif part == "fine":
             if self.fine is not None:
-                return self.fine(inputs)
+                fine: torch.Tensor = self.fine(inputs)
+                return fine
         elif part == "saliency":
             if self.saliency is not None:
                 # The weights multiply the image: float32 even where the networks run in 16 bits.
                 prior = inputs if inputs.dtype == torch.float64 else inputs.float()
                 if torch.jit.is_scripting():
-                    return self.saliency(prior)
-                with torch.autocast(inputs.device.type, enabled=False):
-                    return self.saliency(prior)
+                    weights: torch.Tensor = self.saliency(prior)
+                else:
+                    with torch.autocast(inputs.device.type, enabled=False):
+                        weights = self.saliency(prior)
+                return weights
         raise ValueError("part must be one that the network has of coarse, saliency and fine, got '" + part + "'.")
 
 
@@ -239,7 +243,7 @@ class CoarseToFineNet(nn.Module):
             return self._coarse_volume(inputs)
         for name, network in self.views.items():
             if name == view:
-                output = network(inputs, part)
+                output: torch.Tensor = network(inputs, part)
                 expected = self.in_slices if part == "saliency" else self.out_channels * self.out_slices
                 if output.shape[1] != expected:
                     raise ValueError(

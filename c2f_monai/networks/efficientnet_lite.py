@@ -256,4 +256,5 @@ class LiteUNet(nn.Module):
         """
         # A single slice is broadcast to three channels here.
         normalized = (pad_to_multiple(x, self.divisor) - self.mean) / self.std  # type: ignore[operator]
-        return self.unet(normalized)[:, :, : x.shape[2], : x.shape[3]]
+        logits: torch.Tensor = self.unet(normalized)[:, :, : x.shape[2], : x.shape[3]]
+        return logits

@@ -196,7 +196,8 @@ class FCN8s(nn.Module):
                 layer.weight[channel, channel] = bilinear_kernel(size)
 
     def _pool3(self, x: torch.Tensor) -> torch.Tensor:
-        return self.pool(self.block3(self.pool(self.block2(self.pool(self.block1(x))))))
+        features: torch.Tensor = self.pool(self.block3(self.pool(self.block2(self.pool(self.block1(x))))))
+        return features
 
     def _padded_pool3(self, x: torch.Tensor) -> torch.Tensor:
         """pool3 of an image in 100 zeros on each side, of which conv1_1 adds the last.

@@ -48,7 +48,8 @@ class MatrixConv2d(nn.Conv2d):
         height = x.shape[2] + 2 * self.margin - self.side + 1
         width = x.shape[3] + 2 * self.margin - self.side + 1
         if min(height, width) < 1 or x.shape[0] * height * width >= self.out_channels:
-            return self._conv_forward(x, self.weight, self.bias)
+            plain: torch.Tensor = self._conv_forward(x, self.weight, self.bias)
+            return plain
         # Rows and columns of the kernel that meet the input at any output pixel.
         top, bottom = max(0, self.margin - height + 1), min(self.side, self.margin + x.shape[2])
         left, right = max(0, self.margin - width + 1), min(self.side, self.margin + x.shape[3])

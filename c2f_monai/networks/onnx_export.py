@@ -103,7 +103,8 @@ class _PartOfView(nn.Module):
         self.view, self.part = view, part.value
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.view(inputs, self.part)
+        output: torch.Tensor = self.view(inputs, self.part)
+        return output
 
 
 def _channels(network: CoarseToFineNet, part: Part) -> int:

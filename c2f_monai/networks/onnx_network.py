@@ -139,7 +139,7 @@ def _default_providers() -> list[str]:
 
 def _graph_file(folder: Path, graph: dict[str, Any]) -> Path:
     """A graph's file, which must be the one of the manifest."""
-    file = folder / graph["file"]
+    file: Path = folder / graph["file"]
     if not file.is_file():
         raise FileNotFoundError(f"there is no {file}, which {folder / MANIFEST} names: export the model again.")
     if sha256_of(file) != graph["sha256"]:

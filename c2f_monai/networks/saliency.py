@@ -72,4 +72,5 @@ class SaliencyTransform(nn.Module):
         Returns:
             weights (B, out_channels, h, w), not bounded.
         """
-        return self.layers(prior)
+        weights: torch.Tensor = self.layers(prior)
+        return weights

@@ -179,7 +179,8 @@ class AxisResample(SpatialResample):
             orig_size=tuple(img.shape[1:]),
             transform_info=self.get_transform_info(),
         )
-        return MetaTensor(resample_axes(img.as_tensor(), points, str(mode))).copy_meta_from(traced)
+        resampled: torch.Tensor = MetaTensor(resample_axes(img.as_tensor(), points, str(mode))).copy_meta_from(traced)
+        return resampled
 
     def points_back(self, img: MetaTensor) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Coordinates of the grid that ``img`` came from, see :func:`axis_coordinates`; None is MONAI's way."""

@@ -158,11 +158,13 @@ class _Draws:
 
     def between(self, low: float, high: float) -> np.ndarray:
         """(B,) uniform between the two."""
-        return low + (high - low) * next(self._numbers)
+        numbers: np.ndarray = low + (high - low) * next(self._numbers)
+        return numbers
 
     def chance(self, probability: float) -> np.ndarray:
         """(B,) bool."""
-        return next(self._numbers) < probability
+        drawn: np.ndarray = next(self._numbers) < probability
+        return drawn
 
     def tensor(self, values: np.ndarray) -> torch.Tensor:
         """(B, 1, 1, 1) float32 on the device."""

@@ -82,7 +82,7 @@ class SmoothForSpacingd(MapTransform):
         if not isinstance(volume, MetaTensor):
             raise ValueError(f"{key} must be a MetaTensor to have a voxel size, got {type(volume).__name__}.")
         factors = [size / own for size, own in zip(self.pixdim, volume.pixdim.tolist(), strict=True)]
-        smooth = volume.clone()
+        smooth: MetaTensor = volume.clone()
         voxels = smooth.as_tensor().numpy()  # the same memory
         for axis, factor in enumerate(factors, 1):
             sigma = math.sqrt(max(factor**2 - 1.0, 0.0) / 12.0)
@@ -169,6 +169,6 @@ def _resample_back(resample: AxisResample, volume: Any) -> torch.Tensor:
     if points is None:
         return resample.inverse(volume)
     info = resample.pop_transform(volume)[TraceKeys.EXTRA_INFO]
-    back = MetaTensor(resample_support(volume.as_tensor(), points, info["mode"])).copy_meta_from(volume)
+    back: MetaTensor = MetaTensor(resample_support(volume.as_tensor(), points, info["mode"])).copy_meta_from(volume)
     back.affine = torch.as_tensor(info["src_affine"])
     return back

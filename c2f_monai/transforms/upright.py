@@ -163,6 +163,6 @@ def _resample_parts(
                 resample, volume, dst_affine=moved, spatial_size=(stop - start, *shape[1:]), **options
             )
             result[:, start:stop] = part.as_tensor()
-    moved_volume = MetaTensor(result).copy_meta_from(volume)
+    moved_volume: MetaTensor = MetaTensor(result).copy_meta_from(volume)
     moved_volume.affine = affine
     return moved_volume

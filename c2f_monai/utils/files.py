@@ -268,7 +268,7 @@ def read_state_dict(
         FileNotFoundError: When there is no such file.
         ValueError: When it is damaged, holds anything else than tensors by name, or values that are NaN or infinite.
     """
-    state = read_weights_file(path, map_location)
+    state: Mapping[str, torch.Tensor] = read_weights_file(path, map_location)
     is_flat = isinstance(state, Mapping) and all(isinstance(value, torch.Tensor) for value in state.values())
     if not (is_flat and state):
         raise ValueError(f"{path} is not a flat state_dict of tensors: a checkpoint of training holds more than that.")

@@ -67,7 +67,7 @@ def has_bfloat16(device: torch.device | str) -> bool:
     """Whether a device computes in bfloat16; a processor without its instructions is slower in it than in float32."""
     kind = torch.device(device).type
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Not every release of torch tells; names are such as avx512_bf16 and amx_bf16.
     known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return kind == "cpu" and any(there for name, there in known.items() if "bf16" in name)

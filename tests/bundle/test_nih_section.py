@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The README's commands for NIH Pancreas-CT run as they stand there, from a small download to the scores."""
+"""The recipes' commands for NIH Pancreas-CT run as they stand there, from a small download to the scores."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ IN_INFERENCE = ("fcn_def#width", "fcn_def#fc_channels", "max_rounds")
 
 def commands() -> list[list[str]]:
     """Words of each command of the section, of the first fold, in order."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("### NIH\n")[1].split("### MSD\n")[0]
+    section = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").split("### NIH\n")[1].split("### MSD\n")[0]
     lines = "\n".join(re.findall(r"```bash\n(.*?)```", section, re.DOTALL)).replace("\\\n", " ").splitlines()
     found = []
     for line in (line.strip().replace("$fold", "0") for line in lines):

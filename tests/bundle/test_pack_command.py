@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from monai.apps.utils import HashCheckError, download_url
 from monai.bundle import ConfigParser, verify_metadata
 
 from c2f_monai import Segmenter
@@ -43,6 +44,7 @@ SECTIONS = {
     *("Limitations", "Citation Info", "References", "Model Overview", "Training configuration", "Input", "Output"),
     *("MONAI Bundle Commands", "License"),
 }
+HEADER = "# Copyright (c) c2f_monai contributors\n# SPDX-License-Identifier: Apache-2.0\n"
 PROPERTIES = """
 import sys
 from monai.bundle import create_workflow
@@ -54,6 +56,16 @@ for kind in ("inference", "train"):
     if kind == "train":
         options |= {"dataset_dir": data, "holdout": 0.5}
     print(kind, create_workflow(config_file=config, workflow_type=kind, bundle_root=root, **options).check_properties())
+"""
+ZOOS_CHECKS = """
+import sys
+from monai.bundle import ckpt_export, verify_net_in_out
+
+root, script = sys.argv[1:]
+sys.path.insert(0, root)
+files = {"meta_file": f"{root}/configs/metadata.json", "config_file": f"{root}/configs/inference.json"}
+verify_net_in_out("network_def", bundle_root=root, **files)
+ckpt_export("network_def", script, f"{root}/models/model.pt", bundle_root=root, **files)
 """
 WITHOUT_TWO_PACKAGES = """
 import importlib.util
@@ -121,18 +133,17 @@ def test_it_trains_and_evaluates(packed: Path, tmp_path: Path) -> None:
     assert (tmp_path / "scores" / "cases.csv").is_file()
 
 
-def test_monais_checks_pass(packed: Path, shared_data: Path, tmp_path: Path) -> None:
+def test_the_metadata_is_of_the_schemas_form(packed: Path, shared_data: Path) -> None:
     meta = str(packed / "configs" / "metadata.json")
     verify_metadata(meta_file=meta, filepath=str(shared_data / "meta_schema_20240725.json"))
-    config = str(packed / "configs" / "inference.json")
-    run_bundle(packed, tmp_path, "verify_net_in_out", "network_def", "--meta_file", meta, "--config_file", config)
 
 
-def test_it_becomes_a_script(packed: Path, tmp_path: Path) -> None:
-    config, file = str(packed / "configs" / "inference.json"), tmp_path / "model.ts"
-    words = ["--config_file", config, "--meta_file", str(packed / "configs" / "metadata.json")]
-    words += ["--ckpt_file", str(packed / "models" / "model.pt"), "--filepath", str(file)]
-    run_bundle(packed, tmp_path, "ckpt_export", "network_def", *words)
+def test_the_zoos_checks_of_the_network_pass(packed: Path, tmp_path: Path) -> None:
+    """As the zoo makes them: from the folder above, by relative paths, the bundle first in the modules' path."""
+    file = tmp_path / "model.ts"
+    done = run_elsewhere(packed.parent, "-c", ZOOS_CHECKS, packed.name, str(file))
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"own package {packed}" in done.stdout
     with torch.no_grad():
         assert torch.jit.load(str(file))(torch.rand(1, 1, 32, 32, 4)).shape == (1, 1, 32, 32, 4)
 
@@ -192,6 +203,7 @@ def test_files_end_and_begin_as_the_zoos_hooks_ask(packed: Path) -> None:
         text = path.read_text(encoding="utf-8")
         assert not text or (text.endswith("\n") and not text.endswith("\n\n")), path
         assert [line for line in text.split("\n") if line != line.rstrip()] == [], path
+        assert path.suffix != ".py" or text.startswith(HEADER), path
     assert [path.name for path in files if path.stat().st_size > ADDED] == []
 
 
@@ -220,6 +232,7 @@ def test_it_holds_what_the_zoo_asks_for(packed: Path, tiny_weights: Path) -> Non
     assert [file.name for file in (packed / "models").iterdir()] == ["model.pt"]
     metadata = json.loads((packed / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert metadata["version"] in metadata["changelog"]
+    assert metadata["supported_apps"].keys() == {"monai-label"}
     assert metadata["weights"] == {"model.pt": {"sha256": sha256_of(tiny_weights)}}
     assert "eval_metrics" not in metadata  # those of other weights
     text = (packed / "docs" / "README.md").read_text(encoding="utf-8")
@@ -245,7 +258,11 @@ def test_large_weights_need_an_address(
     content = yaml.safe_load((tmp_path / "zoo" / "large_files.yml").read_text(encoding="utf-8"))
     (entry,) = content["large_files"]
     assert entry["path"] == "models/model.pt" and entry["url"] == "https://example.org/model.pt"
-    assert (entry["hash_type"], entry["hash_val"]) == ("sha256", sha256_of(tiny_weights))
+    # What is there with the right checksum is not fetched; another file is.
+    given = {key: value for key, value in entry.items() if key != "path"}
+    download_url(filepath=str(tmp_path / "zoo" / "models" / "model.pt"), **given)
+    with pytest.raises(HashCheckError, match="hash check of existing file failed"):
+        download_url(filepath=__file__, **given)
     assert main([*words, "--url", "https://example.org/model.pt"]) == 1
     assert "exists: give a new or empty folder" in capsys.readouterr().err
 

@@ -20,6 +20,7 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from c2f_monai import Segmenter
+from c2f_monai.apps.cli import main
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 CONFIGS = BUNDLE / "configs"
@@ -360,3 +361,16 @@ def test_the_allocator_is_left_alone_where_the_configuration_says_so(
     flow.parser["run"] = flow.parser["run"][:1]
     flow.run()
     assert calls == [True] * keep
+
+
+def test_the_command_trains_from_any_directory(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    overlay = {**TINY, "epochs": 1, "val_interval": 1, "stages": TINY["stages"][-1:]}
+    Path("tiny.json").write_text(json.dumps(overlay), encoding="utf-8")
+    words = ["train", "--dataset", os.path.relpath(dataset), "--output", "run", "--config", "three_views.json"]
+    assert main([*words, "--config", "tiny.json", "--option", "learning_rat=1"]) == 1
+    assert "learning_rat is no id of the configuration" in capsys.readouterr().err
+    assert main([*words, "--config", "tiny.json", "--option", "seed=3"]) == 0
+    assert weights(tmp_path / "run").keys() and "c2f segment and c2f evaluate take it" in capsys.readouterr().out

@@ -98,7 +98,8 @@ def test_workers_write_the_same_voxels_as_one_process(tmp_path: Path) -> None:
         assert np.array_equal(*stored)
 
 
-def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["file", "standard input"])
+def test_a_script_without_a_main_guard_runs_once(by: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from c2f_monai.data import write_phantom\n"
@@ -107,9 +108,15 @@ def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     path = os.pathsep.join(filter(None, sys.path))
-    done = subprocess.run(
-        [sys.executable, str(script)], env=os.environ | {"PYTHONPATH": path}, check=True, capture_output=True, text=True
-    )
+    with script.open(encoding="utf-8") as lines:
+        done = subprocess.run(
+            [sys.executable, str(script) if by == "file" else "-"],
+            stdin=lines if by == "standard input" else subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": path},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
     assert done.stdout == "once\n"
     assert len(load_datalist(tmp_path / "p", "test")) == 3
 

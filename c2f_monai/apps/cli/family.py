@@ -31,6 +31,7 @@ from . import (
     report,
     score,
     segment,
+    train,
 )
 
 __all__ = ["build_parser", "main", "run_command"]
@@ -40,6 +41,7 @@ COMMANDS = (
     segment,
     refine,
     report,
+    train,
     evaluate,
     models,
     demo,

@@ -48,7 +48,7 @@ class Pose:
 
     def grid_position(self, points: np.ndarray) -> np.ndarray:
         """Positions in mm in the grid, (N, 3), of points in body coordinates (the inverse, by fixed-point steps)."""
-        position = self.scale * points @ self.rotation.T + self.shift
+        position: np.ndarray = self.scale * points @ self.rotation.T + self.shift
         for _ in range(4):
             bend = self.bend_mm * np.stack([field.at(position) for field in self.bend], axis=1)
             position = self.scale * (points - bend) @ self.rotation.T + self.shift

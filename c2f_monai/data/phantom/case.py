@@ -99,7 +99,8 @@ def _scan(hu: np.ndarray, settings: ScanSettings, rng: np.random.Generator) -> n
     noise = rng.standard_normal(hu.shape, dtype=np.float32)
     noise = gaussian_filter(noise, (settings.grain, settings.grain, 0.3), truncate=3)
     image = image + noise * np.float32(settings.noise / noise.std(dtype=np.float64))
-    return np.rint(np.clip(image, -1024, 3071)).astype(np.int16)
+    rounded: np.ndarray = np.rint(np.clip(image, -1024, 3071)).astype(np.int16)
+    return rounded
 
 
 def _majority(weights: np.ndarray) -> np.ndarray:

@@ -37,7 +37,8 @@ def rotation_matrix(degrees: Sequence[float] | np.ndarray) -> np.ndarray:
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return about_z @ about_y @ about_x
+    rotation: np.ndarray = about_z @ about_y @ about_x
+    return rotation
 
 
 class SmoothField:
@@ -68,4 +69,5 @@ class SmoothField:
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """Values at the points (N, 3) in mm, (N,)."""
-        return self.gain * np.cos(points[:, None, :] * self.waves + self.phases).prod(axis=2).sum(axis=1)
+        values: np.ndarray = self.gain * np.cos(points[:, None, :] * self.waves + self.phases).prod(axis=2).sum(axis=1)
+        return values

@@ -29,7 +29,8 @@ def smooth_curve(controls: np.ndarray, step: float = 2.5) -> np.ndarray:
     """Points about every `step` mm, (N, 3), of a smooth curve through the control points (M, 3)."""
     chord = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(controls, axis=0), axis=1))])
     count = max(int(chord[-1] / step) + 1, 2)
-    return CubicSpline(chord, controls)(np.linspace(0, chord[-1], count))
+    points: np.ndarray = CubicSpline(chord, controls)(np.linspace(0, chord[-1], count))
+    return points
 
 
 def taper(radii: Sequence[float] | np.ndarray, count: int) -> np.ndarray:

@@ -19,7 +19,8 @@ _BACK = -72.0  # the cavity's back wall, mm behind the body's origin
 def _rounded(x: np.ndarray, y: np.ndarray, half_x: float, half_y: float) -> np.ndarray:
     """Distance to a rounded rectangle |x/a|^2.5 + |y/b|^2.5 = 1, good near its outline."""
     rho = ((np.abs(x) / np.float32(half_x)) ** 2.5 + (np.abs(y) / np.float32(half_y)) ** 2.5) ** np.float32(0.4)
-    return (rho - 1) * np.float32(min(half_x, half_y))
+    distance: np.ndarray = (rho - 1) * np.float32(min(half_x, half_y))
+    return distance
 
 
 def cavity_distance(canvas: Canvas, build: Build) -> np.ndarray:

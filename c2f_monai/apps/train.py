@@ -1,0 +1,33 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``train``: the bundle's training, from any directory."""
+
+from __future__ import annotations
+
+import argparse
+
+from monai.bundle import ConfigWorkflow
+
+from ..config import override_config
+from ..utils import bundle_root, config_file
+from .training_config import parse_option
+
+__all__ = ["run"]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, as ``python -m monai.bundle run`` does with the same configurations and ids.
+
+    Raises:
+        FileNotFoundError: when there is no such configuration or data set.
+        ValueError: when the configuration, a case or the training is wrong.
+    """
+    files = [str(config_file(name)) for name in ("train.json", *args.config)]
+    options = {"bundle_root": str(bundle_root()), "dataset_dir": str(args.dataset.absolute())}
+    options |= {"output_dir": str(args.output.absolute()), "resume": args.resume}
+    workflow = ConfigWorkflow(files, workflow_type="train", meta_file=None)
+    override_config(workflow.parser, options | dict(parse_option(text) for text in args.option))
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+    print(f"{args.output / 'model.pt'}: c2f segment and c2f evaluate take it as --model, with the same --config")
