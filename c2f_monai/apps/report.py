@@ -42,6 +42,8 @@ class ReportCase:
         agreement: DSC of the masks of the last two rounds.
         predicted: DSC that the signals of quality predict, and its lower bound.
         dsc: against a label.
+        hd95: likewise, in mm.
+        seconds: that the case took.
         flags: what a reader should look at.
         pictures: None where there are none.
 
@@ -60,6 +62,8 @@ class ReportCase:
     agreement: float | None = None
     predicted: tuple[float, float] | None = None
     dsc: float | None = None
+    hd95: float | None = None
+    seconds: float | None = None
     flags: list[str] = field(default_factory=list)
     pictures: CasePictures | None = None
 
@@ -126,7 +130,8 @@ def render_report(title: str, cases: Iterable[ReportCase]) -> str:
         _TEMPLATE.read_text(encoding="utf-8")
     )
     ordered = sorted(cases, key=lambda case: case.badness)
-    shown = {f"with_{name}": any(getattr(case, name) is not None for case in ordered) for name in ("dsc", "predicted")}
+    optional = ("dsc", "hd95", "predicted", "seconds")
+    shown = {f"with_{name}": any(getattr(case, name) is not None for case in ordered) for name in optional}
     return template.render(title=title, cases=ordered, **shown)
 
 
@@ -145,6 +150,8 @@ def _case(name: str, row: Mapping[str, str], mask: Path | None, image: Path | No
         agreement=table.number(agreements[-1][1]) if agreements else None,
         predicted=None if predicted is None or bound is None else (predicted, bound),
         dsc=table.number("dsc"),
+        hd95=table.number("hd95"),
+        seconds=table.number("seconds"),
         flags=[flag for flag in row.get("flags", "").split("; ") if flag],
     )
     if case.status != "done":

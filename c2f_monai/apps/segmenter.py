@@ -20,7 +20,7 @@ from monai.data import MetaTensor, decollate_batch
 
 from ..config import override_config
 from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
-from ..data.images import is_path
+from ..data.images import check_own_grid, is_path
 from ..data.preprocessing import READ_IMAGE, keep_read_image
 from ..data.writers import MaskOrigin, write_nifti
 from ..inferers import CaseRecord
@@ -129,7 +129,9 @@ class Segmenter:
         self.preprocessing, self.inferer = self._content("preprocessing"), self._content("evaluator#inferer")
         self.invert, self.label_map = self._content("invert"), self._content("label_map")
 
-    def __call__(self, image: Any, affine: Any = None, probability: bool = False) -> Segmentation:
+    def __call__(
+        self, image: Any, affine: Any = None, probability: bool = False, spacing: Sequence[float] | None = None
+    ) -> Segmentation:
         """Segment one image.
 
         Args:
@@ -137,11 +139,13 @@ class Segmenter:
                 :func:`c2f_monai.data.volume_of`.
             affine: (4, 4) from voxels to RAS mm, of an array.
             probability: keep the probabilities. Defaults to False.
+            spacing: in place of ``affine``, the voxel size in mm along the axes of a RAS array (H, W, D), see
+                :func:`c2f_monai.data.volume_of`.
 
         Raises:
-            ValueError: when it cannot be used as a CT.
+            ValueError: when it cannot be used as a CT, or for a bad argument.
         """
-        (result,) = self.each([image if is_path(image) else volume_of(image, affine)], probability)
+        (result,) = self.each([_given(image, affine, spacing)], probability)
         return result
 
     @torch.no_grad()
@@ -218,12 +222,13 @@ def segment(
     configs: Sequence[str | os.PathLike[str]] = (),
     progress: bool = False,
     output_type: str = "nifti",
+    spacing: Sequence[float] | None = None,
 ) -> Segmentation:
     """Segment one image; :class:`Segmenter` keeps the network for several.
 
     Args:
         image: a file (NIfTI, NRRD, MHA), the folder or a zip of a DICOM series, a nibabel, ITK or SimpleITK image, a
-            MetaTensor, or an array with ``affine``.
+            MetaTensor, or an array (H, W, D) with ``affine`` or ``spacing``.
         output: where the mask is written, a path that ends in .nii or .nii.gz, or .dcm for DICOM; a file there is
             replaced. Defaults to None.
         model: see :class:`Segmenter`.
@@ -235,6 +240,8 @@ def segment(
         progress: show a bar for the rounds. Defaults to False.
         output_type: "nifti", or "dicom-seg" or "rtstruct" for the path of a DICOM series, which need the packages of
             the extra ``dicom``.
+        spacing: voxel size in mm along the axes of an array, in place of ``affine`` where these run to the patient's
+            right, front and head (RAS), see :func:`c2f_monai.data.volume_of`.
 
     Raises:
         FileNotFoundError: when a file does not exist.
@@ -247,9 +254,13 @@ def segment(
         >>> result = segment(ct, device="cpu")
         >>> result.mask.shape, result.mask.dtype, len(result.record.rounds) > 0
         (torch.Size([32, 32, 24]), torch.uint8, True)
+        >>> bare = segment(values, spacing=(3.0, 3.0, 3.0), device="cpu")
+        >>> bool((bare.mask == result.mask).all())
+        True
     """
     kind = _check_output(image, output, output_type)
-    opened = open_inputs(image) if is_path(image) else nullcontext([{"image": volume_of(image, affine)}])
+    given = _given(image, affine, spacing)
+    opened = open_inputs(image) if is_path(image) else nullcontext([{"image": given}])
     with opened as cases:
         cases = [case for case in cases if "skipped" not in case]
         if len(cases) != 1:
@@ -333,6 +344,14 @@ def torch_device(name: str | torch.device) -> torch.device:
     if (device.index or 0) >= count:
         raise ValueError(f"there is no device {text} here: {count} of this kind, give cpu, or leave it out.")
     return device
+
+
+def _given(image: Any, affine: Any, spacing: Any) -> Any:
+    """A path as it is, an image in memory as a volume."""
+    if not is_path(image):
+        return volume_of(image, affine, spacing)
+    check_own_grid(image, affine, spacing)
+    return image
 
 
 def _check_output(image: Any, output: str | os.PathLike[str] | None, output_type: str) -> OutputType:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import itk
@@ -17,7 +17,7 @@ from monai.transforms import LoadImaged
 
 from .readers import READERS, CTReader
 
-__all__ = ["LoadVolumed", "is_path", "volume_of"]
+__all__ = ["LoadVolumed", "check_own_grid", "is_path", "volume_of"]
 
 
 def is_path(image: Any) -> bool:
@@ -25,23 +25,29 @@ def is_path(image: Any) -> bool:
     return isinstance(image, str | os.PathLike)
 
 
-def volume_of(image: Any, affine: Any = None) -> MetaTensor:
+def volume_of(image: Any, affine: Any = None, spacing: Sequence[float] | None = None) -> MetaTensor:
     """An image in memory as (1, H, W, D) in its own orientation and type, with its affine to RAS mm.
 
     Args:
         image: a nibabel, ITK or SimpleITK image; a MetaTensor of (H, W, D) or (1, H, W, D); or an array or tensor of
-            these shapes, whose affine must be given.
+            these shapes, whose affine or spacing must be given.
         affine: (4, 4) from voxels to RAS mm, of an array or tensor; the other kinds bring their own.
+        spacing: voxel size in mm along H, W and D, of an array or tensor whose axes run to the patient's right, front
+            and head (RAS): a bare array says no directions. Others are turned first, or get an affine: a flipped
+            volume has a flipped answer. The first voxel's center becomes the origin.
 
     Raises:
-        ValueError: for an array without an affine, or one that is not (4, 4).
+        ValueError: for an array without affine and spacing, or with both; an affine that is not (4, 4); a spacing
+            that is not three positive numbers; either one beside an image that brings its own.
         TypeError: for anything else.
 
     Examples:
-        >>> volume = volume_of(np.zeros((4, 3, 2), np.int16), np.diag([2.0, 2.0, 5.0, 1.0]))
-        >>> volume.shape, volume.dtype, volume.pixdim.tolist()
-        (torch.Size([1, 4, 3, 2]), torch.int16, [2.0, 2.0, 5.0])
+        >>> volume = volume_of(np.zeros((4, 3, 2), np.int16), spacing=(2.0, 2.0, 5.0))
+        >>> volume.shape, volume.dtype, volume.affine.diagonal().tolist()
+        (torch.Size([1, 4, 3, 2]), torch.int16, [2.0, 2.0, 5.0, 1.0])
     """
+    if not isinstance(image, np.ndarray | torch.Tensor) or isinstance(image, MetaTensor):
+        check_own_grid(image, affine, spacing)
     name = ""
     if isinstance(image, nib.spatialimages.SpatialImage):
         name = image.get_filename() or ""
@@ -55,17 +61,24 @@ def volume_of(image: Any, affine: Any = None) -> MetaTensor:
         image, affine = image.as_tensor(), image.affine
     elif not isinstance(image, np.ndarray | torch.Tensor):
         raise TypeError(
-            "an image must be a path, a nibabel, ITK or SimpleITK image, a MetaTensor, or an array with its affine, "
-            f"got {type(image).__name__}."
+            "an image must be a path, a nibabel, ITK or SimpleITK image, a MetaTensor, or an array with its affine "
+            f"or spacing, got {type(image).__name__}."
         )
-    if affine is None:
-        raise ValueError("an array needs its affine, (4, 4) from voxels to RAS mm: give affine=.")
-    matrix = torch.as_tensor(np.asarray(affine, dtype=np.float64))
-    if tuple(matrix.shape) != (4, 4):
-        raise ValueError(f"affine must be (4, 4), got the shape {tuple(matrix.shape)}.")
+    matrix = torch.from_numpy(_matrix_of(affine, spacing))
     values = torch.as_tensor(_native(image))
     values = values[None] if values.dim() == 3 else values
     return MetaTensor(values, affine=matrix, meta={"filename_or_obj": name, "original_channel_dim": 0})
+
+
+def check_own_grid(image: Any, affine: Any, spacing: Any) -> None:
+    """Refuse an affine or a spacing beside an image that brings its own.
+
+    Raises:
+        ValueError: where one is given.
+    """
+    for name, value in (("affine", affine), ("spacing", spacing)):
+        if value is not None:
+            raise ValueError(f"{name} is of an array, but a {type(image).__name__} brings its own: leave it out.")
 
 
 class LoadVolumed(LoadImaged):
@@ -81,6 +94,26 @@ class LoadVolumed(LoadImaged):
             return dict(data)
         loaded: dict[Hashable, Any] = super().__call__(data, reader or CTReader())
         return loaded
+
+
+def _matrix_of(affine: Any, spacing: Any) -> np.ndarray:
+    """(4, 4) float64 of what was given of an array."""
+    if affine is None and spacing is None:
+        raise ValueError(
+            "an array needs its affine, (4, 4) from voxels to RAS mm, or its spacing in mm where its axes run to the "
+            "patient's right, front and head: give affine= or spacing=."
+        )
+    if affine is not None and spacing is not None:
+        raise ValueError("an array takes its affine or its spacing, and got both: an affine holds the spacing.")
+    if affine is not None:
+        matrix = np.array(affine, dtype=np.float64)
+        if matrix.shape != (4, 4):
+            raise ValueError(f"affine must be (4, 4), got the shape {matrix.shape}.")
+        return matrix
+    steps = np.array(spacing, dtype=np.float64)
+    if steps.shape != (3,) or not np.isfinite(steps).all() or steps.min() <= 0:
+        raise ValueError(f"spacing must be three positive numbers, the mm along each axis, got {spacing}.")
+    return np.diag([*steps, 1.0])
 
 
 def _native(image: Any) -> Any:

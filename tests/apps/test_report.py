@@ -77,12 +77,31 @@ def test_worst_first_with_what_the_table_says(tmp_path: Path) -> None:
     assert [row["name"] for row in rows] == ["broken", "empty", "cut", "localizer", "shaky", "fine"]
     assert rows[5] | {"rank": ""} == {
         **{"rank": "", "name": "fine", "status": "done", "ml": "4.096", "rounds": "3", "agreement": "0.99", "dsc": ""},
-        "predicted": "",
-        "flags": "0",
+        **{"hd95": "", "seconds": "", "predicted": "", "flags": "0"},
     }
     text = page.read_text(encoding="utf-8")
     assert "broken.nii.gz: the file ends &lt;early&gt;" in text and "6 cases:\n4 done,\n1 failed,\n1 skipped," in text
     assert text.count('class="has-slices"') == 4
+
+
+def test_scores_and_seconds_have_columns_where_a_case_has_them(tmp_path: Path) -> None:
+    write_case(tmp_path, "a")
+    rows = [
+        {"case": "a", "status": "done", "dsc": 0.85, "hd95": 4.24, "seconds": 12.34},
+        {"case": "b", "status": "done", "dsc": 0.5, "hd95": "", "seconds": 7},
+    ]
+    write_table(tmp_path / "masks" / "cases.csv", rows)
+    page = write_report(tmp_path / "masks", {})
+    told = {row["name"]: [row[key] for key in ("dsc", "hd95", "seconds")] for row in rows_of(page)}
+    assert told == {"a": ["0.85", "4.24", "12.34"], "b": ["0.5", "", "7.0"]}
+    text = page.read_text(encoding="utf-8")
+    assert all(f'<th data-key="{key}"' in text for key in ("dsc", "hd95", "seconds"))
+    assert all(f'<td class="number">{value}</td>' in text for value in ("0.850", "4.2", "12.3", "7.0"))
+    for row in rows:
+        row.update(hd95="", seconds="")
+    write_table(tmp_path / "masks" / "cases.csv", rows)
+    text = write_report(tmp_path / "masks", {}).read_text(encoding="utf-8")
+    assert "HD95" not in text and ">seconds<" not in text
 
 
 def test_the_page_loads_nothing_and_runs_no_name(tmp_path: Path) -> None:

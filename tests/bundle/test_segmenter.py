@@ -85,6 +85,14 @@ def test_the_mask_is_that_of_the_bundle_voxel_for_voxel(
     assert result.probability is None
 
 
+def test_a_bare_array_with_its_spacing_is_one_in_ras(segmenter: Segmenter, tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "ct.nii.gz", make_volume(), np.diag([2.0, 2.0, 2.5, 1.0]))
+    expected = segmenter(path)
+    result = segmenter(make_volume(), spacing=(2.0, 2.0, 2.5))
+    assert 0 < result.mask.sum() < result.mask.numel() and torch.equal(result.mask, expected.mask)
+    assert result.affine.tolist() == np.diag([2.0, 2.0, 2.5, 1.0]).tolist()
+
+
 def test_many_images_need_one_network_and_give_probabilities(
     segmenter: Segmenter, reference: tuple[Path, np.ndarray], tmp_path: Path
 ) -> None:
@@ -137,6 +145,12 @@ def test_every_model_has_its_weights(name: str) -> None:
     [
         ({"image": np.zeros((4, 4, 4))}, "an array needs its affine"),
         ({"image": np.zeros((4, 4, 4)), "affine": np.eye(3)}, r"affine must be \(4, 4\)"),
+        ({"image": np.zeros((4, 4, 4)), "affine": np.eye(4), "spacing": (1, 1, 1)}, "its affine or its spacing, and"),
+        ({"image": np.zeros((4, 4, 4)), "spacing": (1, 1)}, r"spacing must be three positive numbers, .* got \(1, 1\)"),
+        ({"image": np.zeros((4, 4, 4)), "spacing": (1, 0, 1)}, r"three positive numbers, .* got \(1, 0, 1\)"),
+        ({"image": np.zeros((4, 4, 4)), "spacing": (1, np.nan, 1)}, "three positive numbers"),
+        ({"image": "two/a.nii.gz", "spacing": (1, 1, 1)}, "spacing is of an array, but a str brings its own"),
+        ({"image": MetaTensor(np.zeros((4, 4, 4))), "affine": np.eye(4)}, "affine is of an array, but a MetaTensor"),
         ({"image": [1, 2]}, "an image must be a path, .* got list"),
         ({"image": np.full((8, 8, 8), np.nan), "affine": np.eye(4)}, "512 voxels are NaN"),
         ({"image": "nowhere.nii.gz"}, "nowhere.nii.gz does not exist"),

@@ -8,6 +8,8 @@ import csv
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -305,15 +307,20 @@ def test_bad_input_stops_before_training(change: str | None, override: dict, mes
     assert not (tmp_path / "out").exists()
 
 
-def torchrun(config: list[str], options: dict[str, Any], status: int = 0) -> str:
-    """Two processes; what they print."""
+def two_processes(config: list[str], options: dict[str, Any]) -> dict[str, Any]:
+    """The command of torchrun, and how it is started."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     command += ["-m", "monai.bundle", "run", "--config_file", str(config)]
     for key, value in options.items():
         # The command line drops None: an expression says it.
         command += [f"--{key}", "$None" if value is None else str(value)]
     environment = os.environ | {"PYTHONPATH": str(BUNDLE.parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=240, check=False)
+    return {"args": command, "env": environment, "encoding": "utf-8"}
+
+
+def torchrun(config: list[str], options: dict[str, Any], status: int = 0) -> str:
+    """Two processes; what they print."""
+    done = subprocess.run(**two_processes(config, options), capture_output=True, timeout=240, check=False)
     assert done.returncode == status, done.stderr[-6000:]
     return done.stdout + done.stderr
 
@@ -324,6 +331,44 @@ def test_a_validation_with_fewer_cases_than_processes_is_named(dataset: Path, tm
     files = [str(CONFIGS / f"{name}.json") for name in ("train", "three_views", "multi_gpu_train")]
     said = torchrun(files, options, status=1)
     assert "validation (holdout or validation) has 1 cases for 2 processes: start at most 1" in said
+
+
+def test_an_evaluation_with_fewer_cases_than_processes_is_named(dataset: Path, trained: Path, tmp_path: Path) -> None:
+    lists = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    data = shutil.copytree(dataset, tmp_path / "data")
+    (data / "dataset.json").write_text(json.dumps(lists | {"test": lists["test"][:1]}), encoding="utf-8")
+    options = TINY | {"bundle_root": BUNDLE, "dataset_dir": data, "device": "cpu", "backend": "gloo"}
+    options |= {"ckpt_path": trained / "model.pt", "output_dir": tmp_path / "out"}
+    files = [str(CONFIGS / f"{name}.json") for name in ("train", "three_views", "evaluate", "multi_gpu_evaluate")]
+    said = torchrun(files, options, status=1)
+    assert "split test has 1 cases for 2 processes: start at most 1, or give it more cases." in said
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs Linux to find the second process")
+def test_a_killed_process_ends_the_training_of_all(dataset: Path, tmp_path: Path) -> None:
+    """Of more epochs than the timeout has time for; the other process waits for its gradients."""
+    options = TINY | FAST | {"backbone_def": UNET, "views": ["axial"], "bundle_root": BUNDLE, "dataset_dir": dataset}
+    options |= {"device": "cpu", "backend": "gloo", "holdout": 0.5, "output_dir": tmp_path / "train", "epochs": 10000}
+    files = [str(CONFIGS / f"{name}.json") for name in ("train", "three_views", "multi_gpu_train")]
+    call = two_processes(files, options)
+    with subprocess.Popen(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as torch_run:
+        try:
+            lines = iter(torch_run.stdout or [])
+            assert any("epoch 2: loss" in line for line in lines)
+            os.kill(child_of_rank(torch_run.pid, 1), signal.SIGKILL)
+            said, _ = torch_run.communicate(timeout=60)
+        finally:
+            torch_run.terminate()
+    assert torch_run.returncode == 1
+    assert re.search(r"Signal 9 \(SIGKILL\) received by PID \d+", said)
+
+
+def child_of_rank(parent: int, rank: int) -> int:
+    """Process of torchrun with this rank."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8").split()
+    mark = f"RANK={rank}".encode()
+    (found,) = (int(pid) for pid in children if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    return found
 
 
 def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None:
