@@ -64,9 +64,7 @@ def start(cases: list[dict[str, str]], cache: Path | None, validation_cache: Pat
         cache_dir=cache,
     )  # fmt: skip
     train = time.process_time() - cpu, time.perf_counter() - wall
-    CachedCases(
-        cases[:held], labeled_preprocessing([1, 2], keep_label=True, **GRID), validation_cache, progress=False
-    )
+    CachedCases(cases[:held], labeled_preprocessing([1, 2], keep_label=True, **GRID), validation_cache, progress=False)
     both = time.process_time() - cpu, time.perf_counter() - wall
     names = ("training_cpu_seconds", "training_seconds", "cpu_seconds", "seconds")
     return {name: round(value, 2) for name, value in zip(names, (*train, *both), strict=True)}
