@@ -73,7 +73,8 @@ class CpuMetered(Metered):
     clock = Clock()
 
     def for_inference(self, amp_dtype: torch.dtype | None = None) -> Metered:
-        return CpuMetered(self.network.for_inference(amp_dtype), self.meter).eval()
+        prepare = getattr(self.network, "for_inference", None)  # graphs are prepared
+        return CpuMetered(self.network if prepare is None else prepare(amp_dtype), self.meter).eval()
 
     def forward(self, x: torch.Tensor, part: str, view: str) -> torch.Tensor:
         with CpuMetered.clock.step("networks"):
@@ -169,17 +170,25 @@ def table(figures: dict[str, Any]) -> str:
 def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     path = folder / "ct.nii.gz"
     write_ct(path, args.size)
-    segmenters = {model: Segmenter(model, device="cpu", fast=args.fast) for model in args.models}
+    networks = {model: Segmenter(model, device="cpu").network for model in args.models}  # to count FLOPs
+    segmenters = {
+        (f"{model}, {engine}", model): Segmenter(model, device="cpu", fast=args.fast, engine=engine)
+        for model in args.models
+        for engine in args.engines
+    }
     other = Other(args.size) if args.other else None
     clocks: dict[str, list[Clock]] = defaultdict(list)
     figures: dict[str, Any] = {}
+    masks: dict[str, Any] = {}  # of each model's first engine
     for _ in range(args.repeats):
-        for name, segmenter in segmenters.items():
+        for (name, model), segmenter in segmenters.items():
             clock, meter, mask = run_case(segmenter, path, folder / "mask.nii.gz")
             clocks[name].append(clock)
             rounds = segmenter.inferer.records[0].fine_rounds
-            tflop = round(flops_of(segmenter.network, meter) / 1e12, 3)
+            tflop = round(flops_of(networks[model], meter) / 1e12, 3)
             figures[name] = {"rounds": rounds, "voxels": int((mask > 0).sum()), "tflop": tflop}
+            first = masks.setdefault(model, mask)
+            figures[name]["voxels_that_differ"] = int((mask != first).sum())
         if other is not None:
             clocks["other"].append(other.run())
     for name, figure in figures.items():
@@ -205,6 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, nargs=3, default=[512, 512, 300], help="voxels (default: 512 512 300)")
     parser.add_argument("--models", nargs="+", default=["pancreas", "phantom-rstn"], help="default: both of the bundle")
+    parser.add_argument("--engines", nargs="+", default=["torch"], help="torch, onnx (default: torch)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: 2)")
     parser.add_argument("--repeats", type=int, default=3, help="in turns (default: 3)")
     parser.add_argument("--fast", action="store_true", help="bfloat16 where the processor has it")

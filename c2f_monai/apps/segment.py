@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> None:
         wanted = [case for case in cases if "skipped" not in case]
         jobs = plan_jobs(wanted, args.output, kind.suffixes, args.preview, args.probabilities)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
-        segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress=not args.quiet)
+        progress = not args.quiet
+        segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress, engine=args.engine)
         command = _Command(args, kind, segmenter)
         with command.report_at_the_end(images_by_case(cases)):
             command.segment(cases, jobs)
@@ -268,6 +269,7 @@ def _setting(args: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
         "configs": [str(file) for file in args.config],
         "device": str(segmenter.device),
         "precision": "bfloat16" if segmenter.fast else "float32",
+        "engine": segmenter.engine,
         "versions": describe_versions(),
         "machine": describe_machine(),
     }

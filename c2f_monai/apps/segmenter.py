@@ -25,6 +25,7 @@ from ..data.preprocessing import READ_IMAGE, keep_read_image
 from ..data.writers import MaskOrigin, write_nifti
 from ..inferers import CaseRecord
 from ..utils import bundle_root, config_file, has_bfloat16, reason_of, settings_file, sha256_of
+from .engines import check_engine, graphs_of
 from .models import DEFAULT_MODEL, MODELS
 from .outputs import OUTPUT_TYPES, OutputType, check_type
 
@@ -86,11 +87,14 @@ class Segmenter:
         configs: overlays to append, see :func:`c2f_monai.utils.config_file`.
         progress: show a bar for the rounds of each image. Defaults to False.
         options: further ids of the configuration, such as ``max_rounds``.
+        engine: what runs the networks: "torch", or "onnx" for ONNX Runtime, float32 on the CPU, with the extra
+            ``onnx``; the first use of a model makes its graphs, which takes up to a minute. Defaults to "torch".
 
     Attributes:
         config: the configuration.
         device: where the network is.
         fast: whether it runs in bfloat16.
+        engine: what runs it.
         files: the file of weights, or files by the names of their networks.
         weights: SHA-256 of the files of weights by their paths.
         signature: 12 hexadecimal digits of configuration and weights: equal ones give equal masks on one machine.
@@ -108,12 +112,15 @@ class Segmenter:
         configs: Sequence[str | os.PathLike[str]] = (),
         progress: bool = False,
         options: Mapping[str, Any] | None = None,
+        engine: str = "torch",
     ) -> None:
         self.config = read_model(model, configs, options)
         self.config["progress"] = progress
         if device is not None:
             self.config["device"] = str(torch_device(device))
         self.device = torch.device(self._content("device"))
+        check_engine(engine, self.device, fast)
+        self.engine = engine
         self.fast = fast and has_bfloat16(self.device)
         if self.fast:
             self.config["amp_dtype"] = "bfloat16"
@@ -125,7 +132,9 @@ class Segmenter:
         files = [self.files] if isinstance(self.files, str) else [file for _, file in sorted(self.files.items())]
         self.weights = {file: sha256_of(file) for file in files}
         self.name = Path(model).name  # no place: it goes to archives
-        self.signature = _signature(self.config, list(self.weights.values()))
+        self.signature = _signature(self.config, [*self.weights.values(), *([] if engine == "torch" else [engine])])
+        if engine == "onnx":
+            self.network = graphs_of(self.network, self.name, self.signature)
         self.preprocessing, self.inferer = self._content("preprocessing"), self._content("evaluator#inferer")
         self.invert, self.label_map = self._content("invert"), self._content("label_map")
 
@@ -185,7 +194,8 @@ class Segmenter:
     def options(self) -> dict[str, Any]:
         """What answers depend on beside the weights, by the ids that users give."""
         known = "options" in self.config.get()
-        return dict(self._content("options")) if known else {"configuration": self.signature}
+        options = dict(self._content("options")) if known else {"configuration": self.signature}
+        return options if self.engine == "torch" else {**options, "engine": self.engine}
 
     @property
     def origin(self) -> MaskOrigin:
@@ -223,6 +233,7 @@ def segment(
     progress: bool = False,
     output_type: str = "nifti",
     spacing: Sequence[float] | None = None,
+    engine: str = "torch",
 ) -> Segmentation:
     """Segment one image; :class:`Segmenter` keeps the network for several.
 
@@ -242,6 +253,7 @@ def segment(
             the extra ``dicom``.
         spacing: voxel size in mm along the axes of an array, in place of ``affine`` where these run to the patient's
             right, front and head (RAS), see :func:`c2f_monai.data.volume_of`.
+        engine: see :class:`Segmenter`.
 
     Raises:
         FileNotFoundError: when a file does not exist.
@@ -267,7 +279,7 @@ def segment(
             raise ValueError(f"{image} holds {len(cases)} images: give one, or use Segmenter.each for several.")
         if output is not None:
             cases = check_type(cases, kind)
-        segmenter = Segmenter(model, device, fast, configs, progress)
+        segmenter = Segmenter(model, device, fast, configs, progress, engine=engine)
         (result,) = segmenter.each_case(cases, probability)
         if isinstance(result, Exception):
             raise result

@@ -65,7 +65,7 @@ _PLACES = {
     "validation_split": ConfigId(_SPLIT, "list of dataset.json that validates"),
     "validation_cases": ConfigId(integer(1).or_none(), "so many cases validate; None: all of the split"),
     "validation_cache_rate": ConfigId(_SHARE, "share of the validation cases that stay in memory"),
-    "cache_dir": ConfigId(path().or_none(), "folder of volumes that training reads slices from; None: memory"),
+    "cache_dir": ConfigId(path().or_none(), "folder of preprocessed volumes for training and validation; None: memory"),
     "output_dir": ConfigId(path(), "folder of what is written"),
     "bundle_root": ConfigId(path(), "folder of the bundle"),
     "ckpt_path": ConfigId(path(), "weights that are used"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .case_cache import CachedCases
 from .case_sampler import CaseSampler
 from .datalist import known_labels, list_entries, load_datalist, resolve_dataset
 from .description import Preparer
@@ -26,6 +27,7 @@ __all__ = [
     "labeled_preprocessing",
     "AtomicNiftiWriter",
     "CTReader",
+    "CachedCases",
     "CachedVolume",
     "CaseDataset",
     "CaseLayout",

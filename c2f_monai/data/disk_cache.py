@@ -29,7 +29,7 @@ import torch
 
 from ..utils import View, atomic_write, case_name
 
-__all__ = ["DiskCache", "DiskVolume", "count_target", "describe_transform"]
+__all__ = ["DiskCache", "DiskVolume", "count_target", "describe_transform", "file_identity"]
 
 _VERSION = 1
 _DEPTH = 12
@@ -176,7 +176,8 @@ class DiskCache:
                 file.write(np.ascontiguousarray(each.numpy()).data)
 
     def _place(self, case: Mapping[str, Any]) -> Path:
-        identity = [_VERSION, monai.__version__, self._transform, *(_identity(case[key]) for key in ("image", "label"))]
+        files = (file_identity(case[key]) for key in ("image", "label"))
+        identity = [_VERSION, monai.__version__, self._transform, *files]
         digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
         return self.folder / f"{case_name(str(case['image']))}-{digest}"
 
@@ -210,8 +211,8 @@ def describe_transform(transform: Any, depth: int = _DEPTH) -> Any:
     return [name, describe_transform(getattr(transform, "__dict__", {}), depth - 1)]
 
 
-def _identity(path: str | os.PathLike[str]) -> list[Any]:
-    """Path, size and time of change of a file, or of the files of a folder."""
+def file_identity(path: str | os.PathLike[str]) -> list[Any]:
+    """Path, size and time of change (ns) of a file, or of the files of a folder, by which a cache tells them apart."""
     place = Path(path).absolute()
     files = sorted(entry for entry in place.iterdir() if entry.is_file()) if place.is_dir() else [place]
     return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]

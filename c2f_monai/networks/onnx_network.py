@@ -65,6 +65,8 @@ class OnnxNetwork(nn.Module):
         self.view_names = list(entries)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads() if threads is None else threads
+        # Threads that spin between two calls take the processor from torch, which does what lies between them.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         chosen = _default_providers() if providers is None else [_provider(one) for one in providers]
         self.views = nn.ModuleDict({name: _OnnxView(entry["slice_axes"]) for name, entry in entries.items()})
         self.sessions: dict[tuple[str, str], Any] = {}

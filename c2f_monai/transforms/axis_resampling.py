@@ -94,10 +94,11 @@ def resample_support(volume: torch.Tensor, coordinates: Sequence[np.ndarray], mo
         [7, 8, 9]
     """
     result = torch.zeros((volume.shape[0], *map(len, coordinates)), device=volume.device)
-    there = (volume != 0).any(0)
     source, target, near = [slice(None)], [slice(None)], []
     for axis, points in enumerate(coordinates):
-        found = there.movedim(axis, 0).flatten(1).any(1)
+        # What the axes before leave is scanned: the first time a whole volume, along its memory.
+        part = volume[(*source, *(slice(None),) * (3 - axis))]
+        found = _not_zero(part, axis + 1)
         hit = found.nonzero().flatten().tolist()
         if not hit:
             return result
@@ -110,6 +111,13 @@ def resample_support(volume: torch.Tensor, coordinates: Sequence[np.ndarray], mo
         near.append(points[inside] - first)
     result[tuple(target)] = resample_axes(volume[tuple(source)], near, mode)
     return result
+
+
+def _not_zero(volume: torch.Tensor, axis: int) -> torch.Tensor:
+    """Which indices of an axis of (C, H, W, D) have a value that is not 0."""
+    low, high = volume.aminmax(dim=3) if axis < 3 else volume.flatten(0, 2).aminmax(dim=0)
+    there = (low != 0) | (high != 0)
+    return there if axis == 3 else there.movedim(axis, 0).flatten(1).any(1)
 
 
 def _unchanged(points: np.ndarray, length: int) -> bool:

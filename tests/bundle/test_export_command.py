@@ -54,6 +54,25 @@ def check_same(result: Segmentation, expected: Segmentation) -> None:
     assert torch.equal(result.mask, expected.mask)
 
 
+def test_the_engine_onnx_gives_the_same_mask_and_keeps_its_graphs(
+    weights: Path, expected: Segmentation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("C2F_MONAI_CACHE", str(tmp_path))
+    segmenter = Segmenter(weights, device="cpu", options=OPTIONS, engine="onnx")
+    found = segmenter(make_volume(), AFFINE, probability=True)
+    assert torch.equal(found.mask.as_tensor(), expected.mask.as_tensor()) and found.ml > 0
+    torch.testing.assert_close(found.probability, expected.probability, atol=1e-4, rtol=0)
+    assert segmenter.options["engine"] == "onnx"
+    (manifest,) = tmp_path.glob("engines/eager-*/manifest.json")
+    made = manifest.stat().st_mtime_ns
+    (graph,) = manifest.parent.glob("axial_fine.onnx")
+    Segmenter(weights, device="cpu", options=OPTIONS, engine="onnx")
+    assert manifest.stat().st_mtime_ns == made
+    graph.write_bytes(graph.read_bytes()[:-1])
+    Segmenter(weights, device="cpu", options=OPTIONS, engine="onnx")
+    assert manifest.stat().st_mtime_ns > made
+
+
 def test_the_graphs_give_the_models_masks(exported: Path, expected: Segmentation) -> None:
     assert len(expected.record.rounds) == 3 and 0 < expected.mask.sum() < expected.mask.numel()
     segmenter = Segmenter(exported, device="cpu", options=OPTIONS)

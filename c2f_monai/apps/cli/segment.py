@@ -39,6 +39,8 @@ def add_parser(commands: Commands) -> None:
     shard = "the third of eight shares of the cases; the shares of a folder may run at once, on several machines"
     parser.add_argument("--shard", type=_shard, metavar="3/8", help=shard)
     parser.add_argument("--fast", action="store_true", help="bfloat16, where the device has it")
+    engine = "what runs the networks; onnx: ONNX Runtime on the CPU, with the extra onnx (default: torch)"
+    parser.add_argument("--engine", choices=("torch", "onnx"), default="torch", help=engine)
     form = "form of the masks; DICOM for DICOM series alone, with the extra dicom (default: nifti)"
     parser.add_argument("--output-type", choices=("nifti", "dicom-seg", "rtstruct"), default="nifti", help=form)
     store = "send each mask back to the archive that a dicomweb+ address names (STOW-RS)"
