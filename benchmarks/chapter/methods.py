@@ -12,6 +12,7 @@ from .plan import Training
 
 __all__ = [
     "COARSE",
+    "COARSE_LONGER",
     "CYST",
     "RSTN",
     "STEPWISE",
@@ -29,6 +30,8 @@ TARGET, CYST = (1, 2), (2,)
 _COARSE_ONLY = "configs/baseline/coarse_only.json"
 #: Coarse networks alone, which the methods start from: they differ in what comes after.
 COARSE = Training("coarse", (_COARSE_ONLY,))
+#: The same for longer, in the place of what the methods do then.
+COARSE_LONGER = Training("coarse_longer", (_COARSE_ONLY,), start=COARSE)
 RSTN = Training("rstn", start=COARSE)
 STEPWISE = Training(
     "stepwise",

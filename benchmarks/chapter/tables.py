@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from c2f_monai.metrics.rounds import after_rounds, last_round, round_picks, stopped_at
 from c2f_monai.utils import View
 
-from .ablations import distance_table, pixel_table, testing_table, training_table
+from .ablations import distance_table, pixel_table, premise_table, testing_table, training_table
 from .methods import RSTN, STEPWISE, TRUTH_REFERENCE, UNET3D, saliency_training
 from .plan import Evaluation, Merged, Row, RowPair, Table, Weights, oracle_of, rounds_of, view_of
 from .targets import cyst_table, organ_table
@@ -74,6 +74,7 @@ def build_tables(organs: Mapping[str, Sequence[int]], distance: float | None = N
         ),
         _joint_table(),
         _overfitting_table(),
+        premise_table(),
         training_table(),
         pixel_table(),
         testing_table(),
