@@ -15,8 +15,9 @@ from typing import Any
 
 from c2f_monai.apps.cli import run_command
 from c2f_monai.apps.training_config import parse_option
-from c2f_monai.data.datalist import load_datalist, resolve_dataset
-from c2f_monai.data.phantom import DEFAULT_NAME
+from c2f_monai.data.datalist import label_names, load_datalist, resolve_dataset
+from c2f_monai.data.phantom import COHORTS, DEFAULT_NAME
+from c2f_monai.data.phantom.versions import phantom_version
 
 from . import difficulty, hours, release
 from .data import derive_dataset
@@ -27,6 +28,7 @@ from .report import write_report
 from .results import write_record
 from .run import estimates, is_done, run_parts
 from .tables import DEFAULT_ORGANS, build_tables
+from .targets import organs_of
 from .verdicts import write_verdicts
 
 __all__ = ["build_parser", "main", "parse_organ"]
@@ -113,7 +115,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--option-of", action="append", nargs=2, default=[], metavar=("NAME", "ID=VALUE"), help=own)
     distance = "t of the cyst's tables, mm (default: 10, or 15 voxels of the file's own grid)"
     parser.add_argument("--organ_distance_mm", type=float, help=distance)
-    parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help="organs, such as liver=6 pancreas=1,2")
+    organs = "organs, such as liver=6 pancreas=1,2 (default: the chapter's that the data set names)"
+    parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help=organs)
 
 
 def run_list(args: argparse.Namespace) -> None:
@@ -274,7 +277,16 @@ def _tables(args: argparse.Namespace) -> dict[str, Table]:
 
 
 def _organs(args: argparse.Namespace) -> Mapping[str, Sequence[int]]:
-    return dict(parse_organ(text) for text in args.organs) if args.organs else DEFAULT_ORGANS
+    """The organs asked for, those of the chapter that the data set names, or the pancreas and its cyst."""
+    if args.organs:
+        return dict(parse_organ(text) for text in args.organs)
+    folder: Path | None = args.dataset_dir
+    if folder is None:
+        return DEFAULT_ORGANS
+    made_later = {cohort.name: phantom_version(cohort.version).label_names for cohort in COHORTS.values()}
+    names = label_names(folder) if (folder / "dataset.json").is_file() else made_later.get(folder.name, {})
+    organs = organs_of(names)
+    return organs if len(organs) > 1 else DEFAULT_ORGANS
 
 
 def _chosen(names: Sequence[str], tables: Mapping[str, Table]) -> list[Table]:
