@@ -98,6 +98,10 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
     assert options["organ_ckpt_path"] == str(tmp_path / "training" / "stepwise" / "seed0" / "model.pt")
     assert options["ckpt_path"] == str(tmp_path / "training" / "stepwise_near_organ" / "seed0" / "model.pt")
     assert part.product.name == "cases_cyst.csv"
+    cropped = words_of(parts["evaluation/rstn_near_organ_cropped_four_stages/seed0"])
+    assert cropped["config_file"] == "inference three_views organ_then_cyst cyst_cropped"
+    trained = words_of(parts["training/rstn_near_organ_cropped/seed0"])
+    assert trained["config_file"] == "train three_views from_coarse cyst cyst_cropped time_limit"
     assert words_of(parts["training/rstn_cyst/seed0"])["label_value"] == "[2]"
 
 
