@@ -64,6 +64,8 @@ class CaseRecord:
             (no threshold, or the coarse result alone) or "empty".
         touches_border: the answer reaches a border of the volume: part of the target may lie outside.
         masks: boolean (K, H, W, D) on the CPU, one for each entry of ``rounds``, if the inferer was asked to keep them.
+        seen: float (K, H, W, D) on the CPU, what the saliency transformation sees in the first round, P(0) fused over
+            the views, if the inferer was asked to keep it.
         notes: further flags, such as "organ not found".
         voxels: foreground voxels of the answer on the working grid, all classes together; None is those of the last
             round.
@@ -80,6 +82,7 @@ class CaseRecord:
     stop_reason: StopReason | None = None
     touches_border: bool = False
     masks: list[torch.Tensor] = field(default_factory=list)
+    seen: torch.Tensor | None = None
     notes: list[str] = field(default_factory=list)
     voxels: int | None = None
     rescued: bool = False
