@@ -19,7 +19,7 @@ from c2f_monai.data.datalist import label_names, load_datalist, resolve_dataset
 from c2f_monai.data.phantom import COHORTS, DEFAULT_NAME
 from c2f_monai.data.phantom.versions import phantom_version
 
-from . import difficulty, hours, release
+from . import difficulty, figures, hours, release
 from .data import derive_dataset
 from .parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from .plan import Table
@@ -63,7 +63,11 @@ def build_parser() -> argparse.ArgumentParser:
     recording = kinds.add_parser("record", help="keep the results of all parts in a few files")
     recording.add_argument("folder", type=Path, help="where rows.csv, saliency.csv, parts.json and figures are written")
     recording.set_defaults(run=run_record)
-    for kind in (listing, running, counting, writing, claims, recording):
+    drawing = kinds.add_parser("figures", help="run what Figures 3.2 and 3.4 need and draw them")
+    drawing.add_argument("names", nargs="+", choices=figures.FIGURES, help=", ".join(figures.FIGURES))
+    drawing.add_argument("--cases", type=int, default=3, help="the first cases are drawn (default: 3)")
+    drawing.set_defaults(run=run_figures)
+    for kind in (listing, running, counting, writing, claims, recording, drawing):
         _add_settings(kind)
     for kind in (writing, claims):
         kind.add_argument("--rows", type=Path, help="rows.csv of a record to read (default: the parts of --output)")
@@ -185,6 +189,20 @@ def run_claims(args: argparse.Namespace) -> None:
     chosen = None if args.tables in ([], ["all"]) else _chosen(args.tables, tables)
     path = write_verdicts(tables, _settings(args), _command(), chosen)
     print(path.read_text(encoding="utf-8"))
+
+
+def run_figures(args: argparse.Namespace) -> None:
+    """Run what is missing and draw the figures.
+
+    Raises:
+        ValueError: for settings that do not fit, less than one case, or when a part fails.
+    """
+    if args.cases < 1:
+        raise ValueError(f"--cases must be at least 1, got {args.cases}.")
+    settings, known = _settings(args), figures.regions_of(args.organ_distance_mm)
+    for name in args.names:
+        run_parts(figures.figure_parts(known[name], settings, args.cases))
+        print(f"{known[name].title}: {figures.write_figure(name, known[name], settings, args.cases)}")
 
 
 def run_record(args: argparse.Namespace) -> None:

@@ -230,6 +230,7 @@ _COMPONENTS = {
         "case_report": "table of cases",
         "overlay_saver": "pictures of cases",
         "rounds_saver": "pictures of rounds",
+        "answer_slices": "slices with most target and the answers there",
         "saliency_saver": "pictures of saliency",
         "saliency_table": "table of saliency",
         "progress_bar": "bar over the cases",

@@ -15,6 +15,7 @@ from monai.inferers import Inferer
 from ..transforms.components import filter_components
 from ..transforms.conflicts import resolve_conflicts
 from ..utils import (
+    Bounds,
     Fusion,
     Prior,
     Result,

@@ -19,6 +19,7 @@ from monai.bundle import ConfigParser
 
 from benchmarks.chapter.command import _organs, build_parser, main
 from benchmarks.chapter.data import derive_dataset, derived_lists
+from benchmarks.chapter.figures import figure_parts, regions_of
 from benchmarks.chapter.parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from benchmarks.chapter.plan import Evaluation, Merged, Row, RowPair, Table, Training, oracle_of, rounds_of
 from benchmarks.chapter.published import as_published
@@ -309,6 +310,18 @@ def test_organs_trained_alone_are_tested_together_in_one_run(tmp_path: Path) -> 
     assert [gain.label for gain in table.gains] == [
         "Mean gain of RSTN over the step-wise approach, 1 of the five hard organs"
     ]
+
+
+def test_figures_are_drawn_of_the_first_cases_of_one_run(tmp_path: Path) -> None:
+    found = settings(tmp_path, seeds=[0, 1])
+    figures = regions_of()
+    parts = {part.name: part for part in figure_parts(figures["box"], found, 2)}
+    assert list(parts) == ["training/coarse/seed0", "training/rstn/seed0", "evaluation/rstn_slices_2/seed0"]
+    options = words_of(parts["evaluation/rstn_slices_2/seed0"])
+    assert options["config_file"] == "train three_views evaluate oracle_box answer_slices"
+    assert options["validate#dataset#data"] == "$@validate#cases[:2]"
+    names = {part.name for part in figure_parts(figures["organ"], found, 2)}
+    assert {"evaluation/rstn_cyst_slices_2/seed0", "evaluation/rstn_near_organ_slices_2/seed0"} <= names
 
 
 def test_a_part_of_an_organ_is_no_conflict_with_it() -> None:

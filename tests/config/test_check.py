@@ -49,6 +49,7 @@ BEFORE = {
     "cyst_cropped": ["cyst"],
     "diagnostics": ["evaluate"],
     "oracle_box": ["evaluate"],
+    "answer_slices": ["evaluate"],
     "multi_gpu_evaluate": ["evaluate"],
     "several_organs_inference": ["several_organs"],
 }
