@@ -183,9 +183,10 @@ def evaluation_part(
     )
     options["ckpt_path"] = _weights_file(evaluation.weights, settings, fold, seed)
     for key, found in evaluation.further.items():
-        several = {} if isinstance(found, Weights) else found
-        files = {name: _weights_file(weights, settings, fold, seed) for name, weights in several.items()}
-        options[key] = _weights_file(found, settings, fold, seed) if isinstance(found, Weights) else files
+        if isinstance(found, Weights):
+            options[key] = _weights_file(found, settings, fold, seed)
+        else:
+            options[key] = {name: _weights_file(weights, settings, fold, seed) for name, weights in found.items()}
     if evaluation.base == "evaluate":
         first = [_TRAIN, *settings.base, *_method_files(evaluation.weights, settings)]
         files = [*first, "bundle/configs/evaluate.json", *evaluation.overlays]

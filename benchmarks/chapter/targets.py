@@ -52,8 +52,9 @@ def organ_table(organs: Mapping[str, Sequence[int]]) -> Table:
             rows.append(Row(f"{organ}, {method}, coarse", run, after_rounds(0), next(numbers)))
             rows.append(Row(f"{organ}, {method}, fine", run, stop, next(numbers)))
     pairs = [RowPair(f"{organ}, RSTN, {s}", f"{organ}, step-wise, {s}") for organ in organs for s in ("coarse", "fine")]
-    title, values = "Table 3.4: several organs, each trained alone", [set(values) for values in organs.values()]
-    if len(organs) == 1 or len(set.union(*values)) < sum(map(len, values)):  # a part of an organ is no conflict
+    title = "Table 3.4: several organs, each trained alone"
+    claimed = [value for values in organs.values() for value in values]
+    if len(organs) == 1 or len(set(claimed)) < len(claimed):  # a part of an organ is no conflict
         return Table("organs", title, tuple(rows), tuple(pairs))
     resolved = {method: _resolved(base, organs) for method, base in _METHODS.items()}
     rows += [

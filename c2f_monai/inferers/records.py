@@ -64,8 +64,6 @@ class CaseRecord:
             (no threshold, or the coarse result alone) or "empty".
         touches_border: the answer reaches a border of the volume: part of the target may lie outside.
         masks: boolean (K, H, W, D) on the CPU, one for each entry of ``rounds``, if the inferer was asked to keep them.
-        seen: float (K, H, W, D) on the CPU, what the saliency transformation sees in the first round, P(0) fused over
-            the views, if the inferer was asked to keep it.
         notes: further flags, such as "organ not found".
         voxels: foreground voxels of the answer on the working grid, all classes together; None is those of the last
             round.
@@ -75,6 +73,8 @@ class CaseRecord:
         predicted: DSC that they predict, and the bound above which it lies for 90 % of such cases; None where the
             inferer has no quality model.
         look: the predicted DSC is low.
+        seen: float (K, H, W, D) on the CPU, what the saliency transformation sees in the first round, P(0) fused over
+            the views, if the inferer was asked to keep it.
     """
 
     name: str = ""
@@ -82,13 +82,13 @@ class CaseRecord:
     stop_reason: StopReason | None = None
     touches_border: bool = False
     masks: list[torch.Tensor] = field(default_factory=list)
-    seen: torch.Tensor | None = None
     notes: list[str] = field(default_factory=list)
     voxels: int | None = None
     rescued: bool = False
     signals: dict[str, float] = field(default_factory=dict)
     predicted: tuple[float, float] | None = None
     look: bool = False
+    seen: torch.Tensor | None = None
 
     @property
     def fine_rounds(self) -> int:

@@ -34,7 +34,7 @@ class AnswerSlice:
         truth: (H, W, 1) bool.
         coarse: (H, W, 1) bool, Z(0), the answer on the whole image.
         answer: (H, W, 1) bool, that of the last round.
-        spacing: (3,) mm.
+        spacing: (3,) mm, float64.
         dsc: (2,) DSC of the case's volume, coarse and last.
     """
 
@@ -75,9 +75,9 @@ class AnswerSlices:
 def _slice_of(image: torch.Tensor, truth: torch.Tensor, record: CaseRecord, spacing: Sequence[float]) -> AnswerSlice:
     coarse, answer = (record.masks[t][0] for t in (0, -1))
     index = fullest_slice(truth, View.AXIAL)
-    flat = [volume[..., index : index + 1].numpy() for volume in (image, truth, coarse, answer)]
+    gray, true, first, last = (v[..., index : index + 1].numpy() for v in (image, truth, coarse, answer))
     dsc = [dice_coefficient(mask, truth) for mask in (coarse, answer)]
-    return AnswerSlice(*flat, spacing=np.array(spacing), dsc=np.array(dsc))
+    return AnswerSlice(gray, true, first, last, np.array(spacing), np.array(dsc))
 
 
 def read_answer_slice(folder: Path) -> dict[str, AnswerSlice]:
@@ -115,14 +115,18 @@ def regions_figure(
 
 
 def _show(axes: Any, kept: AnswerSlice, last: bool, window: Sequence[float], margin: float) -> None:
-    box = target_region(kept.truth, kept.spacing, margin)[:2]
+    spacing = kept.spacing.tolist()
+    box = target_region(kept.truth, spacing, margin)[:2]
     mask = kept.answer if last else kept.coarse
     place = box if last else (slice(None), slice(None))
     pixels = paint(kept.image[place][..., 0], mask[place][..., 0], kept.truth[place][..., 0], window)
-    show_slice(axes, pixels, View.AXIAL, kept.spacing)
+    show_slice(axes, pixels, View.AXIAL, spacing)
     if not last:
         inside = np.zeros(kept.truth.shape[:2], bool)
         inside[box] = True
         rows, columns = np.nonzero(radiological(inside))
-        corner = (columns.min() - 0.5, rows.min() - 0.5)
-        axes.add_patch(Rectangle(corner, np.ptp(columns) + 1, np.ptp(rows) + 1, fill=False, edgecolor="white"))
+        left, top, right, bottom = (float(end) for end in (columns.min(), rows.min(), columns.max(), rows.max()))
+        box_of_truth = Rectangle(
+            (left - 0.5, top - 0.5), right - left + 1, bottom - top + 1, fill=False, edgecolor="white"
+        )
+        axes.add_patch(box_of_truth)
