@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from c2f_monai.metrics.rounds import after_rounds, stopped_at
 from c2f_monai.utils import Fusion, View
 
-from .methods import COARSE, RSTN, near_organ_training, rstn_variant
-from .plan import Evaluation, Row, RowPair, Table, Training
+from .methods import COARSE, COARSE_LONGER, RSTN, near_organ_training, rstn_variant
+from .plan import Evaluation, Row, RowPair, Table, Training, oracle_of, rounds_of
 
-__all__ = ["distance_table", "pixel_table", "testing_table", "training_table"]
+__all__ = ["distance_table", "pixel_table", "premise_table", "testing_table", "training_table"]
 
 _DEFAULT = "default"
 _DEFAULT_DISTANCE = "t = 10 mm (15 voxels of the file's own grid)"
@@ -36,6 +37,19 @@ def training_table() -> Table:
     whole = Training("rstn_whole_image", ("configs/ablation/whole_image.json",), start=COARSE)
     found["whole image for the box"] = _trained(whole)
     return _against(_DEFAULT, found, "training", "Ablations of the training of RSTN")
+
+
+def premise_table() -> Table:
+    """What the box is worth: the whole image, the predicted box and the true one (Fig. 3.2)."""
+    # As long as RSTN: give the same seconds by --option-of coarse_longer epochs=N.
+    whole = Evaluation("coarse_longer_final", COARSE_LONGER, options={"max_rounds": 0})
+    rows = (
+        Row("whole image, coarse networks", whole, after_rounds(0)),
+        Row("coarse to fine", rounds_of(RSTN), stopped_at(0.99)),
+        Row("true box", oracle_of(RSTN)),
+    )
+    pairs = (RowPair("true box", "coarse to fine"), RowPair("coarse to fine", "whole image, coarse networks"))
+    return Table("premise", "Whole image, box and true box, in the same training time", rows, pairs)
 
 
 def pixel_table() -> Table:

@@ -15,10 +15,11 @@ from typing import Any
 
 from c2f_monai.apps.cli import run_command
 from c2f_monai.apps.training_config import parse_option
-from c2f_monai.data.datalist import load_datalist, resolve_dataset
-from c2f_monai.data.phantom import DEFAULT_NAME
+from c2f_monai.data.datalist import label_names, load_datalist, resolve_dataset
+from c2f_monai.data.phantom import COHORTS, DEFAULT_NAME
+from c2f_monai.data.phantom.versions import phantom_version
 
-from . import difficulty, hours, release
+from . import difficulty, figures, hours, release
 from .data import derive_dataset
 from .parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from .plan import Table
@@ -27,6 +28,7 @@ from .report import write_report
 from .results import write_record
 from .run import estimates, is_done, run_parts
 from .tables import DEFAULT_ORGANS, build_tables
+from .targets import organs_of
 from .verdicts import write_verdicts
 
 __all__ = ["build_parser", "main", "parse_organ"]
@@ -61,7 +63,11 @@ def build_parser() -> argparse.ArgumentParser:
     recording = kinds.add_parser("record", help="keep the results of all parts in a few files")
     recording.add_argument("folder", type=Path, help="where rows.csv, saliency.csv, parts.json and figures are written")
     recording.set_defaults(run=run_record)
-    for kind in (listing, running, counting, writing, claims, recording):
+    drawing = kinds.add_parser("figures", help="run what Figures 3.2 and 3.4 need and draw them")
+    drawing.add_argument("names", nargs="+", choices=figures.FIGURES, help=", ".join(figures.FIGURES))
+    drawing.add_argument("--cases", type=int, default=3, help="the first cases are drawn (default: 3)")
+    drawing.set_defaults(run=run_figures)
+    for kind in (listing, running, counting, writing, claims, recording, drawing):
         _add_settings(kind)
     for kind in (writing, claims):
         kind.add_argument("--rows", type=Path, help="rows.csv of a record to read (default: the parts of --output)")
@@ -113,7 +119,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--option-of", action="append", nargs=2, default=[], metavar=("NAME", "ID=VALUE"), help=own)
     distance = "t of the cyst's tables, mm (default: 10, or 15 voxels of the file's own grid)"
     parser.add_argument("--organ_distance_mm", type=float, help=distance)
-    parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help="organs, such as liver=6 pancreas=1,2")
+    organs = "organs, such as liver=6 pancreas=1,2 (default: the chapter's that the data set names)"
+    parser.add_argument("--organs", nargs="+", metavar="NAME=VALUES", help=organs)
 
 
 def run_list(args: argparse.Namespace) -> None:
@@ -182,6 +189,20 @@ def run_claims(args: argparse.Namespace) -> None:
     chosen = None if args.tables in ([], ["all"]) else _chosen(args.tables, tables)
     path = write_verdicts(tables, _settings(args), _command(), chosen)
     print(path.read_text(encoding="utf-8"))
+
+
+def run_figures(args: argparse.Namespace) -> None:
+    """Run what is missing and draw the figures.
+
+    Raises:
+        ValueError: for settings that do not fit, less than one case, or when a part fails.
+    """
+    if args.cases < 1:
+        raise ValueError(f"--cases must be at least 1, got {args.cases}.")
+    settings, known = _settings(args), figures.regions_of(args.organ_distance_mm)
+    for name in args.names:
+        run_parts(figures.figure_parts(known[name], settings, args.cases))
+        print(f"{known[name].title}: {figures.write_figure(name, known[name], settings, args.cases)}")
 
 
 def run_record(args: argparse.Namespace) -> None:
@@ -274,7 +295,16 @@ def _tables(args: argparse.Namespace) -> dict[str, Table]:
 
 
 def _organs(args: argparse.Namespace) -> Mapping[str, Sequence[int]]:
-    return dict(parse_organ(text) for text in args.organs) if args.organs else DEFAULT_ORGANS
+    """The organs asked for, those of the chapter that the data set names, or the pancreas and its cyst."""
+    if args.organs:
+        return dict(parse_organ(text) for text in args.organs)
+    folder: Path | None = args.dataset_dir
+    if folder is None:
+        return DEFAULT_ORGANS
+    made_later = {cohort.name: phantom_version(cohort.version).label_names for cohort in COHORTS.values()}
+    names = label_names(folder) if (folder / "dataset.json").is_file() else made_later.get(folder.name, {})
+    organs = organs_of(names)
+    return organs if len(organs) > 1 else DEFAULT_ORGANS
 
 
 def _chosen(names: Sequence[str], tables: Mapping[str, Table]) -> list[Table]:

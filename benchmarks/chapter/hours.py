@@ -349,7 +349,8 @@ def _network_of(parser: ConfigParser) -> Any:
     key = _key_of(parser)
     if key not in _NETWORKS:
         with torch.device("meta"):
-            _NETWORKS[key] = parser.get_parsed_content("network_def")
+            made = parser.get_parsed_content("network_def")
+            _NETWORKS[key] = made() if isinstance(made, partial) else made  # where a run has several of one kind
     return _NETWORKS[key]
 
 

@@ -26,7 +26,7 @@ from .parts import ExperimentSettings
 from .plan import RowPair, Table
 from .scores import Curves, Scores, paired_scores
 
-__all__ = ["comparison_lines", "convergence_lines", "figure_lines", "provenance_lines", "table_lines"]
+__all__ = ["comparison_lines", "convergence_lines", "figure_lines", "gain_lines", "provenance_lines", "table_lines"]
 
 
 def table_lines(table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -59,6 +59,20 @@ def comparison_lines(pairs: Sequence[RowPair], scores: Mapping[str, Scores]) -> 
         "",
         *markdown_table(("", "n", *COMPARISON_HEADER, "p", "chapter"), rows),
     ]
+
+
+def gain_lines(table: Table, scores: Mapping[str, Scores]) -> list[str]:
+    """Means over several pairs of rows, by the cases that both rows of a pair have."""
+    lines: list[str] = []
+    for gain in table.gains:
+        paired = [paired_scores(pair, scores) for pair in gain.pairs]
+        each = [float(100 * (a - b).mean()) for a, b in paired]
+        printed = f", {gain.chapter} in the chapter" if gain.chapter else ""
+        lines += ["", f"{gain.label}: {sum(each) / len(each):+.2f} points of DSC{printed} ("]
+        lines[-1] += (
+            ", ".join(f"{pair.first} {value:+.2f}" for pair, value in zip(gain.pairs, each, strict=True)) + ")."
+        )
+    return lines
 
 
 def convergence_lines(table: Table, curves: Mapping[str, Curves]) -> list[str]:

@@ -12,6 +12,8 @@ from .plan import Training
 
 __all__ = [
     "COARSE",
+    "COARSE_LONGER",
+    "CROPPED",
     "CYST",
     "RSTN",
     "STEPWISE",
@@ -26,9 +28,13 @@ __all__ = [
 #: Label values that the bundle trains on, and that of the cyst among them.
 TARGET, CYST = (1, 2), (2,)
 
+#: The organ's region is cropped, not masked: after the overlay of the cyst.
+CROPPED = "configs/task/cyst_cropped.json"
 _COARSE_ONLY = "configs/baseline/coarse_only.json"
 #: Coarse networks alone, which the methods start from: they differ in what comes after.
 COARSE = Training("coarse", (_COARSE_ONLY,))
+#: The same for longer, in the place of what the methods do then.
+COARSE_LONGER = Training("coarse_longer", (_COARSE_ONLY,), start=COARSE)
 RSTN = Training("rstn", start=COARSE)
 STEPWISE = Training(
     "stepwise",
@@ -114,15 +120,17 @@ def organ_training(base: Training, organ: str, values: Sequence[int]) -> Trainin
     return replace(base, name=f"{base.name}_{name}", options=options, start=start)
 
 
-def near_organ_training(base: Training, distance: float | None = None) -> Training:
+def near_organ_training(base: Training, distance: float | None = None, crop: bool = False) -> Training:
     """The method of ``base`` for the cyst near the true organ [3.3.3].
 
     Args:
         base: the method.
         distance: t in mm; None for the configuration's, 10 mm, or the chapter's 15 voxels on the file's own grid.
+        crop: the networks see the organ's box with t around it, and nothing in it is hidden [3.4.3].
     """
-    overlays = ("configs/task/cyst.json",)
-    name = "near_organ" if distance is None else f"near_organ_{distance:g}mm"
+    overlays = ("configs/task/cyst.json", *([CROPPED] if crop else []))
+    name = "near_organ_cropped" if crop else "near_organ"
+    name += "" if distance is None else f"_{distance:g}mm"
     options = {} if distance is None else {"organ_distance_mm": distance}
     start = coarse_variant(name, overlays, start=COARSE, **options)
     return replace(base, name=f"{base.name}_{name}", overlays=(*base.overlays, *overlays), options=options, start=start)

@@ -129,7 +129,7 @@ def parts_of(tables: Iterable[Table], settings: ExperimentSettings) -> list[Expe
 
 def cases_file(evaluation: Evaluation, settings: ExperimentSettings, fold: int | None, seed: int) -> Path:
     """The table of cases of an evaluation."""
-    return _folder("evaluation", evaluation.name, settings, fold, seed)[1] / evaluation.cases
+    return _folder("evaluation", evaluation.run or evaluation.name, settings, fold, seed)[1] / evaluation.cases
 
 
 def _trainings(table: Table, settings: ExperimentSettings) -> list[Training]:
@@ -177,12 +177,16 @@ def evaluation_part(
     Raises:
         ValueError: for a configuration that is not there.
     """
-    name, folder = _folder("evaluation", evaluation.name, settings, fold, seed)
+    name, folder = _folder("evaluation", evaluation.run or evaluation.name, settings, fold, seed)
     options = (
         _options(evaluation.weights, settings, fold) | dict(evaluation.options) | {"output_dir": _portable(folder)}
     )
     options["ckpt_path"] = _weights_file(evaluation.weights, settings, fold, seed)
-    options |= {key: _weights_file(w, settings, fold, seed) for key, w in evaluation.further.items()}
+    for key, found in evaluation.further.items():
+        if isinstance(found, Weights):
+            options[key] = _weights_file(found, settings, fold, seed)
+        else:
+            options[key] = {name: _weights_file(weights, settings, fold, seed) for name, weights in found.items()}
     if evaluation.base == "evaluate":
         first = [_TRAIN, *settings.base, *_method_files(evaluation.weights, settings)]
         files = [*first, "bundle/configs/evaluate.json", *evaluation.overlays]
@@ -194,7 +198,7 @@ def evaluation_part(
         options |= {"overwrite": True, "strict": True}  # a part that is run again is a new one
     passes = int(options.get("max_rounds", 10)) + 1
     seconds = _START + settings.cases * passes * _ROUND / (_SMALLER if settings.small else 1)
-    command, product = _run_command(files, options), folder / evaluation.cases
+    command, product = _run_command(files, options), folder / (evaluation.product or evaluation.cases)
     needs = _sources(evaluation.needs, settings, fold, seed)
     return ExperimentPart(name, folder, command, product, seconds, needs=needs)
 

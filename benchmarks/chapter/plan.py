@@ -15,6 +15,7 @@ __all__ = [
     "RowPair",
     "Evaluation",
     "Kept",
+    "MeanGain",
     "Merged",
     "Row",
     "Table",
@@ -94,8 +95,10 @@ class Evaluation:
         overlays: files after those of the weights.
         options: ids that are set after those of the weights.
         base: "evaluate" for training and evaluation configuration, "inference" for the inference configuration.
-        further: ids of further checkpoints and their weights.
+        further: ids of further checkpoints and their weights, or weights by name where an id holds several.
         cases: file that the run writes.
+        run: name of the run, where several evaluations are tables of one; its own name where it is empty.
+        product: of the run's files the one that shows that it is complete; ``cases`` where it is empty.
     """
 
     name: str
@@ -103,13 +106,18 @@ class Evaluation:
     overlays: tuple[str, ...] = ()
     options: Options = field(default_factory=dict)
     base: str = "evaluate"
-    further: Mapping[str, Weights] = field(default_factory=dict)
+    further: Mapping[str, Weights | Mapping[str, Weights]] = field(default_factory=dict)
     cases: str = "cases.csv"
+    run: str = ""
+    product: str = ""
 
     @property
     def needs(self) -> list[Weights]:
         """All weights that must be there."""
-        return [self.weights, *self.further.values()]
+        found = [self.weights]
+        for further in self.further.values():
+            found += [further] if isinstance(further, Weights) else further.values()
+        return list({weights.name: weights for weights in found}.values())
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,21 @@ class RowPair:
 
 
 @dataclass(frozen=True)
+class MeanGain:
+    """The mean over some pairs of rows, each with the same weight, of the mean difference of their cases.
+
+    Attributes:
+        label: what is gained.
+        pairs: of rows; first minus second.
+        chapter: what the chapter prints.
+    """
+
+    label: str
+    pairs: tuple[RowPair, ...]
+    chapter: str = ""
+
+
+@dataclass(frozen=True)
 class Table:
     """A table of the chapter, or one like them.
 
@@ -155,6 +178,7 @@ class Table:
         comparisons: pairs of rows.
         convergence: by method, an evaluation of ten rounds whose inter-round DSC is shown.
         changes: by method, the d(t) that the chapter prints, by t.
+        gains: means over several pairs.
     """
 
     name: str
@@ -163,12 +187,14 @@ class Table:
     comparisons: tuple[RowPair, ...] = ()
     convergence: Mapping[str, Evaluation] = field(default_factory=dict)
     changes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    gains: tuple[MeanGain, ...] = ()
 
     def __post_init__(self) -> None:
         scored = [row.label for row in self.rows if row.evaluation is not None]
         if len(set(scored)) != len(scored):
             raise ValueError(f"the table {self.name} has a row twice: {scored}.")
-        wanted = {label for pair in self.comparisons for label in (pair.first, pair.second)}
+        pairs = [*self.comparisons, *(pair for gain in self.gains for pair in gain.pairs)]
+        wanted = {label for pair in pairs for label in (pair.first, pair.second)}
         if missing := sorted(wanted - set(scored)):
             raise ValueError(f"the table {self.name} compares rows that it has not: {missing}.")
 

@@ -50,7 +50,10 @@ def _evaluation(evaluation: Evaluation) -> Evaluation:
     changes: dict[str, Any] = {"weights": _weights(evaluation.weights)}
     if isinstance(changes["weights"], Kept):
         changes["name"] = evaluation.name.replace(evaluation.weights.name, changes["weights"].name)
-    changes["further"] = {key: _weights(weights) for key, weights in evaluation.further.items()}
+    changes["further"] = {
+        key: _weights(found) if isinstance(found, Weights) else {name: _weights(each) for name, each in found.items()}
+        for key, found in evaluation.further.items()
+    }
     return replace(evaluation, **changes)
 
 

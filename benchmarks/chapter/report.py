@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from c2f_monai.utils import atomic_write, some_names
 from c2f_monai.visualize.charts import box_figure, convergence_figure, scatter_figure
 
-from .markdown import comparison_lines, convergence_lines, figure_lines, provenance_lines, table_lines
+from .markdown import comparison_lines, convergence_lines, figure_lines, gain_lines, provenance_lines, table_lines
 from .parts import ExperimentPart, ExperimentSettings
 from .plan import Table
 from .results import figures_of, read_made
@@ -48,7 +48,7 @@ def write_report(table: Table, settings: ExperimentSettings, parts: Sequence[Exp
     figures = _write_figures(folder, table, scores, curves)
     figures |= {f"{e.name}: {path.stem}": path for e in table.evaluations for path in figures_of(e, settings)}
     lines = [f"# {table.title}", "", *table_lines(table, rows), *comparison_lines(table.comparisons, scores)]
-    lines += convergence_lines(table, curves)
+    lines += [*gain_lines(table, scores), *convergence_lines(table, curves)]
     if left_out:
         lines += ["", f"Cases without the target, left out: {len(left_out)} ({some_names(sorted(left_out))})."]
     lines += [

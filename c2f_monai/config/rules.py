@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..utils import Fusion, Prior, Result, read_state_dict, read_weights_file
+from ..utils import Fusion, OrganRegion, Prior, Result, read_state_dict, read_weights_file
 from .tree import ConfigTree, UnresolvedError
 
 __all__ = ["contradictions", "doubts", "file_problems"]
@@ -100,7 +100,10 @@ def doubts(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[st
 def _distance_note(values: Mapping[str, Any]) -> str:
     mm, voxels = values.get("organ_distance_mm"), values.get("organ_distance_voxels")
     distance = f"{voxels} voxels of the grid" if mm is None else f"{mm:g} mm"
-    return f"the cyst is looked for where the organ is nearer than {distance} [3.3.3]"
+    where = (
+        "in the organ's box and" if values.get("organ_region") == OrganRegion.CROP else "where the organ is nearer than"
+    )
+    return f"the cyst is looked for {where} {distance} [3.3.3]"
 
 
 def _trains(content: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..utils import Fusion, Prior, Result, TrainingStage
+from ..utils import Fusion, OrganRegion, Prior, Result, TrainingStage
 from .kinds import (
     Kind,
     axcodes,
@@ -91,6 +91,7 @@ _TARGET = {
     "cyst_channel": ConfigId(integer(0), "class of the cyst's networks that is the cyst"),
     "organ_distance_voxels": ConfigId(integer(0).or_none(), "the cyst is looked for so near the organ, voxels"),
     "organ_distance_mm": ConfigId(number(0).or_none(), "the cyst is looked for so near the organ, mm"),
+    "organ_region": ConfigId(choice(OrganRegion), "the image far from the organ is hidden (mask), or cut off (crop)"),
 }
 
 _GRID = {
@@ -229,6 +230,7 @@ _COMPONENTS = {
         "case_report": "table of cases",
         "overlay_saver": "pictures of cases",
         "rounds_saver": "pictures of rounds",
+        "answer_slices": "slices with most target and the answers there",
         "saliency_saver": "pictures of saliency",
         "saliency_table": "table of saliency",
         "progress_bar": "bar over the cases",

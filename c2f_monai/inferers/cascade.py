@@ -5,16 +5,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from ..transforms.conditioning import check_distance, condition_on_organ
-from ..utils import StopReason, unwrap
+from ..transforms.conditioning import check_distance, condition_on_organ, organ_box
+from ..utils import Bounds, OrganRegion, StopReason, unwrap
 from .coarse_to_fine import CoarseToFineInferer
-from .records import CaseRecord, RoundRecord, case_of, name_of, notes_of, plain, spacing_of, stack_cases, voxel_ml
+from .records import (
+    CaseRecord,
+    RoundRecord,
+    case_of,
+    name_of,
+    notes_of,
+    plain,
+    spacing_of,
+    stack_cases,
+    touches_border,
+    voxel_ml,
+)
 
 __all__ = ["ORGAN_NOT_FOUND", "CascadeInferer"]
 
@@ -42,6 +54,8 @@ class CascadeInferer(Inferer):
         neoplasm: inferer of the neoplasm.
         distance_voxels: t in voxels of the working grid, used when there is no ``distance_mm``. Defaults to 15.
         distance_mm: t in mm instead, by the voxel size of the input. Defaults to None.
+        region: "mask" hides what is not near the organ; "crop" gives the second half the organ's box and t alone, with
+            nothing hidden in it. Defaults to "mask".
 
     Attributes:
         records: one :py:class:`CaseRecord` of the neoplasm for each case of the latest call.
@@ -49,8 +63,8 @@ class CascadeInferer(Inferer):
 
     Raises:
         TypeError: when a half is no :py:class:`CoarseToFineInferer`.
-        ValueError: when both halves are one object, whose records would overwrite each other, or a distance is not
-            positive.
+        ValueError: when both halves are one object, whose records would overwrite each other, a distance is not
+            positive, or the region is another.
 
     Example:
         >>> import torch
@@ -71,6 +85,7 @@ class CascadeInferer(Inferer):
         neoplasm: CoarseToFineInferer,
         distance_voxels: float | None = 15.0,
         distance_mm: float | None = None,
+        region: OrganRegion | str = OrganRegion.MASK,
     ) -> None:
         super().__init__()
         for name, inferer in (("organ", organ), ("neoplasm", neoplasm)):
@@ -83,6 +98,7 @@ class CascadeInferer(Inferer):
         self.neoplasm = neoplasm
         self.distance_voxels = distance_voxels
         self.distance_mm = distance_mm
+        self.region = OrganRegion(region)
         self.records: list[CaseRecord] = []
         self.organ_records: list[CaseRecord] = []
 
@@ -133,6 +149,8 @@ class CascadeInferer(Inferer):
         if not organ.any():
             return self._nothing(inputs, index, network)
         volume = plain(inputs)[index]
+        if self.region == OrganRegion.CROP:
+            return self._in_box(inputs, index, organ, network)
         conditioned = condition_on_organ(
             volume,
             organ.to(volume.device),
@@ -143,6 +161,22 @@ class CascadeInferer(Inferer):
         )
         probability = self.neoplasm(case_of(inputs, index, conditioned), network)
         return plain(probability)[0], self.neoplasm.records[0]
+
+    def _in_box(
+        self, inputs: torch.Tensor, index: int, organ: torch.Tensor, network: Any
+    ) -> tuple[torch.Tensor, CaseRecord]:
+        """The same of the organ's box, on the whole grid."""
+        spacing = spacing_of(inputs, index)
+        box = organ_box(organ, self.distance_voxels, self.distance_mm, spacing)
+        if box is None:
+            return self._nothing(inputs, index, network)
+        volume, part = plain(inputs)[index], tuple(slice(*side) for side in box)
+        found = plain(self.neoplasm(case_of(inputs, index, volume[(slice(None), *part)]), network))[0]
+        record = self.neoplasm.records[0]
+        record.rounds = [replace(entry, box=_shifted(entry.box, box)) for entry in record.rounds]
+        record.masks = [_pasted(mask, part, volume.shape[1:]) for mask in record.masks]
+        record.touches_border = touches_border(record.rounds[-1].box, volume.shape[1:])
+        return _pasted(found, part, volume.shape[1:]), record
 
     def _nothing(self, inputs: torch.Tensor, index: int, network: Any) -> tuple[torch.Tensor, CaseRecord]:
         shape = (int(unwrap(network).out_channels), *inputs.shape[2:])  # type: ignore[arg-type]
@@ -156,3 +190,15 @@ class CascadeInferer(Inferer):
             notes=[*notes_of(inputs, index), ORGAN_NOT_FOUND],
         )
         return torch.zeros(shape, device=self.neoplasm.volume_device or inputs.device), record
+
+
+def _shifted(bounds: Bounds | None, box: Bounds) -> Bounds | None:
+    """Bounds within a box as bounds of the volume."""
+    return bounds and tuple((lo + start, hi + start) for (lo, hi), (start, _) in zip(bounds, box, strict=True))
+
+
+def _pasted(x: torch.Tensor, part: tuple[slice, ...], shape: torch.Size) -> torch.Tensor:
+    """A box (K, h, w, d) in a volume (K, H, W, D) of zeros."""
+    whole = x.new_zeros((x.shape[0], *shape))
+    whole[(slice(None), *part)] = x
+    return whole

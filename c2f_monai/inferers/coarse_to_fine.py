@@ -15,6 +15,7 @@ from monai.inferers import Inferer
 from ..transforms.components import filter_components
 from ..transforms.conflicts import resolve_conflicts
 from ..utils import (
+    Bounds,
     Fusion,
     Prior,
     Result,
@@ -97,6 +98,7 @@ class CoarseToFineInferer(Inferer):
             is the method.
         resolve_cycles: end the loop in a cycle of two masks, with the mean of both probabilities.
         quality: predicts each case's DSC in its record; None writes the signals alone.
+        keep_seen: keep in the records what the saliency transformation sees in the first round. Defaults to False.
 
     Attributes:
         records: one :py:class:`CaseRecord` for each case of the latest call.
@@ -153,6 +155,7 @@ class CoarseToFineInferer(Inferer):
         damping: float = 1.0,
         resolve_cycles: bool = False,
         quality: QualityModel | None = None,
+        keep_seen: bool = False,
     ) -> None:
         for name, value, least in (
             ("margin", 0 if margin is None else margin, 0),
@@ -173,6 +176,7 @@ class CoarseToFineInferer(Inferer):
             raise ValueError(f"views must be different names, at least one, got {list(views or [])}.")
         self.coarse_fusion, self.fine_fusion = check_fusion(fusion)
         self.prior = Prior(prior)
+        self.keep_seen = keep_seen
         self.rule = CropRule(margin, crop_multiple, min_size, max_margin)
         self.threshold = threshold
         self.stopping = stopping
@@ -309,14 +313,15 @@ class CoarseToFineInferer(Inferer):
         mask, probability = Patch.trimmed(raw, prior.bounds), prior.on(whole)
         del raw
         note(None, mask)
-        first, view_dsc = mask, None
+        first, view_dsc, earlier, cycle = mask, None, None, False
         if self.rescue is not None and case.label is None and rule.max_rounds and int(mask.values.sum()) < FEW:
             mask = self._most_probable(prior, self.rescue, case.volume.numel())
             record.rescued = not mask.empty
 
+        record.seen = self._kept(self._seen(case, prior, mask), whole)
+
         oracle = None if case.label is None else Patch.trimmed((case.label > 0.5).to(case.volume.device), whole)
         changes: list[float] = []
-        earlier, cycle = None, False
         while rule.reason(changes, cycle, (box := mask if oracle is None else oracle).empty) is None:
             last = prior
             prior, raw, view_dsc = self._fine(case, self._seen(case, prior, mask), box)
@@ -429,6 +434,10 @@ class CoarseToFineInferer(Inferer):
         if not case.caller.has_saliency:
             return None
         return Patch(mask.values.to(probability.values.dtype), mask.bounds) if self.prior == Prior.MASK else probability
+
+    def _kept(self, seen: Patch | None, whole: Bounds) -> torch.Tensor | None:
+        """A copy of what g sees, for the record."""
+        return seen.on(whole).cpu().clone() if self.keep_seen and seen is not None else None
 
     def _filter(self, mask: torch.Tensor, voxels: int) -> torch.Tensor:
         if not self.component_fraction:

@@ -73,6 +73,8 @@ class CaseRecord:
         predicted: DSC that they predict, and the bound above which it lies for 90 % of such cases; None where the
             inferer has no quality model.
         look: the predicted DSC is low.
+        seen: float (K, H, W, D) on the CPU, what the saliency transformation sees in the first round, P(0) fused over
+            the views, if the inferer was asked to keep it.
     """
 
     name: str = ""
@@ -86,6 +88,7 @@ class CaseRecord:
     signals: dict[str, float] = field(default_factory=dict)
     predicted: tuple[float, float] | None = None
     look: bool = False
+    seen: torch.Tensor | None = None
 
     @property
     def fine_rounds(self) -> int:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,7 +32,8 @@ class SeveralOrgansInferer(Inferer):
 
     Args:
         inferers: by organ, its coarse-to-fine inferer; settings may differ, the threshold may not. The latest call's
-            records of an organ are those of its inferer.
+            records of an organ are those of its inferer; where it keeps masks, the last one is what the organ is left
+            with.
 
     Raises:
         TypeError: when one is no :py:class:`CoarseToFineInferer`.
@@ -86,5 +87,13 @@ class SeveralOrgansInferer(Inferer):
         answers = [inferer.segment(inputs, networks[name]) for name, inferer in self.inferers.items()]
         confidence, claims = (torch.cat(column, dim=1) for column in zip(*answers, strict=True))
         mask = stack_cases([resolve_conflicts(*case) for case in zip(confidence, claims, strict=True)])
+        self._keep_answers(mask, [claim.shape[1] for _, claim in answers])
         move_to_mask(confidence, mask, next(iter(self.inferers.values())).threshold)
         return MetaTensor(confidence).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else confidence
+
+    def _keep_answers(self, mask: torch.Tensor, classes: Sequence[int]) -> None:
+        """Put the masks without conflicts in the place of the last rounds' in the records that keep masks."""
+        for inferer, own in zip(self.inferers.values(), mask.split(list(classes), dim=1), strict=True):
+            for record, case in zip(inferer.records, own, strict=True):
+                if record.masks:
+                    record.masks[-1] = case.cpu()

@@ -7,7 +7,7 @@ from __future__ import annotations
 from .batch_augmentation import SlabBatchAugmentation
 from .clip import HU_RANGE, ClipHUd
 from .components import filter_components
-from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask
+from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask, organ_box
 from .conflicts import resolve_conflicts
 from .contrast_phase import RandContrastPhased
 from .labels import UNNAMED_LABELS, CheckLabeledd, check_contrast, check_label, count_values, label_problem
@@ -58,6 +58,7 @@ __all__ = [
     "label_problem",
     "label_values",
     "near_mask",
+    "organ_box",
     "resolve_conflicts",
     "select_label",
     "to_label_map",

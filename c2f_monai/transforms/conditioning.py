@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, Transform
+from monai.transforms import Crop, InvertibleTransform, MapTransform, Transform
 from monai.utils import convert_to_numpy
 from scipy import ndimage
 
-from ..utils import DEFAULT_WINDOW, foreground_box, grow_bounds
+from ..utils import DEFAULT_WINDOW, Bounds, OrganRegion, foreground_box, grow_bounds
 from .volumes import label_values, select_label, source_of
 
-__all__ = ["ConditionOnOrgan", "ConditionOnOrgand", "condition_on_organ", "near_mask"]
+__all__ = ["ConditionOnOrgan", "ConditionOnOrgand", "condition_on_organ", "near_mask", "organ_box"]
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
@@ -47,6 +47,44 @@ def near_mask(mask: np.ndarray, distance: float, spacing: Sequence[float] | None
         box = tuple(slice(*side) for side in grow_bounds(bounds, reach, mask.shape))
         near[box] = ndimage.distance_transform_edt(~mask[box], sampling=steps) < distance
     return near
+
+
+def organ_box(
+    organ: np.ndarray | torch.Tensor,
+    distance_voxels: float | None = DISTANCE_VOXELS,
+    distance_mm: float | None = None,
+    spacing: Sequence[float] | None = None,
+) -> Bounds | None:
+    """The smallest box that holds all voxels closer than t to the organ: "the pancreas-cropped region" [3.4.3].
+
+    Args:
+        organ: (K, H, W, D) or (H, W, D) probability or mask; the channels are joined.
+        distance_voxels: t in voxels, used when there is no ``distance_mm``. Defaults to 15.
+        distance_mm: t in mm instead, which needs ``spacing``.
+        spacing: voxel size along H, W, D in mm.
+
+    Returns:
+        ((start, stop), ...) along H, W, D, half-open; None where no voxel is above 0.5.
+
+    Raises:
+        ValueError: When a distance is not positive, or mm are asked for without a spacing.
+
+    Examples:
+        >>> organ = np.zeros((40, 40, 40))
+        >>> organ[20, 20, 30] = 1
+        >>> organ_box(organ, distance_voxels=5)
+        ((16, 25), (16, 25), (26, 35))
+    """
+    check_distance(distance_voxels, distance_mm)
+    if distance_mm is not None and spacing is None:
+        raise ValueError("distance_mm needs the spacing of the voxels in mm, got None.")
+    mask = torch.as_tensor(organ > 0.5)
+    mask = mask.reshape(-1, *mask.shape[-3:]).any(dim=0)
+    bounds = foreground_box(mask)
+    steps = spacing if distance_mm is not None and spacing is not None else (1.0,) * 3
+    distance = distance_mm if distance_mm is not None else distance_voxels or 0
+    # Strictly closer, as the mask.
+    return bounds and grow_bounds(bounds, [math.ceil(distance / step) - 1 for step in steps], mask.shape)
 
 
 def condition_on_organ(
@@ -121,29 +159,46 @@ class ConditionOnOrgan(Transform):
         Raises:
             ValueError: When shapes differ, or mm are asked for and ``img`` carries no affine.
         """
-        spacing = None
-        if self.distance_mm is not None:
-            if not isinstance(img, MetaTensor):
-                raise ValueError(f"distance_mm needs a MetaTensor with a voxel size, got {type(img).__name__}.")
-            spacing = img.pixdim.tolist()
-        return condition_on_organ(img, organ, self.distance_voxels, self.distance_mm, spacing, self.outside)
+        return condition_on_organ(img, organ, *self.distances, self.spacing_of(img), self.outside)
+
+    @property
+    def distances(self) -> tuple[float | None, float | None]:
+        """In voxels and in mm."""
+        return self.distance_voxels, self.distance_mm
+
+    def spacing_of(self, img: torch.Tensor) -> list[float] | None:
+        """Voxel size of an image where the distance is in mm.
+
+        Raises:
+            ValueError: when ``img`` carries no affine.
+        """
+        if self.distance_mm is None:
+            return None
+        if not isinstance(img, MetaTensor):
+            raise ValueError(f"distance_mm needs a MetaTensor with a voxel size, got {type(img).__name__}.")
+        return [float(step) for step in img.pixdim]
 
 
-class ConditionOnOrgand(MapTransform):
+class ConditionOnOrgand(MapTransform, InvertibleTransform):
     """Dictionary-based :class:`ConditionOnOrgan`: in training from the true organ, in testing from its prediction.
+
+    With the region "crop" images and organ are cut to :func:`organ_box` instead, and nothing in it is hidden; inverted,
+    what was cut off is 0.
 
     Args:
         keys: keys of the images.
-        organ_key: key of the organ on the same grid; it is not changed.
+        organ_key: key of the organ on the same grid; it is cropped with the images, else not changed.
         organ_value: label value of the organ, or several that are joined, such as organ and neoplasm; None where
             ``organ_key`` holds a mask or a probability. Defaults to None.
         distance_voxels: t in voxels, used when there is no ``distance_mm``. Defaults to 15.
         distance_mm: t in mm instead. Defaults to None.
         outside: value of what is not near the organ. Defaults to -100 HU.
+        region: "mask" hides what is not near the organ, "crop" cuts its box. Defaults to "mask".
         allow_missing_keys: whether a missing key is passed over. Defaults to False.
 
     Raises:
-        ValueError: When a distance is not positive or a label value is no whole number from 1 to 255.
+        ValueError: When a distance is not positive, a label value is no whole number from 1 to 255, or the region is
+            another.
     """
 
     def __init__(
@@ -154,9 +209,12 @@ class ConditionOnOrgand(MapTransform):
         distance_voxels: float | None = DISTANCE_VOXELS,
         distance_mm: float | None = None,
         outside: float = DEFAULT_WINDOW[0],
+        region: OrganRegion | str = OrganRegion.MASK,
         allow_missing_keys: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        self.region = OrganRegion(region)
+        self.crop = Crop()
         self.organ_key = organ_key
         self.organ_value = None if organ_value is None else label_values(organ_value)
         self.condition = ConditionOnOrgan(distance_voxels, distance_mm, outside)
@@ -169,10 +227,29 @@ class ConditionOnOrgand(MapTransform):
             organ = select_label(organ, self.organ_value)
         for key in self.key_iterator(out):
             try:
-                out[key] = self.condition(out[key], organ)
+                out[key] = self._near(out[key], organ)
             except ValueError as error:
                 raise ValueError(f"{source_of(out[key])}: {error}") from error
+        if self.region == OrganRegion.CROP:
+            out[self.organ_key] = self._cut(out[self.organ_key], organ)
         return out
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Give cropped volumes their size again."""
+        out = dict(data)
+        if self.region == OrganRegion.CROP:
+            for key in self.key_iterator(out):
+                out[key] = self.crop.inverse(out[key])
+        return out
+
+    def _near(self, img: torch.Tensor, organ: torch.Tensor) -> torch.Tensor:
+        if self.region == OrganRegion.MASK or not (organ > 0.5).any():
+            img = self.condition(img, organ)  # without the organ nothing is left, and nothing is cut
+        return img if self.region == OrganRegion.MASK else self._cut(img, organ)
+
+    def _cut(self, img: torch.Tensor, organ: torch.Tensor) -> torch.Tensor:
+        bounds = organ_box(organ, *self.condition.distances, spacing=self.condition.spacing_of(img))
+        return self.crop(img, tuple(slice(*side) for side in bounds or ((0, n) for n in img.shape[1:])))
 
 
 def check_distance(distance_voxels: float | None, distance_mm: float | None) -> None:

@@ -21,7 +21,7 @@ from .boxes import (
     paste_boxes,
 )
 from .cells import cell_text, text_of_cell
-from .enums import Fusion, Part, Prior, Result, Status, StopReason, TrainingStage, View
+from .enums import Fusion, OrganRegion, Part, Prior, Result, Status, StopReason, TrainingStage, View
 from .environment import describe_machine, describe_versions, keep_freed_memory, package_version
 from .errors import USER_ERRORS, error_line, reason_of, root_cause, tell_errors_in_one_line
 from .files import (
@@ -80,6 +80,7 @@ __all__ = [
     "Fusion",
     "IMAGE_SUFFIXES",
     "MissingPackagesError",
+    "OrganRegion",
     "Part",
     "Prior",
     "REQUIRED",

@@ -49,6 +49,13 @@ class Result(StrEnum):
     MEAN = "mean"
 
 
+class OrganRegion(StrEnum):
+    """What a neoplasm's networks see of the image: MASK hides what is not near the organ, CROP cuts the organ's box."""
+
+    MASK = "mask"
+    CROP = "crop"
+
+
 class TrainingStage(StrEnum):
     """Stages of training: modes S, I and J of the original code, and each part alone.
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .answer_slices import AnswerSlices, read_answer_slice, regions_figure
 from .case_pictures import CasePictures, case_pictures
 from .charts import box_figure, convergence_figure, scatter_figure
 from .overlay import COLORS, OverlaySaver, overlay_figure, paint, radiological, save_overlay, target_region
@@ -14,6 +15,7 @@ from .savers import OverlayImage, RoundsSaver, SaliencySaver
 
 __all__ = [
     "COLORS",
+    "AnswerSlices",
     "CasePictures",
     "OverlayImage",
     "OverlaySaver",
@@ -26,6 +28,8 @@ __all__ = [
     "overlay_figure",
     "paint",
     "radiological",
+    "read_answer_slice",
+    "regions_figure",
     "rounds_figure",
     "save_overlay",
     "saliency_figure",

@@ -23,8 +23,12 @@ __all__ = ["saliency_figure", "saliency_maps"]
 _FRAME = 4
 
 
-def saliency_maps(network: torch.nn.Module, image: torch.Tensor, view: View, index: int) -> dict[str, torch.Tensor]:
+def saliency_maps(
+    network: torch.nn.Module, image: torch.Tensor, view: View, index: int, seen: torch.Tensor | None = None
+) -> dict[str, torch.Tensor]:
     """What g makes of the coarse probability of one slab [3.4].
+
+    In testing g sees P(0) fused over the views, in training the view's own.
 
     Args:
         network: :py:class:`c2f_monai.networks.CoarseToFineNet` with saliency; it runs in evaluation mode and is left in
@@ -32,10 +36,11 @@ def saliency_maps(network: torch.nn.Module, image: torch.Tensor, view: View, ind
         image: (H, W, D) RAS volume in [0, 1].
         view: the view.
         index: the slab's central slice.
+        seen: (K, H, W, D) what g sees, the ``seen`` of a case's record. Defaults to the view's own P(0).
 
     Returns:
-        ``image`` (in_slices, h, w); ``probability`` (out_slices, h, w), the view's own P(0) of this slab and the first
-        class; ``weights`` (in_slices, h, w), g(P(0)). Rows and columns are those of the RAS volume.
+        ``image`` (in_slices, h, w); ``probability`` (out_slices, h, w), what g sees of this slab and the first class;
+        ``weights`` (in_slices, h, w), g of it. Rows and columns are those of the RAS volume.
     """
     module = unwrap(network)
     device = next(module.parameters()).device
@@ -46,8 +51,13 @@ def saliency_maps(network: torch.nn.Module, image: torch.Tensor, view: View, ind
     height, width = slab.shape[-2:]
     # An evaluator leaves evaluation mode before its handlers run: batch norm would learn from what is shown.
     with eval_mode(module):
-        logits = network(pad_to_multiple(slab, int(module.size_divisor)), "coarse", view.value)  # type: ignore[arg-type]
-        probability = torch.sigmoid(logits.float())[..., :height, :width]
+        if seen is None:
+            padded = pad_to_multiple(slab, int(module.size_divisor))  # type: ignore[arg-type]
+            logits = network(padded, "coarse", view.value)
+            probability = torch.sigmoid(logits.float())[..., :height, :width]
+        else:
+            windows = [extract_slabs(to_slices(one, axes), torch.tensor([center]), spec.out_slices) for one in seen]
+            probability = torch.cat(windows, dim=1).float().to(device)
         weights = network(probability, "saliency", view.value)
     found = {"image": slab, "probability": probability[:, : spec.out_slices], "weights": weights.float()}
     default = default_slice_axes(view)

@@ -13,6 +13,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
+from ..inferers import CaseRecord
 from ..utils import (
     DEFAULT_WINDOW,
     View,
@@ -58,7 +59,8 @@ class SaliencyTable:
 
     Args:
         network: :py:class:`c2f_monai.networks.CoarseToFineNet` with saliency.
-        inferer: the evaluator's inferer, whose records name the cases.
+        inferer: the evaluator's inferer, whose records name the cases; with ``keep_seen=True`` g's map is that of
+            testing, else that of training, see :func:`saliency_maps`.
         output_dir: folder of the table.
         frame: pixels around the target's rectangle, None for the whole slice. Defaults to 8.
         window: HU that become 0 and 1.
@@ -93,14 +95,14 @@ class SaliencyTable:
                 continue
             unit = scale_to_unit(image, self.window)
             for name in unwrap(self.network).view_names:  # type: ignore[union-attr]
-                self._measure(unit, truth > 0, record.name, View(name))
+                self._measure(unit, truth > 0, record, View(name))
 
-    def _measure(self, image: torch.Tensor, truth: torch.Tensor, case: str, view: View) -> None:
+    def _measure(self, image: torch.Tensor, truth: torch.Tensor, record: CaseRecord, view: View) -> None:
         index = fullest_slice(truth, view)
-        weights = saliency_maps(self.network, image, view, index)["weights"]
+        weights = saliency_maps(self.network, image, view, index, record.seen)["weights"]
         means = channel_means(weights, truth.select(view.axis, index), self.frame)
         for channel, values in enumerate(means, start=1):
-            self.rows.append(dict(zip(self.columns, (case, view.value, channel, *values), strict=True)))
+            self.rows.append(dict(zip(self.columns, (record.name, view.value, channel, *values), strict=True)))
 
     def write(self, engine: Engine) -> None:
         """Write the table, ordered by case, in the first process."""

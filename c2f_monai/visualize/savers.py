@@ -92,7 +92,8 @@ class SaliencySaver(_FirstCases):
 
     Args:
         network: with saliency.
-        inferer: the evaluator's inferer, whose records name the cases.
+        inferer: the evaluator's inferer, whose records name the cases; with ``keep_seen=True`` the map is the one that
+            g sees in testing, P(0) fused over the views, else the view's own.
         output_dir: folder of the pictures.
         view: view of the slab, the one with most of the truth. Defaults to the network's last view.
         cases: number of cases. Defaults to 3.
@@ -116,7 +117,7 @@ class SaliencySaver(_FirstCases):
 
     def _figure(self, image: torch.Tensor, truth: torch.Tensor, spacing: list[float], record: CaseRecord) -> Figure:
         index = fullest_slice(truth, self.view)
-        maps = saliency_maps(self.network, scale_to_unit(image, self.window), self.view, index)
+        maps = saliency_maps(self.network, scale_to_unit(image, self.window), self.view, index, record.seen)
         return saliency_figure(maps, self.view, spacing, title=record.name)
 
 

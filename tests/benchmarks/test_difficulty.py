@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.chapter.command import main
-from benchmarks.chapter.difficulty import HistogramClassifier, hu_overlap, measure_difficulty
+from benchmarks.chapter.difficulty import HistogramClassifier, hu_overlap, look_elsewhere, measure_difficulty
 from c2f_monai.data.phantom import write_phantom
 
 
@@ -35,6 +35,29 @@ def test_overlap_sees_only_20_mm_around_the_target() -> None:
     # At 10 mm steps two neighbors lie within 20 mm: one with the target's value, one without.
     image = np.array([40, 40, -100, -100, -100, -100, -100, -100, -100]).reshape(9, 1, 1)
     assert hu_overlap(image, target, (10, 10, 10)) == pytest.approx(0.5)
+
+
+def test_what_looks_like_the_target_is_counted_beyond_20_mm() -> None:
+    target = np.zeros((12, 1, 1), dtype=bool)
+    target[:2] = True
+    # At 10 mm steps the third and fourth voxel are near; of those beyond, three have values of the target's.
+    image = np.array([40, 40, 40, 40, 40, 40, 40, 90, -100, -100, 39, 41]).reshape(12, 1, 1)
+    assert look_elsewhere(image, target, (10, 10, 10)) == pytest.approx(3 / 2)
+
+
+def test_the_target_is_what_has_the_given_values(tmp_path: Path) -> None:
+    volume = np.zeros((40, 40, 32), dtype=np.uint8)
+    volume[4:14, 4:14, 4:14], volume[20:22, 20:22, 20:22] = 3, 1
+    nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii.gz")
+    nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "b.nii.gz")
+    lists = {
+        split: [{"image": f"{n}.nii.gz", "label": f"{n}.nii.gz"}]
+        for split, n in zip(("training", "validation"), "ab", strict=True)
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(lists), encoding="utf-8")
+    shares = [measure_difficulty(tmp_path, values, progress=False) for values in ((3,), (1, 2))]
+    assert [found.fraction[1] for found in shares] == pytest.approx([1000 / 51200, 8 / 51200])
+    assert [found.tiny for found in shares] == [0, 1]
 
 
 def test_classifier_finds_a_target_that_place_and_value_give_away() -> None:
@@ -82,6 +105,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert lines[0].split() == ["cases", "training", "2,", "validation", "1"]
     assert [line.split("  ")[0] for line in lines[1:]] == [
         "target's share of the volume",
+        "cases below 0.1 % of the volume",
+        "voxels of its HU elsewhere (> 20 mm)",
         "HU overlap with surroundings (20 mm)",
         "centroid, standard deviation R, A, S",
         "centroid, 5th to 95th percentile",

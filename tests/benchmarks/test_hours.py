@@ -90,3 +90,13 @@ def test_the_command_prints_hours_and_memory_without_data(tmp_path: Path, capsys
     assert lines[-2] == "0 GB of disk for weights and two checkpoints of each training of one fold and seed"
     assert re.fullmatch(r"GiB of rstn by --rounds, .*: T = 1: \d+, .* T = 5: \d+", lines[-1])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_of_several_organs_takes_each_organ_s_time(tmp_path: Path) -> None:
+    table = build_tables({"gallbladder": (5,), "pancreas": (1, 2)})["organs"]
+    settings = ExperimentSettings(ROOT, tmp_path, cases=5, options={k: v for k, v in SMALL.items() if "fcn" in k})
+    parts = {part.name: part for part in parts_of([table], settings)}
+    one, both = (
+        part_seconds(parts[f"evaluation/rstn_{name}/seed0"], SIZES, CARD) - START for name in ("rounds", "organs_alone")
+    )
+    assert both == pytest.approx(2 * one)

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
-from benchmarks.chapter.command import main
+from benchmarks.chapter.command import _organs, build_parser, main
 from benchmarks.chapter.data import derive_dataset, derived_lists
+from benchmarks.chapter.figures import figure_parts, regions_of
 from benchmarks.chapter.parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from benchmarks.chapter.plan import Evaluation, Merged, Row, RowPair, Table, Training, oracle_of, rounds_of
 from benchmarks.chapter.published import as_published
@@ -98,6 +99,10 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
     assert options["organ_ckpt_path"] == str(tmp_path / "training" / "stepwise" / "seed0" / "model.pt")
     assert options["ckpt_path"] == str(tmp_path / "training" / "stepwise_near_organ" / "seed0" / "model.pt")
     assert part.product.name == "cases_cyst.csv"
+    cropped = words_of(parts["evaluation/rstn_near_organ_cropped_four_stages/seed0"])
+    assert cropped["config_file"] == "inference three_views organ_then_cyst cyst_cropped"
+    trained = words_of(parts["training/rstn_near_organ_cropped/seed0"])
+    assert trained["config_file"] == "train three_views from_coarse cyst cyst_cropped time_limit"
     assert words_of(parts["training/rstn_cyst/seed0"])["label_value"] == "[2]"
 
 
@@ -284,6 +289,55 @@ def test_the_four_stages_leave_out_what_is_of_training(tmp_path: Path) -> None:
     assert "loss#coarse_weight" not in options
     assert options["margin"] == "5"
     assert words_of(parts["training/rstn_cyst/seed0"])["loss#coarse_weight"] == "4.0"
+
+
+def test_organs_trained_alone_are_tested_together_in_one_run(tmp_path: Path) -> None:
+    organs = {"kidney l.": (7,), "vena cava": (6,), "pancreas": (1, 2)}
+    table = build_tables(organs)["organs"]
+    parts = {part.name: part for part in parts_of([table], settings(tmp_path))}
+    part = parts["evaluation/stepwise_organs_alone/seed0"]
+    options = words_of(part)
+    assert options["config_file"] == "inference three_views stepwise organs_alone"
+    assert options["organ_values"] == "{'kidney_l': [7], 'vena_cava': [6], 'pancreas': [1, 2]}"
+    weights = {name: str(tmp_path / "training" / path / "seed0" / "model.pt") for name, path in (
+        ("kidney_l", "stepwise_organ_kidney_l"), ("vena_cava", "stepwise_organ_vena_cava"), ("pancreas", "stepwise"),
+    )}  # fmt: skip
+    assert options["ckpt_paths"] == str(weights)
+    assert options["label_value"] == "$list(@organ_values.values())" and "ckpt_path" not in options
+    assert set(part.needs) == {f"training/{Path(path).parent.parent.name}/seed0" for path in weights.values()}
+    files = {row.label: row.evaluation.cases for row in table.rows if "resolved" in row.label and row.evaluation}
+    assert files["vena cava, RSTN, conflicts resolved"] == "cases_vena_cava.csv"
+    assert [gain.label for gain in table.gains] == [
+        "Mean gain of RSTN over the step-wise approach, 1 of the five hard organs"
+    ]
+
+
+def test_figures_are_drawn_of_the_first_cases_of_one_run(tmp_path: Path) -> None:
+    found = settings(tmp_path, seeds=[0, 1])
+    figures = regions_of()
+    parts = {part.name: part for part in figure_parts(figures["box"], found, 2)}
+    assert list(parts) == ["training/coarse/seed0", "training/rstn/seed0", "evaluation/rstn_slices_2/seed0"]
+    options = words_of(parts["evaluation/rstn_slices_2/seed0"])
+    assert options["config_file"] == "train three_views evaluate oracle_box answer_slices"
+    assert options["validate#dataset#data"] == "$@validate#cases[:2]"
+    names = {part.name for part in figure_parts(figures["organ"], found, 2)}
+    assert {"evaluation/rstn_cyst_slices_2/seed0", "evaluation/rstn_near_organ_slices_2/seed0"} <= names
+
+
+def test_a_part_of_an_organ_is_no_conflict_with_it() -> None:
+    assert not [row.label for row in build_tables(DEFAULT_ORGANS)["organs"].rows if "resolved" in row.label]
+
+
+def test_the_chapters_organs_are_found_by_the_names_of_the_data_set(tmp_path: Path) -> None:
+    args = ["list", "--output", str(tmp_path), "--dataset_dir"]
+    found = _organs(build_parser().parse_args([*args, str(tmp_path / "phantom-v2")]))  # not made yet
+    assert list(found) == [
+        "adrenal gland", "duodenum", "gallbladder", "inferior vena cava", "left kidney", "right kidney", "pancreas",
+    ]  # fmt: skip
+    assert (found["gallbladder"], found["pancreas"]) == ((5,), (1, 2))
+    (gain,) = build_tables(found)["organs"].gains
+    assert (len(gain.pairs), gain.chapter) == (5, "4.29")
+    assert _organs(build_parser().parse_args([*args, str(tmp_path / "phantom-v1")])) == DEFAULT_ORGANS
 
 
 def test_organs_do_not_take_the_names_of_other_trainings(tmp_path: Path) -> None:

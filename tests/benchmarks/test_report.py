@@ -13,7 +13,7 @@ import pytest
 from benchmarks.chapter.command import main, parse_organ
 from benchmarks.chapter.markdown import table_lines
 from benchmarks.chapter.parts import ExperimentSettings, cases_file, parts_of
-from benchmarks.chapter.plan import Row, RowPair, Table, Training, rounds_of
+from benchmarks.chapter.plan import MeanGain, Row, RowPair, Table, Training, rounds_of
 from benchmarks.chapter.report import write_report
 from benchmarks.chapter.scores import case_scores, gather
 from c2f_monai.apps.training_config import parse_option
@@ -33,6 +33,7 @@ TABLE = Table(
     (RowPair("a, coarse", "b, coarse", "+2.13±2.67"),),
     {"A": A},
     {"A": {1: "0.9037"}},
+    (MeanGain("Mean gain", (RowPair("a, coarse", "b, coarse"), RowPair("a, d >= 0.95", "a, coarse")), "4.29"),),
 )
 # By method, fold and seed: for each case DSC of the coarse result and two rounds of ten, d(1) and d(2).
 RUNS = {
@@ -102,6 +103,9 @@ def test_the_report_by_hand(settings: ExperimentSettings) -> None:
     # Differences of the cases: 60 - 50 and 30 - 50.
     (comparison,) = [line for line in lines if line.startswith("| a, coarse - b, coarse | 2 | -5.00±15.00 |")]
     assert "| -20.00 .. +10.00 | 1/1/0 |" in comparison and comparison.endswith("| +2.13±2.67 |")
+    # -5 and (75 + 30 - 60 - 30) / 2 = 7.5.
+    gain = "Mean gain: +1.25 points of DSC, 4.29 in the chapter (a, coarse -5.00, a, d >= 0.95 +7.50)."
+    assert gain in lines
     assert "Cases without the target, left out: 2 (without 0, without 1)." in lines
     assert "| 1 | 4 | 0.7150 | 0.7000 | 0.5000 | 0.9037 |" in lines
     assert any('{"commit": "c"}' in line and "8.0 minutes" in line for line in lines)

@@ -66,6 +66,27 @@ def test_the_cyst_trains_on_the_image_near_the_true_organ(dataset: Path, tmp_pat
     assert 10 * 8 * 8 + 2 * 2 * (80 + 80 + 64) < kept < 14 * 12 * 12
 
 
+def test_the_cyst_trains_and_is_tested_in_the_organs_box(dataset: Path, weights, tmp_path: Path) -> None:
+    cropped = (*CYST, "cyst_cropped")
+    flow = run_bundle(cropped, dataset, tmp_path / "training", organ_distance_voxels=3, views=VIEWS)
+    first = flow.parser.get_parsed_content("train#dataset").volumes[0]
+    truth = np.asarray(nib.load(dataset / "training0_label.nii.gz").dataobj)
+    image = np.asarray(nib.load(dataset / "training0.nii.gz").dataobj)
+    # The organ's box of 10x8x8 voxels and two voxels on each side.
+    box = tuple(slice(int(i.min()) - 2, int(i.max()) + 3) for i in np.nonzero(truth))
+    assert first.image.shape[-3:] == (14, 12, 12)
+    np.testing.assert_array_equal(first.image.numpy().reshape(14, 12, 12), image[box])
+    np.testing.assert_array_equal(first.label[0].numpy(), truth[box] == 2)
+    trained = {"ckpt_path": str(tmp_path / "training" / "model.pt"), "views": VIEWS, "organ_distance_voxels": 3}
+    run_bundle((*cropped, "evaluate"), dataset, tmp_path / "true", **trained)
+    rows = read_cases(tmp_path / "true" / "cases.csv")
+    case = np.asarray(nib.load(dataset / "test0_label.nii.gz").dataobj)
+    assert rows["test0"].number("label_voxels") == (case == 2).sum()
+    options = trained | {"organ_ckpt_path": str(weights["organ"])}
+    run_bundle(("inference", "three_views", "organ_then_cyst", "cyst_cropped"), dataset, tmp_path / "four", **options)
+    assert nib.load(tmp_path / "four" / "test0_seg.nii.gz").shape == SHAPE
+
+
 def test_the_organs_weights_are_by_default_those_of_the_overlays_before() -> None:
     found = {}
     for names in ((), ("three_views",), ("three_views", "stepwise"), ("three_views", "msd_pancreas")):

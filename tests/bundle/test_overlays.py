@@ -31,6 +31,7 @@ BASES = {
     "backbone_as_coarse": ("train", "three_views", "deeplab"),
     "backbone_as_fine": ("train", "three_views", "unet"),
     "cyst_multi_label": ("train", "three_views", "cyst"),
+    "cyst_cropped": ("train", "three_views", "cyst"),
     "msd_pancreas": ("train", "three_views", "published"),
     "nih": ("train", "three_views", "published"),
     "pancreas_only": ("train", "three_views", "published", "msd_pancreas"),

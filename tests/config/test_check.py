@@ -46,8 +46,10 @@ BEFORE = {
     "unet3d_published": ["three_views", "unet3d"],
     "pancreas_only": ["msd_pancreas"],
     "cyst_multi_label": ["cyst"],
+    "cyst_cropped": ["cyst"],
     "diagnostics": ["evaluate"],
     "oracle_box": ["evaluate"],
+    "answer_slices": ["evaluate"],
     "multi_gpu_evaluate": ["evaluate"],
     "several_organs_inference": ["several_organs"],
 }

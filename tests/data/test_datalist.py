@@ -115,7 +115,8 @@ def test_only_the_embedded_folders_are_generated(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(datalist, "write_phantom", lambda folder, cohort: made.append((folder, cohort)) or folder)
     default = tmp_path / "data" / "phantom-v1"
     with pytest.raises(
-        FileNotFoundError, match="typo does not exist; only .*/phantom-v1, .*/phantom-v1-cysts are generated"
+        FileNotFoundError,
+        match="typo does not exist; only .*/phantom-v1, .*/phantom-v1-cysts, .*/phantom-v2 are generated",
     ):
         resolve_dataset(tmp_path / "typo", default)
     (tmp_path / "file").touch()

@@ -14,6 +14,7 @@ from scipy.ndimage import label as connected_components
 from c2f_monai.data.phantom import generate_case
 from c2f_monai.data.phantom.fields import SmoothField, random_stream, rotation_matrix
 from c2f_monai.data.phantom.settings import draw_settings
+from c2f_monai.data.phantom.versions import VERSIONS
 
 SMALL = (64, 64, 40)
 
@@ -88,7 +89,7 @@ def test_tissues_have_plausible_values() -> None:
 
 
 def test_orientations_and_oblique_files_are_drawn_and_lead_back_to_ras() -> None:
-    drawn = [draw_settings(seed, "plain") for seed in range(1000, 1040)]
+    drawn = [draw_settings(VERSIONS["1"], seed, "plain") for seed in range(1000, 1040)]
     assert {s.orientation for s in drawn} >= {"RAS", "LPS", "LAS", "RPI"}
     oblique = next(seed for seed, s in zip(range(1000, 1040), drawn, strict=True) if any(s.oblique))
     case = generate_case(oblique, size=SMALL)
@@ -125,6 +126,7 @@ def test_a_smooth_field_has_unit_variance_and_agrees_at_points() -> None:
     [
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"seed": 1, "group": "odd"}, "group must be one of plain, shifted, cysts, got 'odd'"),
+        ({"seed": 1, "version": "3"}, "version must be one of 1, 2, got '3'"),
         ({"seed": 1, "size": (8, 64, 64)}, r"size must be three numbers of at least 16 voxels, got \(8, 64, 64\)"),
         ({"seed": 1, "size": (64, 64)}, r"size must be three numbers of at least 16 voxels, got \(64, 64\)"),
     ],

@@ -35,8 +35,8 @@ def test_cohorts_share_no_anatomy() -> None:
     entries = {name: select_entries(cohort=name) for name in COHORTS}
     assert {entry.group for entry in entries["cysts"]} == {"cysts"}
     assert [sum(e.split == split for e in entries["cysts"]) for split in SPLITS] == list(SPLITS.values())
-    assert len({entry.seed for cohort in entries.values() for entry in cohort}) == 2 * 112
-    with pytest.raises(ValueError, match="cohort must be one of pancreas, cysts, got 'cyst'"):
+    assert len({entry.seed for cohort in entries.values() for entry in cohort}) == 2 * 112 + 70
+    with pytest.raises(ValueError, match="cohort must be one of pancreas, cysts, organs, got 'cyst'"):
         select_entries(cohort="cyst")
 
 

@@ -42,7 +42,7 @@ def inferer(base: dict[str, Any], **arguments: Any) -> CascadeInferer:
     return CascadeInferer(organ, CoarseToFineInferer(**base, keep_rounds=True), **arguments)
 
 
-def volume_of(*voxels: slice) -> torch.Tensor:
+def volume_of(*voxels: slice | int) -> torch.Tensor:
     mask = torch.zeros(SHAPE, dtype=torch.bool)
     mask[voxels] = True
     return mask
@@ -70,6 +70,29 @@ def test_the_neoplasm_is_looked_for_near_the_organ_alone(saliency: bool) -> None
     assert [entry.voxels for entry in neoplasm.rounds] == [8, 8]
     assert (organ.stop_reason, neoplasm.stop_reason) == (StopReason.CONVERGED, StopReason.CONVERGED)
     assert neoplasm.flags == [] and len(neoplasm.masks) == 2
+
+
+@pytest.mark.parametrize("saliency", [False, True], ids=["step-wise", "RSTN"])
+def test_the_organs_box_is_all_that_the_second_half_sees(saliency: bool) -> None:
+    both, base = networks(saliency=saliency), RSTN if saliency else STEP_WISE
+    run = inferer(base, distance_voxels=4.0, region="crop")
+    x = image()
+    x[0, 12, 12, 12] = 0.9  # in the box of 1..13, but not near the organ: sqrt(27) voxels off
+    x[0, 14, 9, 9] = 0.9  # beyond the box
+    found = run(x[None], both)
+    corner, beyond = volume_of(12, 12, 12), volume_of(14, 9, 9)
+    assert found.shape == (1, 2, *SHAPE)
+    assert torch.equal(found[0, 1] >= 0.5, NEOPLASM | corner)
+    masked = inferer(base, distance_voxels=4.0)(x[None], both)
+    assert torch.equal(masked[0, 1] >= 0.5, NEOPLASM)
+    assert not (found[0, 1] >= 0.5)[beyond].any()
+    (record,) = run.records
+    # On the whole grid again; the box reaches no border of the volume.
+    assert torch.equal(record.masks[-1][0], NEOPLASM | corner)
+    assert record.rounds[-1].box == ((6, 13), (6, 13), (6, 13)) and record.flags == []
+    # The same as the second inferer on the box.
+    part = x[:, 1:13, 1:13, 1:13]
+    assert torch.equal(found[:, 1:, 1:13, 1:13, 1:13], CoarseToFineInferer(**base)(part[None], both["neoplasm"]))
 
 
 def test_a_large_distance_reaches_the_decoy() -> None:

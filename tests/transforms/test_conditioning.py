@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.data import MetaTensor
 
-from c2f_monai.transforms import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ
+from c2f_monai.transforms import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, organ_box
 from c2f_monai.utils import scale_to_unit
 
 
@@ -139,3 +139,48 @@ def test_the_dictionary_transform_names_the_file() -> None:
         )
     with pytest.raises(ValueError, match="label values must be whole numbers from 1 to 255, got 0"):
         ConditionOnOrgand("image", "organ", organ_value=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    organ=hnp.arrays(np.float32, (6, 7, 8), elements=st.sampled_from([0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.7])),
+    distance=st.sampled_from([0.5, 1.0, 2.0, 2.5, 3.0, 100.0]),
+    spacing=st.tuples(*[st.sampled_from([0.5, 1.0, 2.0])] * 3),
+)
+def test_the_box_is_that_of_what_is_near(organ, distance, spacing) -> None:
+    near = brute_force(organ, distance, spacing)
+    found = organ_box(organ, distance_mm=distance, spacing=spacing)
+    if not near.any():
+        assert found is None
+    else:
+        assert found == tuple((int(i.min()), int(i.max()) + 1) for i in np.nonzero(near))
+
+
+def test_crop_cuts_image_and_organ_to_the_box_and_comes_back() -> None:
+    """The organ's voxels 20..22 along each axis of 2 mm; t of 6 mm is strict: two voxels on each side."""
+    image = MetaTensor(torch.arange(40.0**3).reshape(1, 40, 40, 40), affine=torch.diag(torch.tensor([2.0, 2, 2, 1])))
+    label = MetaTensor(torch.zeros(1, 40, 40, 40), affine=image.affine)
+    label[0, 20:23, 20:23, 20:23] = 1
+    label[0, 21, 21, 21] = 2
+    crop = ConditionOnOrgand("image", "label", [1, 2], distance_mm=6.0, region="crop")
+    found = crop({"image": image, "label": label})
+    assert found["image"].shape == found["label"].shape == (1, 7, 7, 7)
+    assert torch.equal(found["image"].as_tensor(), image.as_tensor()[:, 18:25, 18:25, 18:25])  # nothing is hidden
+    assert torch.equal(found["label"].as_tensor(), label.as_tensor()[:, 18:25, 18:25, 18:25])
+    assert found["image"].affine[:3, 3].tolist() == [36.0, 36.0, 36.0]
+    back = crop.inverse({"image": found["image"]})["image"]
+    assert back.shape == image.shape and float(back.sum()) == float(found["image"].sum())
+    assert torch.equal(back.as_tensor()[:, 18:25, 18:25, 18:25], found["image"].as_tensor())
+
+
+def test_without_the_organ_crop_cuts_nothing_and_leaves_nothing() -> None:
+    image, label = (MetaTensor(torch.full((1, 6, 6, 6), value)) for value in (50.0, 0.0))
+    crop = ConditionOnOrgand("image", "label", 1, distance_voxels=2, region="crop")
+    found = crop({"image": image, "label": label})
+    assert found["image"].shape == (1, 6, 6, 6) and (found["image"] == -100).all()
+    assert crop.inverse({"image": found["image"]})["image"].shape == (1, 6, 6, 6)
+
+
+def test_another_region_is_refused() -> None:
+    with pytest.raises(ValueError, match="'box' is not a valid OrganRegion"):
+        ConditionOnOrgand("image", "label", 1, region="box")

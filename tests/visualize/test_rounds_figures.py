@@ -13,9 +13,10 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from c2f_monai.inferers import CoarseToFineInferer, StopRule
 from c2f_monai.metrics.rounds import RoundCurve
 from c2f_monai.networks import CoarseToFineNet, SaliencyTransform
-from c2f_monai.utils import View
+from c2f_monai.utils import SlabSpec, View
 from c2f_monai.visualize import (
     COLORS,
     RoundsSaver,
@@ -76,6 +77,47 @@ def test_saliency_maps_are_g_of_the_coarse_probability(codes) -> None:
     ]
 
 
+def test_g_is_shown_of_the_map_that_it_sees_in_testing() -> None:
+    image, seen = torch.rand(5, 6, 4), torch.rand(1, 5, 6, 4)
+    maps = saliency_maps(network(), image, View.AXIAL, 2, seen)
+    slab = seen[0].movedim(2, 0)[1:4]
+    torch.testing.assert_close(maps["probability"], slab)
+    torch.testing.assert_close(maps["weights"], 2 * slab + 1)
+    # At the end of the volume the last slice is repeated, as in testing.
+    last = saliency_maps(network(), image, View.AXIAL, 3, seen)["probability"]
+    torch.testing.assert_close(last, seen[0].movedim(2, 0)[[2, 3, 3]])
+
+
+def test_the_record_keeps_the_fused_map_that_g_sees() -> None:
+    """Two views whose coarse logits are x and 3 x: g sees the mean of their probabilities in each of them."""
+
+    class Times(torch.nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.factor * x
+
+    factors = iter((1.0, 3.0))
+    net = CoarseToFineNet(
+        lambda: Times(next(factors)),
+        FirstChannel,
+        lambda: SaliencyTransform(1, 1, kernel_sizes=[1]),
+        views=["coronal", "axial"],
+        slab=SlabSpec(1, 1),
+    ).eval()
+    image = torch.rand(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    inferer = CoarseToFineInferer(crop_multiple=1, stopping=StopRule(None, 2), keep_seen=True)
+    inferer(image, net)
+    expected = (torch.sigmoid(image[0]) + torch.sigmoid(3 * image[0])) / 2
+    assert inferer.records[0].seen is not None
+    torch.testing.assert_close(inferer.records[0].seen, expected)
+    plain = CoarseToFineInferer(crop_multiple=1, stopping=StopRule(None, 2))
+    plain(image, net)
+    assert plain.records[0].seen is None
+
+
 def test_slabs_of_one_slice_are_one_row_of_saliency() -> None:
     maps = {name: torch.full((1, 12, 10), 0.5) for name in ("image", "probability", "weights")}
     titles = [axes.get_title() for axes in saliency_figure(maps, View.AXIAL, (1, 1, 1)).axes if axes.get_title()]
@@ -86,7 +128,7 @@ def test_slabs_of_one_slice_are_one_row_of_saliency() -> None:
 def test_the_first_cases_of_each_run_are_drawn(tmp_path) -> None:
     truth = torch.zeros(1, 8, 8, 8)
     truth[0, 2:5, 2:5, 2:5] = 1
-    record = SimpleNamespace(name="a", masks=[truth > 0, truth > 0])
+    record = SimpleNamespace(name="a", masks=[truth > 0, truth > 0], seen=None)
     inferer = SimpleNamespace(records=[record])
     net = network()
     savers = [RoundsSaver(inferer, str(tmp_path), cases=1), SaliencySaver(net, inferer, str(tmp_path), cases=1)]
@@ -113,7 +155,7 @@ def test_weights_on_and_around_the_target_by_hand() -> None:
 def test_every_case_with_target_has_rows_for_each_view_and_channel(tmp_path) -> None:
     truth = torch.zeros(1, 8, 8, 8)
     truth[0, 2:5, 2:5] = 1
-    record = SimpleNamespace(name="a")
+    record = SimpleNamespace(name="a", seen=None)
     table = SaliencyTable(network(), SimpleNamespace(records=[record]), str(tmp_path), frame=1)
     engine = SimpleNamespace(state=SimpleNamespace())
     for name, label in (("a", truth), ("empty", torch.zeros_like(truth)), ("b", truth)):

@@ -24,7 +24,8 @@ def add_parser(commands: Commands) -> None:
         examples=["c2f phantom make --output phantom", "c2f phantom make --output few --splits test:4"],
     )
     make.add_argument("--output", type=Path, required=True, help="folder to make; must not exist")
-    make.add_argument("--cohort", default="pancreas", help="pancreas (default), or cysts: a large one in every case")
+    cohorts = "pancreas (default), cysts: a large one in every case, or organs: version 2, seven organs labeled"
+    make.add_argument("--cohort", default="pancreas", help=cohorts)
     make.add_argument("--splits", type=parse_splits, help="first cases of each split, such as test:4,validation:2")
     make.add_argument("--size", type=parse_size, help="voxels along R,A,S, e.g. 64,64,40 for coarse test cases")
     make.add_argument("--processes", type=int, default=2, help="worker processes (default: 2)")

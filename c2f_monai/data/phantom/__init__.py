@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from .case import PhantomCase, generate_case
-from .settings import GROUPS, PHANTOM_VERSION
+from .settings import GROUPS
+from .versions import PHANTOM_VERSION, VERSIONS
 from .writer import COHORTS, DEFAULT_NAME, SPLITS, Cohort, PhantomEntry, select_entries, write_phantom
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "GROUPS",
     "PHANTOM_VERSION",
     "SPLITS",
+    "VERSIONS",
     "Cohort",
     "PhantomCase",
     "PhantomEntry",

@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The canvas on which a phantom is painted: body coordinates, HU and the soft weights of the target's classes."""
+"""The canvas on which a phantom is painted: body coordinates, HU and the soft weights of the labels."""
 
 from __future__ import annotations
 
@@ -56,26 +56,28 @@ class Pose:
 
 
 class Canvas:
-    """HU values and soft class weights; shapes are painted over each other in the order of the calls.
+    """HU values and soft weights of labels; shapes are painted over each other in the order of the calls.
 
     Args:
         size: voxels along R, A and S.
         spacing: mm between voxels along R, A and S.
         pose: how the body lies in the grid.
+        labels: number of label values without the background.
 
     Attributes:
         hu: float32 (H, W, D).
-        weights: float32 (2, H, W, D), the shares of each voxel that are target tissue and cyst.
+        weights: float32 (labels, H, W, D), the share of each voxel that is of a label, 1 first.
         coords: float32 (3, H, W, D), body coordinates in mm.
     """
 
-    def __init__(self, size: Sequence[int], spacing: Sequence[float], pose: Pose) -> None:
+    def __init__(self, size: Sequence[int], spacing: Sequence[float], pose: Pose, labels: int) -> None:
         self.spacing = np.asarray(spacing, dtype=float)
         self.pose = pose
         self.axes = tuple((np.arange(n) - (n - 1) / 2) * step for n, step in zip(size, spacing, strict=True))
         self.coords = pose.body_coordinates(self.axes)
         self.hu = np.full(tuple(size), -1000.0, dtype=np.float32)
-        self.weights = np.zeros((2, *size), dtype=np.float32)
+        self.weights = np.zeros((labels, *size), dtype=np.float32)
+        self._painted: set[int] = set()  # labels that have voxels: the others need no blending
         self.edge = float(self.spacing.mean()) / pose.scale  # width of a partial-volume edge in body mm
         self.everything: Region = (slice(None), slice(None), slice(None))
 
@@ -101,18 +103,19 @@ class Canvas:
             parts.append(slice(start, stop))
         return parts[0], parts[1], parts[2]
 
-    def paint(self, region: Region, distance: np.ndarray, hu: float | np.ndarray, layer: int | None = None) -> None:
+    def paint(self, region: Region, distance: np.ndarray, hu: float | np.ndarray, label: int = 0) -> None:
         """Blend a shape over what is there.
 
         Args:
             region: box of voxels.
             distance: signed distance in mm within the box, negative inside.
             hu: HU of the shape, a number or an array of the box's shape.
-            layer: 0 target tissue, 1 cyst, None anything else.
+            label: label value of the shape; 0 for what has none, and for values above the canvas's labels.
         """
         weight = np.clip(0.5 - distance / np.float32(self.edge), 0, 1)
         self.hu[region] += weight * (hu - self.hu[region])
-        box = (slice(None), *region)
-        self.weights[box] *= 1 - weight
-        if layer is not None:
-            self.weights[box][layer] += weight
+        for painted in self._painted:
+            self.weights[(painted - 1, *region)] *= 1 - weight
+        if 0 < label <= len(self.weights):
+            self.weights[(label - 1, *region)] += weight
+            self._painted.add(label)

@@ -13,10 +13,13 @@ from scipy.ndimage import gaussian_filter
 
 from .canvas import Canvas
 from .fields import random_stream, rotation_matrix
+from .lookalikes import paint_lookalikes
 from .organs import paint_kidneys, paint_loops, paint_upper_organs, paint_vessels
-from .settings import PHANTOM_VERSION, ScanSettings, draw_build, draw_settings
+from .pelvis import paint_heart, paint_pelvis
+from .settings import ScanSettings, draw_build, draw_settings
 from .target import draw_gland, paint_gland, paint_neighbors
 from .trunk import cavity_distance, paint_spine, paint_trunk
+from .versions import PHANTOM_VERSION, Label, PhantomVersion, phantom_version
 
 __all__ = ["PhantomCase", "generate_case"]
 
@@ -27,7 +30,8 @@ class PhantomCase:
 
     Attributes:
         image: int16 (H, W, D), HU.
-        label: uint8 (H, W, D), 0 background, 1 target tissue, 2 cyst; the organ is 1 and 2.
+        label: uint8 (H, W, D), 0 background, 1 target tissue, 2 cyst; the organ is 1 and 2. Version 2 has more, see
+            :class:`c2f_monai.data.phantom.versions.Label`.
         affine: (4, 4) from voxel index to world mm (RAS+).
         seed: the case's seed.
         group: one of `GROUPS`.
@@ -44,7 +48,9 @@ class PhantomCase:
     settings: ScanSettings
 
 
-def generate_case(seed: int, group: str = "plain", size: Sequence[int] | None = None) -> PhantomCase:
+def generate_case(
+    seed: int, group: str = "plain", size: Sequence[int] | None = None, version: str = PHANTOM_VERSION
+) -> PhantomCase:
     """Generate a case; the same arguments give the same voxels.
 
     Args:
@@ -52,38 +58,46 @@ def generate_case(seed: int, group: str = "plain", size: Sequence[int] | None = 
         group: "plain", "shifted" for other noise, kernel, phase, spacing and anatomy variants, or "cysts", which are
             plain with a cyst of 12 to 17 mm radius.
         size: voxels along R, A and S; the field of view stays, so that fewer voxels are coarser ones. None: the
-            group's own size (160, 160, 96) or (208, 208, 96).
+            group's own size, in version 1 (160, 160, 96) or (208, 208, 96).
+        version: "1", the abdomen about the target, or "2", lung bases to pelvis with all organs labeled.
 
     Raises:
-        ValueError: when the seed is negative, the group unknown or a size below 16.
+        ValueError: when the seed is negative, the group or version unknown, or a size below 16.
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}.")
     if size is not None and (len(size) != 3 or min(size) < 16):
         raise ValueError(f"size must be three numbers of at least 16 voxels, got {tuple(size)}.")
-    settings = draw_settings(seed, group)
+    kind = phantom_version(version)
+    settings = draw_settings(kind, seed, group)
     shape = tuple(size) if size is not None else settings.size
     spacing = tuple(step * full / n for step, full, n in zip(settings.spacing, settings.size, shape, strict=True))
-    canvas, family = _paint(seed, settings, shape, spacing)
-    image = _scan(canvas.hu, settings, random_stream(PHANTOM_VERSION, seed, "noise"))
+    canvas, family = _paint(kind, seed, settings, shape, spacing)
+    image = _scan(canvas.hu, settings, random_stream(version, seed, "noise"))
     label = _majority(canvas.weights)
     image, label, affine = _orient(image, label, spacing, settings)
     return PhantomCase(image, label, affine, seed, group, family, settings)
 
 
-def _paint(seed: int, settings: ScanSettings, size: Sequence[int], spacing: Sequence[float]) -> tuple[Canvas, str]:
+def _paint(
+    version: PhantomVersion, seed: int, settings: ScanSettings, size: Sequence[int], spacing: Sequence[float]
+) -> tuple[Canvas, str]:
     def stream(name: str) -> np.random.Generator:
-        return random_stream(PHANTOM_VERSION, seed, name)
+        return random_stream(version.name, seed, name)
 
-    build, variants = draw_build(seed, settings), settings.variants
-    canvas = Canvas(size, spacing, build.pose)
-    cavity = cavity_distance(canvas, build)
-    gland = draw_gland(build, stream("gland"), "atrophic pancreas" in variants)
+    build, variants = draw_build(version, seed, settings), settings.variants
+    canvas = Canvas(size, spacing, build.pose, version.labels)
+    cavity = cavity_distance(canvas, build, version)
+    gland = draw_gland(build, stream("gland"), 0.85 if "atrophic pancreas" in variants else 1.0)
     paint_trunk(canvas, build, cavity, stream("trunk"), "ascites" in variants)
-    paint_loops(canvas, build, cavity, stream("loops"), gland.curve)
-    paint_spine(canvas, build, stream("spine"))
+    paint_loops(canvas, build, cavity, stream("loops"), gland.curve, version)
+    paint_spine(canvas, build, stream("spine"), version)
     paint_upper_organs(canvas, build, cavity, stream("upper organs"), "no gallbladder" not in variants)
     paint_kidneys(canvas, build, stream("kidneys"))
+    if version.pelvis:
+        paint_pelvis(canvas, build, cavity, stream("pelvis"))
+        paint_heart(canvas, build, stream("heart"))
+    paint_lookalikes(canvas, build, cavity, gland, stream("lookalikes"), version.lookalikes)
     # The spelling is part of the seed of version 1.
     paint_neighbors(canvas, build, gland, stream("neighbours"))
     paint_gland(canvas, build, gland, stream("tissue"), "fatty pancreas" in variants, "large cyst" in variants)
@@ -104,10 +118,12 @@ def _scan(hu: np.ndarray, settings: ScanSettings, rng: np.random.Generator) -> n
 
 
 def _majority(weights: np.ndarray) -> np.ndarray:
-    """The class with the largest share of each voxel: 0, 1 target tissue or 2 cyst, uint8."""
-    target, cyst = weights
-    organ = target + cyst > 0.5
-    return np.where(organ, np.where(cyst > target, 2, 1), 0).astype(np.uint8)
+    """The label with the majority of each voxel, uint8; target tissue and cyst count together, then the larger one."""
+    target, cyst = weights[:2]
+    label = np.where(target + cyst > 0.5, np.where(cyst > target, Label.CYST, Label.PANCREAS), 0).astype(np.uint8)
+    for value, weight in enumerate(weights[2:], start=Label.CYST + 1):
+        label[weight > 0.5] = value
+    return label
 
 
 def _orient(

@@ -12,20 +12,22 @@ from .canvas import Canvas
 from .fields import SmoothField, rotation_matrix
 from .settings import Build
 from .shapes import Shape, ellipsoid, smooth_curve, taper, tube
+from .versions import Label, PhantomVersion
 
 __all__ = ["paint_bowel_tube", "paint_kidneys", "paint_loops", "paint_upper_organs", "paint_vessels"]
 
 
 def _paint_solid(
-    canvas: Canvas, shape: Shape | None, hu: float, rng: np.random.Generator, fat: float, rim: float, wobble: float
-) -> None:
+    canvas: Canvas, shape: Shape | None, hu: float, rng: np.random.Generator, fat: float, rim: float, wobble: float,
+    label: int = 0,
+) -> None:  # fmt: skip
     """Paint an organ with a wavy surface and a faint texture, within a rim of fat of about `rim` mm."""
     if shape is None:
         return
     axes = canvas.local_axes(shape.region)
     distance = shape.distance + wobble * SmoothField(rng, (30, 70), 24).on_grid(axes)
     canvas.paint(shape.region, distance - rim, fat)
-    canvas.paint(shape.region, distance, hu + 4 * SmoothField(rng, (10, 25), 24).on_grid(axes))
+    canvas.paint(shape.region, distance, hu + 4 * SmoothField(rng, (10, 25), 24).on_grid(axes), label)
 
 
 def paint_upper_organs(
@@ -57,8 +59,8 @@ def paint_upper_organs(
             canvas, (50, 42, 2) + move, np.multiply((15, 17, 27), rng.uniform(0.7, 1.1, 3)), rotation_matrix((25, 0, 0))
         )
         if sac:
-            canvas.paint(sac.region, sac.distance - 1.5, hu["bowel"])
-            canvas.paint(sac.region, sac.distance, hu["fluid"])
+            canvas.paint(sac.region, sac.distance - 1.5, hu["bowel"], Label.GALLBLADDER)
+            canvas.paint(sac.region, sac.distance, hu["fluid"], Label.GALLBLADDER)
     x, y, z = canvas.coords
     top = np.float32(rng.uniform(86, 104))
     dome = top - ((np.abs(x) - 58) ** 2 + (y - 8) ** 2) / 90
@@ -74,13 +76,14 @@ def paint_kidneys(canvas: Canvas, build: Build, rng: np.random.Generator) -> Non
         turn = rotation_matrix((rng.uniform(-12, 6), side * rng.uniform(4, 16), side * -25))
         radii = np.multiply((25, 23, 50), rng.uniform(0.88, 1.08, 3))
         kidney = ellipsoid(canvas, center, radii, turn)
-        _paint_solid(canvas, kidney, hu["kidney"], rng, fat, rng.uniform(1.5, 4), 1.5)
+        label = Label.RIGHT_KIDNEY if side > 0 else Label.LEFT_KIDNEY
+        _paint_solid(canvas, kidney, hu["kidney"], rng, fat, rng.uniform(1.5, 4), 1.5, label)
         sinus = ellipsoid(canvas, center - (side * 11, -4, 0), radii * (0.5, 0.35, 0.5), turn)
         _paint_solid(canvas, sinus, 0.5 * (fat + hu["fluid"]), rng, fat, 0.5, 2.0)
         strip = smooth_curve(center + np.array([(-side * 26, 6, 34), (-side * 20, 2, 46), (-side * 14, -8, 52)]))
         adrenal = tube(canvas, strip, taper((3, 4, 2.5), len(strip)), height=1.6)
         if adrenal:
-            canvas.paint(adrenal.region, adrenal.distance, hu["bowel"] - 8)
+            canvas.paint(adrenal.region, adrenal.distance, hu["bowel"] - 8, Label.ADRENAL_GLAND)
 
 
 def paint_vessels(canvas: Canvas, build: Build, rng: np.random.Generator, curve: np.ndarray, radii: np.ndarray) -> None:
@@ -110,17 +113,17 @@ def paint_vessels(canvas: Canvas, build: Build, rng: np.random.Generator, curve:
          (4, 5.5, 6.5, 6.5, 6), "vein"),
         ([root, *behind[:: max(n // 7, 1)]], (5.5, 4.5, 4, 3.5), "vein"),
     ]  # fmt: skip
-    for controls, widths, tissue in paths:
+    for index, (controls, widths, tissue) in enumerate(paths):
         points = smooth_curve(np.asarray(controls, dtype=float))
         vessel = tube(canvas, points, taper(widths, len(points)))
         if vessel:
             canvas.paint(vessel.region, vessel.distance - 0.8, build.hu["fat"])
-            canvas.paint(vessel.region, vessel.distance, hu[tissue])
+            canvas.paint(vessel.region, vessel.distance, hu[tissue], Label.INFERIOR_VENA_CAVA if index == 1 else 0)
 
 
 def paint_bowel_tube(
     canvas: Canvas, build: Build, rng: np.random.Generator, points: np.ndarray, radii: np.ndarray, content: str,
-    inside: np.ndarray | None = None,
+    inside: np.ndarray | None = None, label: int = 0,
 ) -> None:  # fmt: skip
     """Paint a hollow tube: a rim of fat, a wall, and what it holds.
 
@@ -132,6 +135,7 @@ def paint_bowel_tube(
         radii: (N,) outer radii in mm.
         content: "collapsed", "fluid", "gas" (over fluid), "contrast" or "food".
         inside: optional distance (H, W, D) of which the tube keeps the negative part.
+        label: label value of wall and content.
     """
     shape = tube(canvas, points, radii)
     if shape is None:
@@ -144,31 +148,35 @@ def paint_bowel_tube(
     wall = float(rng.uniform(2.0, 3.2))
     mucosa = build.hu["bowel"] + 5 * folds
     canvas.paint(shape.region, distance - rng.uniform(0.2, 1.1), build.hu["fat"])
-    canvas.paint(shape.region, distance, mucosa)
+    canvas.paint(shape.region, distance, mucosa, label)
     lumen = distance + wall
     if content == "collapsed":
-        canvas.paint(shape.region, lumen + 0.3 * float(radii.mean()), mucosa + 8)
+        canvas.paint(shape.region, lumen + 0.3 * float(radii.mean()), mucosa + 8, label)
         return
     chyme = 0.4 * build.hu["fluid"] + 0.6 * build.hu["bowel"]
     fluid = {"contrast": 190.0, "food": build.hu["bowel"] - 8}.get(content, chyme)
     ripple = 25 if content == "food" else 8
-    canvas.paint(shape.region, lumen, fluid + ripple * folds)
+    canvas.paint(shape.region, lumen, fluid + ripple * folds, label)
     if content == "gas":
         level = float(np.median(points[:, 1])) + rng.uniform(-0.2, 0.6) * float(radii.max())
-        canvas.paint(shape.region, np.maximum(lumen + 0.5, level - canvas.coords[1][shape.region]), -900.0)
+        canvas.paint(shape.region, np.maximum(lumen + 0.5, level - canvas.coords[1][shape.region]), -900.0, label)
 
 
-def paint_loops(canvas: Canvas, build: Build, cavity: np.ndarray, rng: np.random.Generator, curve: np.ndarray) -> None:
-    """Paint coils of small bowel, half of them near the target's `curve`, and the frame of the colon."""
+def paint_loops(
+    canvas: Canvas, build: Build, cavity: np.ndarray, rng: np.random.Generator, curve: np.ndarray,
+    version: PhantomVersion,
+) -> None:  # fmt: skip
+    """Paint coils of small bowel, many of them near the target's `curve`, and the frame of the colon."""
     front = build.half_depth - build.fat - 9
-    starts = [*rng.uniform((-85, -18, -115), (80, front - 12, 45), (30, 3))]
+    floor, lowest = version.floor
+    starts = [*rng.uniform((-85, -18, floor), (80, front - 12, 45), (version.loops, 3))]
     starts += [*(curve[rng.integers(0, len(curve), 34)] + rng.normal(0, 15, (34, 3)))]
     for point in starts:
         heading = rng.standard_normal(3)
         controls = [point]
         for _ in range(int(rng.integers(3, 6))):
             heading = 0.6 * heading / np.linalg.norm(heading) + 0.7 * rng.standard_normal(3) * (1, 0.7, 0.7)
-            ahead = np.clip(point + 22 * heading / np.linalg.norm(heading), (-92, -22, -125), (88, front - 10, 60))
+            ahead = np.clip(point + 22 * heading / np.linalg.norm(heading), (-92, -22, lowest), (88, front - 10, 60))
             if np.linalg.norm(ahead - point) > 6:  # else the wall stopped it
                 controls.append(ahead)
             point = ahead

@@ -10,10 +10,10 @@ import numpy as np
 
 from .canvas import Pose
 from .fields import SmoothField, random_stream, rotation_matrix
+from .versions import Grid, PhantomVersion
 
-__all__ = ["GROUPS", "PHANTOM_VERSION", "Build", "ScanSettings", "draw_build", "draw_settings"]
+__all__ = ["GROUPS", "Build", "ScanSettings", "draw_build", "draw_settings"]
 
-PHANTOM_VERSION = "1"
 GROUPS = ("plain", "shifted", "cysts")
 
 # Mean HU by contrast phase; each case adds its own jitter.
@@ -70,7 +70,7 @@ class Build:
     viscera: np.ndarray
 
 
-def draw_settings(seed: int, group: str) -> ScanSettings:
+def draw_settings(version: PhantomVersion, seed: int, group: str) -> ScanSettings:
     """Draw how a case is scanned.
 
     Raises:
@@ -78,15 +78,15 @@ def draw_settings(seed: int, group: str) -> ScanSettings:
     """
     if group not in GROUPS:
         raise ValueError(f"group must be one of {', '.join(GROUPS)}, got {group!r}.")
-    rng = random_stream(PHANTOM_VERSION, seed, f"settings {group}")
+    rng = random_stream(version.name, seed, f"settings {group}")
     turn = rng.uniform(-15, 15, 3) * (rng.random() < 0.25)
     oblique = (float(turn[0]), float(turn[1]), float(turn[2]))
     orientation = str(rng.choice(_ORIENTATIONS))
     if group != "shifted":  # each case of "cysts" has a large one, and is scanned like the plain ones
-        step = float(rng.uniform(1.85, 2.15))
+        step = float(rng.uniform(*version.plain.step))
         return ScanSettings(
-            size=(160, 160, 96),
-            spacing=(step, step, float(rng.uniform(1.85, 2.3))),
+            size=version.plain.size,
+            spacing=(step, step, float(rng.uniform(*version.plain.between))),
             phase=str(rng.choice(_PLAIN_PHASES)),
             noise=float(rng.uniform(10, 18)),
             grain=float(rng.uniform(0.55, 0.8)),
@@ -95,11 +95,10 @@ def draw_settings(seed: int, group: str) -> ScanSettings:
             oblique=oblique,
             variants=("large cyst",) if group == "cysts" else (),
         )
-    step, fine = float(rng.uniform(1.45, 1.6)), rng.random() < 0.5
-    wide = float(rng.uniform(1.9, 2.2))
+    grid, step = _shifted_grid(version, rng)
     return ScanSettings(
-        size=(208, 208, 96) if fine else (160, 160, 96),
-        spacing=(step, step, float(rng.uniform(1.9, 2.2))) if fine else (wide, wide, float(rng.uniform(2.3, 2.7))),
+        size=grid.size,
+        spacing=(step, step, float(rng.uniform(*grid.between))),
         phase=str(rng.choice(_SHIFTED_PHASES)),
         noise=float(rng.uniform(16, 23)),
         grain=float(rng.choice([0.35, 1.0])),
@@ -110,13 +109,21 @@ def draw_settings(seed: int, group: str) -> ScanSettings:
     )
 
 
-def draw_build(seed: int, settings: ScanSettings) -> Build:
+def _shifted_grid(version: PhantomVersion, rng: np.random.Generator) -> tuple[Grid, float]:
+    """One of the two grids, and mm in its plane; both are drawn, as version 1 has drawn them."""
+    fine, wide = version.shifted
+    step, first = float(rng.uniform(*fine.step)), rng.random() < 0.5
+    other = float(rng.uniform(*wide.step))
+    return (fine, step) if first else (wide, other)
+
+
+def draw_build(version: PhantomVersion, seed: int, settings: ScanSettings) -> Build:
     """Draw the body of a case."""
-    rng = random_stream(PHANTOM_VERSION, seed, "build")
+    rng = random_stream(version.name, seed, "build")
     fields = tuple(SmoothField(rng, (90, 260), terms=16) for _ in range(3))
     pose = Pose(
         rotation=rotation_matrix(rng.normal(0, 3, 3)),
-        shift=rng.uniform((-16, -20, -20), (16, 20, 20)),
+        shift=rng.uniform((-16, -20, -20), (16, 20, 20)) + (0.0, 0.0, version.center),
         scale=float(rng.uniform(0.9, 1.06)),
         bend=(fields[0], fields[1], fields[2]),
         bend_mm=4.0,

@@ -12,9 +12,10 @@ from .canvas import Canvas
 from .fields import SmoothField
 from .organs import paint_bowel_tube
 from .settings import Build
-from .shapes import ellipsoid, smooth_curve, taper, tube
+from .shapes import Shape, ellipsoid, smooth_curve, taper, tube
+from .versions import Label
 
-__all__ = ["FAMILIES", "Gland", "draw_gland", "paint_gland", "paint_neighbors"]
+__all__ = ["FAMILIES", "Gland", "draw_gland", "paint_gland", "paint_neighbors", "paint_tissue"]
 
 # Heights (mm, above the head) of body, distal body and tail for the shapes of the gland.
 FAMILIES: dict[str, tuple[float, float, float]] = {
@@ -36,8 +37,8 @@ class Gland:
     family: str
 
 
-def draw_gland(build: Build, rng: np.random.Generator, atrophic: bool) -> Gland:
-    """Draw where the target runs and how thick it is: 14 to 28 mm at the head, 8 to 16 mm at the tail."""
+def draw_gland(build: Build, rng: np.random.Generator, scale: float) -> Gland:
+    """Draw where the target runs and how thick it is: `scale` times 14 to 28 mm at the head, 8 to 16 mm at the tail."""
     family = str(rng.choice(list(FAMILIES)))
     body, distal, tail = FAMILIES[family]
     controls = np.array(
@@ -49,7 +50,7 @@ def draw_gland(build: Build, rng: np.random.Generator, atrophic: bool) -> Gland:
     head, neck = rng.uniform(10, 13.8), rng.uniform(6.5, 9)
     trunk, end = rng.uniform(8, 11), rng.uniform(5, 8)
     radii = taper((0.7 * head, head, 0.9 * head, neck, trunk, 0.95 * trunk, 0.5 * (trunk + end), end), len(curve))
-    return Gland(curve, radii * (0.85 if atrophic else 1.0), float(rng.uniform(1.1, 1.35)), family)
+    return Gland(curve, radii * scale, float(rng.uniform(1.1, 1.35)), family)
 
 
 def paint_neighbors(canvas: Canvas, build: Build, gland: Gland, rng: np.random.Generator) -> None:
@@ -82,7 +83,7 @@ def paint_neighbors(canvas: Canvas, build: Build, gland: Gland, rng: np.random.G
     points = smooth_curve(loop + rng.normal(0, 2.5, loop.shape), 2.5)
     widths = rng.uniform(8.5, 11.5) * taper(1 + 0.1 * rng.standard_normal(6), len(points))
     content = str(rng.choice(["collapsed", "fluid", "gas"], p=[0.5, 0.35, 0.15]))
-    paint_bowel_tube(canvas, build, rng, points, widths, content)
+    paint_bowel_tube(canvas, build, rng, points, widths, content, label=Label.DUODENUM)
 
 
 def paint_gland(canvas: Canvas, build: Build, gland: Gland, rng: np.random.Generator, fatty: bool, big: bool) -> None:
@@ -90,16 +91,11 @@ def paint_gland(canvas: Canvas, build: Build, gland: Gland, rng: np.random.Gener
     shape = tube(canvas, gland.curve, gland.radii, gland.height)
     if shape is None:
         return
-    hu, axes = build.hu, canvas.local_axes(shape.region)
-    lobules = SmoothField(rng, (9, 17), 64).on_grid(axes)
-    gap = SmoothField(rng, (20, 50), 32).on_grid(axes)
-    distance = shape.distance + 1.3 * lobules
-    canvas.paint(shape.region, distance - np.clip(1.0 + 1.0 * gap, 0, 2.5), hu["fat"] + 10)
-    clefts = np.clip(lobules - 0.3, 0, 1.4) * (105 if fatty else rng.uniform(55, 85))
-    canvas.paint(shape.region, distance, hu["pancreas"] + (-6 if fatty else 8) - clefts, layer=0)
+    hu = build.hu
+    paint_tissue(canvas, build, shape, rng, fatty, Label.PANCREAS)
     duct = tube(canvas, gland.curve[4:-6], np.full(len(gland.curve) - 10, rng.uniform(0.8, 1.6)))
     if duct:
-        canvas.paint(duct.region, duct.distance, hu["fluid"] + 10, layer=0)
+        canvas.paint(duct.region, duct.distance, hu["fluid"] + 10, Label.PANCREAS)
     if rng.random() >= 0.4 and not big:
         return
     for _ in range(int(rng.integers(1, 4))):
@@ -111,4 +107,15 @@ def paint_gland(canvas: Canvas, build: Build, gland: Gland, rng: np.random.Gener
         offset = direction / np.linalg.norm(direction) * (0.6 * gland.radii[place] + max(radius - 6, 0) * 0.6)
         cyst = ellipsoid(canvas, gland.curve[place] + offset, radius * rng.uniform(0.85, 1.15, 3))
         if cyst:
-            canvas.paint(cyst.region, cyst.distance, hu["fluid"] + rng.uniform(-4, 10), layer=1)
+            canvas.paint(cyst.region, cyst.distance, hu["fluid"] + rng.uniform(-4, 10), Label.CYST)
+
+
+def paint_tissue(canvas: Canvas, build: Build, shape: Shape, rng: np.random.Generator, fatty: bool, label: int) -> None:
+    """Paint a shape with the target's look: lobulated, infiltrated by fat, in a rim of fat."""
+    hu, axes = build.hu, canvas.local_axes(shape.region)
+    lobules = SmoothField(rng, (9, 17), 64).on_grid(axes)
+    gap = SmoothField(rng, (20, 50), 32).on_grid(axes)
+    distance = shape.distance + 1.3 * lobules
+    canvas.paint(shape.region, distance - np.clip(1.0 + 1.0 * gap, 0, 2.5), hu["fat"] + 10)
+    clefts = np.clip(lobules - 0.3, 0, 1.4) * (105 if fatty else rng.uniform(55, 85))
+    canvas.paint(shape.region, distance, hu["pancreas"] + (-6 if fatty else 8) - clefts, label)

@@ -10,6 +10,7 @@ from .canvas import Canvas
 from .fields import SmoothField
 from .settings import Build
 from .shapes import ellipsoid
+from .versions import PhantomVersion
 
 __all__ = ["cavity_distance", "paint_spine", "paint_trunk"]
 
@@ -23,11 +24,14 @@ def _rounded(x: np.ndarray, y: np.ndarray, half_x: float, half_y: float) -> np.n
     return distance
 
 
-def cavity_distance(canvas: Canvas, build: Build) -> np.ndarray:
+def cavity_distance(canvas: Canvas, build: Build, version: PhantomVersion) -> np.ndarray:
     """Signed distance to the inner face of the abdominal wall, float32 (H, W, D)."""
-    x, y, _ = canvas.coords
+    x, y, z = canvas.coords
     front = build.half_depth - build.fat - 9
-    return _rounded(x, y - (front + _BACK) / 2, build.half_width - build.fat - 11, (front - _BACK) / 2)
+    half_x = build.half_width - build.fat - 11
+    if version.pelvis:  # it narrows towards the pelvis, between bones and muscles
+        x = x / (1 - np.clip(0.45 * (-125 - z), 0, 62) / np.float32(half_x))
+    return _rounded(x, y - (front + _BACK) / 2, half_x, (front - _BACK) / 2)
 
 
 def paint_trunk(canvas: Canvas, build: Build, cavity: np.ndarray, rng: np.random.Generator, ascites: bool) -> None:
@@ -70,15 +74,16 @@ def _paint_ribs(canvas: Canvas, build: Build, cavity: np.ndarray, rng: np.random
     canvas.paint(canvas.everything, rib + 2.5, build.hu["bone"] - 40)
 
 
-def paint_spine(canvas: Canvas, build: Build, rng: np.random.Generator) -> None:
+def paint_spine(canvas: Canvas, build: Build, rng: np.random.Generator, version: PhantomVersion) -> None:
     """Paint psoas and back muscles, vertebrae with discs, the canal and the spinous processes."""
     hu, bone = build.hu, build.hu["bone"]
     for side in (-1, 1):
-        for z in (-100.0, -70.0, -40.0, -10.0):
+        for z in version.psoas:
             psoas = ellipsoid(canvas, (side * 36.0, -50.0, z), (13 - z / 20, 16 - z / 30, 34.0))
             if psoas:
                 canvas.paint(psoas.region, psoas.distance, hu["muscle"])
-    region = canvas.region(np.array([[0.0, -55, -130], [0.0, -55, 130]]), 40)
+    low, high = version.spine
+    region = canvas.region(np.array([[0.0, -55, low], [0.0, -55, high]]), 40)
     if region is None:
         return
     x, y, z = canvas.coords[(slice(None), *region)]

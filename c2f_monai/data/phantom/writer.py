@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ...utils import flush_to_disk, part_beside
 from ..writers import nifti_image
 from .case import generate_case
-from .settings import PHANTOM_VERSION
+from .versions import PHANTOM_VERSION, phantom_version
 
 __all__ = ["COHORTS", "DEFAULT_NAME", "SPLITS", "Cohort", "PhantomEntry", "select_entries", "write_phantom"]
 
@@ -40,12 +40,16 @@ class Cohort:
         description: what is in it.
         first_seeds: seed of the first case of each split.
         test_groups: groups of the test cases, in turn; the first one is that of all other cases.
+        version: of the phantom.
+        splits: number of cases of each split.
     """
 
     name: str
     description: str
     first_seeds: Mapping[str, int]
     test_groups: tuple[str, ...]
+    version: str = PHANTOM_VERSION
+    splits: Mapping[str, int] = field(default_factory=lambda: SPLITS)
 
 
 #: The data sets by name on the command line; "pancreas" is the default one.
@@ -62,17 +66,26 @@ COHORTS: dict[str, Cohort] = {
         {"training": 4000, "validation": 5000, "test": 6000},
         ("cysts",),
     ),
+    "organs": Cohort(
+        "phantom-v2",
+        "Synthetic CT from the lung bases to the pelvis, seven organs labeled; made by c2f_monai, no patient data.",
+        {"training": 7000, "validation": 8000, "test": 9000},
+        ("plain", "shifted"),
+        version="2",
+        splits={"training": 40, "validation": 10, "test": 20},
+    ),
 }
 
 
 @dataclass(frozen=True)
 class PhantomEntry:
-    """One case of the data set: its split, its place in the split, its group and seed."""
+    """One case of the data set: its split, its place in the split, its group and seed, the version of the phantom."""
 
     split: str
     index: int
     group: str
     seed: int
+    version: str = PHANTOM_VERSION
 
     @property
     def files(self) -> dict[str, str]:
@@ -86,7 +99,7 @@ def select_entries(splits: Mapping[str, int] | None = None, cohort: str = "pancr
     """List the first cases of each split of a cohort.
 
     Args:
-        splits: number of cases by split; a split left out has none. None: the whole data set, `SPLITS`.
+        splits: number of cases by split; a split left out has none. None: the whole data set.
         cohort: one of `COHORTS`.
 
     Raises:
@@ -94,16 +107,23 @@ def select_entries(splits: Mapping[str, int] | None = None, cohort: str = "pancr
     """
     if cohort not in COHORTS:
         raise ValueError(f"cohort must be one of {', '.join(COHORTS)}, got {cohort!r}.")
-    groups, seeds = COHORTS[cohort].test_groups, COHORTS[cohort].first_seeds
-    chosen = SPLITS if splits is None else splits
+    of = COHORTS[cohort]
+    groups, seeds, known = of.test_groups, of.first_seeds, of.splits
+    chosen = known if splits is None else splits
     for split, count in chosen.items():
-        if split not in SPLITS:
-            raise ValueError(f"splits must be among {', '.join(SPLITS)}, got {split!r}.")
-        if not 0 <= count <= SPLITS[split]:
-            raise ValueError(f"the {split} split has 0 to {SPLITS[split]} cases, got {count}.")
+        if split not in known:
+            raise ValueError(f"splits must be among {', '.join(known)}, got {split!r}.")
+        if not 0 <= count <= known[split]:
+            raise ValueError(f"the {split} split has 0 to {known[split]} cases, got {count}.")
     entries = [
-        PhantomEntry(split, index, groups[index % len(groups)] if split == "test" else groups[0], seeds[split] + index)
-        for split in SPLITS
+        PhantomEntry(
+            split,
+            index,
+            groups[index % len(groups)] if split == "test" else groups[0],
+            seeds[split] + index,
+            of.version,
+        )
+        for split in known
         for index in range(chosen.get(split, 0))
     ]
     if not entries:
@@ -183,7 +203,7 @@ def _write_cases(
     for entry in entries:
         for path in entry.files.values():
             (folder / path).parent.mkdir(exist_ok=True)
-    bar = partial(tqdm, total=len(entries), desc=f"phantom v{PHANTOM_VERSION}", unit="case", disable=not progress)
+    bar = partial(tqdm, total=len(entries), desc=f"phantom v{entries[0].version}", unit="case", disable=not progress)
     work = partial(_write_case, folder, size=None if size is None else tuple(size))
     if processes == 1 or len(entries) == 1:
         for _ in bar(map(work, entries)):
@@ -243,7 +263,7 @@ def _write_share(folder: str, entries: list[dict[str, Any]], size: Sequence[int]
 
 
 def _write_case(folder: Path, entry: PhantomEntry, size: tuple[int, ...] | None) -> None:
-    case = generate_case(entry.seed, entry.group, size)
+    case = generate_case(entry.seed, entry.group, size, entry.version)
     for key, volume in (("image", case.image), ("label", case.label)):
         image = nifti_image(volume, case.affine).to_bytes()
         packed = gzip.compress(image, _GZIP_LEVEL, mtime=0)  # no date: the same case is the same file
@@ -255,14 +275,15 @@ def _description(entries: list[PhantomEntry], cohort: Cohort) -> dict[str, Any]:
     lists = {
         split: [{**e.files, "group": e.group, "seed": e.seed} for e in entries if e.split == split] for split in SPLITS
     }
+    names = phantom_version(cohort.version).label_names
     return {
         "name": cohort.name,
-        "version": PHANTOM_VERSION,
+        "version": cohort.version,
         "description": cohort.description,
         "licence": "Apache-2.0",
         "tensorImageSize": "3D",
         "modality": {"0": "CT"},
-        "labels": {"0": "background", "1": "pancreas", "2": "cyst"},
+        "labels": {"0": "background", **{str(v): name for v, name in names.items()}},
         **{f"num{split.capitalize()}": len(cases) for split, cases in lists.items()},
         **lists,
     }
