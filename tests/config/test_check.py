@@ -49,6 +49,7 @@ BEFORE = {
     "diagnostics": ["evaluate"],
     "oracle_box": ["evaluate"],
     "multi_gpu_evaluate": ["evaluate"],
+    "at_rest": ["three_views", "stepwise"],
     "several_organs_inference": ["several_organs"],
 }
 OF_INFERENCE = {"at_rest", "organ_then_cyst", "organs_alone", "several_organs_inference", "multi_gpu_inference"}
