@@ -7,6 +7,8 @@ such as the folds of a cross-validation:
 
     python benchmarks/quality.py --fit val/cases.csv --test test/cases.csv --output docs/results/quality --name phantom
     python benchmarks/quality.py --folds fold0/cases.csv fold1/cases.csv --output docs/results/quality --name real
+
+`--weights` writes what all tables but those of `--test` fit beside a file of weights, which then predicts.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,9 +29,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from c2f_monai.apps.evaluate import signals_in
-from c2f_monai.inferers import SIGNALS, fit_quality
+from c2f_monai.apps.evaluate import fit_rows, signals_in
+from c2f_monai.inferers import SIGNALS, quality_path
 from c2f_monai.metrics.tables import CaseRow, read_cases
+from c2f_monai.utils import sha256_of
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 KEPT = (1.0, 0.9, 0.75, 0.5)
@@ -42,6 +46,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--folds", type=Path, nargs="*", default=[], help="tables tested by what the others fit")
     parser.add_argument("--output", type=Path, required=True, help="folder of rows, figures and plot")
     parser.add_argument("--name", required=True, help="name of the files")
+    parser.add_argument("--weights", type=Path, help="write the prediction beside these weights")
+    parser.add_argument("--about", default="", help="what it was fitted on, a line of that file")
     return parser.parse_args()
 
 
@@ -51,21 +57,19 @@ def rows_of(paths: Sequence[Path]) -> list[CaseRow]:
     return [row for row in rows if signals_in(row) and row.number("dsc") is not None]
 
 
-def dsc_of(rows: Sequence[CaseRow]) -> list[float]:
-    """True DSC."""
-    return [score for row in rows if (score := row.number("dsc")) is not None]
-
-
 def tested(fit: Sequence[CaseRow], test: Sequence[CaseRow]) -> list[dict]:
     """Rows of the cases that are tested: signals, prediction, bound, true DSC."""
-    model = fit_quality([signals_in(row) for row in fit], dsc_of(fit))
+    model = fit_rows(fit)
     found = []
     for row in test:
         signals = signals_in(row)
         predicted = model.predict(signals)
         if predicted is not None:
             values = {"predicted_dsc": predicted[0], "dsc_bound": predicted[1], "dsc": row.number("dsc")}
-            found.append({"case": row.case, "group": row.group, **signals, **values})
+            volume, true = row.number("voxels") or 0.0, row.number("label_voxels")
+            low, high = model.interval(volume, predicted[0]) or (None, None)
+            volumes = {"voxels": volume, "voxels_low": low, "voxels_high": high, "label_voxels": true}
+            found.append({"case": row.case, "group": row.group, **signals, **values, **volumes})
     return found
 
 
@@ -78,12 +82,23 @@ def figures(rows: Sequence[dict]) -> dict:
         "coverage": float(np.mean(dsc >= bound)),
         "mean_dsc": float(dsc.mean()),
         "mean_bound": float(bound.mean()),
+        **volume_figures(rows),
         "absolute_error": float(np.abs(predicted - dsc).mean()),
         "spearman": float(spearmanr(predicted, dsc).statistic),
         "spearman_signals": {name: float(spearmanr([r[name] for r in rows], dsc).statistic) for name in names},
         "kept": {str(share): kept_mean(predicted, dsc, share) for share in KEPT},
         "kept_oracle": {str(share): kept_mean(dsc, dsc, share) for share in KEPT},
     }
+
+
+def volume_figures(rows: Sequence[dict]) -> dict:
+    """Coverage of the volume's interval, and the median of its upper over its lower end."""
+    known = [row for row in rows if row["voxels_low"] is not None]
+    if not known:
+        return {"volume_coverage": None, "volume_ratio": None}
+    inside = [row["voxels_low"] <= row["label_voxels"] <= row["voxels_high"] for row in known]
+    ratio = np.median([row["voxels_high"] / row["voxels_low"] for row in known])
+    return {"volume_coverage": float(np.mean(inside)), "volume_ratio": float(ratio)}
 
 
 def kept_mean(trust: np.ndarray, dsc: np.ndarray, share: float) -> float:
@@ -144,19 +159,24 @@ def main() -> None:
             writer.writerow({key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()})
     draw(rows, args.output / f"{args.name}.png")
     print(table(found))
+    if args.weights is not None:
+        model = fit_rows(rows_of([*args.fit, *args.folds]), sha256_of(args.weights))
+        replace(model, about=args.about).write(quality_path(args.weights))
 
 
 def table(found: dict[str, dict]) -> str:
     """Markdown."""
-    lines = [
-        "| cases | count | mean DSC | coverage of the bound | mean bound | error | Spearman | kept 75 % | kept 50 % |"
-    ]
-    lines.append("|" + "---|" * 9)
+    heads = ["cases", "count", "mean DSC", "coverage of the bound", "mean bound", "error", "Spearman"]
+    heads += ["kept 75 %", "kept 50 %", "volume in its interval", "upper / lower end"]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for name, f in found.items():
         cells = [100 * f[key] for key in ("mean_dsc", "coverage", "mean_bound", "absolute_error")]
         kept = [100 * f["kept"][key] for key in ("0.75", "0.5")]
         values = [*(f"{value:.1f}" for value in cells), f"{f['spearman']:.2f}", *(f"{value:.1f}" for value in kept)]
-        lines.append(f"| {name} | {f['cases']} | " + " | ".join(values) + " |")
+        volume = [""] * 2
+        if f["volume_coverage"] is not None:
+            volume = [f"{100 * f['volume_coverage']:.1f}", f"{f['volume_ratio']:.2f}"]
+        lines.append(f"| {name} | {f['cases']} | " + " | ".join([*values, *volume]) + " |")
     lines += ["", "Spearman's correlation of each signal with the DSC:", ""]
     lines += [
         "- " + name + ": " + ", ".join(f"{k} {v:.2f}" for k, v in f["spearman_signals"].items())

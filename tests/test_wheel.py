@@ -65,7 +65,7 @@ def test_every_room_is_packed(project_root: Path) -> None:
 
 def test_the_wheel_holds_the_bundle_and_what_names_find(installed: Path, project_root: Path) -> None:
     for own, packed, patterns in (
-        ("bundle", "bundle", ("configs/*.json", "docs/*", "models/*.pt", "LICENSE")),
+        ("bundle", "bundle", ("configs/*.json", "docs/*", "models/*.pt", "models/*.json", "LICENSE")),
         ("configs", "overlays", ("*/*.json",)),
     ):
         files = [file for pattern in patterns for file in (project_root / own).glob(pattern)]

@@ -16,7 +16,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from ..config import override_config
 from ..data.manifest import CasesFailed
 from ..data.plain_folders import find_folder_cases
-from ..inferers import SIGNALS, fit_quality
+from ..inferers import SIGNALS, TRAITS, QualityModel, fit_quality
 from ..metrics.scores import CaseScore
 from ..metrics.tables import CaseRow, read_cases
 from ..utils import atomic_write, root_cause
@@ -25,7 +25,7 @@ from .score import read_truths, summary_lines
 from .segmenter import find_model
 from .training_config import parse_option
 
-__all__ = ["calibrate", "evaluate_dataset", "pair_folders", "run_inference", "signals_in"]
+__all__ = ["calibrate", "evaluate_dataset", "fit_rows", "pair_folders", "run_inference", "signals_in"]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -65,21 +65,43 @@ def calibrate(cases: Mapping[str, CaseRow], output: Path, path: Path) -> str:
     Raises:
         ValueError: where the cases are too few, have no signals, or are the work of several files of weights.
     """
-    scored = [(signals_in(row), row.number("dsc")) for row in cases.values()]
-    known = [(signals, score) for signals, score in scored if signals and score is not None]
+    known = [row for row in cases.values() if signals_in(row) and row.number("dsc") is not None]
     manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
     sha256 = manifest["options"].get("weights")
     if not isinstance(sha256, str):
         raise ValueError("a prediction is of one file of weights, but this configuration runs several: calibrate one.")
-    model = fit_quality([signals for signals, _ in known], [score for _, score in known], sha256)
+    model = fit_rows(known, sha256)
     model.write(path)
     weights = ", ".join(f"{name} {value:.2f}" for name, value in model.weights.items())
     return f"{path}: fitted on {model.cases} cases: {weights}; the bound is {100 * model.margin:.1f} points lower"
 
 
+def fit_rows(rows: Sequence[CaseRow], sha256: str = "") -> QualityModel:
+    """What :func:`c2f_monai.inferers.fit_quality` makes of scored rows of the table of cases.
+
+    Args:
+        rows: with signals and DSC.
+        sha256: of the file of weights that they are of.
+
+    Raises:
+        ValueError: as that function.
+    """
+    signals, scores = [signals_in(row) for row in rows], [row.number("dsc") or 0.0 for row in rows]
+    volumes = [(row.number("voxels") or 0.0, row.number("label_voxels") or 0.0) for row in rows]
+    known = volumes if all(found and true for found, true in volumes) else None
+    # Stacks of single slices, which alone have no HD95, tell neither a size nor anything along the body's axis.
+    stacks = all(row.number("hd95") is None for row in rows)
+    names = [name for name in ("ml", *TRAITS) if not (stacks and name in ("ml", "place_s", "fov_s"))]
+    return fit_quality(signals, scores, sha256, known, [_numbers_in(row, names) for row in rows])
+
+
 def signals_in(row: CaseRow) -> dict[str, float]:
     """Signals of quality in a row of the table of cases."""
-    found = {name: row.number(name) for name in SIGNALS}
+    return _numbers_in(row, SIGNALS)
+
+
+def _numbers_in(row: CaseRow, names: Sequence[str]) -> dict[str, float]:
+    found = {name: row.number(name) for name in names}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -111,6 +111,7 @@ class Job:
     mask: Path
     preview: Path | None = None
     probabilities: Path | None = None
+    uncertainty: Path | None = None
 
     @property
     def name(self) -> str:
@@ -124,7 +125,8 @@ class Job:
 
     def files(self) -> Iterator[Path]:
         """All files of the case."""
-        yield from (path for path in (self.mask, self.preview, self.probabilities) if path is not None)
+        paths = (self.mask, self.preview, self.probabilities, self.uncertainty)
+        yield from (path for path in paths if path is not None)
 
 
 def plan_jobs(
@@ -133,6 +135,7 @@ def plan_jobs(
     suffixes: Sequence[str],
     preview: Path | None = None,
     probabilities: Path | None = None,
+    uncertainty: Path | None = None,
 ) -> list[Job]:
     """The files of each case.
 
@@ -142,6 +145,7 @@ def plan_jobs(
         suffixes: of masks.
         preview: likewise, of pictures.
         probabilities: likewise.
+        uncertainty: likewise, of maps of it.
 
     Raises:
         ValueError: for a file where there are several images, one of another suffix, or a place in a series.
@@ -158,8 +162,11 @@ def plan_jobs(
     masks = _places(names, output, suffixes, "seg")
     none: list[Path | None] = [None] * len(names)
     pictures = none if preview is None else _places(names, preview, (".png",), "preview")
-    maps = none if probabilities is None else _places(names, probabilities, (".nii.gz", ".nii"), "probability")
-    return [Job(*columns) for columns in zip(cases, masks, pictures, maps, strict=True)]
+    maps = [
+        none if place is None else _places(names, place, (".nii.gz", ".nii"), ending)
+        for place, ending in ((probabilities, "probability"), (uncertainty, "uncertainty"))
+    ]
+    return [Job(*columns) for columns in zip(cases, masks, pictures, *maps, strict=True)]
 
 
 def is_one_file(given: Path, suffixes: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from ..inferers import quality_path
 from ..utils import atomic_write, bundle_root, config_file, sha256_of
 from .segmenter import find_model, read_model
 
@@ -101,12 +102,14 @@ def _write_metadata(output: Path, weights: str) -> None:
 
 
 def _copy(output: Path, weights: str, url: str | None) -> None:
-    """License, documents, the package, and the weights or their address."""
+    """License, documents, the package, the weights with what predicts their quality, and their address."""
     shutil.copy(bundle_root() / "LICENSE", output)
     shutil.copytree(bundle_root() / "docs", output / "docs")
     shutil.copytree(PACKAGE, output / PACKAGE.name, ignore=_left_out)
     (output / WEIGHTS).parent.mkdir()
     shutil.copy(weights, output / WEIGHTS)
+    if quality_path(weights).is_file():
+        shutil.copy(quality_path(weights), quality_path(output / WEIGHTS))
     if url is not None:
         lines = ["large_files:", f'  - path: "{WEIGHTS}"', f'    url: "{url}"']
         lines += [f'    hash_val: "{sha256_of(weights)}"', '    hash_type: "sha256"']

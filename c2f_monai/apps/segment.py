@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     with open_inputs(args.input, args.shard) as listed:
         cases = check_type([case for case in listed if case["case"] not in done], kind)
         wanted = [case for case in cases if "skipped" not in case]
-        jobs = plan_jobs(wanted, args.output, kind.suffixes, args.preview, args.probabilities)
+        jobs = plan_jobs(wanted, args.output, kind.suffixes, args.preview, args.probabilities, args.uncertainty)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
         progress = not args.quiet
         segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress, engine=args.engine)
@@ -161,7 +161,7 @@ class _Command:
         since = time.perf_counter()
         results = self.segmenter.each_case(
             [dict(job.case) for job in todo],
-            probability=self.args.probabilities is not None,
+            probability=self.args.probabilities is not None or self.args.uncertainty is not None,
             keep_image=self.args.preview is not None or self.statistics is not None,
         )
         for number, (job, result) in enumerate(zip(todo, results, strict=True), 1):
@@ -217,6 +217,9 @@ class _Command:
             values = np.moveaxis(result.probability.numpy(), 0, -1)
             values = values[..., 0] if values.shape[-1] == 1 else values
             write_nifti(job.probabilities, values, result.affine, f"{self.segmenter.origin.description} probability")
+        if job.uncertainty is not None:
+            about = f"{self.segmenter.origin.description} uncertainty"
+            write_nifti(job.uncertainty, result.uncertainty.numpy(), result.affine, about)
         if result.image is not None:
             image: Any = result.image.float()
             if job.preview is not None:
@@ -279,7 +282,12 @@ def _line(job: Job, result: Segmentation, seconds: float) -> str:
     record = result.record
     end = f"{record.fine_rounds} rounds, {record.stop_reason}" if record.stop_reason else "coarse only"
     flags = f" [{'; '.join(record.flags)}]" if record.flags else ""
-    return f"{job.name}: {result.ml:.1f} ml, {end}, {seconds:.1f} s, {job.mask}{flags}"
+    volume, trust = f"{result.ml:.1f} ml", ""
+    if record.interval is not None:
+        volume += f" ({record.interval[0]:.1f} to {record.interval[1]:.1f})"
+    if record.predicted is not None:
+        trust = f", predicted DSC {record.predicted[0]:.2f} (at least {record.predicted[1]:.2f})"
+    return f"{job.name}: {volume}, {end}{trust}, {seconds:.1f} s, {job.mask}{flags}"
 
 
 def _round_lines(result: Segmentation) -> list[str]:

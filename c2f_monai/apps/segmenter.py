@@ -23,9 +23,9 @@ from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
 from ..data.images import check_own_grid, is_path
 from ..data.preprocessing import READ_IMAGE, keep_read_image
 from ..data.writers import MaskOrigin, write_nifti
-from ..inferers import CaseRecord
 from ..utils import bundle_root, config_file, has_bfloat16, reason_of, settings_file, sha256_of
 from .engines import check_engine, graphs_of
+from ..inferers import CaseRecord, entropy
 from .models import DEFAULT_MODEL, MODELS
 from .outputs import OUTPUT_TYPES, OutputType, check_type
 
@@ -57,6 +57,20 @@ class Segmentation:
     def ml(self) -> float:
         """Volume of what is not background, in milliliters."""
         return int((self.mask.as_tensor() > 0).sum()) * abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    @property
+    def uncertainty(self) -> MetaTensor:
+        """(H, W, D) float32, entropy of the probability in bits: 0 where all is sure, 1 where it is one half.
+
+        The probability is the mean of all that the views, the windows of their slabs and, with ``result`` "mean", both
+        stages say of a voxel, so this is the entropy of these estimates; of several classes the largest.
+
+        Raises:
+            ValueError: where the probability was not asked for.
+        """
+        if self.probability is None:
+            raise ValueError("the uncertainty is that of the probability: segment with probability=True.")
+        return MetaTensor(entropy(self.probability.as_tensor()).amax(dim=0)).copy_meta_from(self.mask)
 
     def save(self, path: str | os.PathLike[str], description: str = "") -> None:
         """Write the mask as NIfTI, whole or not at all.

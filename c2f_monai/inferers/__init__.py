@@ -8,7 +8,7 @@ from .autocast import AutocastInferer
 from .cascade import CascadeInferer
 from .coarse_to_fine import CoarseToFineInferer
 from .logits import LogitsInferer
-from .quality import SIGNALS, QualityModel, fit_quality, quality_path, read_quality
+from .quality import SIGNALS, TRAITS, QualityModel, entropy, fit_quality, quality_path, read_quality
 from .records import CaseRecord, RoundRecord
 from .several_organs import SeveralOrgansInferer
 from .stopping import StopRule
@@ -16,6 +16,7 @@ from .unrolled import UnrolledInferer
 
 __all__ = [
     "SIGNALS",
+    "TRAITS",
     "AutocastInferer",
     "CaseRecord",
     "CoarseToFineInferer",
@@ -26,6 +27,7 @@ __all__ = [
     "SeveralOrgansInferer",
     "StopRule",
     "UnrolledInferer",
+    "entropy",
     "fit_quality",
     "quality_path",
     "read_quality",

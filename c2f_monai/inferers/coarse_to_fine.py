@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,8 +31,18 @@ from ..utils import (
 from .fusion import ViewFusion, check_fusion, check_mask_arguments, move_to_mask
 from .network_caller import NetworkCaller, network_kind
 from .patches import EMPTY, Patch, align_bounds, patch_dice, whole_bounds
-from .quality import QualityModel, expected_dice, signals_of, view_dice
-from .records import CaseRecord, RoundRecorder, name_of, notes_of, plain, stack_cases, touches_border, voxel_ml
+from .quality import QualityModel, expected_dice, signals_of, traits_of, view_dice
+from .records import (
+    CaseRecord,
+    RoundRecorder,
+    name_of,
+    notes_of,
+    plain,
+    spacing_of,
+    stack_cases,
+    touches_border,
+    voxel_ml,
+)
 from .stopping import DEFAULT_STOPPING, StopRule
 from .views import CropRule, VolumeInView
 
@@ -283,7 +294,7 @@ class CoarseToFineInferer(Inferer):
         with torch.autocast(caller.device.type, enabled=False):
             for i, record in enumerate(self.records):
                 case = _Case(volumes[i, 0], views, caller, self.rule, starts[i], labels[i])
-                answers.append(self._run(case, record, voxel_ml(inputs, i)))
+                answers.append(self._run(case, record, voxel_ml(inputs, i), spacing_of(inputs, i)))
         confidence, mask = (stack_cases(column) for column in zip(*answers, strict=True))
         return confidence, mask
 
@@ -303,7 +314,9 @@ class CoarseToFineInferer(Inferer):
         prepared = module if prepare is None else prepare(amp_dtype)
         return NetworkCaller(prepared, dtype, device, amp_dtype, self.pixels_per_batch, self.window)
 
-    def _run(self, case: _Case, record: CaseRecord, voxel_ml: float | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _run(
+        self, case: _Case, record: CaseRecord, voxel_ml: float | None, spacing: tuple[float, ...] | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The way of a volume: P(0) and Z(0), then round after round; the last P(t) and Z(t), (K, H, W, D) both."""
         whole = whole_bounds(case.volume.shape)
         rule = self._rule(case)
@@ -345,8 +358,8 @@ class CoarseToFineInferer(Inferer):
             prior, mask = self._into(probability, prior, mask, record.rescued)
         record.voxels = int(mask.values.sum())
         if changes and record.voxels:
-            expected = expected_dice(prior.values, mask.on(prior.bounds))
-            record.judge(signals_of(view_dsc, changes[-1], patch_dice(first, mask), expected), self.quality)
+            agreements = (view_dsc, changes[-1], patch_dice(first, mask))
+            _judge(record, agreements, prior, mask, case.volume.shape, spacing, self.quality)
         record.touches_border = touches_border(mask.bounds, case.volume.shape)
         return probability, mask.on(whole)
 
@@ -468,6 +481,24 @@ class _Case:
     def in_views(self) -> list[VolumeInView]:
         """The volume along each view."""
         return [VolumeInView(self.volume, view, self.caller, self.rule) for view in self.views]
+
+
+def _judge(
+    record: CaseRecord,
+    agreements: tuple[float | None, ...],
+    prior: Patch,
+    mask: Patch,
+    shape: Sequence[int],
+    spacing: tuple[float, ...] | None,
+    model: QualityModel | None,
+) -> None:
+    """Note how far to trust an answer: the agreements of views, rounds and stages, and what P(T) and Z(T) tell."""
+    signals = signals_of(*agreements, expected_dice(prior.values, mask.on(prior.bounds)))
+    if spacing is None:
+        record.judge(signals, model)
+    else:
+        ml = int(mask.values.sum()) * math.prod(spacing) / 1000.0
+        record.judge(signals, model, ml, traits_of(mask.values, mask.bounds, shape, spacing))
 
 
 def _is_plausible(mask: Patch, changes: Sequence[float]) -> bool:

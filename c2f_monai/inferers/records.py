@@ -75,6 +75,10 @@ class CaseRecord:
         look: the predicted DSC is low.
         seen: float (K, H, W, D) on the CPU, what the saliency transformation sees in the first round, P(0) fused over
             the views, if the inferer was asked to keep it.
+        traits: where in the field the answer lies and how large the field is, see
+            :py:data:`c2f_monai.inferers.TRAITS`; empty where the input carries no affine.
+        interval: milliliters between which the true volume lies for 90 % of such cases; None where it is not known.
+        unusual: what of size, place and field lies beyond the cases that the quality model was fitted on.
     """
 
     name: str = ""
@@ -89,6 +93,9 @@ class CaseRecord:
     predicted: tuple[float, float] | None = None
     look: bool = False
     seen: torch.Tensor | None = None
+    traits: dict[str, float] = field(default_factory=dict)
+    interval: tuple[float, float] | None = None
+    unusual: list[str] = field(default_factory=list)
 
     @property
     def fine_rounds(self) -> int:
@@ -100,23 +107,35 @@ class CaseRecord:
         """Wall time of all rounds."""
         return sum(entry.seconds for entry in self.rounds)
 
-    def judge(self, signals: dict[str, float], model: QualityModel | None) -> None:
-        """Note the signals of the answer, and what a model, if there is one, predicts from them."""
-        self.signals = signals
-        self.predicted = None if model is None else model.predict(signals)
-        self.look = self.predicted is not None and model is not None and self.predicted[0] < model.look_below
+    def judge(
+        self,
+        signals: dict[str, float],
+        model: QualityModel | None,
+        ml: float | None = None,
+        traits: dict[str, float] | None = None,
+    ) -> None:
+        """Note the signals and traits of the answer, and what a model, if there is one, predicts from them."""
+        self.signals, self.traits = signals, traits or {}
+        if model is None:
+            return
+        self.unusual = model.unusual(self.traits if ml is None else {"ml": ml, **self.traits})
+        self.predicted = model.predict(signals)
+        if self.predicted is not None:
+            self.look = self.predicted[0] < model.look_below
+            self.interval = None if ml is None else model.interval(ml, self.predicted[0])
 
     @property
     def quality(self) -> dict[str, float]:
-        """The signals, and ``predicted_dsc`` and ``dsc_bound`` where they are known."""
+        """Signals and traits; ``predicted_dsc``, ``dsc_bound``, ``ml_low`` and ``ml_high`` where they are known."""
         predicted = () if self.predicted is None else zip(("predicted_dsc", "dsc_bound"), self.predicted, strict=True)
-        return {**self.signals, **dict(predicted)}
+        interval = () if self.interval is None else zip(("ml_low", "ml_high"), self.interval, strict=True)
+        return {**self.signals, **self.traits, **dict(predicted), **dict(interval)}
 
     @property
     def flags(self) -> list[str]:
         """What a reader should look at: notes, "nothing found", "not converged", "cycle of two", "touches border".
 
-        Also "rescued" and "look at this one".
+        Also "rescued", "unusual size", "unusual place", "unusual field of view" and "look at this one".
         """
         checks = (
             ("nothing found", (self.rounds[-1].voxels if self.voxels is None else self.voxels) == 0),
@@ -124,6 +143,7 @@ class CaseRecord:
             (StopReason.CYCLE.value, self.stop_reason == StopReason.CYCLE),
             ("touches border", self.touches_border),
             ("rescued", self.rescued),
+            *((flag, True) for flag in self.unusual),
             ("look at this one", self.look),
         )
         return [*self.notes, *(name for name, raised in checks if raised)]

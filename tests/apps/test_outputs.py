@@ -43,6 +43,12 @@ def test_a_file_for_one_image_and_a_folder_for_several(images: list[str], output
     assert [list(job.files()) for job in jobs] == [[job.mask] for job in jobs]
 
 
+def test_maps_lie_where_they_are_asked_for() -> None:
+    (job,) = plan_jobs(cases_of("a.nii"), Path("m.nii"), NIFTI, probabilities=Path("maps"), uncertainty=Path("maps"))
+    maps = [Path("maps/a_probability.nii.gz"), Path("maps/a_uncertainty.nii.gz")]
+    assert list(job.files()) == [Path("m.nii"), *maps]
+
+
 @pytest.mark.parametrize(
     ("images", "output", "preview", "message"),
     [

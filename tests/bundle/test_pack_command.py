@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -23,6 +24,7 @@ from monai.bundle import ConfigParser, verify_metadata
 from c2f_monai import Segmenter
 from c2f_monai.apps.cli import main
 from c2f_monai.apps.pack import ADDED
+from c2f_monai.inferers import QualityModel
 from c2f_monai.utils import REQUIRED, sha256_of
 from tests.bundle.conftest import TINY
 from tests.bundle.test_train_bundle import TINY as TRAINING
@@ -79,8 +81,10 @@ runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
 
 @pytest.fixture(scope="module")
 def packed(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model, whose package says where it was imported from."""
+    """The tiny model with a prediction of its DSC, whose package says where it was imported from."""
     folder = tmp_path_factory.mktemp("packed")
+    tiny_weights = Path(shutil.copy(tiny_weights, folder / "weights.pt"))
+    QualityModel({"view_dsc": 1.0}, 0.05, 0.1, 0.7, 12).write(folder / "weights.quality.json")
     overlay = folder / "tiny.json"
     overlay.write_text(
         json.dumps({**TRAINING, **TINY, "epochs": 1, "stages": TRAINING["stages"][-1:]}), encoding="utf-8"
@@ -229,7 +233,7 @@ def modules_of(path: Path) -> set[str]:
 def test_it_holds_what_the_zoo_asks_for(packed: Path, tiny_weights: Path) -> None:
     names = {"LICENSE", "configs/metadata.json", "configs/train.json", "docs/README.md", "models/model.pt"}
     assert all((packed / name).is_file() for name in names)
-    assert [file.name for file in (packed / "models").iterdir()] == ["model.pt"]
+    assert sorted(file.name for file in (packed / "models").iterdir()) == ["model.pt", "model.quality.json"]
     metadata = json.loads((packed / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert metadata["version"] in metadata["changelog"]
     assert metadata["supported_apps"].keys() == {"monai-label"}

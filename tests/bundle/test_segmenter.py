@@ -102,6 +102,8 @@ def test_many_images_need_one_network_and_give_probabilities(
     assert np.array_equal(first.mask.numpy(), expected) and second.mask.shape == (30, 28, 20)
     assert first.probability is not None
     assert np.array_equal(first.probability[0].numpy() >= 0.5, expected > 0)
+    p = np.clip(first.probability[0].numpy(), 1e-7, 1 - 1e-7)
+    assert np.allclose(first.uncertainty.numpy(), -p * np.log2(p) - (1 - p) * np.log2(1 - p), atol=1e-4)
     assert (first.record.name, second.record.name) == ("ct", "other")
 
 

@@ -51,9 +51,10 @@ BEFORE = {
     "oracle_box": ["evaluate"],
     "answer_slices": ["evaluate"],
     "multi_gpu_evaluate": ["evaluate"],
+    "at_rest": ["three_views", "stepwise"],
     "several_organs_inference": ["several_organs"],
 }
-OF_INFERENCE = {"organ_then_cyst", "organs_alone", "several_organs_inference", "multi_gpu_inference"}
+OF_INFERENCE = {"at_rest", "organ_then_cyst", "organs_alone", "several_organs_inference", "multi_gpu_inference"}
 IN_BOTH = ["three_views", "stepwise", "imported_rstn", "published", "msd_pancreas", "nih", "deeplab"]
 RUNS = [
     *((name, "inference" if name in OF_INFERENCE else "train") for name in FILES if name not in ("train", "inference")),

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.data import MetaTensor
 
 from c2f_monai.inferers import SIGNALS, CoarseToFineInferer, QualityModel, StopRule, fit_quality, read_quality
 from c2f_monai.inferers.patches import Patch, whole_bounds
-from c2f_monai.inferers.quality import expected_dice, view_dice
+from c2f_monai.inferers.quality import entropy, expected_dice, traits_of, view_dice
 from c2f_monai.utils import sha256_of
 from tests.inferers.levels import network
 
@@ -38,6 +39,43 @@ def test_sure_probabilities_expect_all() -> None:
     assert expected_dice(mask.float(), mask) == 1.0
     assert expected_dice(torch.tensor([[[[0.6, 0.4]]]]), mask) == pytest.approx(1.2 / 2.0)
     assert expected_dice(torch.zeros(1, 1, 1, 2), mask & False) is None
+
+
+def test_entropy_is_one_bit_where_all_is_open() -> None:
+    assert entropy(torch.tensor([0.0, 0.5, 1.0])).tolist() == [0.0, 1.0, 0.0]
+    assert float(entropy(torch.tensor([0.25]))) == pytest.approx(2 - 0.75 * np.log2(3), abs=1e-6)
+
+
+def test_place_and_field_of_an_answer() -> None:
+    mask = torch.zeros(1, 2, 4, 1, dtype=torch.bool)
+    mask[:, :, 0] = True  # one row of two voxels
+    found = traits_of(mask, ((2, 4), (8, 12), (0, 1)), (8, 16, 2), (2.0, 1.0, 5.0))
+    assert found == {
+        **{"place_r": 3 / 8, "place_a": 8.5 / 16, "place_s": 0.25},
+        **{"fov_r": 16.0, "fov_a": 16.0, "fov_s": 10.0},
+    }
+
+
+def test_what_lies_beyond_the_fitted_cases_is_flagged() -> None:
+    traits = [{"ml": 60.0, "fov_r": 300.0}, {"ml": 100.0, "fov_r": 400.0}] * 5
+    cases, scores = linear_cases(10)
+    model = fit_quality(cases, scores, traits=traits)
+    assert model.usual == {"ml": (50.0, 110.0), "fov_r": (275.0, 425.0)}
+    assert model.unusual({"ml": 50.0, "fov_r": 425.0}) == []
+    assert model.unusual({"ml": 49.0, "fov_r": 500.0, "place_s": 2.0}) == ["unusual size", "unusual field of view"]
+
+
+def test_the_interval_covers_nine_tenths_of_new_volumes() -> None:
+    cases, scores = linear_cases(1000)
+    rng = np.random.default_rng(1)
+    true = np.exp(0.1 + rng.normal(0, 1.0, 1000) * (1 - np.array(scores)))  # the worse an answer, the farther off
+    model = fit_quality(cases[:200], scores[:200], volumes=[(1.0, volume) for volume in true[:200]])
+    ends = [model.interval(1.0, model.predict(case)[0]) for case in cases[200:]]
+    assert (
+        0.86 <= np.mean([low <= volume <= high for (low, high), volume in zip(ends, true[200:], strict=True)]) <= 0.94
+    )
+    assert model.interval(2.0, 0.9) == pytest.approx([2 * end for end in model.interval(1.0, 0.9)])
+    assert fit_quality(cases[:10], scores[:10]).interval(1.0, 0.9) is None
 
 
 def test_a_clear_case_has_all_signals_at_one() -> None:
@@ -76,7 +114,9 @@ def test_it_lies_beside_its_weights_alone(tmp_path) -> None:
     weights = tmp_path / "model.pt"
     weights.write_bytes(b"weights")
     assert read_quality(weights) is None
-    model = QualityModel({"view_dsc": 0.5}, 0.1, 0.05, 0.7, 12, sha256_of(weights)[:12])
+    model = QualityModel(
+        {"view_dsc": 0.5}, 0.1, 0.05, 0.7, 12, sha256_of(weights)[:12], (0.0, 0.5), {"ml": (20.0, 90.0)}, "twelve cases"
+    )
     model.write(tmp_path / "model.quality.json")
     assert read_quality(weights) == model
     weights.write_bytes(b"others")
@@ -91,6 +131,17 @@ def test_a_low_prediction_is_flagged() -> None:
     assert record.quality["predicted_dsc"] == pytest.approx(0.5, abs=0.01)
     assert record.quality["dsc_bound"] == pytest.approx(0.4, abs=0.01)
     assert "look at this one" in record.flags
+
+
+def test_an_answer_has_the_volume_between_two_ends_and_what_is_unusual_about_it() -> None:
+    model = QualityModel({"view_dsc": 1.0}, 0.5, 0.1, 0.2, 12, volume=(0.0, 1.0), usual={"ml": (1.0, 2.0)})
+    inferer = CoarseToFineInferer(stopping=TWO, margin=4, quality=model)
+    inferer(MetaTensor(blob(1.0), affine=torch.eye(4)), network(0.5))
+    record = inferer.records[0]  # 8 * 10 * 6 voxels of 1 mm^3
+    assert record.flags == ["unusual size"]
+    assert record.quality["ml_low"] == pytest.approx(0.48 * np.exp(-0.5), rel=0.01)
+    assert record.quality["ml_high"] == pytest.approx(0.48 * np.exp(0.5), rel=0.01)
+    assert record.quality["place_r"] == 12 / 32
 
 
 def test_a_lost_case_is_rescued_where_the_fine_network_is_sure() -> None:

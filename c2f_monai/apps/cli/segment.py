@@ -16,9 +16,9 @@ DESCRIPTION = """Segments CT images; masks lie on the images' own grids. Not for
 INPUT is a file (NIfTI, NRRD, MHA), the folder of a DICOM series, a folder of such files or folders, searched in depth
 where it holds none itself, a zip of any of these, or a study or series of an archive, as
 dicomweb+https://HOST/studies/UID[/series/UID]. OUTPUT is a file for one image, or a folder, where masks are called
-<case>_seg.nii.gz (DICOM: <case>_seg.dcm); for several images it must be a folder. PREVIEW and PROBABILITIES likewise. A
-case that fails costs no other: cases.csv in the folder says what became of each, the exit status is 1, and
-the same command does what is missing."""
+<case>_seg.nii.gz (DICOM: <case>_seg.dcm); for several images it must be a folder. PREVIEW, PROBABILITIES
+and UNCERTAINTY likewise. A case that fails costs no other: cases.csv in the folder says what became of each, the exit
+status is 1, and the same command does what is missing."""
 EXAMPLES = (
     "c2f segment ct.nii.gz mask.nii.gz",
     "c2f segment dicom_folder mask.nii.gz --preview mask.png --statistics mask.json",
@@ -47,6 +47,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--store", action="store_true", help=store)
     parser.add_argument("--preview", type=Path, metavar="PNG", help="picture of the mask in three views")
     parser.add_argument("--probabilities", type=Path, metavar="NIFTI", help="probabilities, float32")
+    uncertainty = "entropy of the probabilities in bits, float32: where the answer is in doubt"
+    parser.add_argument("--uncertainty", type=Path, metavar="NIFTI", help=uncertainty)
     parser.add_argument("--statistics", type=Path, metavar="JSON", help="ml, HU, box and cut by the field of each case")
     parser.add_argument("--report", type=Path, metavar="JSON", help="versions, weights, options, seconds and rounds")
     parser.add_argument(
