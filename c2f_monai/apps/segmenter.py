@@ -23,9 +23,9 @@ from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
 from ..data.images import check_own_grid, is_path
 from ..data.preprocessing import READ_IMAGE, keep_read_image
 from ..data.writers import MaskOrigin, write_nifti
+from ..inferers import CaseRecord, entropy
 from ..utils import bundle_root, config_file, has_bfloat16, reason_of, settings_file, sha256_of
 from .engines import check_engine, graphs_of
-from ..inferers import CaseRecord, entropy
 from .models import DEFAULT_MODEL, MODELS
 from .outputs import OUTPUT_TYPES, OutputType, check_type
 
@@ -70,7 +70,9 @@ class Segmentation:
         """
         if self.probability is None:
             raise ValueError("the uncertainty is that of the probability: segment with probability=True.")
-        return MetaTensor(entropy(self.probability.as_tensor()).amax(dim=0)).copy_meta_from(self.mask)
+        values = MetaTensor(entropy(self.probability.as_tensor()).amax(dim=0))
+        values.copy_meta_from(self.mask)
+        return values
 
     def save(self, path: str | os.PathLike[str], description: str = "") -> None:
         """Write the mask as NIfTI, whole or not at all.

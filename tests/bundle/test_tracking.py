@@ -103,10 +103,16 @@ def test_mlflow_itself_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # MONAI's settings name a folder
     out = train(tmp_path)
-    client = mlflow.tracking.MlflowClient((out / "mlruns").as_uri())
+    client = mlflow.tracking.MlflowClient(_address(out))
     (experiment,) = [one for one in client.search_experiments() if client.search_runs([one.experiment_id])]
     (run,) = client.search_runs([experiment.experiment_id])
     assert {"loss/axial/coarse", "loss/axial/round 1", "val_mean_dice", "stage", "grid DSC round 2"} <= set(
         run.data.metrics
     )
     assert [metric.value for metric in client.get_metric_history(run.info.run_id, "stage")] == [1, 2, 3, 4]
+
+
+def _address(out: Path) -> str:
+    """Where MONAI's settings keep runs: a database since MONAI 1.6, a folder before."""
+    database = out / "mlruns.db"
+    return f"sqlite:///{database}" if database.is_file() else (out / "mlruns").as_uri()
