@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -69,6 +70,7 @@ def graphs_of(network: nn.Module, name: str, signature: str) -> OnnxNetwork:
 
 def _export(network: CoarseToFineNet, folder: Path, name: str) -> None:
     try:
+        import_module("onnxscript")  # torch asks for it only after it has traced the network
         from ..networks.onnx_export import export_onnx
 
         folder.parent.mkdir(parents=True, exist_ok=True)

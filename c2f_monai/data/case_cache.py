@@ -110,19 +110,17 @@ def _of_volume(volume: MetaTensor) -> dict[str, Any]:
 
 
 def _restored(stored: Mapping[str, Any]) -> dict[str, Any]:
-    case = {
-        key: MetaTensor(
-            value["values"].to(getattr(torch, value["dtype"])),
-            affine=value["affine"],
-            meta=value["meta"],
-            applied_operations=value["operations"],
-        )
-        if isinstance(value, dict) and "operations" in value
-        else value
-        for key, value in stored.items()
-    }
+    case = {key: _volume_of(value) for key, value in stored.items()}
     reset_ops_id(case)  # the transforms of another process
     return case
+
+
+def _volume_of(value: Any) -> Any:
+    """A stored volume with its transforms; anything else as it is."""
+    if not (isinstance(value, dict) and "operations" in value):
+        return value
+    values = value["values"].to(getattr(torch, value["dtype"]))
+    return MetaTensor(values, affine=value["affine"], meta=value["meta"], applied_operations=value["operations"])
 
 
 def _plain(value: Any) -> Any:

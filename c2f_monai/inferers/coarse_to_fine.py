@@ -331,7 +331,7 @@ class CoarseToFineInferer(Inferer):
             mask = self._most_probable(prior, self.rescue, case.volume.numel())
             record.rescued = not mask.empty
 
-        record.seen = self._kept(self._seen(case, prior, mask), whole)
+        record.seen = self._kept(case, prior, mask, whole)
 
         oracle = None if case.label is None else Patch.trimmed((case.label > 0.5).to(case.volume.device), whole)
         changes: list[float] = []
@@ -448,9 +448,10 @@ class CoarseToFineInferer(Inferer):
             return None
         return Patch(mask.values.to(probability.values.dtype), mask.bounds) if self.prior == Prior.MASK else probability
 
-    def _kept(self, seen: Patch | None, whole: Bounds) -> torch.Tensor | None:
-        """A copy of what g sees, for the record."""
-        return seen.on(whole).cpu().clone() if self.keep_seen and seen is not None else None
+    def _kept(self, case: _Case, probability: Patch, mask: Patch, whole: Bounds) -> torch.Tensor | None:
+        """A copy of what g sees, for the record; only with ``keep_seen``: networks without rounds know of no g."""
+        seen = self._seen(case, probability, mask) if self.keep_seen else None
+        return None if seen is None else seen.on(whole).cpu().clone()
 
     def _filter(self, mask: torch.Tensor, voxels: int) -> torch.Tensor:
         if not self.component_fraction:

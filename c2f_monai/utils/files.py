@@ -131,7 +131,9 @@ def append_bytes(path: str | os.PathLike[str], data: bytes, flush: bool = False)
     with Path(path).open("ab", buffering=0) as file:
         before = file.tell()
         try:
-            file.write(data)
+            written = 0
+            while written < len(data):  # a full disk takes a part without an error, and refuses the rest
+                written += file.write(data[written:])
         except OSError as error:
             os.truncate(path, before)
             raise OSError(error.errno, error.strerror, os.fspath(path)) from None

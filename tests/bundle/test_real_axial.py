@@ -67,7 +67,10 @@ def test_training_reads_one_slice_and_keeps_the_last_epoch(trained: tuple[Path, 
     evaluator = flow.parser.get_parsed_content("validate#evaluator")
     assert evaluator.state.epoch == 3  # val_interval 2 does not divide the three epochs
     assert flow.parser.get_parsed_content("validate#inferer").stopping.max_rounds == SMALL["max_rounds"]
-    assert sorted(path.suffix for path in folder.iterdir() if not path.name.startswith("events")) == [".pt"] * 3
+    assert sorted(path.suffix for path in folder.iterdir() if not path.name.startswith("events")) == [
+        ".json",
+        *[".pt"] * 3,
+    ]
     assert len(list(folder.glob("events*"))) == 1
     rates = {group["lr"] for group in flow.parser.get_parsed_content("optimizer").param_groups}
     assert min(rates) / max(rates) == pytest.approx(0.3)  # of the encoder
