@@ -5,21 +5,19 @@
 from __future__ import annotations
 
 import enum
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import monai
 import numpy as np
 import torch
 from monai.data import CacheDataset, MetaTensor
 from monai.transforms import reset_ops_id
 
-from ..utils import case_name, read_weights_file, write_weights_file
-from .disk_cache import describe_transform, file_identity
+from ..utils import read_weights_file, write_weights_file
+from .disk_cache import cache_name, describe_transform
 
 __all__ = ["CachedCases"]
 
@@ -86,9 +84,7 @@ class CachedCases(CacheDataset):
 
     def _file(self, case: Mapping[str, Any]) -> Path:
         assert self.cache_dir is not None
-        identity = [_VERSION, monai.__version__, self._described, *(file_identity(case[k]) for k in ("image", "label"))]
-        digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-        return self.cache_dir / "cases" / f"{case_name(str(case['image']))}-{digest}.pt"
+        return self.cache_dir / "cases" / f"{cache_name(case, _VERSION, self._described)}.pt"
 
 
 def _stored(case: Mapping[str, Any]) -> dict[str, Any]:

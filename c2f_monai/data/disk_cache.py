@@ -29,7 +29,7 @@ import torch
 
 from ..utils import View, atomic_write, case_name
 
-__all__ = ["DiskCache", "DiskVolume", "count_target", "describe_transform", "file_identity"]
+__all__ = ["DiskCache", "DiskVolume", "cache_name", "count_target", "describe_transform"]
 
 _VERSION = 1
 _DEPTH = 12
@@ -176,10 +176,7 @@ class DiskCache:
                 file.write(np.ascontiguousarray(each.numpy()).data)
 
     def _place(self, case: Mapping[str, Any]) -> Path:
-        files = (file_identity(case[key]) for key in ("image", "label"))
-        identity = [_VERSION, monai.__version__, self._transform, *files]
-        digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-        return self.folder / f"{case_name(str(case['image']))}-{digest}"
+        return self.folder / cache_name(case, _VERSION, self._transform)
 
 
 def describe_transform(transform: Any, depth: int = _DEPTH) -> Any:
@@ -211,7 +208,20 @@ def describe_transform(transform: Any, depth: int = _DEPTH) -> Any:
     return [name, describe_transform(getattr(transform, "__dict__", {}), depth - 1)]
 
 
-def file_identity(path: str | os.PathLike[str]) -> list[Any]:
+def cache_name(case: Mapping[str, Any], version: int, transform: str) -> str:
+    """Name of what a cache keeps of a case: another one for other files, another transform or another MONAI.
+
+    Args:
+        case: with the paths of "image" and "label".
+        version: of the form in which it is kept.
+        transform: its description as text, see :func:`describe_transform`.
+    """
+    files = (_identity(case[key]) for key in ("image", "label"))
+    digest = hashlib.sha256(json.dumps([version, monai.__version__, transform, *files]).encode()).hexdigest()[:16]
+    return f"{case_name(str(case['image']))}-{digest}"
+
+
+def _identity(path: str | os.PathLike[str]) -> list[Any]:
     """Path, size and time of change (ns) of a file, or of the files of a folder, by which a cache tells them apart."""
     place = Path(path).absolute()
     files = sorted(entry for entry in place.iterdir() if entry.is_file()) if place.is_dir() else [place]
