@@ -16,13 +16,13 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from ..config import override_config
 from ..data.manifest import CasesFailed
 from ..data.plain_folders import find_folder_cases
-from ..inferers import SIGNALS, TRAITS, QualityModel, fit_quality
+from ..inferers import SIGNALS, TRAITS, QualityModel, check_case_count, fit_quality
 from ..metrics.scores import CaseScore
 from ..metrics.tables import CaseRow, read_cases
 from ..utils import atomic_write, root_cause
 from .evaluation import CASES_FILE
+from .model_config import find_model
 from .score import read_truths, summary_lines
-from .segmenter import find_model
 from .training_config import parse_option
 
 __all__ = ["calibrate", "evaluate_dataset", "fit_rows", "pair_folders", "run_inference", "signals_in"]
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
         dataset = args.dataset.absolute()
         if args.labels is not None:
             dataset, options["split"] = pair_folders(dataset, args.labels, Path(folder)), "test"
-        cases = evaluate_dataset(files, dataset, output, options)
+        cases = evaluate_dataset(files, dataset, output, options, args.calibrate is not None)
     groups = {case: row.group for case, row in cases.items()}
     print("\n".join(summary_lines({case: _score_of(row) for case, row in cases.items()}, groups)))
     if args.calibrate is not None:
@@ -121,7 +121,7 @@ def pair_folders(images: Path, labels: Path, output: Path) -> Path:
 
 
 def evaluate_dataset(
-    files: Sequence[Path], dataset: Path, output: Path, options: Mapping[str, Any]
+    files: Sequence[Path], dataset: Path, output: Path, options: Mapping[str, Any], calibrates: bool = False
 ) -> dict[str, CaseRow]:
     """Run the bundle's inference on labeled cases, as ``python -m monai.bundle run`` does.
 
@@ -130,16 +130,19 @@ def evaluate_dataset(
         dataset: folder of a ``dataset.json``.
         output: folder of the masks and the table.
         options: ids to override; "split" and "fold" choose the cases.
+        calibrates: whether a prediction is to be fitted on them, for which they must be enough. Defaults to False.
 
     Returns:
         The rows of the table by case: scores on the images' own grids.
 
     Raises:
         FileNotFoundError: When a folder or file does not exist.
-        ValueError: When a case has no label, or the evaluation fails.
+        ValueError: When a case has no label, the cases are too few to calibrate, or the evaluation fails.
     """
     # Refuses cases without a label.
-    read_truths(dataset / "dataset.json", options["split"], options["fold"], _holdout(files, options))
+    truths = read_truths(dataset / "dataset.json", options["split"], options["fold"], _holdout(files, options))
+    if calibrates:
+        check_case_count(len(truths))
     (output / CASES_FILE).unlink(missing_ok=True)  # of an earlier run: it must not be taken for this one's
     again = {"overwrite": True, "strict": True}
     run_inference(files, {"dataset_dir": str(dataset), "output_dir": str(output), **again, **options})

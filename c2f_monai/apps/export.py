@@ -17,7 +17,8 @@ from ..networks import CoarseToFineNet
 from ..networks.onnx_export import export_onnx
 from ..networks.onnx_network import MANIFEST
 from ..utils import atomic_write
-from .segmenter import Segmenter, read_model
+from .model_config import read_model
+from .segmenter import Segmenter
 
 __all__ = ["FORMATS", "SETTINGS", "run"]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .model_config import read_model
 from .models import DEFAULT_MODEL, MODELS
-from .segmenter import read_model
 
 __all__ = ["run"]
 

@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 
 from ..inferers import quality_path
 from ..utils import atomic_write, bundle_root, config_file, sha256_of
-from .segmenter import find_model, read_model
+from .model_config import find_model, read_model
 
 __all__ = ["LARGE", "PACKAGE", "run"]
 

@@ -20,9 +20,9 @@ from ..data.images import is_path
 from ..data.writers import check_nifti_name
 from ..inferers import CoarseToFineInferer
 from ..transforms import label_values, select_label
-from ..utils import Result, case_name
+from ..utils import Result, case_name, torch_device
 from .outputs import MADE_BY, Job, check_places
-from .segmenter import Segmentation, Segmenter, torch_device
+from .segmenter import Segmentation, Segmenter
 
 __all__ = ["read_answer", "refine", "run"]
 

@@ -23,7 +23,7 @@ from ..data.writers import write_nifti
 from ..handlers.case_report import case_row
 from ..handlers.case_table import CaseTable
 from ..metrics.target import target_statistics
-from ..utils import describe_machine, describe_versions, end_on_signals
+from ..utils import describe_machine, describe_versions, end_on_signals, torch_device
 from ..visualize import save_overlay
 from .outputs import (
     MADE_BY,
@@ -38,7 +38,7 @@ from .outputs import (
     write_json,
 )
 from .report import images_by_case, write_report
-from .segmenter import Segmentation, Segmenter, torch_device
+from .segmenter import Segmentation, Segmenter
 from .shards import done_in, shard_folder, take_in_shards
 
 __all__ = ["run"]

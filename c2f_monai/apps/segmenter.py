@@ -18,18 +18,18 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor, decollate_batch
 
-from ..config import override_config
 from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
 from ..data.images import check_own_grid, is_path
 from ..data.preprocessing import READ_IMAGE, keep_read_image
 from ..data.writers import MaskOrigin, write_nifti
 from ..inferers import CaseRecord, entropy
-from ..utils import bundle_root, config_file, has_bfloat16, reason_of, settings_file, sha256_of
+from ..utils import has_bfloat16, reason_of, sha256_of, torch_device
 from .engines import check_engine, graphs_of
-from .models import DEFAULT_MODEL, MODELS
+from .model_config import read_model
+from .models import DEFAULT_MODEL
 from .outputs import OUTPUT_TYPES, OutputType, check_type
 
-__all__ = ["Segmentation", "Segmenter", "read_model", "segment", "torch_device"]
+__all__ = ["Segmentation", "Segmenter", "segment"]
 
 
 @dataclass(frozen=True)
@@ -304,74 +304,6 @@ def segment(
         elif output is not None:
             kind.write(result, Path(str(cases[0]["image"])), Path(output), segmenter.origin)
     return result
-
-
-def read_model(
-    model: str | os.PathLike[str] = DEFAULT_MODEL,
-    configs: Sequence[str | os.PathLike[str]] = (),
-    options: Mapping[str, Any] | None = None,
-) -> ConfigParser:
-    """Configuration of a model, see :class:`Segmenter` for the arguments.
-
-    Raises:
-        FileNotFoundError: when there is no such model or configuration.
-        ValueError: when :func:`c2f_monai.config.check_config` refuses it.
-    """
-    root, files, found = find_model(model, configs)
-    config = ConfigParser()
-    config.read_config([str(file) for file in files])
-    config.update({"bundle_root": str(root), **found})
-    override_config(config, options or {})
-    return config
-
-
-def find_model(
-    model: str | os.PathLike[str], configs: Sequence[str | os.PathLike[str]] = ()
-) -> tuple[Path, list[Path], dict[str, str]]:
-    """Folder of the bundle, configurations and ids of a model, see :class:`Segmenter` for the arguments.
-
-    Raises:
-        FileNotFoundError: when there is no such model or configuration.
-    """
-    root, found, beside = bundle_root(), {}, []
-    names: tuple[str, ...] = ("inference.json",)
-    path = Path(model).expanduser()
-    if str(model) in MODELS:
-        names = MODELS[str(model)].configs
-    elif path.is_dir():
-        root = path.absolute()
-    elif path.is_file():
-        found = {"ckpt_path": str(path.absolute())}
-        beside = [file for file in (settings_file(path.absolute()),) if file.is_file()]
-    else:
-        raise FileNotFoundError(
-            f"there is no model {model}: give one of {', '.join(MODELS)}, the folder of a bundle, or a file of weights."
-        )
-    files = [root / "configs" / name for name in names]
-    if missing := [file for file in files if not file.is_file()]:
-        raise FileNotFoundError(f"{model} is no bundle that can be used: there is no {missing[0]}.")
-    return root, [*files, *beside, *map(config_file, configs)], found
-
-
-def torch_device(name: str | torch.device) -> torch.device:
-    """Torch's device of "cpu", "gpu", "gpu:1", "mps" or a name of its own.
-
-    Raises:
-        ValueError: for another name, or a device that is not there.
-
-    Examples:
-        >>> torch_device("cpu")
-        device(type='cpu')
-    """
-    text = str(name)
-    try:
-        device = torch.device(text.replace("gpu", "cuda"))
-    except RuntimeError as error:
-        raise ValueError(f"device must be cpu, gpu, gpu:1 (and so on) or mps, got {text!r}.") from error
-    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 1)
-    if (device.index or 0) >= count:
-        raise ValueError(f"there is no device {text} here: {count} of this kind, give cpu, or leave it out.")
-    return device
 
 
 def _given(image: Any, affine: Any, spacing: Any) -> Any:

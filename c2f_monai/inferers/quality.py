@@ -24,6 +24,7 @@ __all__ = [
     "TRAITS",
     "QualityModel",
     "entropy",
+    "check_case_count",
     "fit_quality",
     "quality_path",
     "read_quality",
@@ -189,6 +190,17 @@ class QualityModel:
             part.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
+def check_case_count(count: int) -> None:
+    """Refuse to fit a bound on too few cases.
+
+    Raises:
+        ValueError: for fewer than nine.
+    """
+    least = math.ceil(CONFIDENCE / (1.0 - CONFIDENCE) - 1e-9)
+    if count < least:
+        raise ValueError(f"a bound that holds for 90 % of the cases needs {least} labeled cases, got {count}.")
+
+
 def fit_quality(
     cases: Sequence[Mapping[str, float]],
     scores: Sequence[float],
@@ -208,9 +220,7 @@ def fit_quality(
     Raises:
         ValueError: for fewer than nine cases, too few for a bound that holds for 90 %, or no common signal.
     """
-    least = math.ceil(CONFIDENCE / (1.0 - CONFIDENCE) - 1e-9)
-    if len(cases) < least:
-        raise ValueError(f"a bound that holds for 90 % of the cases needs {least} labeled cases, got {len(cases)}.")
+    check_case_count(len(cases))
     names = [name for name in SIGNALS if all(name in case for case in cases)]
     if not names:
         raise ValueError(f"the cases have none of the signals {', '.join(SIGNALS)} in common.")

@@ -21,6 +21,7 @@ from .boxes import (
     paste_boxes,
 )
 from .cells import cell_text, text_of_cell
+from .devices import torch_device
 from .enums import Fusion, OrganRegion, Part, Prior, Result, Status, StopReason, TrainingStage, View
 from .environment import describe_machine, describe_versions, keep_freed_memory, package_version
 from .errors import USER_ERRORS, error_line, reason_of, root_cause, tell_errors_in_one_line
@@ -153,6 +154,7 @@ __all__ = [
     "tell_errors_in_one_line",
     "text_of_cell",
     "to_slices",
+    "torch_device",
     "unwrap",
     "view_of",
     "views_of",

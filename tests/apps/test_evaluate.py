@@ -120,7 +120,7 @@ def test_a_calibration_on_few_cases_is_refused(
     assert main([*words, *asked]) == 1
     message = "error: a bound that holds for 90 % of the cases needs 9 labeled cases, got 2."
     assert message in capsys.readouterr().err.splitlines()
-    assert not quality.exists() and list(read_cases(tmp_path / "out" / "cases.csv")) == ["test0", "test1"]
+    assert not quality.exists() and not (tmp_path / "out").exists()  # before a network ran
 
 
 def test_a_data_set_in_the_output_folder_stays(dataset: Path, words: list[str], tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from monai.data import MetaTensor
 
 import c2f_monai
 from c2f_monai import Segmenter
+from c2f_monai.apps.model_config import read_model
 from c2f_monai.apps.models import MODELS
-from c2f_monai.apps.segmenter import read_model, torch_device
+from c2f_monai.utils import torch_device
 from tests.bundle.conftest import TINY
 from tests.bundle.volumes import itk_image, make_volume, write_dicom_series, write_nifti
 

@@ -1,0 +1,65 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of a model that a user names: one of the package's, a bundle's folder, or a file of weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from ..config import override_config
+from ..utils import bundle_root, config_file, settings_file
+from .models import DEFAULT_MODEL, MODELS
+
+__all__ = ["find_model", "read_model"]
+
+
+def read_model(
+    model: str | os.PathLike[str] = DEFAULT_MODEL,
+    configs: Sequence[str | os.PathLike[str]] = (),
+    options: Mapping[str, Any] | None = None,
+) -> ConfigParser:
+    """Configuration of a model, see :class:`c2f_monai.Segmenter` for the arguments.
+
+    Raises:
+        FileNotFoundError: when there is no such model or configuration.
+        ValueError: when :func:`c2f_monai.config.check_config` refuses it.
+    """
+    root, files, found = find_model(model, configs)
+    config = ConfigParser()
+    config.read_config([str(file) for file in files])
+    config.update({"bundle_root": str(root), **found})
+    override_config(config, options or {})
+    return config
+
+
+def find_model(
+    model: str | os.PathLike[str], configs: Sequence[str | os.PathLike[str]] = ()
+) -> tuple[Path, list[Path], dict[str, str]]:
+    """Folder of the bundle, configurations and ids of a model, see :class:`c2f_monai.Segmenter` for the arguments.
+
+    Raises:
+        FileNotFoundError: when there is no such model or configuration.
+    """
+    root, found, beside = bundle_root(), {}, []
+    names: tuple[str, ...] = ("inference.json",)
+    path = Path(model).expanduser()
+    if str(model) in MODELS:
+        names = MODELS[str(model)].configs
+    elif path.is_dir():
+        root = path.absolute()
+    elif path.is_file():
+        found = {"ckpt_path": str(path.absolute())}
+        beside = [file for file in (settings_file(path.absolute()),) if file.is_file()]
+    else:
+        raise FileNotFoundError(
+            f"there is no model {model}: give one of {', '.join(MODELS)}, the folder of a bundle, or a file of weights."
+        )
+    files = [root / "configs" / name for name in names]
+    if missing := [file for file in files if not file.is_file()]:
+        raise FileNotFoundError(f"{model} is no bundle that can be used: there is no {missing[0]}.")
+    return root, [*files, *beside, *map(config_file, configs)], found
