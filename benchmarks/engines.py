@@ -6,7 +6,7 @@ Each call is timed in turns, in seconds of the processor, and the least of five 
 neither waiting threads nor what else the machine does is in it. Prints milliseconds a slab, how many times faster than
 torch in channels_last, and the largest difference of a logit:
 
-    python benchmarks/engines.py --output docs/results/speed/engines_avx512.json
+    python benchmarks/engines.py --output docs/results/speed/engines.json
 
 A processor with AVX-512 as one without it, which shows in "convolution_gflop_per_second" and "cpu_capability":
 
@@ -83,6 +83,9 @@ def engines_of(network: Any, folder: Path, part: str, x: torch.Tensor, threads: 
         "onnx": lambda: graphs(x, part, VIEW),
     }
     if compiled:
+        # Layers of one class are compiled for each of their shapes; beyond the default of eight they run uncompiled.
+        torch._dynamo.reset()
+        torch._dynamo.config.recompile_limit = 100
         view = torch.compile(last.views[VIEW], dynamic=False)
         found["torch.compile"] = lambda: view(x_last, part)
     if has_openvino:
