@@ -102,8 +102,7 @@ def run_workflow(plan: Path, cores: int = 1, minutes: float | None = None, furth
     if importlib.util.find_spec("snakemake") is None:
         raise ValueError("experiments are run by Snakemake: pip install 'c2f-monai[experiments]' (Python >= 3.11).")
     command, in_time = snakemake_command(plan, cores, further), True
-    # In a session of its own: Snakemake and all parts are stopped together, and by nothing else.
-    with _interrupted_by_sigterm(), subprocess.Popen(command, start_new_session=True) as process:
+    with _interrupted_by(signal.SIGTERM), _start(command) as process:
         try:
             process.wait(None if minutes is None else 60 * minutes)
         except subprocess.TimeoutExpired:
@@ -121,11 +120,18 @@ def run_workflow(plan: Path, cores: int = 1, minutes: float | None = None, furth
     return process.returncode == 0
 
 
+def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """A process in a session of its own: Snakemake and all parts are stopped together, and by nothing else."""
+    # A shell lets programs in the background ignore SIGINT, and what they start would, too.
+    with _interrupted_by(signal.SIGINT):
+        return subprocess.Popen(command, start_new_session=True)
+
+
 @contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """SIGTERM is answered as SIGINT is."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _interrupted_by(number: signal.Signals) -> Iterator[None]:
+    """A signal is answered by KeyboardInterrupt."""
+    before = signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(number, before)

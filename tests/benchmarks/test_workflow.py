@@ -9,6 +9,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,6 +177,21 @@ def test_how_a_run_ends(
         with pytest.raises(KeyboardInterrupt):
             run_workflow(Path("plan.json"), minutes=minutes)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_run_in_the_background_is_stopped_with_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell lets it ignore SIGINT, by which its parts are stopped."""
+    code = f"os.kill(os.getppid(), {int(signal.SIGTERM)}); time.sleep(60)"
+    monkeypatch.setattr(workflow, "snakemake_command", lambda *_: [sys.executable, "-c", CODE + code])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_workflow(Path("plan.json"))
+    finally:
+        ignored = signal.signal(signal.SIGINT, before)
+    assert ignored == signal.SIG_IGN and time.monotonic() - began < 30
 
 
 def test_without_snakemake_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
