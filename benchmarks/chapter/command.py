@@ -21,7 +21,7 @@ from c2f_monai.data.datalist import label_names, load_datalist, resolve_dataset
 from c2f_monai.data.phantom import COHORTS, DEFAULT_NAME
 from c2f_monai.data.phantom.versions import phantom_version
 
-from . import difficulty, figures, hours, release
+from . import archive, difficulty, figures, hours, release
 from .data import derive_dataset
 from .parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from .plan import Table
@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
         kind.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
     for kind in (writing, claims):
         kind.add_argument("--rows", type=Path, help="rows.csv of a record to read (default: the parts of --output)")
-    for module in (release, difficulty):
+    for module in (archive, release, difficulty):
         module.add_parser(kinds)
     return parser
 
