@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chapter's tables, figures and claims on a data set: ``python -m benchmarks.chapter``.
 
-``plan`` says what a table is made of; ``methods``, ``ablations``, ``targets`` and ``tables`` which tables there are;
-``parts`` turns them into commands and ``run`` runs these; ``scores``, ``markdown`` and ``report`` write the tables;
+``tables.yaml`` declares the tables; ``plan`` says what one is made of, ``declared``, ``tables``, ``methods`` and
+``targets`` make it of the file. ``parts`` turns tables into commands, ``workflow`` has Snakemake run these by the
+``Snakefile``, ``job`` and ``run`` are one of them; ``scores``, ``markdown`` and ``report`` write the tables;
 ``claims``, ``claim_list`` and ``verdicts`` say which of the chapter's claims they show. ``release`` scores weights on
 the test split, once; ``difficulty`` says how hard the phantom is.
 """

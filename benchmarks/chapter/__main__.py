@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import sys
 
-from .command import main
+from .declared import DeclarationError
 
 if __name__ == "__main__":
+    try:
+        from .command import main  # with the methods of tables.yaml
+    except DeclarationError as error:
+        sys.exit(f"error: {error}")
     sys.exit(main())

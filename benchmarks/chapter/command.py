@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,23 +21,31 @@ from c2f_monai.data.datalist import label_names, load_datalist, resolve_dataset
 from c2f_monai.data.phantom import COHORTS, DEFAULT_NAME
 from c2f_monai.data.phantom.versions import phantom_version
 
-from . import difficulty, figures, hours, release
+from . import archive, difficulty, figures, hours, release
 from .data import derive_dataset
 from .parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from .plan import Table
 from .published import as_published
 from .report import write_report
 from .results import write_record
-from .run import estimates, is_done, run_parts
+from .run import estimates, is_done
 from .tables import DEFAULT_ORGANS, build_tables
 from .targets import organs_of
 from .verdicts import write_verdicts
+from .workflow import run_workflow, write_plan
 
 __all__ = ["build_parser", "main", "parse_organ"]
 
-DESCRIPTION = """Trains and evaluates what a table needs with monai.bundle run, in parts: trainings of at most 45
-minutes each, and evaluations. A part whose result is there is not run again, so that a command that was killed or that
-ended at --minutes goes on when it is given again."""
+DESCRIPTION = """Trains and evaluates what a table needs with monai.bundle run, in parts that Snakemake runs by
+benchmarks/chapter/Snakefile. A part whose result is there is not run again, so that a command that was stopped or that
+ended at --minutes goes on when it is given again. What stands behind -- is for Snakemake, such as -- --retries 2, or
+-- --executor slurm."""
+#: Commands that run parts.
+_RUNNING = ("run", "figures")
+#: Settings that are paths, which plans keep as text.
+_PATHS = ("dataset_dir", "output", "init_weights")
+#: What tables do not depend on.
+_OF_A_RUN = ("run", "tables", "jobs", "minutes", "further")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,8 +57,6 @@ def build_parser() -> argparse.ArgumentParser:
     listing.set_defaults(run=run_list)
     running = kinds.add_parser("run", help="run the parts of tables and write the tables", description=DESCRIPTION)
     running.add_argument("tables", nargs="+", metavar="TABLE", help="names of tables, or all")
-    running.add_argument("--jobs", type=int, default=1, help="parts at once, sharing the cores (default: 1)")
-    running.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
     running.set_defaults(run=run_tables)
     writing = kinds.add_parser("tables", help="write tables again from results that are there")
     writing.add_argument("tables", nargs="+", metavar="TABLE", help="names of tables, or all")
@@ -69,9 +77,13 @@ def build_parser() -> argparse.ArgumentParser:
     drawing.set_defaults(run=run_figures)
     for kind in (listing, running, counting, writing, claims, recording, drawing):
         _add_settings(kind)
+    for kind in (running, drawing):
+        at_once = "parts at once, sharing the cores (default: 1), or jobs of another executor"
+        kind.add_argument("--jobs", type=int, default=1, help=at_once)
+        kind.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
     for kind in (writing, claims):
         kind.add_argument("--rows", type=Path, help="rows.csv of a record to read (default: the parts of --output)")
-    for module in (release, difficulty):
+    for module in (archive, release, difficulty):
         module.add_parser(kinds)
     return parser
 
@@ -91,11 +103,15 @@ class _Once(logging.Filter):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command, see :func:`c2f_monai.apps.cli.run_command`."""
+    """Run one command, see :func:`c2f_monai.apps.cli.run_command`; words behind ``--`` are arguments of Snakemake."""
+    words, further, parser = list(sys.argv[1:] if argv is None else argv), [], build_parser()
+    if words and words[0] in _RUNNING and "--" in words:
+        words, further = words[: words.index("--")], words[words.index("--") + 1 :]
+    parser.set_defaults(further=further)
     logger, once = logging.getLogger("c2f_monai.config.rules"), _Once()
     logger.addFilter(once)
     try:
-        return run_command(build_parser(), argv)
+        return run_command(parser, words)
     finally:
         logger.removeFilter(once)
 
@@ -141,17 +157,54 @@ def run_list(args: argparse.Namespace) -> None:
 
 
 def run_tables(args: argparse.Namespace) -> None:
-    """Run what is missing, write and print the tables.
+    """Run what is missing, write and print the tables; of some folds alone no table is written.
 
     Raises:
         ValueError: for unknown tables or settings that do not fit, or when a part fails.
     """
-    settings = _settings(args)
+    settings, began = _settings(args), time.time()
     chosen = _chosen(args.tables, _tables(args))
-    if not run_parts(parts_of(chosen, settings), args.minutes, args.jobs):
-        print(f"{args.minutes:g} minutes are over: give the same command again to go on.")
+    tables = {table.name: [part.name for part in parts_of([table], settings)] for table in chosen}
+    if not _run(args, parts_of(chosen, settings), settings, {} if args.only_folds else tables):
         return
-    _report(chosen, settings)
+    if args.only_folds:
+        print("Parts of these folds are done; without --only-folds the command writes the tables.")
+        return
+    paths = [settings.output / "tables" / name / "table.md" for name in tables]
+    for path in paths:
+        if path.is_file() and path.stat().st_mtime >= began:  # some arguments of Snakemake run nothing
+            print(_printed(path))
+
+
+def _run(
+    args: argparse.Namespace,
+    parts: Sequence[ExperimentPart],
+    settings: ExperimentSettings,
+    tables: Mapping[str, Sequence[str]] | None = None,
+) -> bool:
+    """Run what is missing of some parts and tables; whether the time sufficed, which is told where it did not."""
+    if args.jobs < 1:
+        raise ValueError(f"--jobs must be at least 1, got {args.jobs}.")
+    threads = int(os.environ.get("OMP_NUM_THREADS", 0)) or max(1, (os.cpu_count() or 1) // args.jobs)
+    own = {key: value for key, value in vars(args).items() if key not in _OF_A_RUN} | {"output": settings.output}
+    own |= {key: str(own[key].absolute()) for key in _PATHS if own[key] is not None}
+    plan = write_plan(parts, settings.output, tables, own, _command(), threads)
+    ended = run_workflow(plan, args.jobs * threads, args.minutes, args.further)
+    if not ended:
+        print(f"{args.minutes:g} minutes are over: give the same command again to go on.")
+    return ended
+
+
+def write_planned_table(plan: Mapping[str, Any], name: str) -> None:
+    """Write a table of a plan, see :func:`benchmarks.chapter.workflow.write_plan`.
+
+    Raises:
+        ValueError: when a result is missing.
+    """
+    own = plan["settings"] | {key: Path(text) for key in _PATHS if (text := plan["settings"][key])}
+    args = argparse.Namespace(**own)
+    settings, table = _settings(args), _tables(args)[name]
+    write_report(table, settings, parts_of([table], settings), plan["command"])
 
 
 def run_hours(args: argparse.Namespace) -> None:
@@ -201,7 +254,8 @@ def run_figures(args: argparse.Namespace) -> None:
         raise ValueError(f"--cases must be at least 1, got {args.cases}.")
     settings, known = _settings(args), figures.regions_of(args.organ_distance_mm)
     for name in args.names:
-        run_parts(figures.figure_parts(known[name], settings, args.cases))
+        if not _run(args, figures.figure_parts(known[name], settings, args.cases), settings):
+            return
         print(f"{known[name].title}: {figures.write_figure(name, known[name], settings, args.cases)}")
 
 
@@ -222,8 +276,11 @@ def _command() -> str:
 
 def _report(tables: Sequence[Table], settings: ExperimentSettings) -> None:
     for table in tables:
-        path = write_report(table, settings, parts_of([table], settings), _command())
-        print(f"\n{path.read_text(encoding='utf-8')}\n{path.parent}: table, cases and figures")
+        print(_printed(write_report(table, settings, parts_of([table], settings), _command())))
+
+
+def _printed(path: Path) -> str:
+    return f"\n{path.read_text(encoding='utf-8')}\n{path.parent}: table, cases and figures"
 
 
 def _settings(args: argparse.Namespace, with_data: bool = True) -> ExperimentSettings:

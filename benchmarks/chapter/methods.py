@@ -1,29 +1,17 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The trainings that tables share."""
+"""The methods for another target: an organ, or the cyst near an organ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from .declared import declared
 from .plan import Training
 
-__all__ = [
-    "COARSE",
-    "COARSE_LONGER",
-    "CROPPED",
-    "CYST",
-    "RSTN",
-    "STEPWISE",
-    "TRUTH_REFERENCE",
-    "UNET3D",
-    "near_organ_training",
-    "organ_training",
-    "rstn_variant",
-    "saliency_training",
-]
+__all__ = ["COARSE", "CROPPED", "CYST", "RSTN", "STEPWISE", "coarse_variant", "near_organ_training", "organ_training"]
 
 #: Label values that the bundle trains on, and that of the cyst among them.
 TARGET, CYST = (1, 2), (2,)
@@ -31,41 +19,8 @@ TARGET, CYST = (1, 2), (2,)
 #: The organ's region is cropped, not masked: after the overlay of the cyst.
 CROPPED = "configs/task/cyst_cropped.json"
 _COARSE_ONLY = "configs/baseline/coarse_only.json"
-#: Coarse networks alone, which the methods start from: they differ in what comes after.
-COARSE = Training("coarse", (_COARSE_ONLY,))
-#: The same for longer, in the place of what the methods do then.
-COARSE_LONGER = Training("coarse_longer", (_COARSE_ONLY,), start=COARSE)
-RSTN = Training("rstn", start=COARSE)
-STEPWISE = Training(
-    "stepwise",
-    ("bundle/configs/stepwise.json",),
-    published=("configs/baseline/published_stepwise.json",),
-    start=COARSE,
-    apart=("configs/baseline/published_coarse.json", "configs/baseline/published_fine.json"),
-)
-UNET3D = Training(
-    "unet3d",
-    ("configs/baseline/unet3d.json",),
-    published=("configs/baseline/unet3d_published.json",),
-    own_recipe=True,
-    small={"patch": [48, 48, 48], "frame": 8},
-    effort=0.25,
-)
-
-
-def rstn_variant(
-    name: str, own_start: bool = False, small: Mapping[str, Any] | None = None, **options: Any
-) -> Training:
-    """RSTN with other values of some ids.
-
-    Args:
-        name: of the variant.
-        own_start: the coarse networks that it starts from have these values too.
-        small: further ids of the small version.
-        options: the ids.
-    """
-    start = coarse_variant(name, **options) if own_start else COARSE
-    return Training(f"rstn_{name}", options=options, small=small or {}, start=start)
+#: Of the file of tables: coarse networks alone, the methods that start from them, and what other modules name.
+COARSE, RSTN, STEPWISE = (declared().training(name) for name in ("coarse", "rstn", "stepwise"))
 
 
 def coarse_variant(name: str, overlays: Sequence[str] = (), start: Training | None = None, **options: Any) -> Training:
@@ -78,32 +33,6 @@ def coarse_variant(name: str, overlays: Sequence[str] = (), start: Training | No
         options: the ids.
     """
     return Training(f"coarse_{name}", (*overlays, _COARSE_ONLY), options, start=start)
-
-
-def saliency_training(kernels: Sequence[int], tuned: bool = True) -> Training:
-    """RSTN with other kernels of the saliency transformation [3.5.3.1].
-
-    Args:
-        kernels: size of each layer's kernels; (3, 3) is the default.
-        tuned: fine-tuned on predicted references, the last stages of training. Those that are not learn as long as
-            these, from the truth's box to the end; with the published constants they end before fine-tuning.
-    """
-    name = "x".join(str(size) for size in kernels)
-    options = {} if tuple(kernels) == (3, 3) else {"saliency_def#kernel_sizes": list(kernels)}
-    if tuned:
-        return Training(f"rstn_saliency_{name}", options=options, start=COARSE) if options else RSTN
-    untuned = Training(
-        f"rstn_saliency_{name}_untuned",
-        ("configs/ablation/truth_reference.json",),
-        options,
-        published=("configs/ablation/not_tuned.json",),
-        start=COARSE,
-    )
-    # These kernels are fine-tuned in the chapter, too: one training with two checkpoints.
-    return replace(untuned, kept_by=saliency_training(kernels)) if tuple(kernels) in ((3,), (3, 3)) else untuned
-
-
-TRUTH_REFERENCE = saliency_training((3, 3), tuned=False)
 
 
 def organ_training(base: Training, organ: str, values: Sequence[int]) -> Training:

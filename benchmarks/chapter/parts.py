@@ -18,12 +18,11 @@ from c2f_monai.apps.training_config import read_training_config
 from c2f_monai.config import IDS
 from c2f_monai.config.tree import ConfigTree
 
+from .part import ROOT, ExperimentPart
 from .plan import Evaluation, Kept, Merged, Table, Training, Weights
 
 __all__ = ["ROOT", "ExperimentPart", "ExperimentSettings", "cases_file", "evaluation_part", "parts_of"]
 
-#: The project's folder, which overlays are named from.
-ROOT = Path(__file__).resolve().parents[2]
 _TRAIN, _INFERENCE = "bundle/configs/train.json", "bundle/configs/inference.json"
 # The chapter's form: three views of three slices.
 _THREE_VIEWS = "bundle/configs/three_views.json"
@@ -72,39 +71,6 @@ class ExperimentSettings:
     rows: Path | None = None
     base: Sequence[str] = (_THREE_VIEWS,)
     init_weights: Path | None = None
-
-
-@dataclass(frozen=True)
-class ExperimentPart:
-    """One command.
-
-    Attributes:
-        name: kind, method, fold and seed.
-        folder: where it writes.
-        command: words after the interpreter, which runs in the project's folder.
-        product: file that is there when the part is complete.
-        seconds: rough estimate.
-        resumes: an incomplete part goes on when it is started again.
-        needs: names of the parts whose product this one reads.
-    """
-
-    name: str
-    folder: Path
-    command: tuple[str, ...]
-    product: Path
-    seconds: float
-    resumes: bool = False
-    needs: tuple[str, ...] = ()
-
-    @property
-    def result(self) -> Path:
-        """What is written when the part is complete."""
-        return self.folder / "result.json"
-
-    @property
-    def kind(self) -> str:
-        """The kind of part, for estimates."""
-        return self.name.split("/")[0]
 
 
 def parts_of(tables: Iterable[Table], settings: ExperimentSettings) -> list[ExperimentPart]:

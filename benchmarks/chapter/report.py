@@ -70,10 +70,10 @@ def _write_figures(
     """Charts of the table, by their names."""
     found = {"DSC of the cases": folder / "box.png"}
     _save(box_figure({label: [p.dsc for p in each.values()] for label, each in scores.items()}), folder / "box.png")
-    for number, pair in enumerate(table.comparisons, start=1):
-        a, b = paired_scores(pair, scores)
-        path = found[f"{pair.first} against {pair.second}"] = folder / f"scatter_{number}.png"
-        _save(scatter_figure(a.tolist(), b.tolist(), pair.first, pair.second), path)
+    if table.comparisons:
+        paired = [(pair, paired_scores(pair, scores)) for pair in table.comparisons]
+        path = found["the pairs case by case"] = folder / "pairs.png"
+        _save(scatter_figure({(pair.first, pair.second): (a.tolist(), b.tolist()) for pair, (a, b) in paired}), path)
     if table.convergence:
         every = {
             method: [curve for cases in curves[evaluation.name].values() for curve in cases]

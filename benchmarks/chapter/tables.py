@@ -1,52 +1,54 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The tables, with the numbers that the chapter prints (DSC in %, NIH Pancreas-CT unless said otherwise)."""
+"""The tables of ``tables.yaml``, with the numbers that the chapter prints."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from c2f_monai.metrics.rounds import after_rounds, last_round, round_picks, stopped_at
+from c2f_monai.metrics.rounds import Pick, after_rounds, last_round, round_picks, stopped_at
 from c2f_monai.utils import View
 
-from .ablations import distance_table, pixel_table, premise_table, testing_table, training_table
-from .methods import RSTN, STEPWISE, TRUTH_REFERENCE, UNET3D, saliency_training
-from .plan import Evaluation, Merged, Row, RowPair, Table, Weights, oracle_of, rounds_of, view_of
-from .targets import cyst_table, organ_table
+from .declared import TABLES, DeclarationError, Declared, checked, declared, named, text_of, training_of
+from .methods import CYST, near_organ_training, organ_training
+from .plan import Evaluation, Row, RowPair, Table, Weights, oracle_of, rounds_of, view_of
+from .targets import distance_table, four_stages, organ_table
 
 __all__ = ["DEFAULT_ORGANS", "build_tables", "diagnostic_rows"]
 
 #: Label values of the embedded data set's organs.
 DEFAULT_ORGANS: Mapping[str, Sequence[int]] = {"pancreas": (1, 2), "cyst": (2,)}
 
-_STEPWISE_NUMBERS = {
-    "coarse, coronal": "66.88±11.08",
-    "coarse, sagittal": "71.41±11.12",
-    "coarse, axial": "73.08±9.60",
-    "coarse": "75.74±10.47 (88.12, 39.99)",
-    "1 round": "82.16±6.29 (90.85, 54.39)",
-    "2 rounds": "82.13±6.30 (90.77, 57.05)",
-    "3 rounds": "82.09±6.17 (90.78, 58.39)",
-    "5 rounds": "82.11±6.09 (90.75, 62.40)",
-    "10 rounds": "82.25±5.73 (90.76, 61.73)",
-    "d >= 0.90": "82.13±6.35 (90.85, 54.39), 1.83±0.47 rounds",
-    "d >= 0.95": "82.37±5.68 (90.85, 62.43), 2.89±1.75 rounds",
-    "d >= 0.99": "82.28±5.72 (90.77, 61.94), 9.87±0.73 rounds",
-    "best of all rounds": "82.65±5.47 (90.85, 63.02), 3.49±2.92 rounds",
-    "oracle box": "83.18±4.81 (91.03, 65.10)",
+#: What a table is made by, and what else stands beside it.
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    "rows": ("compared", "compared_with", "convergence", "changes"),
+    "rounds_of": ("chapter",),
+    "each_organ": (),
+    "each_distance": (),
 }
-_RSTN_99 = "84.50±4.97 (91.02, 62.81), 5.22 rounds, 80 of 82 converge"
-_RSTN_NUMBERS = {"coarse": "78.23", "d >= 0.95": "83.93", "d >= 0.99": _RSTN_99, "oracle box": "86.37"}
-_CHANGES = {
-    "RSTN": {1: "0.9037", 2: "0.9677", 3: "0.9814", 5: "0.9908", 10: "0.9964"},
-    "step-wise": {
-        1: "0.8286",
-        2: "0.9477",
-        3: "0.9661",
-        5: "0.9743",
-        10: "0.9774; of another run 0.9767, median 0.9794, min 0.9362",
-    },
-}
+_OF_EVALUATIONS = ("of", "run", "name", "options", "stop", "round")
+#: Runs that are more than ids, by what rows call them.
+_RUNS = {"rounds": rounds_of, "oracle": oracle_of}
+
+
+def build_tables(
+    organs: Mapping[str, Sequence[int]], distance: float | None = None, file: Path = TABLES
+) -> dict[str, Table]:
+    """All tables by name.
+
+    Args:
+        organs: label values of each organ of the data set, for the table of several organs.
+        distance: t of the tables of the cyst, mm. Defaults to the configuration's.
+        file: that declares them. Defaults to the chapter's.
+
+    Raises:
+        DeclarationError: For what the file does not say rightly, with the place.
+    """
+    found = declared(file)
+    return {name: _table(name, content, found, organs, distance) for name, content in found.tables.items()}
 
 
 def diagnostic_rows(weights: Weights, numbers: Mapping[str, str]) -> tuple[Row, ...]:
@@ -57,119 +59,95 @@ def diagnostic_rows(weights: Weights, numbers: Mapping[str, str]) -> tuple[Row, 
     return tuple(Row(label, evaluation, pick, numbers.get(label, "")) for label, evaluation, pick in found)
 
 
-def build_tables(organs: Mapping[str, Sequence[int]], distance: float | None = None) -> dict[str, Table]:
-    """All tables by name.
-
-    Args:
-        organs: label values of each organ of the data set, for the table of several organs.
-        distance: t of the tables of the cyst, mm. Defaults to the configuration's.
-    """
-    tables = (
-        Table("stepwise", "Table 3.1: step-wise approach", diagnostic_rows(STEPWISE, _STEPWISE_NUMBERS)),
-        Table("rounds", "The same of RSTN", diagnostic_rows(RSTN, _RSTN_NUMBERS)),
-        _saliency_table(),
-        _method_table(),
-        organ_table(organs),
-        cyst_table(distance),
-        Table(
-            "convergence",
-            "Convergence: DSC between rounds",
-            tuple(Row(f"{name}, 10 rounds", rounds_of(w), after_rounds(10)) for name, w in _BOTH.items()),
-            convergence={name: rounds_of(weights) for name, weights in _BOTH.items()},
-            changes=_CHANGES,
-        ),
-        _joint_table(),
-        _overfitting_table(),
-        premise_table(),
-        training_table(),
-        pixel_table(),
-        testing_table(),
-        distance_table(distance),
-    )
-    return {table.name: table for table in tables}
+def _table(
+    name: str, content: Mapping[str, Any], found: Declared, organs: Mapping[str, Sequence[int]], distance: float | None
+) -> Table:
+    where = f"table {name}"
+    kind = next((kind for kind in _KINDS if kind in content), "rows")
+    own = checked(content, where, ("title", kind, *_KINDS[kind]), ("title", kind))
+    title = str(own["title"])
+    try:
+        if kind == "each_organ":
+            return organ_table(name, title, own[kind], found, organs)
+        if kind == "each_distance":
+            return distance_table(name, title, own[kind], found, distance)
+        if kind == "rounds_of":
+            numbers = {label: text_of(text, f"{where}, {label}") for label, text in own.get("chapter", {}).items()}
+            rows = diagnostic_rows(named(own[kind], found.weights, where), numbers)
+            if unknown := [label for label in numbers if label not in [row.label for row in rows]]:
+                raise DeclarationError(f"{TABLES.name}, {where}: there is no row {unknown[0]!r} of rounds.")
+            return Table(name, title, rows)
+        return _table_of_rows(name, title, own, found, distance)
+    except DeclarationError:
+        raise
+    except ValueError as error:  # of the plan, such as a row that is not there
+        raise DeclarationError(f"{TABLES.name}: {error}") from error
 
 
-_BOTH = {"RSTN": RSTN, "step-wise": STEPWISE}
-
-
-def _saliency_table() -> Table:
-    at_95, at_99 = stopped_at(0.95), stopped_at(0.99)
-    tuned_3x3 = saliency_training((3,))
-    plain = {
-        "1x1": ((1,), "82.85±6.68 (90.40, 53.44)"),
-        "3x3 (basic)": ((3,), "83.47±5.78 (90.63, 57.85)"),
-        "5x5": ((5,), "83.64±5.29 (90.35, 66.35)"),
-        "7x7": ((7,), ""),
-        "two-layer 3x3": ((3, 3), "83.93±5.43 (90.52, 64.78)"),
+def _table_of_rows(name: str, title: str, own: Mapping[str, Any], found: Declared, distance: float | None) -> Table:
+    where = f"table {name}"
+    rows = tuple(_row(row, f"{where}, row {number}", found, distance) for number, row in enumerate(own["rows"], 1))
+    pairs = [_pair(pair, where) for pair in own.get("compared", [])]
+    if default := own.get("compared_with"):
+        pairs += [RowPair(row.label, default) for row in rows if row.label != default]
+    ran = {method: rounds_of(named(of, found.weights, where)) for method, of in own.get("convergence", {}).items()}
+    changes = {
+        method: {int(t): text_of(text, f"{where}, changes, {method}") for t, text in printed.items()}
+        for method, printed in own.get("changes", {}).items()
     }
-    rows = [
-        Row(label, rounds_of(saliency_training(kernels, tuned=False)), at_95, chapter)
-        for label, (kernels, chapter) in plain.items()
-    ]
-    rows += [
-        Row("3x3, fine-tuned", rounds_of(tuned_3x3), at_95, "83.99±5.09 (90.57, 65.05)"),
-        Row("two-layer 3x3, fine-tuned", rounds_of(RSTN), at_95, "83.93"),
-        Row("two-layer 3x3, fine-tuned, d >= 0.99", rounds_of(RSTN), at_99, _RSTN_99),
-    ]
-    pairs = [
-        RowPair("3x3 (basic)", "1x1"),
-        RowPair("5x5", "3x3 (basic)"),
-        RowPair("7x7", "5x5"),
-        RowPair("two-layer 3x3", "3x3 (basic)"),
-        RowPair("two-layer 3x3", "5x5"),
-        RowPair("3x3, fine-tuned", "3x3 (basic)"),
-        RowPair("two-layer 3x3, fine-tuned", "two-layer 3x3"),
-        RowPair("two-layer 3x3, fine-tuned, d >= 0.99", "two-layer 3x3, fine-tuned"),
-    ]
-    return Table("saliency", "Table 3.2: variants of the saliency transformation", tuple(rows), tuple(pairs))
+    return Table(name, title, rows, tuple(pairs), ran, changes)
 
 
-def _method_table() -> Table:
-    rows = (
-        Row("Roth 2015", chapter="71.42±10.11"),
-        Row("Roth 2016", chapter="78.01±8.20"),
-        Row("Zhang", chapter="77.89±8.52"),
-        Row("Roth 2017", chapter="81.27±6.27"),
-        Row("Cai", chapter="82.4±6.7"),
-        Row("step-wise", rounds_of(STEPWISE), stopped_at(0.95), "82.37±5.68 (90.85, 62.43)"),
-        Row("RSTN", rounds_of(RSTN), stopped_at(0.99), _RSTN_99),
-        Row("3D UNet, sliding window", Evaluation("unet3d", UNET3D)),
-        Row("3D UNet, oracle 3D box", oracle_of(UNET3D), chapter="83.18 (V-Net)"),
-    )
-    pairs = (
-        RowPair("RSTN", "step-wise", "+2.13±2.67, 67 wins of 82, from -3.85 to +17.60"),
-        RowPair("RSTN", "3D UNet, sliding window"),
-        RowPair("step-wise", "3D UNet, sliding window"),
-    )
-    return Table("methods", "Table 3.3: comparison with other methods", rows, pairs)
+def _pair(content: Any, where: str) -> RowPair:
+    if not (isinstance(content, list) and len(content) in (2, 3)):
+        raise DeclarationError(f"{TABLES.name}, {where}: compared are two rows [, the chapter's], got {content!r}.")
+    return RowPair(*(text_of(text, f"{where}, compared") for text in content))
 
 
-def _joint_table() -> Table:
-    merged = Merged("joint_fine_on_separate_coarse", RSTN.overlays, RSTN.options, joint=RSTN, coarse=STEPWISE)
-    at_99 = stopped_at(0.99)
-    rows = (
-        Row("coarse, trained apart", rounds_of(STEPWISE), after_rounds(0), "75.74"),
-        Row("coarse, trained jointly", rounds_of(RSTN), after_rounds(0), "78.23"),
-        Row("joint fine on separate coarse", rounds_of(merged), at_99, "83.80"),
-        Row("joint fine on joint coarse", rounds_of(RSTN), at_99, "84.50"),
-    )
-    pairs = (
-        RowPair("coarse, trained jointly", "coarse, trained apart"),
-        RowPair("joint fine on joint coarse", "joint fine on separate coarse"),
-    )
-    return Table("joint", "Joint and separate training", rows, pairs)
+def _row(content: Any, where: str, found: Declared, distance: float | None) -> Row:
+    known = ("label", "chapter", *(_OF_EVALUATIONS if "of" in content else ()))
+    own = checked(content, where, known, ("label",))
+    label = text_of(own["label"], where)
+    where = f"{where} ({label})"
+    chapter = text_of(own.get("chapter", ""), where)
+    if "of" not in own:
+        return Row(label, chapter=chapter)
+    return Row(label, _evaluation(own, where, found, distance), _pick(own, where), chapter)
 
 
-def _overfitting_table() -> Table:
-    at_99 = stopped_at(0.99)
-    rows = (
-        Row("fine-tuned, oracle box", oracle_of(RSTN), chapter="86.37"),
-        Row("fine-tuned", rounds_of(RSTN), at_99, "84.50"),
-        Row("not fine-tuned, oracle box", oracle_of(TRUTH_REFERENCE), chapter="86.26"),
-        Row("not fine-tuned", rounds_of(TRUTH_REFERENCE), at_99, "83.68"),
-    )
-    pairs = (
-        RowPair("fine-tuned, oracle box", "fine-tuned", "+1.87"),
-        RowPair("not fine-tuned, oracle box", "not fine-tuned", "+2.58"),
-    )
-    return Table("overfitting", "Over-fitting: the gap to the oracle box", rows, pairs)
+def _evaluation(own: Mapping[str, Any], where: str, found: Declared, distance: float | None) -> Evaluation:
+    if "run" not in own and "name" not in own:
+        raise DeclarationError(f"{TABLES.name}, {where}: run is missing.")
+    run, weights = own.get("run", ""), _weights(own["of"], where, found, distance)
+    if run == "four_stages":
+        organ = own["of"] if isinstance(own["of"], Mapping) and "near" in own["of"] else {}
+        if not organ:
+            raise DeclarationError(f"{TABLES.name}, {where}: four_stages is of weights near the organ.")
+        evaluation = four_stages(weights, found.training(organ["method"]), bool(organ.get("crop")))
+    elif run in _RUNS:
+        evaluation = _RUNS[run](weights)
+    else:
+        evaluation = Evaluation(f"{weights.name}_{run}", weights)
+    options = {**evaluation.options, **own.get("options", {})}
+    return replace(evaluation, name=own.get("name", evaluation.name), options=options)
+
+
+def _weights(content: Any, where: str, found: Declared, distance: float | None) -> Weights:
+    """Weights by their name, or of a method for the cyst."""
+    if not isinstance(content, Mapping):
+        return named(content, found.weights, where)
+    own = checked(content, where, ("method", "of", "near", "crop"), ("method",))
+    base = training_of(own["method"], found.weights, where)
+    if own.get("of") == "cyst" and "near" not in own:
+        return organ_training(base, "cyst", CYST)
+    if own.get("near") == "organ" and "of" not in own:
+        return near_organ_training(base, distance, bool(own.get("crop")))
+    raise DeclarationError(f"{TABLES.name}, {where}: a method is taken with of: cyst or near: organ, got {content}.")
+
+
+def _pick(own: Mapping[str, Any], where: str) -> Pick:
+    if "stop" in own and "round" in own:
+        raise DeclarationError(f"{TABLES.name}, {where}: stop and round exclude each other.")
+    if "stop" in own:
+        return stopped_at(own["stop"])
+    return after_rounds(own["round"]) if "round" in own else last_round

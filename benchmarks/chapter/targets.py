@@ -1,32 +1,21 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of other targets than the pancreas: several organs, and the cyst."""
+"""What tables of other targets than the pancreas are made by: a row for each organ or distance, four stages."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from c2f_monai.metrics.rounds import after_rounds, last_round, stopped_at
 
-from .methods import CROPPED, CYST, RSTN, STEPWISE, near_organ_training, organ_training
-from .plan import Evaluation, MeanGain, Row, RowPair, Table, Training, rounds_of
+from .declared import Declared, checked, declared, text_of, training_of
+from .methods import CROPPED, near_organ_training, organ_training
+from .plan import Evaluation, MeanGain, Row, RowPair, Table, Training, Weights, rounds_of
 
-__all__ = ["cyst_table", "organ_table", "organs_of"]
+__all__ = ["distance_table", "four_stages", "organ_table", "organs_of"]
 
-# Coarse and fine of the step-wise approach, coarse and fine of RSTN; 200 CTs.
-_ORGAN_NUMBERS = {
-    "adrenal gland": ("57.38", "61.65", "60.70", "63.76"),
-    "duodenum": ("67.42", "69.39", "71.40", "73.42"),
-    "gallbladder": ("82.57", "82.12", "87.08", "87.10"),
-    "inferior vena cava": ("71.77", "71.15", "79.12", "79.69"),
-    "left kidney": ("92.56", "92.78", "96.08", "96.21"),
-    "right kidney": ("94.98", "95.39", "95.80", "95.97"),
-    "pancreas": ("83.68", "85.79", "86.09", "87.60"),
-}
-_AS_PRINTED = {"kidney l.": "left kidney", "kidney r.": "right kidney"}
-# Those that are harder than kidneys: RSTN gains 4.29 points over the step-wise approach on their average.
-_HARD = ("adrenal gland", "duodenum", "gallbladder", "inferior vena cava", "pancreas")
-_METHODS = {"step-wise": STEPWISE, "RSTN": RSTN}
+_ORGANS = ("methods", "chapter", "as_printed", "hard", "gain")
 
 
 def organs_of(names: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
@@ -38,35 +27,58 @@ def organs_of(names: Mapping[int, str]) -> dict[str, tuple[int, ...]]:
     """
     values = {name: (value,) for value, name in sorted(names.items())}
     pancreas = values.get("pancreas", ()) + values.get("cyst", ())
-    return {name: pancreas if name == "pancreas" else values[name] for name in _ORGAN_NUMBERS if name in values}
+    return {name: pancreas if name == "pancreas" else values[name] for name in _printed_organs() if name in values}
 
 
-def organ_table(organs: Mapping[str, Sequence[int]]) -> Table:
-    """Coarse and fine stage of both methods for each organ, by the label values of the data set [3.6]."""
+def _printed_organs() -> list[str]:
+    """The chapter's organs, in its order."""
+    return [organ for table in declared().tables.values() for organ in table.get("each_organ", {}).get("chapter", {})]
+
+
+def organ_table(name: str, title: str, content: Any, found: Declared, organs: Mapping[str, Sequence[int]]) -> Table:
+    """Coarse and fine stage of each method for each organ, by the label values of the data set [3.6].
+
+    Args:
+        name: of the table.
+        title: of the table.
+        content: of the key ``each_organ``.
+        found: the trainings.
+        organs: label values by organ.
+    """
+    own = checked(content, f"table {name}, each_organ", _ORGANS, ("methods", "chapter", "hard"))
+    methods = {
+        method: (training_of(one["of"], found.weights, f"table {name}"), stopped_at(one["stop"]))
+        for method, one in own["methods"].items()
+    }
     rows: list[Row] = []
     for organ, values in organs.items():
-        numbers = iter(_ORGAN_NUMBERS.get(_AS_PRINTED.get(organ, organ), ("",) * 4))
-        for method, base in _METHODS.items():
+        printed = own["chapter"].get(own.get("as_printed", {}).get(organ, organ), [""] * 2 * len(methods))
+        numbers = iter([text_of(number, f"table {name}, {organ}") for number in printed])
+        for method, (base, stop) in methods.items():
             run = rounds_of(organ_training(base, organ, values))
-            stop = stopped_at(0.95 if base is STEPWISE else 0.99)
             rows.append(Row(f"{organ}, {method}, coarse", run, after_rounds(0), next(numbers)))
             rows.append(Row(f"{organ}, {method}, fine", run, stop, next(numbers)))
     pairs = [RowPair(f"{organ}, RSTN, {s}", f"{organ}, step-wise, {s}") for organ in organs for s in ("coarse", "fine")]
-    title = "Table 3.4: several organs, each trained alone"
     claimed = [value for values in organs.values() for value in values]
     if len(organs) == 1 or len(set(claimed)) < len(claimed):  # a part of an organ is no conflict
-        return Table("organs", title, tuple(rows), tuple(pairs))
-    resolved = {method: _resolved(base, organs) for method, base in _METHODS.items()}
+        return Table(name, title, tuple(rows), tuple(pairs))
+    resolved = {method: _resolved(base, organs) for method, (base, _) in methods.items()}
     rows += [
-        Row(f"{o}, {m}, conflicts resolved", e, last_round) for m, found in resolved.items() for o, e in found.items()
+        Row(f"{o}, {m}, conflicts resolved", e, last_round) for m, each in resolved.items() for o, e in each.items()
     ]
-    pairs += [RowPair(f"{o}, {m}, conflicts resolved", f"{o}, {m}, fine") for m in _METHODS for o in organs]
-    hard = tuple(organ for organ in organs if organ in _HARD)
-    gained = tuple(RowPair(*(f"{organ}, {m}, conflicts resolved" for m in ("RSTN", "step-wise"))) for organ in hard)
-    told = "five hard organs" if len(hard) == len(_HARD) else f"{len(hard)} of the five hard organs"
-    label, chapter = f"Mean gain of RSTN over the step-wise approach, {told}", "4.29" if len(hard) == len(_HARD) else ""
-    gains = (MeanGain(label, gained, chapter),) if hard else ()
-    return Table("organs", title, tuple(rows), tuple(pairs), gains=gains)
+    pairs += [RowPair(f"{o}, {m}, conflicts resolved", f"{o}, {m}, fine") for m in methods for o in organs]
+    return Table(name, title, tuple(rows), tuple(pairs), gains=_gains(organs, own["hard"], own.get("gain", "")))
+
+
+def _gains(organs: Iterable[str], hard: Sequence[str], chapter: str) -> tuple[MeanGain, ...]:
+    """The mean over the organs that are harder than kidneys."""
+    there = tuple(organ for organ in organs if organ in hard)
+    whole = len(there) == len(hard)
+    pairs = tuple(RowPair(*(f"{organ}, {m}, conflicts resolved" for m in ("RSTN", "step-wise"))) for organ in there)
+    count = {5: "five"}.get(len(hard), str(len(hard)))
+    told = f"{count} hard organs" if whole else f"{len(there)} of the {count} hard organs"
+    label = f"Mean gain of RSTN over the step-wise approach, {told}"
+    return (MeanGain(label, pairs, chapter if whole else ""),) if there else ()
 
 
 def _resolved(base: Training, organs: Mapping[str, Sequence[int]]) -> dict[str, Evaluation]:
@@ -100,44 +112,38 @@ def _as_name(organ: str) -> str:
     return organ.replace(" ", "_").rstrip(".")
 
 
-def cyst_table(distance: float | None = None) -> Table:
-    """The cyst alone, near the predicted organ in four stages and near the true organ, for both methods [3.7].
+def distance_table(name: str, title: str, content: Any, found: Declared, distance: float | None) -> Table:
+    """The distance t around the true organ within which the cyst is looked for [3.3.3].
 
     Args:
-        distance: how near, mm; None for the configuration's.
+        name: of the table.
+        title: of the table.
+        content: of the key ``each_distance``.
+        found: the trainings.
+        distance: t of the table of the cyst, mm, which the others are compared with; None for the configuration's.
     """
-    numbers = {
-        "step-wise": ("79.23±9.72 (93.82, 69.54)", "60.46±31.37 (95.67, 0)", "63.44±27.71 (95.55, 0)"),
-        "RSTN": ("83.81±10.51 (94.34, 20.77)", "60.73±32.46 (96.50, 0)", "67.19±27.91 (96.05, 0)"),
-    }
-    rows: list[Row] = []
-    for method, organ in (("step-wise", STEPWISE), ("RSTN", RSTN)):
-        alone = organ_training(organ, "cyst", CYST)
-        near = near_organ_training(organ, distance)
-        pancreas, without, with_organ = numbers[method]
-        rows += [
-            Row(f"pancreas, {method}", Evaluation(f"{organ.name}_final", organ), chapter=pancreas),
-            Row(f"cyst without organ, {method}", Evaluation(f"{alone.name}_final", alone), chapter=without),
-            Row(f"cyst with organ, {method}", _four_stages(near, organ), chapter=with_organ),
-            Row(f"cyst with the true organ, {method}", Evaluation(f"{near.name}_final", near)),
-        ]
-    cropped = near_organ_training(RSTN, distance, crop=True)
-    rows += [
-        Row("cyst in the organ's box, RSTN", _four_stages(cropped, RSTN, CROPPED)),
-        Row("cyst in the true organ's box, RSTN", Evaluation(f"{cropped.name}_final", cropped)),
-    ]
-    pairs = [RowPair(f"cyst with organ, {m}", f"cyst without organ, {m}") for m in numbers]
-    pairs += [RowPair(f"{what}, RSTN", f"{what}, step-wise") for what in ("cyst with organ", "cyst without organ")]
-    pairs.append(RowPair("cyst in the organ's box, RSTN", "cyst with organ, RSTN"))
-    return Table("cyst", "Table 3.5: organ, then cyst (131 CTs in the chapter)", tuple(rows), tuple(pairs))
+    keys = ("of", "configured", "mm")
+    own = checked(content, f"table {name}, each_distance", keys, keys)
+    base = training_of(own["of"], found.weights, f"table {name}")
+    ladder = [None, *sorted({float(t) for t in own["mm"]} | ({distance} if distance is not None else set()))]
+    label = {t: own["configured"] if t is None else f"t = {t:g} mm" for t in ladder}
+    near = {label[t]: near_organ_training(base, t) for t in ladder}
+    rows = tuple(Row(text, Evaluation(f"{weights.name}_final", weights)) for text, weights in near.items())
+    return Table(name, title, rows, tuple(RowPair(text, label[distance]) for text in near if text != label[distance]))
 
 
-def _four_stages(near: Training, organ: Training, *overlays: str) -> Evaluation:
-    """The organ by networks of its own, then the cyst near what they find."""
+def four_stages(near: Weights, organ: Training, crop: bool = False) -> Evaluation:
+    """The organ by networks of its own, then the cyst near what they find.
+
+    Args:
+        near: weights of the cyst near the organ.
+        organ: of the organ.
+        crop: the networks of the cyst see the organ's box, and nothing in it is hidden. Defaults to False.
+    """
     return Evaluation(
         f"{near.name}_four_stages",
         near,
-        (*organ.overlays, "configs/task/organ_then_cyst.json", *overlays),
+        (*organ.overlays, "configs/task/organ_then_cyst.json", *([CROPPED] if crop else [])),
         {"keep_rounds": True},
         base="inference",
         further={"organ_ckpt_path": organ},

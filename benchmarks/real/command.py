@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.chapter.parts import ROOT
-from benchmarks.chapter.run import is_done, run_parts
+from benchmarks.chapter.run import is_done, run_part
 from c2f_monai.apps.cli import run_command
 from c2f_monai.apps.training_config import parse_option, read_training_config
 from c2f_monai.utils import atomic_write, sha256_of
@@ -88,7 +88,7 @@ def run_train(args: argparse.Namespace) -> None:
     run = replace(run, options=options)
     run.keep_options()
     training, _ = parts_of_method(run)
-    run_parts([training])
+    run_part(training)
     print(f"{run.weights}: {json.loads(training.result.read_text(encoding='utf-8'))['seconds']:.0f} s")
 
 
@@ -108,7 +108,8 @@ def run_evaluate(args: argparse.Namespace) -> None:
     training, evaluations = parts_of_method(run)
     if not is_done(training):
         raise ValueError(f"{run.folder} has no finished training: run train first.")
-    run_parts(evaluations)
+    for part in evaluations:
+        run_part(part)
     folders = dict(zip(evaluations_of(run.method), (part.folder for part in evaluations), strict=True))
     print(write_rows(run, training.result, folders))
 

@@ -52,18 +52,27 @@ def convergence_figure(methods: Mapping[str, Sequence[RoundCurve]]) -> Figure:
     return figure
 
 
-def scatter_figure(first: Sequence[float], second: Sequence[float], a: str, b: str) -> Figure:
-    """DSC in [0, 1] of each case under two methods, in the same order; above the diagonal the first method wins."""
-    figure = Figure(figsize=(5, 5), dpi=110, layout="constrained")
+def scatter_figure(pairs: Mapping[tuple[str, str], tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """DSC in [0, 1] of each case under two methods, a panel for each pair; above the diagonal the first method wins.
+
+    Args:
+        pairs: by the names of two methods, the DSC of each, of the same cases in the same order.
+    """
+    columns = min(3, len(pairs))
+    rows = -(-len(pairs) // columns)
+    figure = Figure(figsize=(4.5 * columns, 4.7 * rows), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    x, y = 100 * np.asarray(second), 100 * np.asarray(first)
-    low = max(0.0, float(min(x.min(), y.min())) - 3)
-    high = min(100.0, float(max(x.max(), y.max())) + 3)
-    axes.plot([low, high], [low, high], color="gray", linewidth=1)
-    axes.scatter(x, y, s=18)
-    axes.set(xlabel=f"{b}: DSC [%]", ylabel=f"{a}: DSC [%]", xlim=(low, high), ylim=(low, high), aspect="equal")
-    axes.set_title(f"{int((y > x).sum())} wins, {int((y < x).sum())} losses of {len(x)} cases")
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for ((a, b), (first, second)), axes in zip(pairs.items(), panels, strict=False):
+        x, y = 100 * np.asarray(second), 100 * np.asarray(first)
+        low = max(0.0, float(min(x.min(), y.min())) - 3)
+        high = min(100.0, float(max(x.max(), y.max())) + 3)
+        axes.plot([low, high], [low, high], color="gray", linewidth=1)
+        axes.scatter(x, y, s=18)
+        axes.set(xlabel=f"{b}: DSC [%]", ylabel=f"{a}: DSC [%]", xlim=(low, high), ylim=(low, high), aspect="equal")
+        axes.set_title(f"{int((y > x).sum())} wins, {int((y < x).sum())} losses of {len(x)} cases")
+    for axes in panels:  # what the last row has no pair for
+        axes.remove()
     return figure
 
 

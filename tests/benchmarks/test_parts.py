@@ -1,17 +1,11 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Plans, data and parts of experiments, and how parts are run."""
+"""Tables, data and parts of experiments."""
 
 from __future__ import annotations
 
 import ast
 import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +17,6 @@ from benchmarks.chapter.figures import figure_parts, regions_of
 from benchmarks.chapter.parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from benchmarks.chapter.plan import Evaluation, Merged, Row, RowPair, Table, Training, oracle_of, rounds_of
 from benchmarks.chapter.published import as_published
-from benchmarks.chapter.run import estimates, is_done, run_part, run_parts
 from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
 
 TABLES = build_tables(DEFAULT_ORGANS)
@@ -407,122 +400,3 @@ def test_an_experiment_keeps_to_its_data(tmp_path: Path) -> None:
     assert derive_dataset(dataset, tmp_path / "out", 4, None, small=False) == folder == tmp_path / "out" / "data"
     with pytest.raises(ValueError, match="holds an experiment with other data or folds: choose another --output"):
         derive_dataset(dataset, tmp_path / "out", 4, 0, small=False)
-
-
-def code_part(folder: Path, name: str, code: str, resumes: bool = False, product: str = "product") -> ExperimentPart:
-    """A part that runs Python code in its folder, which it is given as an argument."""
-    text = f"import pathlib, sys; folder = pathlib.Path({str(folder / name)!r}); {code}"
-    return ExperimentPart(f"kind/{name}", folder / name, ("-c", text), folder / name / product, 10.0, resumes)
-
-
-def test_a_part_runs_once_and_says_how(tmp_path: Path) -> None:
-    count = "(folder / 'runs').open('a').write('x'); (folder / 'product').touch()"
-    part, other = code_part(tmp_path, "a", count), code_part(tmp_path, "b", count)
-    assert run_parts([part], None) and run_parts([part], None)
-    assert (part.folder / "runs").read_text(encoding="utf-8") == "x"
-    result = json.loads(part.result.read_text(encoding="utf-8"))
-    assert {"command", "source", "versions", "machine", "seconds", "finished"} <= set(result)
-    assert result["command"].startswith("python -c ")
-    seconds = estimates([part, other])
-    assert seconds["kind/a"] == result["seconds"] == pytest.approx(seconds["kind/b"])
-    changed = code_part(tmp_path, "a", count + "; print('changed')")
-    with pytest.raises(ValueError, match="was made with other settings: choose another --output"):
-        is_done(changed)
-
-
-def test_a_part_that_outlives_a_killed_command_is_not_run_beside_itself(tmp_path: Path) -> None:
-    wait = "import time; (folder / 'begun').touch()\nwhile not (folder / 'end').exists(): time.sleep(0.01)"
-    part = code_part(tmp_path, "a", f"{wait}\n(folder / 'product').touch()")
-    path = tmp_path / "command.py"
-    path.write_text(
-        "import pathlib\nfrom benchmarks.chapter.parts import ExperimentPart\n"
-        "from benchmarks.chapter.run import run_part\n"
-        f"folder = pathlib.Path({str(part.folder)!r})\n"
-        f"run_part(ExperimentPart('kind/a', folder, {part.command!r}, folder / 'product', 1.0))",
-        encoding="utf-8",
-    )
-    with subprocess.Popen([sys.executable, str(path)], env=os.environ | {"PYTHONPATH": str(ROOT)}) as command:
-        wait_for((part.folder / "begun").exists)
-        command.kill()
-    with pytest.raises(ValueError, match=r"another process runs the part in .*a: wait"):
-        run_part(part)
-    (part.folder / "end").touch()
-    wait_for(part.product.exists)
-    wait_for(lambda: not_refused(part))
-    assert part.result.is_file()
-
-
-def not_refused(part: ExperimentPart) -> bool:
-    """Whether the part could be run: its process has ended."""
-    try:
-        run_part(part)
-    except ValueError:
-        return False
-    return True
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def test_a_training_goes_on_until_its_last_epoch(tmp_path: Path) -> None:
-    # Each run ends one epoch, the first without and the others with --resume True.
-    code = (
-        "done = len(list(folder.glob('checkpoint_*.pt'))); "
-        "assert sys.argv[1:] == (['--resume', 'True'] if done else []), sys.argv; "
-        "(folder / f'checkpoint_{done + 1}.pt').touch()"
-    )
-    part = code_part(tmp_path, "training", code, resumes=True, product="checkpoint_3.pt")
-    assert not run_parts([part], minutes=0)
-    assert not part.folder.exists()
-    assert run_parts([part])
-    assert len((part.folder / "seconds.txt").read_text(encoding="utf-8").split()) == 3
-    assert json.loads(part.result.read_text(encoding="utf-8"))["seconds"] > 0
-
-
-def test_parts_run_at_once_and_wait_for_what_they_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 6)
-    # Each of two ends only when the other one has begun; the third finds the products of both.
-    meet = """
-import os, time
-(folder / "begun").touch()
-end = time.monotonic() + 60
-while not all((folder.parent / name / "begun").exists() for name in "ab"):
-    assert time.monotonic() < end, "the other one did not begin"
-    time.sleep(0.01)
-time.sleep(0.1)
-(folder / "product").write_text(os.environ["OMP_NUM_THREADS"])
-"""
-    last = "(folder / 'product').write_text(' '.join((folder.parent / n / 'product').read_text() for n in 'ab'))"
-    pair = [code_part(tmp_path, name, "\n" + meet) for name in "ab"]
-    third = replace(code_part(tmp_path, "c", last), needs=("kind/a", "kind/b"))
-    assert run_parts([*pair, third], jobs=3)
-    assert third.product.read_text(encoding="utf-8") == "2 2"  # threads: 6 cores for 3 parts
-    with pytest.raises(ValueError, match="jobs must be at least 1, got 0"):
-        run_parts([third], jobs=0)
-
-
-def test_a_training_that_was_killed_after_its_last_epoch_is_done(tmp_path: Path) -> None:
-    part = code_part(tmp_path, "training", "raise SystemExit('not again')", resumes=True)
-    part.folder.mkdir()
-    part.product.touch()
-    assert run_parts([part])
-
-
-@pytest.mark.parametrize(
-    ("code", "resumes", "message"),
-    [
-        ("sys.exit('error: no such fold')", False, r"kind/a failed \(exit code 1\): error: no such fold .all of it"),
-        ("", False, "kind/a left no .*product"),
-        ("", True, "kind/a ended no epoch within its time: lower items_per_epoch"),
-    ],
-)
-def test_a_part_that_fails_leaves_no_result(code: str, resumes: bool, message: str, tmp_path: Path) -> None:
-    part = code_part(tmp_path, "a", code, resumes)
-    with pytest.raises(ValueError, match=message):
-        run_parts([part])
-    assert not part.result.exists()

@@ -110,7 +110,7 @@ def test_the_report_by_hand(settings: ExperimentSettings) -> None:
     assert "| 1 | 4 | 0.7150 | 0.7000 | 0.5000 | 0.9037 |" in lines
     assert any('{"commit": "c"}' in line and "8.0 minutes" in line for line in lines)
     names = {found.name for found in path.parent.iterdir()}
-    assert {"rows.csv", "cases.csv", "box.png", "scatter_1.png", "convergence.png"} <= names
+    assert {"rows.csv", "cases.csv", "box.png", "pairs.png", "convergence.png"} <= names
     assert "- [a_rounds: x_rounds](../../evaluation/a_rounds/fold0_seed0/x_rounds.png)" in lines
     assert "- [DSC of the cases](box.png)" in lines
     with (path.parent / "cases.csv").open(newline="", encoding="utf-8") as file:

@@ -188,7 +188,9 @@ def test_means_over_rounds_by_hand() -> None:
 
 
 def test_scatter_counts_wins_and_boxes_keep_their_order() -> None:
-    (axes,) = scatter_figure([0.9, 0.5, 0.7], [0.8, 0.6, 0.7], "RSTN", "step-wise").axes
+    pair = ([0.9, 0.5, 0.7], [0.8, 0.6, 0.7])
+    axes, *others = scatter_figure({("RSTN", "step-wise"): pair, **{("RSTN", str(n)): pair for n in range(3)}}).axes
+    assert len(others) == 3  # of two rows of three
     assert axes.get_title() == "1 wins, 1 losses of 3 cases"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("step-wise: DSC [%]", "RSTN: DSC [%]")
     (axes,) = box_figure({"first": [0.5, 0.6], "second": [0.7]}).axes
