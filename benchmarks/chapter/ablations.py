@@ -10,10 +10,10 @@ from typing import Any
 from c2f_monai.metrics.rounds import after_rounds, stopped_at
 from c2f_monai.utils import Fusion, View
 
-from .methods import COARSE, COARSE_LONGER, RSTN, near_organ_training, rstn_variant
+from .methods import COARSE, COARSE_LONGER, RSTN, coarse_variant, near_organ_training, rstn_variant
 from .plan import Evaluation, Row, RowPair, Table, Training, oracle_of, rounds_of
 
-__all__ = ["distance_table", "pixel_table", "premise_table", "testing_table", "training_table"]
+__all__ = ["by_vote", "distance_table", "pixel_table", "premise_table", "testing_table", "training_table"]
 
 _DEFAULT = "default"
 _DEFAULT_DISTANCE = "t = 10 mm (15 voxels of the file's own grid)"
@@ -26,6 +26,15 @@ def _tested(name: str, **options: Any) -> Evaluation:
 
 def _trained(training: Training) -> Evaluation:
     return Evaluation(f"{training.name}_final", training)
+
+
+def _coarse_answer(training: Training) -> Evaluation:
+    return Evaluation(f"{training.name}_final", training, options={"max_rounds": 0})
+
+
+def by_vote() -> Evaluation:
+    """RSTN whose views vote, in the coarse stage and in the rounds."""
+    return _tested("vote", fusion=Fusion.VOTE.value)
 
 
 def training_table() -> Table:
@@ -42,9 +51,8 @@ def training_table() -> Table:
 def premise_table() -> Table:
     """What the box is worth: the whole image, the predicted box and the true one (Fig. 3.2)."""
     # As long as RSTN: give the same seconds by --option-of coarse_longer epochs=N.
-    whole = Evaluation("coarse_longer_final", COARSE_LONGER, options={"max_rounds": 0})
     rows = (
-        Row("whole image, coarse networks", whole, after_rounds(0)),
+        Row("whole image, coarse networks", _coarse_answer(COARSE_LONGER), after_rounds(0)),
         Row("coarse to fine", rounds_of(RSTN), stopped_at(0.99)),
         Row("true box", oracle_of(RSTN)),
     )
@@ -53,13 +61,16 @@ def premise_table() -> Table:
 
 
 def pixel_table() -> Table:
-    """The pixels of target that a slab of the training must have, once the coarse networks have learned."""
+    """The pixels of target that a slab must have: in the coarse training, the chapter's rule, and in refining."""
     # 10 pixels of 2 mm, 40 mm^2, are the bundle's.
-    found = {_DEFAULT: _trained(RSTN)}
+    refined, coarse = {_DEFAULT: _trained(RSTN)}, {f"coarse, {_DEFAULT}": _coarse_answer(COARSE)}
     for pixels, coarser in ((1, 1), (40, 10)):
-        variant = rstn_variant(f"min_pixels_{pixels}", small={"min_pixels": coarser}, min_pixels=pixels)
-        found[f"min_pixels {pixels}"] = _trained(variant)
-    return _against(_DEFAULT, found, "pixels", "RSTN refined on slabs with more or less target")
+        name, ids = f"min_pixels_{pixels}", {"small": {"min_pixels": coarser}, "min_pixels": pixels}
+        refined[f"min_pixels {pixels}"] = _trained(rstn_variant(name, **ids))
+        coarse[f"coarse, min_pixels {pixels}"] = _coarse_answer(coarse_variant(name, **ids))
+    title = "Trained on slabs with more or less target: the coarse networks, and RSTN refined"
+    first, second = (_against(next(iter(found)), found, "pixels", title) for found in (coarse, refined))
+    return Table("pixels", title, (*first.rows, *second.rows), (*first.comparisons, *second.comparisons))
 
 
 def testing_table() -> Table:
@@ -67,7 +78,7 @@ def testing_table() -> Table:
     found = {_DEFAULT: _trained(RSTN)}
     found |= {f"margin {k}": _tested(f"margin_{k}", margin=k) for k in (4, 16, 30)}
     found |= {f"crop multiple {n}": _tested(f"multiple_{n}", crop_multiple=n) for n in (16, 64)}
-    found["vote"] = _tested("vote", fusion=Fusion.VOTE.value)
+    found["vote"] = by_vote()
     found |= {f"{v.value} view alone": _tested(v.value, **{"validate#inferer#views": [v.value]}) for v in View}
     return _against(_DEFAULT, found, "testing", "Ablations of the testing of RSTN")
 

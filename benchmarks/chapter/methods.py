@@ -19,6 +19,7 @@ __all__ = [
     "STEPWISE",
     "TRUTH_REFERENCE",
     "UNET3D",
+    "coarse_variant",
     "near_organ_training",
     "organ_training",
     "rstn_variant",
@@ -31,17 +32,19 @@ TARGET, CYST = (1, 2), (2,)
 #: The organ's region is cropped, not masked: after the overlay of the cyst.
 CROPPED = "configs/task/cyst_cropped.json"
 _COARSE_ONLY = "configs/baseline/coarse_only.json"
+# The chapter's coarse training is that of the step-wise approach.
+_PUBLISHED_COARSE = ("configs/baseline/published_stepwise.json", "configs/baseline/published_coarse.json")
 #: Coarse networks alone, which the methods start from: they differ in what comes after.
-COARSE = Training("coarse", (_COARSE_ONLY,))
+COARSE = Training("coarse", (_COARSE_ONLY,), published=_PUBLISHED_COARSE)
 #: The same for longer, in the place of what the methods do then.
 COARSE_LONGER = Training("coarse_longer", (_COARSE_ONLY,), start=COARSE)
 RSTN = Training("rstn", start=COARSE)
 STEPWISE = Training(
     "stepwise",
     ("bundle/configs/stepwise.json",),
-    published=("configs/baseline/published_stepwise.json",),
+    published=_PUBLISHED_COARSE[:1],
     start=COARSE,
-    apart=("configs/baseline/published_coarse.json", "configs/baseline/published_fine.json"),
+    apart=(_PUBLISHED_COARSE[-1], "configs/baseline/published_fine.json"),
 )
 UNET3D = Training(
     "unet3d",
@@ -68,16 +71,24 @@ def rstn_variant(
     return Training(f"rstn_{name}", options=options, small=small or {}, start=start)
 
 
-def coarse_variant(name: str, overlays: Sequence[str] = (), start: Training | None = None, **options: Any) -> Training:
+def coarse_variant(
+    name: str,
+    overlays: Sequence[str] = (),
+    start: Training | None = None,
+    small: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Training:
     """Coarse networks alone for another target or with other values of some ids.
 
     Args:
         name: of the variant.
         overlays: files of the variant.
         start: networks that it goes on from; None for random ones.
+        small: further ids of the small version.
         options: the ids.
     """
-    return Training(f"coarse_{name}", (*overlays, _COARSE_ONLY), options, start=start)
+    files = (*overlays, _COARSE_ONLY)
+    return Training(f"coarse_{name}", files, options, _PUBLISHED_COARSE, small=small or {}, start=start)
 
 
 def saliency_training(kernels: Sequence[int], tuned: bool = True) -> Training:

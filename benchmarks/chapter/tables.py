@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from c2f_monai.metrics.rounds import after_rounds, last_round, round_picks, stopped_at
-from c2f_monai.utils import View
+from c2f_monai.utils import Fusion, View
 
-from .ablations import distance_table, pixel_table, premise_table, testing_table, training_table
-from .methods import RSTN, STEPWISE, TRUTH_REFERENCE, UNET3D, saliency_training
+from .ablations import by_vote, distance_table, pixel_table, premise_table, testing_table, training_table
+from .methods import COARSE_LONGER, RSTN, STEPWISE, TRUTH_REFERENCE, UNET3D, saliency_training
 from .plan import Evaluation, Merged, Row, RowPair, Table, Weights, oracle_of, rounds_of, view_of
 from .targets import cyst_table, organ_table
 
@@ -150,14 +150,27 @@ def _joint_table() -> Table:
     rows = (
         Row("coarse, trained apart", rounds_of(STEPWISE), after_rounds(0), "75.74"),
         Row("coarse, trained jointly", rounds_of(RSTN), after_rounds(0), "78.23"),
+        # The approaches fuse in other ways: each here in the other's, and coarse networks that learned alone as long.
+        Row("coarse, trained apart, mean", _coarse_fused(STEPWISE, Fusion.MEAN), after_rounds(0)),
+        Row("coarse, trained jointly, vote", by_vote(), after_rounds(0)),
+        Row("coarse networks alone, as long, vote", _coarse_fused(COARSE_LONGER, Fusion.VOTE), after_rounds(0)),
         Row("joint fine on separate coarse", rounds_of(merged), at_99, "83.80"),
         Row("joint fine on joint coarse", rounds_of(RSTN), at_99, "84.50"),
     )
     pairs = (
         RowPair("coarse, trained jointly", "coarse, trained apart"),
+        RowPair("coarse, trained jointly, vote", "coarse, trained apart"),
+        RowPair("coarse, trained jointly", "coarse, trained apart, mean"),
+        RowPair("coarse, trained jointly, vote", "coarse networks alone, as long, vote"),
         RowPair("joint fine on joint coarse", "joint fine on separate coarse"),
     )
     return Table("joint", "Joint and separate training", rows, pairs)
+
+
+def _coarse_fused(weights: Weights, fusion: Fusion) -> Evaluation:
+    """The coarse stage alone with another fusion of the views."""
+    options = {"fusion": fusion.value, "max_rounds": 0}
+    return Evaluation(f"{weights.name}_coarse_{fusion.value}", weights, options=options)
 
 
 def _overfitting_table() -> Table:

@@ -160,6 +160,7 @@ def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
         "training/stepwise_coarse/seed0",
         "training/stepwise_fine/seed0",
         "training/rstn/seed0",
+        "training/coarse_longer/seed0",  # the control
     ]
     assert not any("init_weights" in words_of(part) for part in published if part.kind == "training")
 

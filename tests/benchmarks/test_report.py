@@ -185,5 +185,5 @@ def test_all_claims_are_those_of_no_name(tmp_path: Path, capsys: pytest.CaptureF
     unnamed, everything, pixels = ([line for line in lines if line.startswith("| ")] for lines in printed)
     assert unnamed == everything
     absent = "| gallbladder may lose in the fine stage | --organs has no gallbladder |"
-    assert f"{absent}  |  |  |  | not distinguishable |" in everything
+    assert f"{absent}  |  |  |  |  | not distinguishable |  |" in everything
     assert pixels == [line for line in everything if line.startswith(("| claim ", "| insensitive to the pixel"))]
