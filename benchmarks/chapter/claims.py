@@ -27,6 +27,7 @@ __all__ = [
     "Term",
     "Verdict",
     "judge",
+    "lowest_tenth",
     "measure",
     "p_values_of",
 ]
@@ -125,14 +126,14 @@ def measure(claim: Claim, curves: Mapping[str, Curves]) -> Measured:
     numbers = [np.array([list(cases.values()) for cases in found.values()]) for found in values]
 
     def statistic(*arrays: np.ndarray) -> np.ndarray:
-        of_seeds = [_lowest_tenth(a) if claim.worst else a.mean(axis=-1) for a in arrays]
+        of_seeds = [lowest_tenth(a) if claim.worst else a.mean(axis=-1) for a in arrays]
         return np.tensordot(factors, np.stack(of_seeds), axes=1).mean(axis=-1)
 
     seeds = [float(statistic(*(a[i : i + 1] for a in numbers))) for i in range(len(numbers[0]))]
     return Measured(two_way_bootstrap(*numbers, statistic=statistic), tuple(seeds))
 
 
-def _lowest_tenth(values: np.ndarray) -> np.ndarray:
+def lowest_tenth(values: np.ndarray) -> np.ndarray:
     """Mean of the lowest tenth of the cases, at least one, of (..., cases)."""
     count = -(-values.shape[-1] // 10)
     return np.sort(values, axis=-1)[..., :count].mean(axis=-1)

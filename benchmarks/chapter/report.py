@@ -55,7 +55,7 @@ def write_report(table: Table, settings: ExperimentSettings, parts: Sequence[Exp
     lines = [f"# {table.title}", "", *table_lines(table, rows), *comparison_lines(table.comparisons, scores)]
     lines += [*gain_lines(table, scores), *convergence_lines(table, curves)]
     if absent:
-        lines += ["", f"Rows that were not run with all of these training seeds, left empty: {', '.join(absent)}."]
+        lines += ["", f"Rows that were not run with all of these training seeds, left empty: {'; '.join(absent)}."]
     if left_out:
         lines += ["", f"Cases without the target, left out: {len(left_out)} ({some_names(sorted(left_out))})."]
     lines += [

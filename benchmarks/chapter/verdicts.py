@@ -35,7 +35,7 @@ from .power import MOST, POWER, Plan, plan_of, seconds_of_a_seed
 from .results import has_result, read_saliency
 from .scores import gather
 
-__all__ = ["HOURS", "Judged", "judged_claims", "write_verdicts"]
+__all__ = ["HOURS", "Judged", "corrected_p_values", "judged_claims", "write_verdicts"]
 
 #: Of a machine that one may spend on one claim, a night.
 HOURS = 12.0
@@ -90,7 +90,7 @@ def judged_claims(
         if chosen is None or (claim.terms and {term.evaluation.name for term in claim.terms} <= rows)
     ]
     found = [_measured(claim, settings) for claim in claims]
-    corrected = _corrected(claims, found)
+    corrected = corrected_p_values(claims, found)
     # Those of the whole list, whose seeds may be too few today.
     tests = sum(1 + claim.equal for claim, one in zip(claims, found, strict=True) if one)
     return [
@@ -170,7 +170,7 @@ def _is_there(claim: Claim, settings: ExperimentSettings, seed: int) -> bool:
     return all(has_result(term.evaluation, settings, fold, seed) for term in claim.terms for fold in settings.folds)
 
 
-def _corrected(claims: Sequence[Claim], found: Sequence[Measured | None]) -> list[list[float]]:
+def corrected_p_values(claims: Sequence[Claim], found: Sequence[Measured | None]) -> list[list[float]]:
     """P-values of each claim, corrected for the number of all; none where nothing is tested."""
     tests = [p_values_of(claim, one) if one else [] for claim, one in zip(claims, found, strict=True)]
     corrected = iter(holm([p for of_claim in tests for p in of_claim]))
