@@ -141,7 +141,9 @@ def _cyst_claims(rows: Rows) -> list[Claim]:
     text, without = "the cyst gains from the organ", "cyst without organ, "
     claims = [_minus(text, rows, f"cyst with organ, {name}", f"{without}{name}") for name in _METHODS]
     tie = _minus("without the organ the two approaches tie", rows, f"{without}RSTN", f"{without}step-wise", equal=True)
-    return [*claims, tie]
+    stronger = "a stronger coarse network of the organ helps the cyst"
+    with_organ = "cyst with organ, step-wise"
+    return [*claims, tie, _minus(stronger, rows, f"{with_organ}, its coarse DeepLab", with_organ)]
 
 
 def _losing_claims(rows: Rows) -> list[Claim]:

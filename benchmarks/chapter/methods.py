@@ -15,6 +15,8 @@ __all__ = [
     "COARSE_LONGER",
     "CROPPED",
     "CYST",
+    "DEEPLAB_COARSE",
+    "DEEPLAB_ORGAN",
     "RSTN",
     "STEPWISE",
     "TRUTH_REFERENCE",
@@ -46,6 +48,17 @@ STEPWISE = Training(
     start=COARSE,
     apart=(_PUBLISHED_COARSE[-1], "configs/baseline/published_fine.json"),
 )
+_DEEPLAB = "configs/network/deeplab.json"
+_DEEPLAB_FILES = (_DEEPLAB, "configs/network/backbone_as_coarse.json")
+#: The step-wise approach whose coarse networks are DeepLab [3.7].
+DEEPLAB_COARSE = replace(
+    STEPWISE,
+    name="stepwise_deeplab",
+    overlays=(*_DEEPLAB_FILES, *STEPWISE.overlays),
+    start=Training("coarse_deeplab", (_DEEPLAB, _COARSE_ONLY), published=_PUBLISHED_COARSE),
+)
+#: The organ of four stages is found by such networks: after those of the cyst.
+DEEPLAB_ORGAN = (_DEEPLAB, "configs/network/backbone_as_organ_coarse.json")
 UNET3D = Training(
     "unet3d",
     ("configs/baseline/unet3d.json",),

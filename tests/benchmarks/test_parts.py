@@ -106,6 +106,21 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
     assert words_of(parts["training/rstn_cyst/seed0"])["label_value"] == "[2]"
 
 
+def test_the_organ_is_found_by_deeplab_and_the_cyst_by_the_same_networks_as_before(tmp_path: Path) -> None:
+    parts = {part.name: part for part in parts_of([TABLES["cyst"]], settings(tmp_path))}
+    start, organ = words_of(parts["training/coarse_deeplab/seed0"]), words_of(parts["training/stepwise_deeplab/seed0"])
+    assert start["config_file"] == "train three_views deeplab coarse_only time_limit"
+    assert organ["config_file"] == "train three_views from_coarse deeplab backbone_as_coarse stepwise time_limit"
+    assert organ["init_weights"] == str(tmp_path / "training/coarse_deeplab/seed0/model.pt")
+    evaluation = parts["evaluation/stepwise_near_organ_deeplab_four_stages/seed0"]
+    plain = words_of(parts["evaluation/stepwise_near_organ_four_stages/seed0"])
+    options = words_of(evaluation)
+    files = "inference three_views stepwise organ_then_cyst deeplab backbone_as_organ_coarse"
+    assert options["config_file"] == files
+    assert options["organ_ckpt_path"] == str(tmp_path / "training/stepwise_deeplab/seed0/model.pt")
+    assert options["ckpt_path"] == plain["ckpt_path"]
+
+
 def test_the_distance_of_the_cysts_tables_is_in_mm(tmp_path: Path) -> None:
     tables = build_tables(DEFAULT_ORGANS, distance=20)
     parts = {p.name: p for p in parts_of([tables["cyst"], tables["distance"]], settings(tmp_path))}
