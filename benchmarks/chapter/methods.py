@@ -21,6 +21,7 @@ __all__ = [
     "STEPWISE",
     "TRUTH_REFERENCE",
     "UNET3D",
+    "VNET",
     "coarse_variant",
     "near_organ_training",
     "organ_training",
@@ -67,6 +68,8 @@ UNET3D = Training(
     small={"patch": [48, 48, 48], "frame": 8},
     effort=0.25,
 )
+#: The chapter's 3D comparator [3.5.3.2], by the same recipe.
+VNET = replace(UNET3D, name="vnet", overlays=(*UNET3D.overlays, "configs/baseline/vnet.json"), effort=10.0)
 
 
 def rstn_variant(

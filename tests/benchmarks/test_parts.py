@@ -187,7 +187,9 @@ def test_published_trainings_start_from_the_given_weights(
     found = settings(tmp_path, published=True, init_weights=start)
     parts = [part for part in parts_of([PUBLISHED["methods"]], found) if part.kind == "training"]
     starts = {part.name.split("/")[1]: words_of(part).get("init_weights") for part in parts}
-    assert starts.pop("unet3d") is None and set(starts.values()) == {str(start)} and len(starts) >= 2
+    assert (
+        starts.pop("unet3d") is starts.pop("vnet") is None and set(starts.values()) == {str(start)} and len(starts) >= 2
+    )
     assert "departs from the chapter" not in caplog.text
     words = ["list", "--dataset_dir", str(ROOT / "bundle" / "data" / "phantom-v1"), "--output", str(tmp_path)]
     assert main([*words, "--init_weights", str(start), "--published"]) != 0
@@ -226,7 +228,7 @@ def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> 
         ("stepwise", "d >= 0.98", ""),  # not in the chapter
         ("saliency", "7x7", ""),
         ("saliency", "two-layer 3x3", "83.93±5.43 (90.52, 64.78)"),
-        ("methods", "3D UNet, oracle 3D box", "83.18 (V-Net)"),
+        ("methods", "V-Net, oracle 3D box", "83.18"),
         ("organs", "pancreas, RSTN, fine", "87.60"),
         ("organs", "cyst, RSTN, fine", ""),
         ("cyst", "cyst with organ, RSTN", "67.19±27.91 (96.05, 0)"),
@@ -285,6 +287,8 @@ def test_the_3d_comparator_keeps_its_recipe_beside_the_published_constants(tmp_p
     assert words_of(parts["evaluation/unet3d_oracle/seed0"])["config_file"] == (
         "train three_views unet3d unet3d_published evaluate oracle_box"
     )
+    options = words_of(parts["training/vnet/seed0"])
+    assert options["config_file"] == "train three_views unet3d vnet unet3d_published time_limit"
     own, all_constants = (
         json.loads((ROOT / name).read_text(encoding="utf-8"))
         for name in ("configs/baseline/unet3d_published.json", "configs/baseline/published.json")

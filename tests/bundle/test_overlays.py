@@ -26,6 +26,7 @@ ELSEWHERE = {
     "several_organs_inference",
     "unet3d",
     "unet3d_published",
+    "vnet",
 }
 # What an overlay is appended to where it is not the training alone.
 BASES = {

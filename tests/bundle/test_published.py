@@ -157,6 +157,41 @@ def test_the_fine_training_draws_each_margin_from_0_to_60(dataset: Path, tmp_pat
     assert margins.float().mean(0).tolist() == pytest.approx([30] * 4, abs=4)
 
 
+def test_rstn_trains_and_is_tested_with_20_pixels_around_the_box(dataset: Path, tmp_path: Path) -> None:
+    """The draw from 0 to 60 is that of the step-wise fine training alone."""
+    parser = training(RSTN, dataset, tmp_path, items_per_epoch=20).parser
+    data = parser.get_parsed_content("train#dataset")
+    margins = torch.cat([data[index]["margins"]["axial"] for index in range(20)])
+    assert margins.unique().tolist() == [20]
+    rule = parser.get_parsed_content("validate#inferer").rule
+    assert (rule.margin, rule.max_margin) == (20, None)
+
+
+@pytest.mark.parametrize(("names", "part"), [(COARSE, "coarse"), (FINE, "fine")], ids=["coarse", "fine"])
+def test_a_step_is_the_rate_times_the_gradient_of_the_chapters_loss(
+    names: tuple[str, ...], part: str, dataset: Path, tmp_path: Path
+) -> None:
+    """No weight of a round takes a share of it: 1 - 2 sum(Y P) / (sum Y + sum P), one sum over a slab."""
+    flow = training(names, dataset, tmp_path, epochs=1, **SHORT | {"items_per_epoch": 1, "fcn_def#dropout": 0.0})
+    trainer, network = (flow.parser.get_parsed_content(name) for name in ("train#trainer", "network"))
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    seen_by_loss: list[tuple[torch.Tensor, torch.Tensor]] = []
+    loss = trainer.loss_function
+    trainer.loss_function = lambda given, truth: (seen_by_loss.append((given, truth)), loss(given, truth))[1]
+    flow.run()
+    ((given, truth),) = seen_by_loss
+    found, target = given["axial"].detach(), truth["axial"].float()
+    own = found[:, 0 if part == "coarse" else 1]
+    expected = 1 - 2 * (own * target).sum() / (own.sum() + target.sum())
+    assert trainer.state.output["loss"] == pytest.approx(float(expected), abs=1e-5)
+    rate = {"coarse": 1e-5, "fine": 1e-4}[part]
+    name = f"views.axial.{part}.score_fr.weight"
+    parameter = dict(network.named_parameters())[name]
+    assert parameter.grad is not None and parameter.grad.abs().max() > 0
+    step = before[name] - parameter.detach()  # the first step of SGD: momentum has nothing to add
+    torch.testing.assert_close(step, rate * (parameter.grad + 5e-4 * before[name]), rtol=1e-3, atol=1e-9)
+
+
 def test_the_two_trainings_become_one_model_that_is_tested(dataset: Path, tmp_path: Path) -> None:
     for name, files in (("coarse", COARSE), ("fine", FINE)):
         training(files, dataset, tmp_path / name, epochs=1, **SHORT).run()

@@ -45,6 +45,7 @@ BEFORE = {
     "small": ["three_views"],
     "unet3d": ["three_views"],
     "unet3d_published": ["three_views", "unet3d"],
+    "vnet": ["three_views", "unet3d"],
     "pancreas_only": ["msd_pancreas"],
     "cyst_multi_label": ["cyst"],
     "cyst_cropped": ["cyst"],
