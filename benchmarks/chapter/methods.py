@@ -69,7 +69,7 @@ UNET3D = Training(
     effort=0.25,
 )
 #: The chapter's 3D comparator [3.5.3.2], by the same recipe.
-VNET = replace(UNET3D, name="vnet", overlays=(*UNET3D.overlays, "configs/baseline/vnet.json"), effort=10.0)
+VNET = replace(UNET3D, name="vnet", overlays=(*UNET3D.overlays, "configs/baseline/vnet.json"), effort=4.0)
 
 
 def rstn_variant(

@@ -181,9 +181,11 @@ def test_a_step_is_the_rate_times_the_gradient_of_the_chapters_loss(
     flow.run()
     ((given, truth),) = seen_by_loss
     found, target = given["axial"].detach(), truth["axial"].float()
-    own = found[:, 0 if part == "coarse" else 1]
-    expected = 1 - 2 * (own * target).sum() / (own.sum() + target.sum())
-    assert trainer.state.output["loss"] == pytest.approx(float(expected), abs=1e-5)
+    # Each map with the weight 1. In the fine training the coarse one is empty and constant: it adds 1 and no gradient.
+    expected = sum(1 - 2 * (own * target).sum() / (own.sum() + target.sum()) for own in found.unbind(1))
+    assert found.shape[1] == {"coarse": 1, "fine": 2}[part]
+    assert part == "coarse" or not found[:, 0].any()
+    assert float(trainer.state.output[0]["loss"]) == pytest.approx(float(expected), abs=1e-5)
     rate = {"coarse": 1e-5, "fine": 1e-4}[part]
     name = f"views.axial.{part}.score_fr.weight"
     parameter = dict(network.named_parameters())[name]
@@ -226,6 +228,16 @@ def test_the_model_that_is_not_fine_tuned_is_kept_after_its_80_000_iterations(da
     for name, epoch in (("model_individual.pt", 2), ("model.pt", 3)):
         state = torch.load(tmp_path / "run" / name, weights_only=True)
         assert all(value.equal(checkpoints[epoch][key]) for key, value in state.items()), name
+
+
+@pytest.mark.parametrize("names", [RSTN, COARSE, FINE], ids=["rstn", "coarse", "fine"])
+def test_every_case_is_trained_on_and_none_chooses_the_weights(
+    names: tuple[str, ...], dataset: Path, tmp_path: Path
+) -> None:
+    parser = training(names, dataset, tmp_path, **SHORT).parser
+    assert len(parser.get_parsed_content("train#dataset").volumes) == 2  # all of the training list
+    assert not parser.get_parsed_content("validate#dataset#data")
+    assert parser["selection"] == "last"
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 5])
