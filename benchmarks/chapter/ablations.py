@@ -65,9 +65,10 @@ def pixel_table() -> Table:
     # 10 pixels of 2 mm, 40 mm^2, are the bundle's.
     refined, coarse = {_DEFAULT: _trained(RSTN)}, {f"coarse, {_DEFAULT}": _coarse_answer(COARSE)}
     for pixels, coarser in ((1, 1), (40, 10)):
-        name, ids = f"min_pixels_{pixels}", {"small": {"min_pixels": coarser}, "min_pixels": pixels}
-        refined[f"min_pixels {pixels}"] = _trained(rstn_variant(name, **ids))
-        coarse[f"coarse, min_pixels {pixels}"] = _coarse_answer(coarse_variant(name, **ids))
+        name, small = f"min_pixels_{pixels}", {"min_pixels": coarser}
+        refined[f"min_pixels {pixels}"] = _trained(rstn_variant(name, small=small, min_pixels=pixels))
+        alone = coarse_variant(name, small=small, min_pixels=pixels)
+        coarse[f"coarse, min_pixels {pixels}"] = _coarse_answer(alone)
     title = "Trained on slabs with more or less target: the coarse networks, and RSTN refined"
     first, second = (_against(next(iter(found)), found, "pixels", title) for found in (coarse, refined))
     return Table("pixels", title, (*first.rows, *second.rows), (*first.comparisons, *second.comparisons))

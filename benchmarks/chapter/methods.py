@@ -158,6 +158,6 @@ def near_organ_training(base: Training, distance: float | None = None, crop: boo
     overlays = ("configs/task/cyst.json", *([CROPPED] if crop else []))
     name = "near_organ_cropped" if crop else "near_organ"
     name += "" if distance is None else f"_{distance:g}mm"
-    options = {} if distance is None else {"organ_distance_mm": distance}
+    options: dict[str, Any] = {} if distance is None else {"organ_distance_mm": distance}
     start = coarse_variant(name, overlays, start=COARSE, **options)
     return replace(base, name=f"{base.name}_{name}", overlays=(*base.overlays, *overlays), options=options, start=start)

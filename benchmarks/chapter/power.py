@@ -118,7 +118,8 @@ def plan_of(claim: Claim, found: Measured, tests: int, seconds: PartSeconds | No
     for times in MANY:
         cases = times * estimate.cases
         if seeds := seeds_to_tell(estimate, difference, LEVEL / tests, claim.least_seeds, cases, equal):
-            plans.append(Plan(difference, seeds, cases, seconds and seconds.hours(seeds, times)))
+            hours = None if seconds is None else seconds.hours(seeds, times)
+            plans.append(Plan(difference, seeds, cases, hours))
     return min(plans, key=lambda plan: (plan.hours or 0.0, plan.cases), default=Plan(difference))
 
 
