@@ -19,7 +19,7 @@ from c2f_monai.data.datalist import label_names, load_datalist, resolve_dataset
 from c2f_monai.data.phantom import COHORTS, DEFAULT_NAME
 from c2f_monai.data.phantom.versions import phantom_version
 
-from . import difficulty, figures, hours, release
+from . import difficulty, figures, hours, release, where
 from .data import derive_dataset
 from .parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from .plan import Table
@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_settings(kind)
     for kind in (writing, claims):
         kind.add_argument("--rows", type=Path, help="rows.csv of a record to read (default: the parts of --output)")
-    for module in (release, difficulty):
+    for module in (release, difficulty, where):
         module.add_parser(kinds)
     return parser
 
