@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -29,13 +30,23 @@ def build_claims(tables: Mapping[str, Table]) -> list[Claim]:
         tables: see :func:`benchmarks.chapter.tables.build_tables`.
     """
     rows = {name: _rows(table) for name, table in tables.items()}
-    found = [*_round_claims(rows), *_joint_claims(rows), *_saliency_claims(rows["saliency"])]
+    found = [*_premise_claims(rows), *_round_claims(rows), *_joint_claims(rows), *_saliency_claims(rows["saliency"])]
     found += [*_tuning_claims(rows["saliency"], rows["overfitting"]), *_view_claims(rows), *_cyst_claims(rows["cyst"])]
     return [*found, *_losing_claims(rows["organs"]), *_insensitive_claims(tables, rows)]
 
 
 def _rows(table: Table) -> Rows:
-    return {row.label: Term(1.0, row.evaluation, _dsc(row.pick)) for row in table.rows if row.evaluation is not None}
+    return {
+        row.label: Term(1.0, row.evaluation, _dsc(row.pick), _printed_mean(row.chapter))
+        for row in table.rows
+        if row.evaluation is not None
+    }
+
+
+def _printed_mean(chapter: str) -> float | None:
+    """The mean of what the chapter prints of a row."""
+    found = re.match(r"[0-9.]+", chapter)
+    return float(found.group()) if found else None
 
 
 def _dsc(pick: Pick) -> Callable[[RoundCurve], float]:
@@ -49,6 +60,15 @@ def _times(factor: float, term: Term) -> Term:
 def _minus(text: str, rows: Rows, first: str, second: str, of: str = "", **more: bool) -> Claim:
     """One row minus another one; ``of`` is said before them."""
     return Claim(text, f"{of}{first} - {second}", (rows[first], _times(-1.0, rows[second])), **more)
+
+
+def _premise_claims(tables: Mapping[str, Rows]) -> list[Claim]:
+    """What the chapter is about: small targets are lost in whole images (Fig. 3.2)."""
+    rows = tables["premise"]
+    return [
+        _minus("a box beats the whole image", rows, "coarse to fine", "whole image, coarse networks"),
+        _minus("the true box beats the predicted one", rows, "true box", "coarse to fine"),
+    ]
 
 
 def _round_claims(tables: Mapping[str, Rows]) -> list[Claim]:
@@ -67,9 +87,20 @@ def _round_claims(tables: Mapping[str, Rows]) -> list[Claim]:
 
 def _joint_claims(tables: Mapping[str, Rows]) -> list[Claim]:
     text, stop = "end-to-end beats step-wise", stopped_at(0.95)
-    used = [replace(tables[table]["coarse"], value=lambda curve: stop(curve).rounds) for table, _ in _METHODS.values()]
+    used = [
+        replace(tables[table]["coarse"], value=lambda curve: stop(curve).rounds, chapter=None)
+        for table, _ in _METHODS.values()
+    ]
+    # With one fusion for both, as the approaches differ in that too; the chapter's numbers are those of either's own.
+    coarse, rows = f"{text}, coarse stage", {name: replace(t, chapter=None) for name, t in tables["joint"].items()}
+    joint, control = "coarse, trained jointly, vote", "coarse networks alone, as long, vote"
     return [
-        _minus(f"{text}, coarse stage", tables["joint"], "coarse, trained jointly", "coarse, trained apart"),
+        replace(_minus(coarse, rows, joint, "coarse, trained apart"), compared="both by vote, jointly - apart"),
+        replace(
+            _minus(coarse, rows, "coarse, trained jointly", "coarse, trained apart, mean"),
+            compared="both by mean, jointly - apart",
+        ),
+        _minus("joint training beats coarse networks alone, as long", rows, joint, control),
         _minus(f"{text}, fine stage", tables["methods"], "RSTN", "step-wise"),
         Claim("RSTN converges faster", "rounds until d >= 0.95, step-wise - RSTN", (used[0], _times(-1.0, used[1]))),
     ]
@@ -110,7 +141,9 @@ def _cyst_claims(rows: Rows) -> list[Claim]:
     text, without = "the cyst gains from the organ", "cyst without organ, "
     claims = [_minus(text, rows, f"cyst with organ, {name}", f"{without}{name}") for name in _METHODS]
     tie = _minus("without the organ the two approaches tie", rows, f"{without}RSTN", f"{without}step-wise", equal=True)
-    return [*claims, tie]
+    stronger = "a stronger coarse network of the organ helps the cyst"
+    with_organ = "cyst with organ, step-wise"
+    return [*claims, tie, _minus(stronger, rows, f"{with_organ}, its coarse DeepLab", with_organ)]
 
 
 def _losing_claims(rows: Rows) -> list[Claim]:
@@ -125,10 +158,11 @@ def _losing_claims(rows: Rows) -> list[Claim]:
 
 
 def _insensitive_claims(tables: Mapping[str, Table], rows: Mapping[str, Rows]) -> list[Claim]:
-    varied = {"the pixel threshold": "pixels", "K": "testing", "t": "distance"}
+    # By table, the rows that the chapter is about: the threshold is that of the coarse training.
+    varied = {"the pixel threshold": ("pixels", "coarse, "), "K": ("testing", "margin"), "t": ("distance", "")}
     return [
         _minus(f"insensitive to {what}", rows[name], pair.first, pair.second, equal=True)
-        for what, name in varied.items()
+        for what, (name, start) in varied.items()
         for pair in tables[name].comparisons
-        if name != "testing" or pair.first.startswith("margin")
+        if pair.first.startswith(start)
     ]

@@ -21,17 +21,21 @@ __all__ = [
     "NO_SEEDS",
     "OPEN",
     "SEEDS",
+    "TOO_LONG",
     "Claim",
     "Measured",
     "Term",
     "Verdict",
     "judge",
+    "lowest_tenth",
     "measure",
     "p_values_of",
 ]
 
 #: Training seeds that a comparison of two trainings needs.
 SEEDS = 5
+#: Those that any verdict needs: one alone says nothing about other trainings.
+FEWEST = 2
 #: Points of DSC that are no difference in practice.
 EQUAL = 1.0
 #: Chance of any false verdict among all claims of a list.
@@ -39,15 +43,25 @@ LEVEL = 0.05
 
 Verdict = str
 FOUND, OPPOSITE, OPEN, NO_SEEDS = "found", "not found", "not distinguishable", "not enough seeds"
+#: In the place of the last two, where as many seeds as would tell are more than the hours that one has.
+TOO_LONG = "cannot be told on this machine"
 
 
 @dataclass(frozen=True)
 class Term:
-    """Part of a sum: ``factor`` times what ``value`` reads from a case of ``evaluation``."""
+    """Part of a sum: ``factor`` times what ``value`` reads from a case of ``evaluation``.
+
+    Attributes:
+        factor: of the value.
+        evaluation: whose cases are read.
+        value: what counts of a case.
+        chapter: the mean that the chapter prints of it; None where it prints none.
+    """
 
     factor: float
     evaluation: Evaluation
     value: Callable[[RoundCurve], float]
+    chapter: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,17 @@ class Claim:
     def trainings(self) -> int:
         """Weights that are compared: more than one need several training seeds."""
         return len({term.evaluation.weights.name for term in self.terms})
+
+    @property
+    def least_seeds(self) -> int:
+        """Training seeds that a verdict needs."""
+        return SEEDS if self.equal or self.trainings > 1 else FEWEST
+
+    @property
+    def chapter(self) -> float | None:
+        """The sum as the chapter prints it; None where it does not print all of it, or means, not lowest cases."""
+        printed = [term.factor * term.chapter for term in self.terms if term.chapter is not None]
+        return sum(printed) if self.terms and len(printed) == len(self.terms) and not self.worst else None
 
 
 @dataclass(frozen=True)
@@ -101,14 +126,14 @@ def measure(claim: Claim, curves: Mapping[str, Curves]) -> Measured:
     numbers = [np.array([list(cases.values()) for cases in found.values()]) for found in values]
 
     def statistic(*arrays: np.ndarray) -> np.ndarray:
-        of_seeds = [_lowest_tenth(a) if claim.worst else a.mean(axis=-1) for a in arrays]
+        of_seeds = [lowest_tenth(a) if claim.worst else a.mean(axis=-1) for a in arrays]
         return np.tensordot(factors, np.stack(of_seeds), axes=1).mean(axis=-1)
 
     seeds = [float(statistic(*(a[i : i + 1] for a in numbers))) for i in range(len(numbers[0]))]
     return Measured(two_way_bootstrap(*numbers, statistic=statistic), tuple(seeds))
 
 
-def _lowest_tenth(values: np.ndarray) -> np.ndarray:
+def lowest_tenth(values: np.ndarray) -> np.ndarray:
     """Mean of the lowest tenth of the cases, at least one, of (..., cases)."""
     count = -(-values.shape[-1] // 10)
     return np.sort(values, axis=-1)[..., :count].mean(axis=-1)
@@ -125,9 +150,9 @@ def _values(term: Term, curves: Curves) -> dict[int, dict[str, float]]:
 def p_values_of(claim: Claim, found: Measured) -> list[float]:
     """P-values of what is tested of a claim: that it differs from 0, and of equality that it is within :data:`EQUAL`.
 
-    None where there are too few training seeds for a comparison of trainings, or too few cases.
+    None where there are too few training seeds, or too few cases.
     """
-    if ((claim.equal or claim.trainings > 1) and len(found.seeds) < SEEDS) or np.isnan(found.estimate.error):
+    if len(found.seeds) < claim.least_seeds or np.isnan(found.estimate.error):
         return []
     differs = found.estimate.p_value()
     if not claim.equal:

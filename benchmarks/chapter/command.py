@@ -21,7 +21,7 @@ from c2f_monai.data.datalist import label_names, load_datalist, resolve_dataset
 from c2f_monai.data.phantom import COHORTS, DEFAULT_NAME
 from c2f_monai.data.phantom.versions import phantom_version
 
-from . import archive, difficulty, figures, hours, release
+from . import archive, difficulty, figures, hours, release, where
 from .data import derive_dataset
 from .parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from .plan import Table
@@ -31,7 +31,7 @@ from .results import write_record
 from .run import estimates, is_done
 from .tables import DEFAULT_ORGANS, build_tables
 from .targets import organs_of
-from .verdicts import write_verdicts
+from .verdicts import HOURS, write_verdicts
 from .workflow import run_workflow, write_plan
 
 __all__ = ["build_parser", "main", "parse_organ"]
@@ -68,6 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
     claims = kinds.add_parser("claims", help="say of each claim of the chapter whether the results show it")
     claims.add_argument("tables", nargs="*", metavar="TABLE", help="only of the rows of these tables (default: all)")
     claims.set_defaults(run=run_claims)
+    spent = f"that may be spent on one claim; what needs more cannot be told (default: {HOURS:g})"
+    claims.add_argument("--hours", type=float, default=HOURS, help=spent)
+    claims.add_argument(
+        "--longer", type=float, default=1.0, help="tell the hours for so much longer refining trainings"
+    )
     recording = kinds.add_parser("record", help="keep the results of all parts in a few files")
     recording.add_argument("folder", type=Path, help="where rows.csv, saliency.csv, parts.json and figures are written")
     recording.set_defaults(run=run_record)
@@ -83,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         kind.add_argument("--minutes", type=float, help="start no part after so long (default: no limit)")
     for kind in (writing, claims):
         kind.add_argument("--rows", type=Path, help="rows.csv of a record to read (default: the parts of --output)")
-    for module in (archive, release, difficulty):
+    for module in (archive, release, difficulty, where):
         module.add_parser(kinds)
     return parser
 
@@ -240,7 +245,7 @@ def run_claims(args: argparse.Namespace) -> None:
     """
     tables = _tables(args)
     chosen = None if args.tables in ([], ["all"]) else _chosen(args.tables, tables)
-    path = write_verdicts(tables, _settings(args), _command(), chosen)
+    path = write_verdicts(tables, _settings(args), _command(), chosen, args.hours, args.longer)
     print(path.read_text(encoding="utf-8"))
 
 

@@ -32,7 +32,7 @@ def coarse_variant(name: str, overlays: Sequence[str] = (), start: Training | No
         start: networks that it goes on from; None for random ones.
         options: the ids.
     """
-    return Training(f"coarse_{name}", (*overlays, _COARSE_ONLY), options, start=start)
+    return Training(f"coarse_{name}", (*overlays, _COARSE_ONLY), options, COARSE.published, start=start)
 
 
 def organ_training(base: Training, organ: str, values: Sequence[int]) -> Training:
@@ -60,6 +60,6 @@ def near_organ_training(base: Training, distance: float | None = None, crop: boo
     overlays = ("configs/task/cyst.json", *([CROPPED] if crop else []))
     name = "near_organ_cropped" if crop else "near_organ"
     name += "" if distance is None else f"_{distance:g}mm"
-    options = {} if distance is None else {"organ_distance_mm": distance}
+    options: dict[str, Any] = {} if distance is None else {"organ_distance_mm": distance}
     start = coarse_variant(name, overlays, start=COARSE, **options)
     return replace(base, name=f"{base.name}_{name}", overlays=(*base.overlays, *overlays), options=options, start=start)

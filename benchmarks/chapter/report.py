@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,9 +15,9 @@ from c2f_monai.utils import atomic_write, some_names
 from c2f_monai.visualize.charts import box_figure, convergence_figure, scatter_figure
 
 from .markdown import comparison_lines, convergence_lines, figure_lines, gain_lines, provenance_lines, table_lines
-from .parts import ExperimentPart, ExperimentSettings
+from .parts import ExperimentPart, ExperimentSettings, parts_of
 from .plan import Table
-from .results import figures_of, read_made
+from .results import figures_of, has_result, read_made
 from .scores import Curves, Scores, case_scores, gather, paired_scores, scored_row
 
 __all__ = ["write_report"]
@@ -35,6 +36,10 @@ def write_report(table: Table, settings: ExperimentSettings, parts: Sequence[Exp
         The Markdown file.
     """
     folder = settings.output / "tables" / table.name
+    table, absent = _recorded(table, settings)
+    if absent:
+        needed = {part.name for part in parts_of([table], settings)}
+        parts = [part for part in parts if part.name in needed]
     gathered = {evaluation.name: gather(evaluation, settings) for evaluation in table.evaluations}
     curves = {name: found for name, (found, _) in gathered.items()}
     left_out = set().union(*(names for _, names in gathered.values()))
@@ -49,6 +54,8 @@ def write_report(table: Table, settings: ExperimentSettings, parts: Sequence[Exp
     figures |= {f"{e.name}: {path.stem}": path for e in table.evaluations for path in figures_of(e, settings)}
     lines = [f"# {table.title}", "", *table_lines(table, rows), *comparison_lines(table.comparisons, scores)]
     lines += [*gain_lines(table, scores), *convergence_lines(table, curves)]
+    if absent:
+        lines += ["", f"Rows that were not run with all of these training seeds, left empty: {'; '.join(absent)}."]
     if left_out:
         lines += ["", f"Cases without the target, left out: {len(left_out)} ({some_names(sorted(left_out))})."]
     lines += [
@@ -62,6 +69,25 @@ def write_report(table: Table, settings: ExperimentSettings, parts: Sequence[Exp
     with atomic_write(path) as file:
         file.write_text("\n".join(lines), encoding="utf-8")
     return path
+
+
+def _recorded(table: Table, settings: ExperimentSettings) -> tuple[Table, list[str]]:
+    """The table with empty rows for what a record has not, which may be older than the table, and their labels.
+
+    Where none of the rows is recorded they stay, to be missed by name.
+    """
+    runs = [(fold, seed) for fold in settings.folds for seed in settings.seeds]
+    absent = [
+        row.label
+        for row in table.rows
+        if row.evaluation and settings.rows and not all(has_result(row.evaluation, settings, *run) for run in runs)
+    ]
+    if len(absent) in (0, sum(row.evaluation is not None for row in table.rows)):
+        return table, []
+    rows = tuple(replace(row, evaluation=None) if row.label in absent else row for row in table.rows)
+    pairs = tuple(pair for pair in table.comparisons if not {pair.first, pair.second} & set(absent))
+    gains = tuple(g for g in table.gains if not {label for p in g.pairs for label in (p.first, p.second)} & set(absent))
+    return replace(table, rows=rows, comparisons=pairs, gains=gains), absent
 
 
 def _write_figures(

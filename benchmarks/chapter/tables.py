@@ -29,7 +29,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     "each_organ": (),
     "each_distance": (),
 }
-_OF_EVALUATIONS = ("of", "run", "name", "options", "stop", "round")
+_OF_EVALUATIONS = ("of", "run", "name", "options", "overlays", "stop", "round")
 #: Runs that are more than ids, by what rows call them.
 _RUNS = {"rounds": rounds_of, "oracle": oracle_of}
 
@@ -119,11 +119,15 @@ def _evaluation(own: Mapping[str, Any], where: str, found: Declared, distance: f
     if "run" not in own and "name" not in own:
         raise DeclarationError(f"{TABLES.name}, {where}: run is missing.")
     run, weights = own.get("run", ""), _weights(own["of"], where, found, distance)
+    if "overlays" in own and run != "four_stages":
+        raise DeclarationError(f"{TABLES.name}, {where}: overlays are of four_stages; weights have their own.")
     if run == "four_stages":
         organ = own["of"] if isinstance(own["of"], Mapping) and "near" in own["of"] else {}
         if not organ:
             raise DeclarationError(f"{TABLES.name}, {where}: four_stages is of weights near the organ.")
-        evaluation = four_stages(weights, found.training(organ["method"]), bool(organ.get("crop")))
+        by = training_of(organ["found_by"], found.weights, where) if "found_by" in organ else None
+        crop, overlays = bool(organ.get("crop")), own.get("overlays", ())
+        evaluation = four_stages(weights, found.training(organ["method"]), crop, by, overlays)
     elif run in _RUNS:
         evaluation = _RUNS[run](weights)
     else:
@@ -136,7 +140,7 @@ def _weights(content: Any, where: str, found: Declared, distance: float | None) 
     """Weights by their name, or of a method for the cyst."""
     if not isinstance(content, Mapping):
         return named(content, found.weights, where)
-    own = checked(content, where, ("method", "of", "near", "crop"), ("method",))
+    own = checked(content, where, ("method", "of", "near", "crop", "found_by"), ("method",))
     base = training_of(own["method"], found.weights, where)
     if own.get("of") == "cyst" and "near" not in own:
         return organ_training(base, "cyst", CYST)

@@ -132,20 +132,24 @@ def distance_table(name: str, title: str, content: Any, found: Declared, distanc
     return Table(name, title, rows, tuple(RowPair(text, label[distance]) for text in near if text != label[distance]))
 
 
-def four_stages(near: Weights, organ: Training, crop: bool = False) -> Evaluation:
+def four_stages(
+    near: Weights, organ: Training, crop: bool = False, found_by: Training | None = None, overlays: Sequence[str] = ()
+) -> Evaluation:
     """The organ by networks of its own, then the cyst near what they find.
 
     Args:
         near: weights of the cyst near the organ.
         organ: of the organ.
         crop: the networks of the cyst see the organ's box, and nothing in it is hidden. Defaults to False.
+        found_by: other weights of the organ than those, whose networks the overlays are for. Defaults to None.
+        overlays: files at the end. Defaults to none.
     """
     return Evaluation(
-        f"{near.name}_four_stages",
+        f"{near.name}_four_stages" if found_by is None else f"{near.name}_by_{found_by.name}_four_stages",
         near,
-        (*organ.overlays, "configs/task/organ_then_cyst.json", *([CROPPED] if crop else [])),
+        (*organ.overlays, "configs/task/organ_then_cyst.json", *([CROPPED] if crop else []), *overlays),
         {"keep_rounds": True},
         base="inference",
-        further={"organ_ckpt_path": organ},
+        further={"organ_ckpt_path": organ if found_by is None else found_by},
         cases="cases_cyst.csv",
     )

@@ -22,6 +22,7 @@ from c2f_monai.utils.environment import describe_machine, describe_source, descr
 
 from . import pictures, volumes
 from .budget import epochs_within, iteration_seconds
+from .claims import claim_lines
 from .plan import METHODS, MethodRun, evaluations_of, parts_of_method, training_files
 from .rows import read_rows, write_rows
 from .tables import table_lines
@@ -50,6 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
     writing.add_argument("--output", type=Path, required=True, help="folder of the runs, or a rows.csv")
     writing.add_argument("--folder", type=Path, help="for table.md and rows.csv (default: <output>/tables)")
     writing.set_defaults(run=run_tables)
+    claiming = kinds.add_parser("claims", help="the chapter's claims on the phantom and on real slices, side by side")
+    claiming.add_argument("--output", type=Path, required=True, help="folder of the runs, or a rows.csv")
+    claiming.add_argument("--phantom", type=Path, required=True, help="rows.csv of a record of benchmarks.chapter")
+    claiming.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds of the record (default: 0)")
+    claiming.add_argument("--folder", type=Path, help="for claims.md (default: <output>/tables)")
+    claiming.set_defaults(run=run_claims)
     for module in (pictures, volumes):
         module.add_parser(kinds)
     return parser
@@ -127,6 +134,20 @@ def run_tables(args: argparse.Namespace) -> None:
     with atomic_write(folder / "rows.csv") as part:
         rows.to_csv(part, index=False, float_format="%.6f", lineterminator="\n")
     with atomic_write(folder / "table.md") as part:
+        part.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def run_claims(args: argparse.Namespace) -> None:
+    """Write and print ``claims.md``.
+
+    Raises:
+        OSError: when the record does not exist.
+        ValueError: when there are no rows, or rows of one fold.
+    """
+    folder = args.folder or args.output / "tables"
+    text = "\n".join([*claim_lines(read_rows(args.output), args.phantom, args.seeds), "", f"`{_command()}`", ""])
+    with atomic_write(folder / "claims.md") as part:
         part.write_text(text, encoding="utf-8")
     print(text)
 

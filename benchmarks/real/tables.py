@@ -23,7 +23,15 @@ from c2f_monai.metrics.tables import CaseRow
 
 from .plan import METHODS, RIVALS
 
-__all__ = ["chapter_lines", "comparison_lines", "method_lines", "patient_scores", "round_lines", "table_lines"]
+__all__ = [
+    "chapter_lines",
+    "comparison_lines",
+    "curves_of_rows",
+    "method_lines",
+    "patient_scores",
+    "round_lines",
+    "table_lines",
+]
 
 #: What the chapter prints of 82 cases: row, DSC in %, and how it was scored.
 _CHAPTER = (
@@ -94,7 +102,7 @@ def comparison_lines(rows: pd.DataFrame) -> list[str]:
 
 def round_lines(rows: pd.DataFrame, method: str) -> list[str]:
     """What fixed rounds and thresholds give, and the DSC between rounds."""
-    curves = _curves(rows, method)
+    curves = curves_of_rows(rows, method)
     by_patient: dict[str, list[RoundCurve]] = {}
     for curve in curves:
         by_patient.setdefault(curve.case, []).append(curve)
@@ -157,7 +165,7 @@ def _spread(scores: Sequence[float]) -> str:
     return f"{found.mean:.2f}±{found.std:.2f} ({found.max:.2f}, {found.min:.2f})"
 
 
-def _curves(rows: pd.DataFrame, method: str) -> list[RoundCurve]:
+def curves_of_rows(rows: pd.DataFrame, method: str) -> list[RoundCurve]:
     """Curves of all seeds of a method."""
     own = rows[rows["method"] == method]
     curves: list[RoundCurve] = []

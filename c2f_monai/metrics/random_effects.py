@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-__all__ = ["Estimate", "holm", "two_way_bootstrap"]
+__all__ = ["Estimate", "holm", "mean_of_groups", "two_way_bootstrap"]
 
 Interval = tuple[float, float]
 
@@ -25,16 +25,50 @@ class Estimate:
         value: of the statistic.
         error: standard error; NaN where there are fewer than two cases.
         freedom: degrees of freedom of Student's t: few where few seeds vary most.
+        of_seeds: variance of the statistic from these training seeds; 0 of a single one, which does not tell it.
+        of_cases: variance of the statistic from these cases.
+        seeds: number of training seeds.
+        cases: number of cases.
     """
 
     value: float
     error: float
     freedom: float
+    of_seeds: float = math.nan
+    of_cases: float = math.nan
+    seeds: int = 0
+    cases: int = 0
 
     def interval(self, level: float = 0.95) -> Interval:
         """Two-sided interval of the statistic."""
         half = float(stats.t.ppf(0.5 + level / 2, self.freedom)) * self.error if self.error else 0.0
         return self.value - half, self.value + half
+
+    def planned(self, seeds: int, cases: int | None = None) -> Estimate:
+        """What so many training seeds and cases would give, were the variances those that were measured.
+
+        Args:
+            seeds: number of training seeds.
+            cases: number of cases. Defaults to that of these.
+
+        Examples:
+            >>> found = two_way_bootstrap([[0.0, 0.1, 0.2], [2.0, 2.1, 2.2]])
+            >>> round(found.error / found.planned(8).error, 1)  # four times the seeds halve what is theirs
+            2.0
+
+        Raises:
+            ValueError: for less than one seed or two cases, or where fewer than two seeds were measured.
+        """
+        number = self.cases if cases is None else cases
+        if seeds < 1 or number < 2 or self.seeds < 2:
+            raise ValueError(
+                f"planned needs seeds >= 1, cases >= 2, and two seeds measured: {seeds}, {number}, {self.seeds}."
+            )
+        of_seeds, of_cases = self.of_seeds * self.seeds / seeds, self.of_cases * self.cases / number
+        now, then = self.of_seeds + self.of_cases, of_seeds + of_cases
+        error = self.error * math.sqrt(then / now) if now else self.error
+        freedom = _freedom(of_seeds, seeds, of_cases, number)
+        return Estimate(self.value, error, freedom, of_seeds, of_cases, seeds, number)
 
     def p_value(self, null: float = 0.0, side: str = "two-sided") -> float:
         """That the statistic is ``null`` or, on one side, that it is not "greater" or not "less".
@@ -107,10 +141,44 @@ def two_way_bootstrap(
     of_seeds = float(by_seed.var(ddof=1)) / seeds if seeds > 1 else 0.0
     of_cases = float(alone.var()) * cases / (cases - 1)
     if of_seeds + of_cases <= np.finfo(float).tiny:
-        return Estimate(value, 0.0, float(cases - 1))
+        return Estimate(value, 0.0, float(cases - 1), 0.0, 0.0, seeds, cases)
     left_out = (of_seeds + of_cases) / (of_seeds * (seeds - 1) / seeds + of_cases * (cases - 1) / cases)
+    error = math.sqrt(float(both.var()) * left_out)
+    return Estimate(value, error, _freedom(of_seeds, seeds, of_cases, cases), of_seeds, of_cases, seeds, cases)
+
+
+def _freedom(of_seeds: float, seeds: int, of_cases: float, cases: int) -> float:
+    """Satterthwaite's degrees of freedom of a sum of two variances."""
     spread = of_cases**2 / (cases - 1) + (of_seeds**2 / (seeds - 1) if seeds > 1 else 0.0)
-    return Estimate(value, math.sqrt(float(both.var()) * left_out), (of_seeds + of_cases) ** 2 / spread)
+    return (of_seeds + of_cases) ** 2 / spread if spread else float(cases - 1)
+
+
+def mean_of_groups(groups: Sequence[Sequence[float]]) -> Estimate:
+    """The mean of the groups' means, where the groups are the random effect: each was made by a training of its own.
+
+    For a cross-validation with one training a fold. What the cases of a fold vary by is in the fold's mean, and what
+    trainings vary by too; folds count alike. The folds' trainings share most of their cases, which the error does not
+    know.
+
+    Args:
+        groups: scores of each group's own cases.
+
+    Raises:
+        ValueError: for a group without scores, or fewer than two groups.
+
+    Examples:
+        >>> found = mean_of_groups([[1.0, 3.0], [4.0], [3.0, 3.0]])
+        >>> found.value, found.freedom
+        (3.0, 2.0)
+    """
+    if len(groups) < 2 or not all(len(group) for group in groups):
+        raise ValueError(
+            f"groups must be two or more, each with scores, got {[len(group) for group in groups]} scores."
+        )
+    means = np.array([np.mean(group) for group in groups])
+    variance = float(means.var(ddof=1)) / len(means)
+    cases = sum(len(group) for group in groups)
+    return Estimate(float(means.mean()), math.sqrt(variance), len(means) - 1.0, variance, 0.0, len(means), cases)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

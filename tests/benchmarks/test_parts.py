@@ -99,6 +99,21 @@ def test_four_stages_use_the_inference_and_both_weights(tmp_path: Path) -> None:
     assert words_of(parts["training/rstn_cyst/seed0"])["label_value"] == "[2]"
 
 
+def test_the_organ_is_found_by_deeplab_and_the_cyst_by_the_same_networks_as_before(tmp_path: Path) -> None:
+    parts = {part.name: part for part in parts_of([TABLES["cyst"]], settings(tmp_path))}
+    start, organ = words_of(parts["training/coarse_deeplab/seed0"]), words_of(parts["training/stepwise_deeplab/seed0"])
+    assert start["config_file"] == "train three_views deeplab coarse_only time_limit"
+    assert organ["config_file"] == "train three_views from_coarse deeplab backbone_as_coarse stepwise time_limit"
+    assert organ["init_weights"] == str(tmp_path / "training/coarse_deeplab/seed0/model.pt")
+    evaluation = parts["evaluation/stepwise_near_organ_by_stepwise_deeplab_four_stages/seed0"]
+    plain = words_of(parts["evaluation/stepwise_near_organ_four_stages/seed0"])
+    options = words_of(evaluation)
+    files = "inference three_views stepwise organ_then_cyst deeplab backbone_as_organ_coarse"
+    assert options["config_file"] == files
+    assert options["organ_ckpt_path"] == str(tmp_path / "training/stepwise_deeplab/seed0/model.pt")
+    assert options["ckpt_path"] == plain["ckpt_path"]
+
+
 def test_the_distance_of_the_cysts_tables_is_in_mm(tmp_path: Path) -> None:
     tables = build_tables(DEFAULT_ORGANS, distance=20)
     parts = {p.name: p for p in parts_of([tables["cyst"], tables["distance"]], settings(tmp_path))}
@@ -153,6 +168,7 @@ def test_methods_go_on_from_the_same_coarse_networks(tmp_path: Path) -> None:
         "training/stepwise_coarse/seed0",
         "training/stepwise_fine/seed0",
         "training/rstn/seed0",
+        "training/coarse_longer/seed0",  # the control
     ]
     assert not any("init_weights" in words_of(part) for part in published if part.kind == "training")
 
@@ -164,7 +180,9 @@ def test_published_trainings_start_from_the_given_weights(
     found = settings(tmp_path, published=True, init_weights=start)
     parts = [part for part in parts_of([PUBLISHED["methods"]], found) if part.kind == "training"]
     starts = {part.name.split("/")[1]: words_of(part).get("init_weights") for part in parts}
-    assert starts.pop("unet3d") is None and set(starts.values()) == {str(start)} and len(starts) >= 2
+    assert (
+        starts.pop("unet3d") is starts.pop("vnet") is None and set(starts.values()) == {str(start)} and len(starts) >= 2
+    )
     assert "departs from the chapter" not in caplog.text
     words = ["list", "--dataset_dir", str(ROOT / "bundle" / "data" / "phantom-v1"), "--output", str(tmp_path)]
     assert main([*words, "--init_weights", str(start), "--published"]) != 0
@@ -203,7 +221,7 @@ def test_published_constants_come_after_the_methods_overlays(tmp_path: Path) -> 
         ("stepwise", "d >= 0.98", ""),  # not in the chapter
         ("saliency", "7x7", ""),
         ("saliency", "two-layer 3x3", "83.93±5.43 (90.52, 64.78)"),
-        ("methods", "3D UNet, oracle 3D box", "83.18 (V-Net)"),
+        ("methods", "V-Net, oracle 3D box", "83.18"),
         ("organs", "pancreas, RSTN, fine", "87.60"),
         ("organs", "cyst, RSTN, fine", ""),
         ("cyst", "cyst with organ, RSTN", "67.19±27.91 (96.05, 0)"),
@@ -262,6 +280,8 @@ def test_the_3d_comparator_keeps_its_recipe_beside_the_published_constants(tmp_p
     assert words_of(parts["evaluation/unet3d_oracle/seed0"])["config_file"] == (
         "train three_views unet3d unet3d_published evaluate oracle_box"
     )
+    options = words_of(parts["training/vnet/seed0"])
+    assert options["config_file"] == "train three_views unet3d vnet unet3d_published time_limit"
     own, all_constants = (
         json.loads((ROOT / name).read_text(encoding="utf-8"))
         for name in ("configs/baseline/unet3d_published.json", "configs/baseline/published.json")

@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
-from benchmarks.chapter.command import main, parse_organ
+from benchmarks.chapter.command import build_parser, main, parse_organ
 from benchmarks.chapter.markdown import table_lines
-from benchmarks.chapter.parts import ExperimentSettings, cases_file, parts_of
+from benchmarks.chapter.parts import ROOT, ExperimentSettings, cases_file, parts_of
 from benchmarks.chapter.plan import MeanGain, Row, RowPair, Table, Training, rounds_of
 from benchmarks.chapter.report import write_report
 from benchmarks.chapter.scores import case_scores, gather
+from benchmarks.chapter.tables import build_tables
 from c2f_monai.apps.training_config import parse_option
 from c2f_monai.metrics.rounds import Picked, after_rounds, stopped_at
 from tests.bundle.overlays import write_organs
@@ -185,5 +187,29 @@ def test_all_claims_are_those_of_no_name(tmp_path: Path, capsys: pytest.CaptureF
     unnamed, everything, pixels = ([line for line in lines if line.startswith("| ")] for lines in printed)
     assert unnamed == everything
     absent = "| gallbladder may lose in the fine stage | --organs has no gallbladder |"
-    assert f"{absent}  |  |  |  | not distinguishable |" in everything
+    assert f"{absent}  |  |  |  |  | not distinguishable |  |" in everything
     assert pixels == [line for line in everything if line.startswith(("| claim ", "| insensitive to the pixel"))]
+
+
+def documented_commands() -> list[list[str]]:
+    """Words of each ``python -m benchmarks.chapter`` in the documents, without variables of the shell."""
+    found = []
+    for name in ("recipes.md", "experiments.md", "phantom.md"):
+        text = (ROOT / "docs" / name).read_text(encoding="utf-8").replace("\\\n", " ")
+        lines = [line.strip().removeprefix("$ ") for line in text.splitlines()]
+        commands = [line.split("#")[0].split("|")[0] for line in lines if "python -m benchmarks.chapter " in line]
+        words = [shlex.split(line) for line in commands if line.lstrip().startswith("python ")]
+        found += [[word for word in one if not word.startswith("$")] for one in words]
+    return found
+
+
+def test_commands_of_the_documents_are_understood() -> None:
+    commands = documented_commands()
+    assert len(commands) > 20
+    tables = build_tables({"pancreas": (1, 2), "gallbladder": (5,)})
+    for words in commands:
+        args = build_parser().parse_args(words[3:])
+        assert set(getattr(args, "tables", [])) <= {*tables, "all"}, words
+    nih = [words[3:] for words in commands if "data/nih" in words]
+    asked = {table for words in nih for table in build_parser().parse_args(words).tables}
+    assert asked >= {"stepwise", "saliency", "methods"}  # Tables 3.1, 3.2 and 3.3

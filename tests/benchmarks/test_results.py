@@ -100,6 +100,22 @@ def test_tables_and_claims_of_a_record_are_those_of_the_parts(settings: Experime
     assert (record / "figures" / "rstn_rounds" / "001_rounds.png").is_file()
 
 
+def test_rows_that_a_record_has_not_stay_empty(settings: ExperimentSettings, tmp_path: Path) -> None:
+    """A record may be older than a table's rows."""
+    both = replace(settings, seeds=(0, 1))
+    parts = [evaluation_part(evaluation, settings, None, seed) for evaluation in BOTH for seed in (0, 1)]
+    recorded = replace(both, rows=write_record(BOTH, both, tmp_path / "record"), output=tmp_path / "made")
+    table = TABLES["joint"]
+    lines = write_report(table, recorded, parts, "a command").read_text(encoding="utf-8").splitlines()
+    assert "| joint fine on separate coarse |  |  |  |  | 83.80 |" in lines
+    compared = [line.split(" | ")[0] for line in lines if " - " in line and line.startswith("| ")]
+    assert compared == ["| coarse, trained jointly - coarse, trained apart"]
+    (absent,) = (line for line in lines if line.startswith("Rows that were not run"))
+    assert absent.endswith("as long, vote; joint fine on separate coarse.")
+    with pytest.raises(ValueError, match="with seed 2: give other --seeds"):  # of none of the rows: a wrong seed
+        write_report(TABLES["convergence"], replace(recorded, seeds=(2,)), parts, "a command")
+
+
 def test_the_projects_records_still_give_their_claims(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Verdicts and numbers in docs/ are those of this code."""
     cysts = ["cyst", "distance", "--organ_distance_mm", "30"]  # what 15 voxels of 2 mm were

@@ -19,12 +19,14 @@ from tests.bundle.overlays import CONFIGS, ROOT, config_files, run_bundle, write
 OVERLAYS = sorted(name for name, path in CONFIGS.items() if path.parent.parent == ROOT / "configs")
 # Overlays that train nothing or need weights: other modules of this folder run them.
 ELSEWHERE = {
+    "backbone_as_organ_coarse",
     "imported_rstn",
     "organ_then_cyst",
     "organs_alone",
     "several_organs_inference",
     "unet3d",
     "unet3d_published",
+    "vnet",
 }
 # What an overlay is appended to where it is not the training alone.
 BASES = {
@@ -63,13 +65,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_organs(tmp_path_factory.mktemp("data"))
 
 
-def network_of(*names: str, **override: Any) -> torch.nn.Module:
-    """The network of a configuration, without values."""
+def network_of(*names: str, key: str = "network_def", **override: Any) -> torch.nn.Module:
+    """The network of a configuration, or those of another id, without values."""
     parser = ConfigParser()
     parser.read_config(config_files(*names))
     parser.update({"bundle_root": str(ROOT / "bundle"), **override})
     with torch.device("meta"):
-        return parser.get_parsed_content("network_def")
+        return parser.get_parsed_content(key)
 
 
 @pytest.mark.parametrize("name", [name for name in OVERLAYS if name not in ELSEWHERE])
@@ -101,6 +103,20 @@ def test_what_is_run_elsewhere_is_an_overlay() -> None:
 def test_a_backbone_is_coarse_or_fine_or_both(names: tuple[str, ...], coarse: type, fine: type) -> None:
     view = network_of("train", "three_views", *names).views["axial"]
     assert (type(view.coarse), type(view.fine)) == (coarse, fine)
+
+
+def test_a_backbone_is_the_coarse_part_of_the_organ_alone() -> None:
+    """Each part fits what its own training makes."""
+    names = ("three_views", "stepwise", "organ_then_cyst", "deeplab", "backbone_as_organ_coarse")
+    networks = network_of("inference", *names, key="networks")
+    parts = {name: networks[name].views["axial"] for name in ("organ", "neoplasm")}
+    types = {name: (type(part.coarse), type(part.fine)) for name, part in parts.items()}
+    assert types == {"organ": (DeepLab, FCN8s), "neoplasm": (FCN8s, FCN8s)}
+    organ = network_of("train", "three_views", "deeplab", "backbone_as_coarse", "stepwise").state_dict()
+    cyst = network_of("train", "three_views", "stepwise").state_dict()
+    for name, trained in (("organ", organ), ("neoplasm", cyst)):
+        used = networks[name].state_dict()
+        assert {key: value.shape for key, value in used.items()} == {key: v.shape for key, v in trained.items()}
 
 
 @pytest.mark.parametrize("name", ["", "unet", "deeplab", "fcn8s_full", "fcn8s_compact", "coarse_only", "nih_slices"])

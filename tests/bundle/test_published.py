@@ -157,6 +157,43 @@ def test_the_fine_training_draws_each_margin_from_0_to_60(dataset: Path, tmp_pat
     assert margins.float().mean(0).tolist() == pytest.approx([30] * 4, abs=4)
 
 
+def test_rstn_trains_and_is_tested_with_20_pixels_around_the_box(dataset: Path, tmp_path: Path) -> None:
+    """The draw from 0 to 60 is that of the step-wise fine training alone."""
+    parser = training(RSTN, dataset, tmp_path, items_per_epoch=20).parser
+    data = parser.get_parsed_content("train#dataset")
+    margins = torch.cat([data[index]["margins"]["axial"] for index in range(20)])
+    assert margins.unique().tolist() == [20]
+    rule = parser.get_parsed_content("validate#inferer").rule
+    assert (rule.margin, rule.max_margin) == (20, None)
+
+
+@pytest.mark.parametrize(("names", "part"), [(COARSE, "coarse"), (FINE, "fine")], ids=["coarse", "fine"])
+def test_a_step_is_the_rate_times_the_gradient_of_the_chapters_loss(
+    names: tuple[str, ...], part: str, dataset: Path, tmp_path: Path
+) -> None:
+    """No weight of a round takes a share of it: 1 - 2 sum(Y P) / (sum Y + sum P), one sum over a slab."""
+    flow = training(names, dataset, tmp_path, epochs=1, **SHORT | {"items_per_epoch": 1, "fcn_def#dropout": 0.0})
+    trainer, network = (flow.parser.get_parsed_content(name) for name in ("train#trainer", "network"))
+    before = {name: value.detach().clone() for name, value in network.named_parameters()}
+    seen_by_loss: list[tuple[torch.Tensor, torch.Tensor]] = []
+    loss = trainer.loss_function
+    trainer.loss_function = lambda given, truth: (seen_by_loss.append((given, truth)), loss(given, truth))[1]
+    flow.run()
+    ((given, truth),) = seen_by_loss
+    found, target = given["axial"].detach(), truth["axial"].float()
+    # Each map with the weight 1. In the fine training the coarse one is empty and constant: it adds 1 and no gradient.
+    expected = sum(1 - 2 * (own * target).sum() / (own.sum() + target.sum()) for own in found.unbind(1))
+    assert found.shape[1] == {"coarse": 1, "fine": 2}[part]
+    assert part == "coarse" or not found[:, 0].any()
+    assert float(trainer.state.output[0]["loss"]) == pytest.approx(float(expected), abs=1e-5)
+    rate = {"coarse": 1e-5, "fine": 1e-4}[part]
+    name = f"views.axial.{part}.score_fr.weight"
+    parameter = dict(network.named_parameters())[name]
+    assert parameter.grad is not None and parameter.grad.abs().max() > 0
+    step = before[name] - parameter.detach()  # the first step of SGD: momentum has nothing to add
+    torch.testing.assert_close(step, rate * (parameter.grad + 5e-4 * before[name]), rtol=1e-3, atol=1e-9)
+
+
 def test_the_two_trainings_become_one_model_that_is_tested(dataset: Path, tmp_path: Path) -> None:
     for name, files in (("coarse", COARSE), ("fine", FINE)):
         training(files, dataset, tmp_path / name, epochs=1, **SHORT).run()
@@ -191,6 +228,16 @@ def test_the_model_that_is_not_fine_tuned_is_kept_after_its_80_000_iterations(da
     for name, epoch in (("model_individual.pt", 2), ("model.pt", 3)):
         state = torch.load(tmp_path / "run" / name, weights_only=True)
         assert all(value.equal(checkpoints[epoch][key]) for key, value in state.items()), name
+
+
+@pytest.mark.parametrize("names", [RSTN, COARSE, FINE], ids=["rstn", "coarse", "fine"])
+def test_every_case_is_trained_on_and_none_chooses_the_weights(
+    names: tuple[str, ...], dataset: Path, tmp_path: Path
+) -> None:
+    parser = training(names, dataset, tmp_path, **SHORT).parser
+    assert len(parser.get_parsed_content("train#dataset").volumes) == 2  # all of the training list
+    assert not parser.get_parsed_content("validate#dataset#data")
+    assert parser["selection"] == "last"
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 5])

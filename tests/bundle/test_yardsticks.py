@@ -15,6 +15,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.inferers import SlidingWindowInferer
+from monai.networks.nets import VNet
 
 from tests.bundle.overlays import ROOT, config_files
 
@@ -122,6 +123,17 @@ def test_the_3d_unet_runs_beside_the_published_constants(dataset: Path, tmp_path
     flow = _run(dataset, tmp_path, "train", "three_views", "unet3d", "unet3d_published", **small)
     assert (tmp_path / "model.pt").is_file()
     assert (flow.parser["margin"], flow.parser["pixdim"]) == (20, None)
+
+
+def test_the_v_net_is_trained_as_the_3d_unet_is() -> None:
+    """Nothing but the network differs, and it fits the patches."""
+    ours, theirs = _parser("train", "three_views", "unet3d", "vnet"), _parser("train", "three_views", "unet3d")
+    changed = {key for key in theirs.get() if ours[key] != theirs[key]}
+    assert changed - {"description"} == {"network_def", "output_dir"}
+    with torch.device("meta"):
+        network = ours.get_parsed_content("network_def")
+        assert isinstance(network, VNet)
+        assert network(torch.empty(1, 1, *ours["patch"])).shape == (1, 1, *ours["patch"])
 
 
 def test_the_coarse_network_alone_is_that_of_the_end_to_end_approach() -> None:

@@ -41,9 +41,11 @@ BEFORE = {
     "imported_rstn": ["three_views"],
     "backbone_as_coarse": ["three_views", "unet"],
     "backbone_as_fine": ["three_views", "unet"],
+    "backbone_as_organ_coarse": ["three_views", "organ_then_cyst", "deeplab"],
     "small": ["three_views"],
     "unet3d": ["three_views"],
     "unet3d_published": ["three_views", "unet3d"],
+    "vnet": ["three_views", "unet3d"],
     "pancreas_only": ["msd_pancreas"],
     "cyst_multi_label": ["cyst"],
     "cyst_cropped": ["cyst"],
@@ -54,7 +56,14 @@ BEFORE = {
     "at_rest": ["three_views", "stepwise"],
     "several_organs_inference": ["several_organs"],
 }
-OF_INFERENCE = {"at_rest", "organ_then_cyst", "organs_alone", "several_organs_inference", "multi_gpu_inference"}
+OF_INFERENCE = {
+    "at_rest",
+    "backbone_as_organ_coarse",
+    "organ_then_cyst",
+    "organs_alone",
+    "several_organs_inference",
+    "multi_gpu_inference",
+}
 IN_BOTH = ["three_views", "stepwise", "imported_rstn", "published", "msd_pancreas", "nih", "deeplab"]
 RUNS = [
     *((name, "inference" if name in OF_INFERENCE else "train") for name in FILES if name not in ("train", "inference")),

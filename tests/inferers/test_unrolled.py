@@ -161,6 +161,37 @@ def test_slabs_of_different_size_do_not_touch_each_other() -> None:
         assert together[row, :, :, h:].abs().sum() == 0 and together[row, :, :, :, w:].abs().sum() == 0
 
 
+def test_gradients_of_slabs_on_a_canvas_are_those_of_each_alone() -> None:
+    """Also at the border of a slab, where g's hidden bias must not come in from the canvas beside it."""
+    torch.manual_seed(4)
+    net = CoarseToFineNet(
+        lambda: nn.Conv2d(3, 3, 3, padding=1), lambda: nn.Conv2d(3, 3, 3, padding=1), SaliencyTransform, views=["axial"]
+    )
+    saliency = net.views["axial"].saliency
+    for parameter in saliency.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    sizes = [(9, 10), (14, 16)]
+    canvas = torch.zeros(2, 3, 16, 16)
+    for row, (h, w) in enumerate(sizes):
+        canvas[row, :, :h, :w] = torch.rand(3, h, w)
+    target = canvas > 0.8
+    inferer = UnrolledInferer(rounds=2, stage="joint", crop_multiple=4)
+
+    def gradients(slabs: list[tuple[torch.Tensor, torch.Tensor, list[tuple[int, int]]]]) -> list[torch.Tensor]:
+        net.zero_grad(set_to_none=True)
+        for image, truth, of in slabs:
+            inferer({"axial": image}, net, {"axial": truth}, draws(of, 2))["axial"].square().sum().backward()
+        return [parameter.grad.clone() for parameter in saliency.parameters()]
+
+    alone = [
+        (canvas[row : row + 1, :, :h, :w], target[row : row + 1, :, :h, :w], [(h, w)])
+        for row, (h, w) in enumerate(sizes)
+    ]
+    for found, expected in zip(gradients([(canvas, target, sizes)]), gradients(alone), strict=True):
+        assert expected.abs().max() > 1e-3
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_crops_of_equal_shape_share_a_call() -> None:
     net = make_net(saliency=False)
     image = torch.cat([square(2, 2, 3), square(5, 4, 4), square(1, 1, 9)])

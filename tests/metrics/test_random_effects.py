@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from c2f_monai.metrics.random_effects import Estimate, holm, two_way_bootstrap
+from c2f_monai.metrics.random_effects import Estimate, holm, mean_of_groups, two_way_bootstrap
 
 
 def draw(rng: np.random.Generator, seeds: int, cases: int, of_seeds: float, of_cases: float) -> np.ndarray:
@@ -93,3 +93,39 @@ def test_holm_corrects_for_the_number_of_tests(given: list[float], expected: lis
 
 def test_an_estimate_of_no_error_has_an_interval_of_no_width() -> None:
     assert Estimate(1.0, 0.0, 3.0).interval() == (1.0, 1.0)
+
+
+def test_more_seeds_lessen_what_is_theirs_and_not_what_is_of_the_cases() -> None:
+    rng = np.random.default_rng(3)
+    # Standard deviation 2 of seeds and 3 of cases: variances of the mean 4 / S and 9 / 400.
+    found = two_way_bootstrap(2.0 * rng.normal(size=(50, 1)) + 3.0 * rng.normal(size=(1, 400)))
+    assert found.of_seeds * 50 == pytest.approx(4.0, rel=0.35)
+    assert found.of_cases * 400 == pytest.approx(9.0, rel=0.35)
+    same = found.planned(50)
+    assert (same.error, same.freedom) == (pytest.approx(found.error), pytest.approx(found.freedom))
+    fewer, many = found.planned(5), found.planned(10**6)
+    assert fewer.error**2 == pytest.approx(10 * found.of_seeds + found.of_cases, rel=0.1) and fewer.freedom < 5
+    assert many.error**2 == pytest.approx(found.of_cases, rel=0.1)  # what no number of seeds goes below
+    assert many.freedom == pytest.approx(399, rel=0.01)
+    assert found.planned(10**6, 800).error == pytest.approx(many.error / np.sqrt(2), rel=0.01)
+
+
+def test_a_single_seed_plans_nothing() -> None:
+    with pytest.raises(ValueError, match="two seeds measured: 5, 3, 1"):
+        two_way_bootstrap([[1.0, 2.0, 3.0]]).planned(5)
+    assert two_way_bootstrap(np.full((3, 4), 0.5)).planned(9).error == 0.0
+
+
+def test_groups_are_the_random_effect_where_each_has_its_own_training() -> None:
+    # A thousand cases in two groups tell no more than two numbers do.
+    found = mean_of_groups([[1.0] * 500, [3.0] * 500])
+    assert (found.value, found.error, found.freedom) == (2.0, pytest.approx(1.0), 1.0)
+    assert found.interval()[1] == pytest.approx(2.0 + 12.706, abs=1e-3)
+    # Groups count alike, whatever their size.
+    assert mean_of_groups([[1.0], [3.0] * 9]).value == 2.0
+
+
+@pytest.mark.parametrize("groups", [[[1.0, 2.0]], [[1.0], []]])
+def test_one_group_and_empty_groups_are_refused(groups: list) -> None:
+    with pytest.raises(ValueError, match="groups must be two or more, each with scores, got"):
+        mean_of_groups(groups)

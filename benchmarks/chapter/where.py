@@ -1,0 +1,130 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``where``: where an answer loses voxels, in the outline or far away, and what boxes of it miss."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+
+from c2f_monai.apps.training_config import read_training_config
+from c2f_monai.utils import View
+
+from .parts import ROOT
+
+__all__ = ["FAR", "add_parser", "box_misses", "lost_voxels", "run_where"]
+
+#: Beyond so many mm of the target a false voxel is another thing, not its outline.
+FAR = 20.0
+
+
+def lost_voxels(answer: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
+    """False voxels of an answer by their place.
+
+    Args:
+        answer: (H, W, D) mask.
+        truth: (H, W, D) mask with a target.
+        spacing: of the voxels, mm.
+
+    Returns:
+        ``dsc`` and ``dsc_without_far``, that of the answer without what is farther than :data:`FAR` from the target,
+        in %; ``far``, ``near`` and ``missed``, false positives beyond and within, and false negatives, as shares of the
+        target.
+    """
+    far = answer & (distance_transform_edt(~truth, sampling=spacing) > FAR)
+    size = truth.sum()
+    return {
+        "dsc": _dsc(answer, truth),
+        "dsc_without_far": _dsc(answer & ~far, truth),
+        "far": float(far.sum() / size),
+        "near": float((answer & ~truth & ~far).sum() / size),
+        "missed": float((truth & ~answer).sum() / size),
+    }
+
+
+def box_misses(answer: np.ndarray, truth: np.ndarray, axis: int, margin: int, reach: int = 1) -> dict[str, float]:
+    """What boxes of an answer's slabs leave out.
+
+    Args:
+        answer: (H, W, D) mask that the boxes are of.
+        truth: (H, W, D) mask with a target.
+        axis: across the slices.
+        margin: K around the box, voxels.
+        reach: slices of a slab on either side. Defaults to 1, three slices.
+
+    Returns:
+        ``slabs``, the share of the slabs with target that have no box; ``voxels``, the share of the target outside.
+    """
+    found, target = np.moveaxis(answer, axis, 0), np.moveaxis(truth, axis, 0)
+    places = np.flatnonzero(target.any(axis=(1, 2)))
+    without, outside = 0, 0
+    for place in places:
+        rows, columns = np.nonzero(found[max(0, place - reach) : place + reach + 1].any(axis=0))
+        inside = np.zeros(target.shape[1:], dtype=bool)
+        if len(rows):
+            box = [slice(max(0, i.min() - margin), i.max() + margin + 1) for i in (rows, columns)]
+            inside[tuple(box)] = True
+        without += not len(rows)
+        outside += int((target[place] & ~inside).sum())
+    return {"slabs": without / len(places), "voxels": outside / int(target.sum())}
+
+
+def _dsc(a: np.ndarray, b: np.ndarray) -> float:
+    return float(200 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+def run_where(args: argparse.Namespace) -> None:
+    """Segment the cases of the split and print the means, in JSON.
+
+    Raises:
+        OSError: when configurations or weights do not exist.
+        ValueError: for a case without target.
+    """
+    files = [str(ROOT / "bundle/configs/train.json"), *args.config, str(ROOT / "bundle/configs/evaluate.json")]
+    options = [f"split={args.split}", "progress=False", *args.option]
+    parser = read_training_config(files, str(ROOT / "bundle"), str(args.dataset_dir), options)
+    network, inferer, cases = (
+        parser.get_parsed_content(key) for key in ("network", "validate#inferer", "validate#dataset")
+    )
+    network.load_state_dict(torch.load(args.weights, map_location="cpu", weights_only=True))
+    network.eval()
+    found: list[dict[str, Any]] = []
+    for index in range(len(cases) if args.cases is None else args.cases):
+        item = cases[index]
+        truth, spacing = np.asarray(item["label_grid"][0]) > 0, item["image"].pixdim.tolist()
+        if not truth.any():
+            raise ValueError(f"case {index} of the split {args.split} has no target.")
+        with torch.no_grad():
+            answer = np.asarray(
+                inferer(item["image"][None].to(parser.get_parsed_content("device")), network).cpu()[0, 0]
+            )
+        mask = answer >= inferer.threshold
+        boxes = {view.value: box_misses(mask, truth, view.axis, inferer.rule.margin) for view in View}
+        found.append({"lost": lost_voxels(mask, truth, spacing), "box misses": boxes})
+    print(json.dumps({"cases": len(found), "mean": _mean(found), "each": found}, indent=1))
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """Of numbers, key by key of dictionaries."""
+    if isinstance(values[0], dict):
+        return {key: _mean([value[key] for value in values]) for key in values[0]}
+    return round(float(np.mean(values)), 4)
+
+
+def add_parser(kinds: Any) -> None:
+    """The command ``where``."""
+    parser = kinds.add_parser("where", help="where an answer loses voxels, and what boxes of it miss")
+    parser.add_argument("--weights", type=Path, required=True, help="model.pt of a training")
+    parser.add_argument("--dataset_dir", type=Path, required=True, help="data set")
+    parser.add_argument("--config", nargs="*", default=[], help="files between train.json and evaluate.json")
+    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="an id, such as max_rounds=0")
+    parser.add_argument("--split", default="validation", help="of the data set (default: validation)")
+    parser.add_argument("--cases", type=int, help="only the first ones (default: all)")
+    parser.set_defaults(run=run_where)

@@ -1,0 +1,138 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the chapter claims, as the phantom and as the real slices say it, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.chapter.claim_list import build_claims
+from benchmarks.chapter.claims import Claim, Measured, judge, lowest_tenth
+from benchmarks.chapter.methods import COARSE_LONGER, RSTN, STEPWISE
+from benchmarks.chapter.parts import ROOT, ExperimentSettings
+from benchmarks.chapter.plan import oracle_of, rounds_of
+from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
+from benchmarks.chapter.verdicts import corrected_p_values, judged_claims
+from c2f_monai.metrics.markdown import markdown_table
+from c2f_monai.metrics.random_effects import mean_of_groups
+from c2f_monai.metrics.rounds import RoundCurve
+
+from .tables import curves_of_rows
+
+__all__ = ["claim_lines", "fold_curves", "measure_folds"]
+
+#: Curves by fold, of all training seeds.
+FoldCurves = Mapping[int, Sequence[RoundCurve]]
+_HEADER = ("claim", "compared", "phantom", "95 % interval", "verdict", "real slices", "95 % interval", "each fold")
+_TEXT = """Differences in points of DSC on the working grid, or in rounds, by the chapter's rules of stopping. The
+phantom has the verdicts of its own list, in which cases and training seeds are random effects. On the real slices
+every fold is a training of its own that tests other patients, so the folds are the random effect: the interval is
+Student's t of their means, with folds - 1 degrees of freedom, and contains what patients and what trainings vary by.
+The rule is the same otherwise, Holm's correction among what the real slices answer included; comparisons of different
+trainings need five, which four folds of one seed are not. The whole image is the single-stage network of the same
+seconds there, and the coarse networks of the same training time on the phantom. That one round brings most of it is
+judged against the middle between none and ten: where ten are no better than none it says that the first round is."""
+
+
+def fold_curves(rows: pd.DataFrame) -> dict[str, dict[int, list[RoundCurve]]]:
+    """Curves of the evaluations that real rows answer, by the names that the chapter's tables give them.
+
+    Args:
+        rows: see :func:`benchmarks.real.rows.join_cases`.
+    """
+    rounds = {rounds_of(RSTN).name: "rstn", rounds_of(STEPWISE).name: "stepwise"}
+    scores = {
+        oracle_of(RSTN).name: ("rstn", "dsc_oracle"),
+        oracle_of(STEPWISE).name: ("stepwise", "dsc_oracle"),
+        f"{COARSE_LONGER.name}_final": ("single_stage", "dsc"),
+    }
+    known = set(rows["method"])
+    folds = sorted(rows["fold"].unique())
+    found = {
+        name: {int(fold): curves_of_rows(rows[rows["fold"] == fold], method) for fold in folds}
+        for name, method in rounds.items()
+        if method in known
+    }
+    for name, (method, column) in scores.items():
+        own = rows[rows["method"] == method]
+        if len(own):
+            found[name] = {
+                int(fold): [RoundCurve(str(p), (float(s),), ()) for p, s in zip(of["patient"], of[column], strict=True)]
+                for fold, of in own.groupby("fold")
+            }
+    return found
+
+
+def measure_folds(claim: Claim, curves: Mapping[str, FoldCurves]) -> Measured:
+    """The sum of a claim, whose random effect is the fold.
+
+    Args:
+        claim: whose evaluations are there.
+        curves: by the name of the evaluation.
+
+    Raises:
+        ValueError: when the evaluations are not of the same folds and patients.
+    """
+    found = [curves[term.evaluation.name] for term in claim.terms]
+    about = [{fold: sorted(curve.case for curve in of) for fold, of in each.items()} for each in found]
+    if any(one != about[0] for one in about):
+        raise ValueError(f"{claim.compared}: not about the same folds and patients.")
+    means = []
+    for fold in sorted(about[0]):
+        total = 0.0
+        for term, each in zip(claim.terms, found, strict=True):
+            values = _by_case(term.value, each[fold])
+            total += term.factor * float(lowest_tenth(values.to_numpy()) if claim.worst else values.mean())
+        means.append(total)
+    return Measured(mean_of_groups([[mean] for mean in means]), tuple(means))
+
+
+def claim_lines(rows: pd.DataFrame, phantom: Path, seeds: Sequence[int]) -> list[str]:
+    """All claims that the phantom's record or the real rows answer.
+
+    Args:
+        rows: of the real slices.
+        phantom: ``rows.csv`` of a record of :mod:`benchmarks.chapter`.
+        seeds: training seeds of the record.
+
+    Raises:
+        ValueError: when neither answers a claim, or the rows are of one fold.
+    """
+    tables, curves = build_tables(DEFAULT_ORGANS), fold_curves(rows)
+    if rows["fold"].nunique() < 2:
+        raise ValueError("claims on real slices need two folds or more: evaluate the others first.")
+    of_phantom = judged_claims(tables, ExperimentSettings(ROOT, phantom.parent, seeds=tuple(seeds), rows=phantom))
+    claims = build_claims(tables)
+    measured = [measure_folds(claim, curves) if _is_answered(claim, curves) else None for claim in claims]
+    corrected = corrected_p_values(claims, measured)
+    lines = []
+    for claim, one, real, p_values in zip(claims, of_phantom, measured, corrected, strict=True):
+        if one.found is None and real is None:
+            continue
+        there = _cells(one.found, one.verdict)
+        here = _cells(real, "not run" if real is None else judge(claim, real, p_values))
+        folds = "" if real is None else ", ".join(f"{mean:+.2f}" for mean in real.seeds)
+        lines.append([claim.text, claim.compared, *there, *here[:2], folds, here[2]])
+    if not lines:
+        raise ValueError(f"neither {phantom} with the seeds {list(seeds)} nor the real rows answer a claim.")
+    header = (*_HEADER, "verdict")
+    return ["# Phantom and real slices, side by side", "", _TEXT, "", *markdown_table(header, lines)]
+
+
+def _is_answered(claim: Claim, curves: Mapping[str, FoldCurves]) -> bool:
+    return bool(claim.terms) and all(term.evaluation.name in curves for term in claim.terms)
+
+
+def _by_case(value: Callable[[RoundCurve], float], curves: Sequence[RoundCurve]) -> pd.Series:
+    """By patient, the mean over the training seeds."""
+    return pd.Series([value(curve) for curve in curves], index=[curve.case for curve in curves]).groupby(level=0).mean()
+
+
+def _cells(found: Measured | None, verdict: str) -> list[str]:
+    if found is None:
+        return ["", "", verdict]
+    low, high = found.estimate.interval()
+    return [f"{found.estimate.value:+.2f}", f"{low:+.2f} .. {high:+.2f}", verdict]

@@ -1,0 +1,90 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Claims on the real slices by hand-made rows, and the record of the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.chapter.claim_list import build_claims
+from benchmarks.chapter.claims import Claim
+from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
+from benchmarks.real.claims import fold_curves, measure_folds
+from benchmarks.real.command import main
+
+CLAIMS = {(claim.text, claim.compared): claim for claim in build_claims(build_tables(DEFAULT_ORGANS))}
+RECORDS = Path(__file__).resolve().parents[2] / "docs" / "results"
+FINE = CLAIMS["fine beats coarse", "RSTN, d >= 0.99 - coarse"]
+WHOLE = CLAIMS["a box beats the whole image", "coarse to fine - whole image, coarse networks"]
+WORST = CLAIMS["more rounds help the worst case", "RSTN, lowest tenth, 10 rounds - 1 round"]
+
+
+def rows(gains: dict[int, list[float]], seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:
+    """Ten rounds that add a gain to a coarse DSC of 0.5 from the first on; one network for the slice has 0.6."""
+    found = []
+    for fold, of_patients in gains.items():
+        for number, gain in enumerate(of_patients):
+            for seed in seeds:
+                key = {"fold": fold, "seed": seed, "patient": f"{fold}{number}"}
+                changes = {f"d_{t}": 0.9 for t in range(1, 11)}
+                rounds = {f"dsc_round_{t}": 0.5 + gain * (t > 0) + 0.01 * seed * (t > 0) for t in range(11)}
+                found.append({"method": "rstn", **key, **rounds, **changes, "dsc_oracle": 0.9})
+                found.append({"method": "single_stage", **key, "dsc": 0.6})
+    return pd.DataFrame(found).assign(rounds_stop_reason="fixed rounds")
+
+
+def test_the_folds_are_the_random_effect() -> None:
+    found = measure_folds(FINE, fold_curves(rows({0: [0.1, 0.3], 1: [0.0, 0.0, 0.0]})))
+    assert found.seeds == pytest.approx((20.0, 0.0))  # the mean of each fold
+    # Two folds are two numbers, whatever their patients: 10 +- 12.7 * 10.
+    assert found.estimate.value == pytest.approx(10.0)
+    assert found.estimate.interval() == pytest.approx((10.0 - 127.06, 10.0 + 127.06), abs=0.01)
+
+
+def test_seeds_are_averaged_by_patient() -> None:
+    found = measure_folds(FINE, fold_curves(rows({0: [0.1], 1: [0.1]}, seeds=(0, 1))))
+    assert found.seeds == pytest.approx((10.5, 10.5))
+
+
+def test_one_network_for_the_slice_is_the_whole_image() -> None:
+    found = measure_folds(WHOLE, fold_curves(rows({0: [0.2], 1: [0.0]})))
+    assert found.seeds == pytest.approx((10.0, -10.0))
+
+
+def test_the_worst_patients_are_those_of_each_fold() -> None:
+    data = rows({0: [0.0, 0.0], 1: [0.0, 0.0]})
+    data.loc[(data["patient"] == "00") & (data["method"] == "rstn"), "dsc_round_10"] = 0.3  # the lowest of its fold
+    found = measure_folds(WORST, fold_curves(data))
+    assert found.seeds == pytest.approx((-20.0, 0.0))
+
+
+def test_other_patients_are_refused() -> None:
+    data = rows({0: [0.2, 0.2], 1: [0.0]})
+    less = data[~((data["method"] == "single_stage") & (data["patient"] == "01"))]
+    with pytest.raises(ValueError, match="not about the same folds and patients"):
+        measure_folds(WHOLE, fold_curves(less))
+
+
+def is_answered(claim: Claim, names: set[str]) -> bool:
+    return bool(claim.terms) and {term.evaluation.name for term in claim.terms} <= names
+
+
+def test_phantom_and_real_slices_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The document of the project is what this code makes of its records."""
+    real, phantom = RECORDS / "real", RECORDS / "experiments" / "rows.csv"
+    options = ["--output", str(real / "rows.csv"), "--phantom", str(phantom), "--seeds", "0", "1", "2"]
+    assert main(["claims", *options, "--folder", str(tmp_path)]) == 0
+    made = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert made == [line for line in (real / "claims.md").read_text().splitlines() if line.startswith("| ")]
+    answered = [c for c in CLAIMS.values() if is_answered(c, set(fold_curves(pd.read_csv(real / "rows.csv"))))]
+    assert len(answered) == sum(not line.endswith("| not run |") for line in made[1:]) == 5
+
+
+def test_one_fold_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows({0: [0.1, 0.2]}).to_csv(tmp_path / "rows.csv", index=False)
+    phantom = RECORDS / "experiments" / "rows.csv"
+    assert main(["claims", "--output", str(tmp_path / "rows.csv"), "--phantom", str(phantom)]) == 1
+    assert "claims on real slices need two folds or more" in capsys.readouterr().err
