@@ -54,7 +54,8 @@ def test_torchrun_starts_on_each_node_and_goes_on_where_there_is_a_checkpoint(
     variables: dict[str, str], processes: int, overlays: list[str], project_root: Path, tmp_path: Path
 ) -> None:
     script = project_root / "docs" / "examples" / "train.sh"
-    slurm = {"SLURM_JOB_ID": "30012", "SLURM_NNODES": "2", "SLURM_CPUS_PER_TASK": "16", "SLURM_JOB_NODELIST": "node[7-8]"}
+    slurm = {"SLURM_JOB_ID": "30012", "SLURM_NNODES": "2", "SLURM_JOB_NODELIST": "node[7-8]"}
+    slurm["SLURM_CPUS_PER_TASK"] = "16"
     new = started(script, TRAIN, tmp_path, **slurm, **variables)
     assert new[:4] == ["--cpus-per-task=16", "torchrun", "--nnodes=2", f"--nproc_per_node={processes}"]
     assert "--rdzv_endpoint=node7:20012" in new and new[-2:] == ["--epochs", "3"]
