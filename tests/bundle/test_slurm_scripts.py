@@ -45,10 +45,7 @@ def test_a_task_of_the_array_is_a_share_and_the_job_after_it_all(
 
 @pytest.mark.parametrize(
     ("variables", "processes", "overlays"),
-    [
-        ({"SLURM_GPUS_ON_NODE": "4"}, 4, []),
-        ({"PROCESSES": "2", "OVERLAYS": "a.json b.json"}, 2, ["a.json", "b.json"]),
-    ],
+    [({"SLURM_GPUS_ON_NODE": "4"}, 4, []), ({"PROCESSES": "2", "OVERLAYS": "a.json b.json"}, 2, ["a.json", "b.json"])],
 )
 def test_torchrun_starts_on_each_node_and_goes_on_where_there_is_a_checkpoint(
     variables: dict[str, str], processes: int, overlays: list[str], project_root: Path, tmp_path: Path
