@@ -11,7 +11,8 @@ import pandas as pd
 
 from benchmarks.chapter.claim_list import build_claims
 from benchmarks.chapter.claims import Claim, Measured, judge, lowest_tenth
-from benchmarks.chapter.methods import COARSE_LONGER, RSTN, STEPWISE
+from benchmarks.chapter.declared import declared
+from benchmarks.chapter.methods import RSTN, STEPWISE
 from benchmarks.chapter.parts import ROOT, ExperimentSettings
 from benchmarks.chapter.plan import oracle_of, rounds_of
 from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
@@ -47,7 +48,7 @@ def fold_curves(rows: pd.DataFrame) -> dict[str, dict[int, list[RoundCurve]]]:
     scores = {
         oracle_of(RSTN).name: ("rstn", "dsc_oracle"),
         oracle_of(STEPWISE).name: ("stepwise", "dsc_oracle"),
-        f"{COARSE_LONGER.name}_final": ("single_stage", "dsc"),
+        f"{declared().training('coarse_longer').name}_final": ("single_stage", "dsc"),
     }
     known = set(rows["method"])
     folds = sorted(rows["fold"].unique())

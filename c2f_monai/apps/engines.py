@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -15,7 +14,8 @@ import torch.nn as nn
 
 from .. import __version__
 from ..networks import CoarseToFineNet, OnnxNetwork
-from ..utils import cache_dir
+from ..networks.onnx_export import export_onnx
+from ..utils import cache_dir, check_extra
 
 __all__ = ["ENGINES", "check_engine", "graphs_of"]
 
@@ -50,7 +50,7 @@ def graphs_of(network: nn.Module, name: str, signature: str) -> OnnxNetwork:
         signature: of configuration and weights; the graphs of another one are others.
 
     Raises:
-        ImportError: without the packages of the extra ``onnx``.
+        MissingPackagesError: without the packages of the extra ``onnx``.
         ValueError: for anything but one coarse-to-fine network, or when a graph differs from it.
     """
     if isinstance(network, OnnxNetwork):
@@ -59,6 +59,7 @@ def graphs_of(network: nn.Module, name: str, signature: str) -> OnnxNetwork:
         raise ValueError(
             f"engine onnx runs one network, and {name} is a {type(network).__name__}: give the engine torch."
         )
+    check_extra("the engine onnx", "onnx", "onnxruntime")  # else its absence would read as a damaged folder
     folder = cache_dir() / "engines" / f"{Path(name).stem}-{__version__}-{signature}"
     try:
         return OnnxNetwork(folder)
@@ -69,14 +70,8 @@ def graphs_of(network: nn.Module, name: str, signature: str) -> OnnxNetwork:
 
 
 def _export(network: CoarseToFineNet, folder: Path, name: str) -> None:
-    try:
-        import_module("onnxscript")  # torch asks for it only after it has traced the network
-        from ..networks.onnx_export import export_onnx
-
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-            export_onnx(network, Path(made) / "graphs", {"c2f_monai": __version__, "model": name})
-            if not folder.exists():  # else another process was faster
-                os.replace(Path(made) / "graphs", folder)
-    except ModuleNotFoundError as error:
-        raise ImportError(f'the engine onnx needs the package {error.name}: pip install "c2f-monai[onnx]".') from error
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+        export_onnx(network, Path(made) / "graphs", {"c2f_monai": __version__, "model": name})
+        if not folder.exists():  # else another process was faster
+            os.replace(Path(made) / "graphs", folder)

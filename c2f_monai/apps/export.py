@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         FileExistsError: when the folder holds something that is no export.
         FileNotFoundError: when there is no such model.
-        ImportError: without the packages of the extra ``onnx``.
+        MissingPackagesError: without the packages of the extra ``onnx``.
         ValueError: when the model is not one coarse-to-fine network, or a graph differs from it.
     """
     output: Path = args.output

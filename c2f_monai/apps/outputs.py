@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,11 +42,13 @@ class OutputType:
         suffixes: of its files, the usual one first.
         write: writes a result of an image (a file or folder) to a path, and what it was made by.
         problem: why it cannot be written for an image, by its headers; empty where it can.
+        check: refuses values of masks that it cannot write, before the first one is made.
     """
 
     suffixes: tuple[str, ...]
     write: Callable[[Segmentation, Path, Path, MaskOrigin], None]
     problem: Callable[[Path], str] = lambda image: ""
+    check: Callable[[Iterable[int], MaskOrigin], None] = lambda values, origin: None
 
 
 def _write_nifti(result: Segmentation, image: Path, path: Path, origin: MaskOrigin) -> None:
@@ -73,11 +75,17 @@ def _dicom_problem(image: Path) -> str:
     return dicom_problem(image)
 
 
+def _check_names(values: Iterable[int], origin: MaskOrigin) -> None:
+    from ..data.dicom_masks import check_names
+
+    check_names(values, origin)
+
+
 #: Forms of masks by their name on the command line.
 OUTPUT_TYPES: dict[str, OutputType] = {
     "nifti": OutputType((".nii.gz", ".nii"), _write_nifti),
-    "dicom-seg": OutputType((".dcm",), _write_seg, _dicom_problem),
-    "rtstruct": OutputType((".dcm",), _write_rtstruct, _dicom_problem),
+    "dicom-seg": OutputType((".dcm",), _write_seg, _dicom_problem, _check_names),
+    "rtstruct": OutputType((".dcm",), _write_rtstruct, _dicom_problem, _check_names),
 }
 
 

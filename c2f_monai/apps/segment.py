@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
         progress = not args.quiet
         segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress, engine=args.engine)
+        kind.check(segmenter.values, segmenter.origin)
         command = _Command(args, kind, segmenter)
         with command.report_at_the_end(images_by_case(cases)):
             command.segment(cases, jobs)

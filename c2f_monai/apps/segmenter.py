@@ -219,6 +219,12 @@ class Segmenter:
         weights = {Path(file).name: digest for file, digest in self.weights.items()}
         return MaskOrigin(_labels(Path(self.config["bundle_root"])), self.name, weights, self.signature)
 
+    @property
+    def values(self) -> tuple[int, ...]:
+        """What masks may hold beside the background; of a bundle that does not say it, nothing."""
+        known = self._content("output_value") if "output_value" in self.config.get() else ()
+        return tuple(known) if isinstance(known, Sequence) else (int(known),)
+
     def _answer(self, batch: dict[str, Any], probability: bool) -> Segmentation:
         if "problem" in batch:
             raise ValueError(batch["problem"][0])
@@ -296,6 +302,8 @@ def segment(
         if output is not None:
             cases = check_type(cases, kind)
         segmenter = Segmenter(model, device, fast, configs, progress, engine=engine)
+        if output is not None:
+            kind.check(segmenter.values, segmenter.origin)
         (result,) = segmenter.each_case(cases, probability)
         if isinstance(result, Exception):
             raise result

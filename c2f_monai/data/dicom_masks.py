@@ -9,7 +9,7 @@ calls errors, and needs OpenCV.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -27,7 +27,7 @@ from .writers import MADE_BY, MaskOrigin
 pydicom, _has_pydicom = optional_import("pydicom")
 highdicom, _has_highdicom = optional_import("highdicom")
 
-__all__ = ["check_dicom_packages", "dicom_problem", "write_rtstruct", "write_seg"]
+__all__ = ["check_dicom_packages", "check_names", "dicom_problem", "write_rtstruct", "write_seg"]
 
 _RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
@@ -43,6 +43,30 @@ def check_dicom_packages() -> None:
     """
     if not (_has_pydicom and _has_highdicom):
         raise ValueError('DICOM output needs highdicom and pydicom: pip install "c2f-monai[dicom]".')
+
+
+def check_names(values: Iterable[int], origin: MaskOrigin) -> None:
+    """Refuse values of masks that DICOM would have no name for.
+
+    Args:
+        values: that masks may hold; 0 is background.
+        origin: of the masks.
+
+    Raises:
+        ValueError: saying where to name them.
+
+    Examples:
+        >>> check_names([0, 1], MaskOrigin({1: "pancreas"}))
+    """
+    if not origin.labels:
+        raise ValueError(
+            "the model's metadata names no value of its masks: give channel_def of its output in metadata.json."
+        )
+    if unknown := sorted({*values} - {0, *origin.labels}):
+        raise ValueError(
+            f"masks hold {', '.join(map(str, unknown))}, of which the model's metadata has no name: name them in "
+            "channel_def of its output in metadata.json, or write nifti."
+        )
 
 
 def dicom_problem(place: str | os.PathLike[str]) -> str:
@@ -152,15 +176,7 @@ def _slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrig
     shape = (slices[0].Columns, slices[0].Rows, len(slices))
     if mask.shape != shape:
         raise ValueError(f"the mask has the shape {mask.shape}, but the series {place} {shape}.")
-    if not origin.labels:
-        raise ValueError(
-            "the model's metadata names no value of its masks: give channel_def of its output in metadata.json."
-        )
-    if unknown := sorted({*np.unique(mask).tolist()} - {0, *origin.labels}):
-        raise ValueError(
-            f"the mask holds {unknown}, of which the model's metadata has no name: name them in channel_def of its "
-            "output in metadata.json."
-        )
+    check_names(np.unique(mask).tolist(), origin)
     return slices
 
 

@@ -9,6 +9,7 @@ requests library reads it.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,7 +39,8 @@ def fetch_series(address: str, folder: str | os.PathLike[str]) -> dict[str, str]
         The address of each series by its UID.
 
     Raises:
-        ValueError: for an address that names no study, or without the packages of the extra ``dicom``.
+        ValueError: for an address that names no study, a UID that is none, or without the packages of the extra
+            ``dicom``.
         OSError: when the archive cannot be reached or refuses.
         FileNotFoundError: when it holds no such series.
     """
@@ -48,7 +50,7 @@ def fetch_series(address: str, folder: str | os.PathLike[str]) -> dict[str, str]
         series = [place.series_instance_uid]
     else:
         found = client.search_for_series(study, search_filters={"Modality": "CT"})
-        series = [str(pydicom.Dataset.from_json(one).SeriesInstanceUID) for one in found]
+        series = _uids_of_ct([pydicom.Dataset.from_json(one) for one in found])
     addresses = {}
     for uid in series:
         target = Path(folder) / uid
@@ -78,6 +80,18 @@ def store_files(address: str, *paths: str | os.PathLike[str]) -> None:
     answer = _client(address).store_instances([pydicom.dcmread(path) for path in paths])
     if failed := answer.get("FailedSOPSequence"):
         raise OSError(f"{address} did not store {paths[0]}: reason {failed[0].get('FailureReason')}.")
+
+
+def _uids_of_ct(found: Sequence[Any]) -> list[str]:
+    """UIDs of the CT series in an archive's answer: some archives pass over the filter; a UID becomes a folder's name.
+
+    Raises:
+        ValueError: for a UID that is none.
+    """
+    uids = [str(one.SeriesInstanceUID) for one in found if one.get("Modality", "CT") == "CT"]
+    if wrong := [uid for uid in uids if not pydicom.uid.UID(uid).is_valid]:
+        raise ValueError(f"the archive names a series {wrong[0]!r}, which is no UID of DICOM.")
+    return uids
 
 
 def _parse(address: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn as nn
 
-from ..utils import Part, atomic_write, sha256_of
+from ..utils import Part, atomic_write, check_extra, sha256_of
 from .coarse_to_fine import CoarseToFineNet, CoarseToFineView
 from .onnx_network import INPUT, MANIFEST, OUTPUT, OnnxNetwork
 
@@ -64,9 +64,11 @@ def export_onnx(network: CoarseToFineNet, folder: Path, about: dict[str, Any] | 
         The manifest, with the largest difference of each graph.
 
     Raises:
-        ImportError: without the packages of the extra ``onnx``.
+        MissingPackagesError: without the packages of the extra ``onnx``.
         ValueError: when a graph differs from the network.
     """
+    # torch asks for onnxscript only after it has traced the network.
+    check_extra("an ONNX graph", "onnx", "onnx", "onnxruntime", "onnxscript")
     prepared: Any = prepare_for_export(network)
     folder.mkdir(parents=True, exist_ok=True)
     views: dict[str, dict[str, Any]] = {}

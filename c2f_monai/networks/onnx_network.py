@@ -14,11 +14,11 @@ import torch
 import torch.nn as nn
 from monai.utils import optional_import
 
-from ..utils import Part, SlabSpec, pad_to_multiple, sha256_of
+from ..utils import Part, SlabSpec, check_extra, pad_to_multiple, sha256_of
 
 __all__ = ["INPUT", "MANIFEST", "OUTPUT", "OnnxNetwork"]
 
-onnxruntime, has_onnxruntime = optional_import("onnxruntime")
+onnxruntime, _ = optional_import("onnxruntime")
 #: Name of the file that says what the graphs of a folder are.
 MANIFEST = "manifest.json"
 #: Names of a graph's input and output.
@@ -40,7 +40,7 @@ class OnnxNetwork(nn.Module):
         threads: of the processor. Defaults to None, torch's number.
 
     Raises:
-        ImportError: without onnxruntime.
+        MissingPackagesError: without onnxruntime.
         FileNotFoundError: without a manifest or a graph that it names.
         ValueError: when a graph is not the one that the manifest was written for.
     """
@@ -52,8 +52,7 @@ class OnnxNetwork(nn.Module):
         threads: int | None = None,
     ) -> None:
         super().__init__()
-        if not has_onnxruntime:
-            raise ImportError('ONNX graphs need onnxruntime: pip install "c2f-monai[onnx]".')
+        check_extra("an ONNX graph", "onnx", "onnxruntime")
         self.manifest = path = Path(folder) / MANIFEST
         if not path.is_file():
             raise FileNotFoundError(f"there is no {path}: give a folder that c2f export wrote.")

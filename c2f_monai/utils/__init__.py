@@ -51,7 +51,7 @@ from .orientation import (
     slice_axes_of_views,
     to_slices,
 )
-from .packages import REQUIRED, MissingPackagesError, check_packages
+from .packages import REQUIRED, MissingPackagesError, check_extra, check_packages
 from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, settings_file, work_root
 from .precision import amp_dtype_on, check_amp_dtype, has_bfloat16
 from .process_logs import CASES_LOGGER, log_on_first_process
@@ -105,6 +105,7 @@ __all__ = [
     "cell_text",
     "amp_dtype_on",
     "check_amp_dtype",
+    "check_extra",
     "check_packages",
     "check_weights_file",
     "check_window",

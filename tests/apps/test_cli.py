@@ -68,9 +68,10 @@ def test_options_may_be_written_as_ids_of_configurations(tmp_path: Path, capsys:
     assert "no_set does not exist" in capsys.readouterr().err
 
 
-def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", [[], ["segment"]])
+def test_the_version_is_the_packages(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
-        main(["--version"])
+        main([*words, "--version"])
     assert capsys.readouterr().out == f"c2f_monai {c2f_monai.__version__}\n"
 
 

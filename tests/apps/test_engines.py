@@ -13,8 +13,10 @@ import torch
 import torch.nn as nn
 
 from c2f_monai import Segmenter
+from c2f_monai.apps.cli import main
 from c2f_monai.apps.engines import check_engine, graphs_of
 from c2f_monai.networks import CoarseToFineNet, FCN8s
+from c2f_monai.utils import MissingPackagesError
 
 
 @pytest.mark.parametrize(
@@ -40,10 +42,17 @@ def test_several_networks_have_no_graphs() -> None:
         graphs_of(nn.ModuleDict(), "cyst", "0")
 
 
-def test_without_the_exporter_the_error_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("package", ["onnxscript", "onnxruntime"])
+def test_without_a_package_the_error_names_what_to_install(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, and before anything is written."""
     monkeypatch.setenv("C2F_MONAI_CACHE", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["export", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == f'error: an ONNX graph needs {package}: pip install "c2f-monai[onnx]".\n'
+    assert not (tmp_path / "out").exists()
     small = partial(FCN8s, width=2, fc_channels=4, fc_kernel_size=3)
-    with pytest.raises(ImportError, match=r'pip install "c2f-monai\[onnx\]"'):
+    with pytest.raises(MissingPackagesError, match=rf'{package}: pip install "c2f-monai\[onnx\]"'):
         graphs_of(CoarseToFineNet(small, views=["axial"]), "tiny", "0")
     assert not list(tmp_path.glob("engines/*/*"))

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from c2f_monai import segment
 from c2f_monai.apps.cli import main
+from c2f_monai.inferers import CoarseToFineInferer
 from tests.bundle.conftest import TINY
 from tests.bundle.volumes import make_volume, write_dicom_series, write_nifti
 
@@ -28,20 +30,41 @@ def test_dicom_of_a_series_and_a_refusal_of_a_file(
     series = write_dicom_series(tmp_path / "in" / "ct", make_volume(), AFFINE)
     image = write_nifti(tmp_path / "in" / "a.nii.gz", make_volume(), AFFINE)
 
-    def segment(*words: object) -> int:
+    def command(*words: object) -> int:
         return main(["segment", *map(str, model), *map(str, words)])
 
-    assert segment(image, tmp_path / "no.dcm", "--output-type", "dicom-seg") == 1
+    assert command(image, tmp_path / "no.dcm", "--output-type", "dicom-seg") == 1
     assert "a.nii.gz is no DICOM series, which DICOM output refers to" in capsys.readouterr().err
-    assert segment(tmp_path / "in", tmp_path / "out", "--output-type", "rtstruct") == 1
+    assert command(tmp_path / "in", tmp_path / "out", "--output-type", "rtstruct") == 1
     assert "1 of 2 cases failed" in capsys.readouterr().err
     assert pydicom.dcmread(tmp_path / "out" / "ct_seg.dcm").Modality == "RTSTRUCT"
     before = (tmp_path / "out" / "ct_seg.dcm").read_bytes()
-    assert segment(series.parent, tmp_path / "out", "--output-type", "rtstruct") == 1
+    assert command(series.parent, tmp_path / "out", "--output-type", "rtstruct") == 1
     assert (tmp_path / "out" / "ct_seg.dcm").read_bytes() == before
     capsys.readouterr()
-    assert segment(series.parent, tmp_path / "out", "--output-type", "dicom-seg") == 1
+    assert command(series.parent, tmp_path / "out", "--output-type", "dicom-seg") == 1
     assert "output_type rtstruct there, dicom-seg now" in capsys.readouterr().err
-    assert segment(series, tmp_path / "seg.dcm", "--output-type", "dicom-seg") == 0
+    assert command(series, tmp_path / "seg.dcm", "--output-type", "dicom-seg") == 0
     assert pydicom.dcmread(tmp_path / "seg.dcm").Modality == "SEG"
-    assert segment(series, tmp_path / "seg.dcm", "--output-type", "dicom-seg") == 0  # its own is replaced
+    assert command(series, tmp_path / "seg.dcm", "--output-type", "dicom-seg") == 0  # its own is replaced
+
+
+@pytest.mark.parametrize("kind", ["dicom-seg", "rtstruct"])
+def test_values_without_a_name_are_refused_before_the_network_runs(
+    kind: str, tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*arguments: object) -> None:
+        raise AssertionError("the network ran")
+
+    monkeypatch.setattr(CoarseToFineInferer, "__call__", run)
+    overlay = tmp_path / "two.json"
+    overlay.write_text(json.dumps({**TINY, "output_value": 2}), encoding="utf-8")
+    series = write_dicom_series(tmp_path / "ct", make_volume(), AFFINE)
+    configs = ["three_views.json", str(overlay)]
+    words = ["--model", str(tiny_weights), "--config", configs[0], "--config", configs[1], "--device", "cpu"]
+    for output in (tmp_path / "mask.dcm", tmp_path / "masks"):
+        assert main(["segment", str(series), str(output), "--output-type", kind, *words]) == 1
+        assert capsys.readouterr().err.startswith("error: masks hold 2, of which the model's metadata has no name")
+        assert not output.exists()
+    with pytest.raises(ValueError, match="masks hold 2"):
+        segment(series, tmp_path / "mask.dcm", tiny_weights, "cpu", configs=configs, output_type=kind)

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tests.bundle.volumes import make_volume, write_dicom_series
 pydicom = pytest.importorskip("pydicom")
 web = pytest.importorskip("dicomweb_client.web")
 
+from c2f_monai.data import dicomweb  # noqa: E402
 from c2f_monai.data.dicomweb import AUTH, fetch_series, store_files  # noqa: E402
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -103,3 +105,40 @@ def test_a_ct_is_fetched_and_its_masks_are_stored_beside_it(
 def test_an_address_that_names_no_study_is_refused(address: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         fetch_series(address, tmp_path)
+
+
+def answer_of(uid: str, *modality: str) -> dict[str, dict[str, object]]:
+    """A series as an archive names it."""
+    found = pydicom.Dataset()
+    found.SeriesInstanceUID = uid
+    if modality:
+        (found.Modality,) = modality
+    return found.to_json_dict()
+
+
+class Archive:
+    """One that passes over the filter of modalities."""
+
+    def __init__(self, *found: dict[str, dict[str, object]]) -> None:
+        self.found, self.fetched = found, []
+
+    def search_for_series(self, study: str, search_filters: dict[str, str]) -> tuple[dict[str, dict[str, object]], ...]:
+        return self.found
+
+    def iter_series(self, study: str, uid: str) -> Iterator[pydicom.Dataset]:
+        self.fetched.append(uid)
+        yield SimpleNamespace(save_as=lambda path, enforce_file_format: path.touch())
+
+
+def test_series_of_other_modalities_are_left_in_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive(answer_of("1.2.1", "MR"), answer_of("1.2.2", "CT"), answer_of("1.2.3"), answer_of("1.2.4", "SEG"))
+    monkeypatch.setattr(dicomweb, "_client", lambda address: archive)
+    assert list(fetch_series("dicomweb+http://host/studies/1.2", tmp_path)) == ["1.2.2", "1.2.3"] == archive.fetched
+
+
+def test_what_is_no_uid_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = Archive(answer_of("1.2.2", "CT"), answer_of("../out", "CT"))
+    monkeypatch.setattr(dicomweb, "_client", lambda address: archive)
+    with pytest.raises(ValueError, match="names a series '../out', which is no UID of DICOM"):
+        fetch_series("dicomweb+http://host/studies/1.2", tmp_path / "in")
+    assert not list(tmp_path.iterdir())

@@ -397,6 +397,7 @@ def test_two_processes_share_the_cases(
     done = run_two_processes(bundle_root, project_root, ckpt_path=tiny_weights, input=folder, output_dir=out)
     assert done.returncode == 0, done.stderr[-6000:]
     assert [len(re.findall(rf"\b{index}: \d+ rounds", done.stdout)) for index in range(3)] == [1, 1, 1]
+    assert done.stdout.count("masks: ") == 1  # not one a process
     assert list(read_cases(out / "cases.csv")) == ["0", "1", "2"]
     inference_workflow(input=str(folder), output_dir=str(tmp_path / "one")).run()
     for index in range(3):

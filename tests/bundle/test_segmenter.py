@@ -180,8 +180,14 @@ def test_bad_arguments_are_named(
         c2f_monai.segment(**arguments)
 
 
-def test_names_of_devices() -> None:
+def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch_device("cpu") == torch.device("cpu")
+    for kind, count in ((torch.cuda, "device_count"), (torch.backends.mps, "is_available")):
+        monkeypatch.setattr(kind, count, lambda: 2)
+    assert [str(torch_device(name)) for name in ("gpu", "gpu:1", "mps")] == ["cuda", "cuda:1", "mps"]
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="there is no device mps here: 0 of this kind, give cpu, or leave it out"):
+        torch_device("mps")
 
 
 def test_a_zip_with_several_series_gives_each_its_name(tmp_path: Path) -> None:

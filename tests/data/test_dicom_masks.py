@@ -189,7 +189,7 @@ def test_a_file_is_known_as_ones_own_and_whole_or_not_there(series: Path, tmp_pa
     path = tmp_path / "m.dcm"
     with pytest.raises(ValueError, match="metadata names no value of its masks"):
         WRITERS[kind](path, np.zeros((24, 20, 9), np.uint8), series, MaskOrigin())
-    for wrong, message in ((make_mask()[1:], "the mask has the shape"), (make_mask() * 3, "the mask holds .3, 6.")):
+    for wrong, message in ((make_mask()[1:], "the mask has the shape"), (make_mask() * 3, "masks hold 3, 6, of which")):
         with pytest.raises(ValueError, match=message):
             WRITERS[kind](path, wrong, series, ORIGIN)
     assert not path.exists() and not made_here(path) and not made_here(next(series.iterdir()))

@@ -19,6 +19,7 @@ from . import (
     demo,
     diagnose,
     evaluate,
+    experiment,
     export,
     import_weights,
     merge,
@@ -57,6 +58,7 @@ COMMANDS = (
     audit,
     export,
     pack,
+    experiment,
 )
 COMPLETION = """tab completion in bash and zsh: eval "$(register-python-argcomplete c2f)"
 """
@@ -85,7 +87,7 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command of the package, see :func:`run_command`."""
-    words = [_dashed(word) for word in (sys.argv[1:] if argv is None else argv)]
+    words = _dashed_words(sys.argv[1:] if argv is None else argv)
     completing = "_ARGCOMPLETE" in os.environ
     parser = build_parser(os.environ.get("COMP_LINE", "").split() if completing else words)
     if completing:
@@ -126,6 +128,11 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
         print(error_line(cause), file=sys.stderr)
         return 1
     return 0
+
+
+def _dashed_words(words: Sequence[str]) -> list[str]:
+    """Options with dashes, but for those of another program."""
+    return list(words) if experiment.NAME in words[:1] else [_dashed(word) for word in words]
 
 
 def _dashed(word: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ... import __version__
 from .command import Commands, add_command, add_config, add_device, add_model, runs
 
 __all__ = ["add_parser"]
@@ -62,6 +63,7 @@ def add_parser(commands: Commands) -> None:
     loud = parser.add_mutually_exclusive_group()
     loud.add_argument("--quiet", action="store_true", help="print errors alone")
     loud.add_argument("--verbose", action="store_true", help="print the rounds of each case")
+    parser.add_argument("--version", action="version", version=f"c2f_monai {__version__}")
     parser.set_defaults(run=runs("segment"))
 
 
