@@ -126,10 +126,10 @@ def test_the_3d_unet_runs_beside_the_published_constants(dataset: Path, tmp_path
 
 
 def test_the_v_net_is_trained_as_the_3d_unet_is() -> None:
-    """Nothing but the network differs, and it fits the patches."""
+    """Nothing but the network and its precision differs, and it fits the patches."""
     ours, theirs = _parser("train", "three_views", "unet3d", "vnet"), _parser("train", "three_views", "unet3d")
     changed = {key for key in theirs.get() if ours[key] != theirs[key]}
-    assert changed - {"description"} == {"network_def", "output_dir"}
+    assert changed - {"description"} == {"network_def", "output_dir", "train_amp_dtype"}
     with torch.device("meta"):
         network = ours.get_parsed_content("network_def")
         assert isinstance(network, VNet)
