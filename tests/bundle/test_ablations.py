@@ -107,8 +107,8 @@ def test_a_part_of_a_training_ends_in_time_and_the_next_one_continues(dataset: P
 
 
 TRAININGS = {training.name: training for table in build_tables(DEFAULT_ORGANS).values() for training in table.trainings}
-# Plain or run elsewhere: the bundle's own, the comparator of test_yardsticks.py, the box of the test above.
-ELSEWHERE = {"rstn", "stepwise", "unet3d", "rstn_whole_image"}
+# Plain or run elsewhere: the bundle's own, the comparators of test_yardsticks.py, the box of the test above.
+ELSEWHERE = {"rstn", "stepwise", "unet3d", "vnet", "rstn_whole_image"}
 
 
 @pytest.mark.parametrize("name", sorted(TRAININGS.keys() - ELSEWHERE))

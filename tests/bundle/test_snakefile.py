@@ -27,7 +27,8 @@ exec {python} -m c2f_monai "$@"
 
 
 def test_the_cases_of_a_lost_worker_are_done_by_a_rerun(project_root: Path, tiny_weights: Path, tmp_path: Path) -> None:
-    snakemake = shutil.which("snakemake") or pytest.skip("needs Snakemake")
+    own = str(Path(sys.executable).parent)
+    snakemake = shutil.which("snakemake", path=own) or shutil.which("snakemake") or pytest.skip("needs Snakemake")
     (tmp_path / "archive").mkdir()
     for number in range(4):
         write_nifti(tmp_path / "archive" / f"{number}.nii.gz", make_volume(seed=number), AFFINE)
