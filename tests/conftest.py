@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,13 @@ def shared_data() -> Path:
 def _few_threads() -> None:
     """Small tensors: more threads only add overhead, and results must not depend on their number."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_closed_streams() -> None:
+    """A run's log configuration keeps the streams of the test that made it, where later tests would log to."""
+    loggers = [logging.root, *(one for one in logging.root.manager.loggerDict.values() if hasattr(one, "handlers"))]
+    for logger in loggers:
+        for handler in list(logger.handlers):
+            if getattr(getattr(handler, "stream", None), "closed", False):
+                logger.removeHandler(handler)
