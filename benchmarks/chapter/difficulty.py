@@ -27,6 +27,7 @@ __all__ = [
     "hu_overlap",
     "look_elsewhere",
     "measure_difficulty",
+    "near_target",
 ]
 
 _HU_EDGES = np.arange(-200, 301, 10)
@@ -109,16 +110,16 @@ def hu_overlap(image: np.ndarray, target: np.ndarray, spacing: Sequence[float]) 
         Sum over bins of 10 HU of the smaller of both shares; values outside -200..300 fall in the end bins.
     """
     bins = _hu_bins(image)
-    return float(np.minimum(_histogram(bins[target]), _histogram(bins[_near(target, spacing) & ~target])).sum())
+    return float(np.minimum(_histogram(bins[target]), _histogram(bins[near_target(target, spacing) & ~target])).sum())
 
 
 def look_elsewhere(image: np.ndarray, target: np.ndarray, spacing: Sequence[float]) -> float:
     """Voxels farther than 20 mm from the target within its 10th to 90th percentile of HU, by voxel of the target."""
     low, high = np.percentile(image[target], (10, 90))
-    return float(((image >= low) & (image <= high) & ~_near(target, spacing)).sum() / target.sum())
+    return float(((image >= low) & (image <= high) & ~near_target(target, spacing)).sum() / target.sum())
 
 
-def _near(target: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def near_target(target: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """What lies within 20 mm of the target, itself included; distances are measured around it alone."""
     box = tuple(
         slice(max(0, int(index.min()) - reach), int(index.max()) + reach + 1)

@@ -12,17 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 
 from c2f_monai.apps.training_config import read_training_config
-from c2f_monai.utils import View
+from c2f_monai.utils import View, dice_coefficient, read_weights_file
 
+from .difficulty import near_target
 from .parts import ROOT
 
-__all__ = ["FAR", "add_parser", "box_misses", "lost_voxels", "run_where"]
-
-#: Beyond so many mm of the target a false voxel is another thing, not its outline.
-FAR = 20.0
+__all__ = ["add_parser", "box_misses", "lost_voxels", "run_where"]
 
 
 def lost_voxels(answer: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
@@ -34,11 +31,10 @@ def lost_voxels(answer: np.ndarray, truth: np.ndarray, spacing: Sequence[float])
         spacing: of the voxels, mm.
 
     Returns:
-        ``dsc`` and ``dsc_without_far``, that of the answer without what is farther than :data:`FAR` from the target,
-        in %; ``far``, ``near`` and ``missed``, false positives beyond and within, and false negatives, as shares of the
-        target.
+        ``dsc`` and ``dsc_without_far``, that of the answer without what is farther than 20 mm from the target, in %;
+        ``far``, ``near`` and ``missed``, false positives beyond and within, false negatives, as shares of the target.
     """
-    far = answer & (distance_transform_edt(~truth, sampling=spacing) > FAR)
+    far = answer & ~near_target(truth, spacing)  # another thing, not its outline
     size = truth.sum()
     return {
         "dsc": _dsc(answer, truth),
@@ -77,7 +73,7 @@ def box_misses(answer: np.ndarray, truth: np.ndarray, axis: int, margin: int, re
 
 
 def _dsc(a: np.ndarray, b: np.ndarray) -> float:
-    return float(200 * (a & b).sum() / (a.sum() + b.sum()))
+    return 100 * dice_coefficient(torch.from_numpy(a), torch.from_numpy(b))
 
 
 def run_where(args: argparse.Namespace) -> None:
@@ -93,7 +89,7 @@ def run_where(args: argparse.Namespace) -> None:
     network, inferer, cases = (
         parser.get_parsed_content(key) for key in ("network", "validate#inferer", "validate#dataset")
     )
-    network.load_state_dict(torch.load(args.weights, map_location="cpu", weights_only=True))
+    network.load_state_dict(read_weights_file(args.weights))
     network.eval()
     found: list[dict[str, Any]] = []
     for index in range(len(cases) if args.cases is None else args.cases):

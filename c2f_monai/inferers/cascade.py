@@ -15,6 +15,7 @@ from monai.inferers import Inferer
 from ..transforms.conditioning import check_distance, condition_on_organ, organ_box
 from ..utils import Bounds, OrganRegion, StopReason, unwrap
 from .coarse_to_fine import CoarseToFineInferer
+from .patches import Patch, whole_bounds
 from .records import (
     CaseRecord,
     RoundRecord,
@@ -170,13 +171,13 @@ class CascadeInferer(Inferer):
         box = organ_box(organ, self.distance_voxels, self.distance_mm, spacing)
         if box is None:
             return self._nothing(inputs, index, network)
-        volume, part = plain(inputs)[index], tuple(slice(*side) for side in box)
-        found = plain(self.neoplasm(case_of(inputs, index, volume[(slice(None), *part)]), network))[0]
+        volume, whole = plain(inputs)[index], whole_bounds(inputs.shape[2:])
+        found = plain(self.neoplasm(case_of(inputs, index, Patch(volume, whole).on(box)), network))[0]
         record = self.neoplasm.records[0]
         record.rounds = [replace(entry, box=_shifted(entry.box, box)) for entry in record.rounds]
-        record.masks = [_pasted(mask, part, volume.shape[1:]) for mask in record.masks]
-        record.touches_border = touches_border(record.rounds[-1].box, volume.shape[1:])
-        return _pasted(found, part, volume.shape[1:]), record
+        record.masks = [Patch(mask, box).on(whole) for mask in record.masks]
+        record.touches_border = touches_border(record.rounds[-1].box, inputs.shape[2:])
+        return Patch(found, box).on(whole), record
 
     def _nothing(self, inputs: torch.Tensor, index: int, network: Any) -> tuple[torch.Tensor, CaseRecord]:
         shape = (int(unwrap(network).out_channels), *inputs.shape[2:])  # type: ignore[arg-type]
@@ -195,10 +196,3 @@ class CascadeInferer(Inferer):
 def _shifted(bounds: Bounds | None, box: Bounds) -> Bounds | None:
     """Bounds within a box as bounds of the volume."""
     return bounds and tuple((lo + start, hi + start) for (lo, hi), (start, _) in zip(bounds, box, strict=True))
-
-
-def _pasted(x: torch.Tensor, part: tuple[slice, ...], shape: torch.Size) -> torch.Tensor:
-    """A box (K, h, w, d) in a volume (K, H, W, D) of zeros."""
-    whole = x.new_zeros((x.shape[0], *shape))
-    whole[(slice(None), *part)] = x
-    return whole

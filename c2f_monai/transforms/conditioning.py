@@ -75,16 +75,24 @@ def organ_box(
         >>> organ_box(organ, distance_voxels=5)
         ((16, 25), (16, 25), (26, 35))
     """
-    check_distance(distance_voxels, distance_mm)
-    if distance_mm is not None and spacing is None:
-        raise ValueError("distance_mm needs the spacing of the voxels in mm, got None.")
+    distance, steps = _reach(distance_voxels, distance_mm, spacing)
     mask = torch.as_tensor(organ > 0.5)
     mask = mask.reshape(-1, *mask.shape[-3:]).any(dim=0)
     bounds = foreground_box(mask)
-    steps = spacing if distance_mm is not None and spacing is not None else (1.0,) * 3
-    distance = distance_mm if distance_mm is not None else distance_voxels or 0
     # Strictly closer, as the mask.
-    return bounds and grow_bounds(bounds, [math.ceil(distance / step) - 1 for step in steps], mask.shape)
+    return bounds and grow_bounds(bounds, [math.ceil(distance / step) - 1 for step in steps or (1.0,) * 3], mask.shape)
+
+
+def _reach(
+    distance_voxels: float | None, distance_mm: float | None, spacing: Sequence[float] | None
+) -> tuple[float, Sequence[float] | None]:
+    """t, and the voxel size that it is in, None where it is in voxels."""
+    check_distance(distance_voxels, distance_mm)
+    if distance_mm is None:
+        return distance_voxels or 0, None
+    if spacing is None:
+        raise ValueError("distance_mm needs the spacing of the voxels in mm, got None.")
+    return distance_mm, spacing
 
 
 def condition_on_organ(
@@ -114,17 +122,15 @@ def condition_on_organ(
     Raises:
         ValueError: When shapes differ, a distance is not positive, or mm are asked for without a spacing.
     """
-    check_distance(distance_voxels, distance_mm)
+    distance, steps = _reach(distance_voxels, distance_mm, spacing)
     if image.ndim != 4 or tuple(organ.shape[-3:]) != tuple(image.shape[1:]) or organ.ndim not in (3, 4):
         raise ValueError(
             f"image (C, H, W, D) and organ (K, H, W, D) must lie on one grid, got the shapes {tuple(image.shape)} and "
             f"{tuple(organ.shape)}."
         )
-    if distance_mm is not None and spacing is None:
-        raise ValueError("distance_mm needs the spacing of the voxels in mm, got None.")
     # Compared where the organ is, so that only one byte for each voxel is moved.
     found = convert_to_numpy(organ > 0.5).reshape(-1, *image.shape[1:]).any(axis=0)
-    near = near_mask(found, distance_mm, spacing) if distance_mm is not None else near_mask(found, distance_voxels or 0)
+    near = near_mask(found, distance, steps)
     if isinstance(image, torch.Tensor):
         return image.masked_fill(~torch.from_numpy(near).to(image.device), outside)
     return np.where(near, image, np.asarray(outside, dtype=image.dtype))
