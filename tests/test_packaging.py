@@ -92,6 +92,11 @@ def test_python_310_gets_a_numpy_that_exists_for_it() -> None:
     assert pins("3.11")["numpy"].startswith("2.4.")
 
 
+def test_monai_deploy_is_tried_with_the_monai_of_everything_else() -> None:
+    lines = (ROOT / ".ci" / "consumers" / "deploy.txt").read_text(encoding="utf-8").splitlines()
+    assert f"monai=={pins('3.11')['monai']}" in lines
+
+
 @pytest.mark.parametrize(("key", "package"), [("monai_version", "monai"), ("pytorch_version", "torch")])
 def test_the_bundle_states_the_pinned_versions(metadata: dict[str, Any], key: str, package: str) -> None:
     assert metadata[key] == pins("3.10")[package] == pins("3.11")[package]
