@@ -69,9 +69,8 @@ def _write_rtstruct(result: Segmentation, image: Path, path: Path, origin: MaskO
 
 
 def _dicom_problem(image: Path) -> str:
-    from ..data.dicom_masks import check_dicom_packages, dicom_problem
+    from ..data.dicom_masks import dicom_problem
 
-    check_dicom_packages()
     return dicom_problem(image)
 
 

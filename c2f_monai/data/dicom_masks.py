@@ -18,31 +18,21 @@ import numpy as np
 from contourpy import contour_generator
 from monai.utils import optional_import
 
-from ..utils import atomic_write, package_version
+from ..utils import atomic_write, check_extra, package_version
 from .dicom import slice_files
 from .dicom_files import is_dicom_place
 from .readers import is_image_file
 from .writers import MADE_BY, MaskOrigin
 
-pydicom, _has_pydicom = optional_import("pydicom")
-highdicom, _has_highdicom = optional_import("highdicom")
+pydicom, _ = optional_import("pydicom")
+highdicom, _ = optional_import("highdicom")
 
-__all__ = ["check_dicom_packages", "check_names", "dicom_problem", "write_rtstruct", "write_seg"]
+__all__ = ["check_names", "dicom_problem", "write_rtstruct", "write_seg"]
 
 _RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 #: Colors of structures, the first one red.
 _COLORS = ([255, 0, 0], [0, 160, 255], [0, 200, 80], [255, 190, 0], [200, 80, 255])
-
-
-def check_dicom_packages() -> None:
-    """Refuse to begin without the packages of the extra ``dicom``.
-
-    Raises:
-        ValueError: saying what to install.
-    """
-    if not (_has_pydicom and _has_highdicom):
-        raise ValueError('DICOM output needs highdicom and pydicom: pip install "c2f-monai[dicom]".')
 
 
 def check_names(values: Iterable[int], origin: MaskOrigin) -> None:
@@ -70,7 +60,12 @@ def check_names(values: Iterable[int], origin: MaskOrigin) -> None:
 
 
 def dicom_problem(place: str | os.PathLike[str]) -> str:
-    """Why no DICOM can be made for an image, by the headers of its series; empty where nothing is wrong."""
+    """Why no DICOM can be made for an image, by the headers of its series; empty where nothing is wrong.
+
+    Raises:
+        MissingPackagesError: without the packages of the extra ``dicom``.
+    """
+    check_extra("DICOM output", "dicom", "highdicom", "pydicom")
     if is_image_file(place) or not is_dicom_place(place):
         return f"{place} is no DICOM series, which DICOM output refers to: write nifti."
     try:
