@@ -23,7 +23,9 @@ from tests.bundle.volumes import make_volume, write_dicom_series, write_nifti
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
 
-from c2f_monai.data.dicom_masks import dicom_problem, write_rtstruct, write_seg  # noqa: E402
+from c2f_monai.data.dicom_masks import dicom_problem  # noqa: E402
+from c2f_monai.data.dicom_rtstruct import write_rtstruct  # noqa: E402
+from c2f_monai.data.dicom_seg import write_seg  # noqa: E402
 
 ORIGIN = MaskOrigin({1: "pancreas", 2: "cyst", 5: "my own thing"}, "pancreas", {"model.pt": "ab" * 32}, "0123456789ab")
 AXIAL = np.diag([-0.7, -0.8, 2.5, 1.0])
