@@ -3,7 +3,8 @@ PYTHON ?= python3
 # Where torch comes from: CPU builds; for a GPU: make install TORCH_INDEX=https://download.pytorch.org/whl/cu130
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell grep '^torch==' constraints.txt)
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# A file is one worker's, in the order of tests/conftest.py and not by the number of its tests.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -16,6 +16,14 @@ settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+#: Files of a few long tests, the longest first: begun last, one worker would be alone with them at the end.
+LONG = ("test_export_command", "test_parity", "test_train_bundle", "test_tour", "test_snakefile", "test_nih_section")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, all others as they were."""
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture(scope="session")

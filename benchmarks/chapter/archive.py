@@ -40,19 +40,20 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: When a folder does not exist or holds no results, or two would have the same place.
     """
-    path = write_archive(args.folders, args.to)
-    with tarfile.open(path) as archive:
-        count = len(archive.getnames())
+    path, count = write_archive(args.folders, args.to)
     print(f"{path}: {count} files, {path.stat().st_size / 1e6:.1f} MB, SHA-256 {sha256_of(path)}")
     print(f"Attach it and {path.name}.sha256 to the release v{__version__}; sha256sum --check compares.")
 
 
-def write_archive(folders: Sequence[Path], target: Path) -> Path:
+def write_archive(folders: Sequence[Path], target: Path) -> tuple[Path, int]:
     """Write ``results-VERSION.tar.gz`` and ``results-VERSION.tar.gz.sha256``.
 
     Args:
         folders: outputs of experiments; they lie in the archive as in the project's folder, others by their name.
         target: folder that both are written into.
+
+    Returns:
+        The archive, and the number of files in it.
 
     Raises:
         ValueError: When a folder does not exist or holds no results, or two would have the same place.
@@ -77,7 +78,7 @@ def write_archive(folders: Sequence[Path], target: Path) -> Path:
                 archive.addfile(entry, content)
     with atomic_write(path.with_name(f"{path.name}.sha256")) as unfinished:
         unfinished.write_text(f"{sha256_of(path)}  {path.name}\n", encoding="utf-8")
-    return path
+    return path, len(files)
 
 
 def raw_files(folder: Path) -> Iterator[Path]:

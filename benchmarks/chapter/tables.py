@@ -118,7 +118,8 @@ def _row(content: Any, where: str, found: Declared, distance: float | None) -> R
 def _evaluation(own: Mapping[str, Any], where: str, found: Declared, distance: float | None) -> Evaluation:
     if "run" not in own and "name" not in own:
         raise DeclarationError(f"{TABLES.name}, {where}: run is missing.")
-    run, weights = own.get("run", ""), _weights(own["of"], where, found, distance)
+    run = own.get("run", "")
+    weights = _weights(own["of"], where, found, distance, run)
     if "overlays" in own and run != "four_stages":
         raise DeclarationError(f"{TABLES.name}, {where}: overlays are of four_stages; weights have their own.")
     if run == "four_stages":
@@ -136,11 +137,13 @@ def _evaluation(own: Mapping[str, Any], where: str, found: Declared, distance: f
     return replace(evaluation, name=own.get("name", evaluation.name), options=options)
 
 
-def _weights(content: Any, where: str, found: Declared, distance: float | None) -> Weights:
+def _weights(content: Any, where: str, found: Declared, distance: float | None, run: str = "") -> Weights:
     """Weights by their name, or of a method for the cyst."""
     if not isinstance(content, Mapping):
         return named(content, found.weights, where)
     own = checked(content, where, ("method", "of", "near", "crop", "found_by"), ("method",))
+    if "found_by" in own and run != "four_stages":
+        raise DeclarationError(f"{TABLES.name}, {where}: found_by is of four_stages; other runs find no organ.")
     base = training_of(own["method"], found.weights, where)
     if own.get("of") == "cyst" and "near" not in own:
         return organ_training(base, "cyst", CYST)

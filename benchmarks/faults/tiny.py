@@ -57,11 +57,11 @@ def data_set(folder: Path) -> Path:
 
 @lru_cache(maxsize=1)
 def phantom() -> Path:
-    """The phantom, made once, by other processes."""
+    """The phantom, made once."""
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     atexit.register(remove, folder)
     splits = {"training": 4, "validation": 1, "test": 1}
-    return write_phantom(folder / "data", splits, size=(40, 40, 24), processes=2, progress=False)
+    return write_phantom(folder / "data", splits, size=(40, 40, 24), processes=1, progress=False)
 
 
 def files_of(data: Path, split: str, index: int) -> tuple[Path, Path]:

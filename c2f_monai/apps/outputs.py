@@ -57,21 +57,20 @@ def _write_nifti(result: Segmentation, image: Path, path: Path, origin: MaskOrig
 
 # The packages of the extra dicom are imported where they are asked for: they take a second, and need not be there.
 def _write_seg(result: Segmentation, image: Path, path: Path, origin: MaskOrigin) -> None:
-    from ..data.dicom_masks import write_seg
+    from ..data.dicom_seg import write_seg
 
     write_seg(path, result.mask.numpy(), image, origin)
 
 
 def _write_rtstruct(result: Segmentation, image: Path, path: Path, origin: MaskOrigin) -> None:
-    from ..data.dicom_masks import write_rtstruct
+    from ..data.dicom_rtstruct import write_rtstruct
 
     write_rtstruct(path, result.mask.numpy(), image, origin)
 
 
 def _dicom_problem(image: Path) -> str:
-    from ..data.dicom_masks import check_dicom_packages, dicom_problem
+    from ..data.dicom_masks import dicom_problem
 
-    check_dicom_packages()
     return dicom_problem(image)
 
 

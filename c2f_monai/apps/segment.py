@@ -20,7 +20,7 @@ from .. import __version__
 from ..data import Manifest, open_inputs
 from ..data.inputs import is_dicomweb
 from ..data.writers import write_nifti
-from ..handlers.case_report import case_row
+from ..handlers.case_rows import case_row
 from ..handlers.case_table import CaseTable
 from ..metrics.target import target_statistics
 from ..utils import describe_machine, describe_versions, end_on_signals, torch_device

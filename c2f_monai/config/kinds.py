@@ -7,14 +7,13 @@ from __future__ import annotations
 import math
 import numbers
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from ..utils import TrainingStage, View
+from ..utils import View
 
 __all__ = [
     "Kind",
@@ -33,16 +32,10 @@ __all__ = [
     "one_or_pair",
     "path",
     "read_flag",
-    "stage_changes",
-    "stages",
     "text",
     "view_names",
 ]
 
-#: What an entry of ``stages`` may hold.
-STAGE_KEYS = ("stage", "length", "lr_factor", "lr_end_factor", "rounds", "copy_to_fine", "keep_as")
-# Not the name of the chosen weights, nor of a checkpoint.
-_KEPT_NAME = re.compile(r"model_\w+\.pt")
 _OPPOSITES = ("RL", "AP", "SI")
 
 
@@ -215,18 +208,6 @@ def axcodes() -> Kind:
     return with_condition(mapping_of(Kind("", is_code)), words, lambda value: all(name in views for name in value))
 
 
-def stages() -> Kind:
-    """The schedule of training."""
-    words = f"a list of stages, each with stage ({_stage_names()}), length above 0 and, of choice, {_stage_options()}"
-    return list_of(Kind("", lambda value: _is_stage(value) and "stage" in value and "length" in value), words=words)
-
-
-def stage_changes() -> Kind:
-    """What is set in the stages of one kind."""
-    words = f"a mapping of what is set in these stages: stage ({_stage_names()}), length, {_stage_options()}"
-    return Kind(words, _is_stage)
-
-
 def device() -> Kind:
     """A device of PyTorch that is there."""
     words = f"a device that is here ({_devices_here()}), as PyTorch writes it: cpu, cuda, cuda:1 or mps"
@@ -258,29 +239,6 @@ def built() -> Kind:
 def _devices_here() -> str:
     names = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     return ", ".join([*names, "mps"] if torch.backends.mps.is_available() else names)
-
-
-def _is_stage(value: Any) -> bool:
-    if not isinstance(value, Mapping) or not set(value) <= set(STAGE_KEYS):
-        return False
-    kinds = {
-        "stage": choice(TrainingStage),
-        "length": number(above=0),
-        "rounds": integer(1),
-        "copy_to_fine": flag(),
-        "keep_as": Kind("a name such as model_individual.pt", lambda name: bool(_KEPT_NAME.fullmatch(str(name)))),
-        "lr_factor": number(0),
-        "lr_end_factor": number(0),
-    }
-    return all(kinds[key].accepts(entry) for key, entry in value.items())
-
-
-def _stage_names() -> str:
-    return ", ".join(TrainingStage)
-
-
-def _stage_options() -> str:
-    return ", ".join(STAGE_KEYS[2:])
 
 
 def _is_integer(value: Any) -> bool:

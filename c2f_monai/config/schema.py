@@ -22,12 +22,11 @@ from .kinds import (
     number,
     one_or_pair,
     path,
-    stage_changes,
-    stages,
     text,
     view_names,
     with_condition,
 )
+from .stage_kinds import stage_changes, stages
 
 __all__ = ["GROUPS", "IDS", "MONAI_IDS", "ConfigId"]
 

@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from monai.utils import optional_import
 
+from ..utils import check_extra
 from .inputs import DICOMWEB
 
-pydicom, _has_pydicom = optional_import("pydicom")
-web, _has_client = optional_import("dicomweb_client.web")
+pydicom, _ = optional_import("pydicom")
+web, _ = optional_import("dicomweb_client.web")
 session_utils, _ = optional_import("dicomweb_client.session_utils")
 uri, _ = optional_import("dicomweb_client.uri")
 
@@ -39,8 +40,8 @@ def fetch_series(address: str, folder: str | os.PathLike[str]) -> dict[str, str]
         The address of each series by its UID.
 
     Raises:
-        ValueError: for an address that names no study, a UID that is none, or without the packages of the extra
-            ``dicom``.
+        MissingPackagesError: without the packages of the extra ``dicom``.
+        ValueError: for an address that names no study, or a UID that is none.
         OSError: when the archive cannot be reached or refuses.
         FileNotFoundError: when it holds no such series.
     """
@@ -95,8 +96,7 @@ def _uids_of_ct(found: Sequence[Any]) -> list[str]:
 
 
 def _parse(address: str) -> Any:
-    if not (_has_pydicom and _has_client):
-        raise ValueError('DICOMweb needs dicomweb-client and pydicom: pip install "c2f-monai[dicom]".')
+    check_extra("DICOMweb", "dicom", "dicomweb_client", "pydicom")
     plain = address.removeprefix(DICOMWEB).rstrip("/")
     parts = urlsplit(plain)
     if parts.username or parts.password:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -15,7 +14,17 @@ from typing import Any
 
 import torch
 
-from ..utils import FolderLock, Status, check_weights_file, package_version, reason_of, sha256_of, some_names
+from ..utils import (
+    FolderLock,
+    Status,
+    check_weights_file,
+    is_of_the_machine,
+    package_version,
+    reason_of,
+    sha256_of,
+    some_names,
+)
+from .entries import entry_of, is_same, plain, row_of, source_of
 from .journal import Entry, Journal
 from .writers import made_here
 
@@ -24,8 +33,6 @@ __all__ = ["CasesFailed", "MANIFEST_NAME", "Manifest"]
 logger = logging.getLogger(__name__)
 
 MANIFEST_NAME = "manifest.json"
-#: Errors of the machine, not of a case: all that follow would fail, too.
-_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class CasesFailed(SystemExit):
@@ -139,7 +146,7 @@ class Manifest:
             for case in self._cases:
                 name = case["case"]
                 stays = name in known and name not in self._todo and "skipped" not in case
-                entries[name] = known[name] if stays else _entry_of(case)
+                entries[name] = known[name] if stays else entry_of(case)
             self._journal.begin({"c2f_monai": package_version(), "options": options, "cases": entries})
             for table in self.tables:
                 table(None)
@@ -157,7 +164,7 @@ class Manifest:
             return
         with self._thread:
             entry = self._entry(name)
-            rows = entry.get("rows", {}) | {target: {key: _plain(value) for key, value in row.items()}}
+            rows = entry.get("rows", {}) | {target: {key: plain(value) for key, value in row.items()}}
             self._note(name, {**entry, "status": Status.DONE, "reason": "", "rows": rows})
 
     def fail(self, name: str, error: Exception) -> None:
@@ -167,14 +174,14 @@ class Manifest:
             Exception: ``error``, where the first failure is to stop the run, or it is not the case's: a full disk.
         """
         reason = " ".join(reason_of(error).split())
-        if not _is_of_the_machine(error):
+        if not is_of_the_machine(error):
             with self._thread:
                 entry = self._entry(name)
                 image = entry.get("image", name)
                 reason = reason if Path(image).name in reason else f"{image}: {reason}"
                 self._note(name, {**entry, "status": Status.FAILED, "reason": reason, "rows": {}})
         logger.error(f"{name} failed: {reason}")
-        if self.strict or _is_of_the_machine(error):
+        if self.strict or is_of_the_machine(error):
             self._process.release()
             raise error
 
@@ -182,7 +189,7 @@ class Manifest:
         """Rows of a table: "case", "status", "reason", and what :meth:`done` was given; cases that wait have none."""
         with self._thread:
             cases = self._journal.read().get("cases", {}).items()
-            return [_row_of(name, entry, target) for name, entry in cases if entry["status"] != Status.PENDING]
+            return [row_of(name, entry, target) for name, entry in cases if entry["status"] != Status.PENDING]
 
     def row(self, name: str, target: str = "") -> dict[str, Any] | None:
         """One row of :meth:`rows`; None for a case that waits, or is not done for this target."""
@@ -190,7 +197,7 @@ class Manifest:
             entry = self._entry(name)
             waits = entry.get("status", Status.PENDING) == Status.PENDING
             is_other = entry.get("status") == Status.DONE and target not in entry.get("rows", {})
-            return None if waits or is_other else _row_of(name, entry, target)
+            return None if waits or is_other else row_of(name, entry, target)
 
     def failure(self) -> str:
         """One line about the cases that failed; empty where none did."""
@@ -266,16 +273,16 @@ class Manifest:
                 raise FileExistsError(
                     f"{mask} exists and no run in this folder made it: write to another folder, or give overwrite."
                 )
-            if entry is not None and entry.get("image") != _source(case) and not _is_same(case, entry):
+            if entry is not None and entry.get("image") != source_of(case) and not is_same(case, entry):
                 raise ValueError(
-                    f"{mask} belongs to {entry.get('image')}, not to {_source(case)}: write to another folder, or give "
-                    "overwrite."
+                    f"{mask} belongs to {entry.get('image')}, not to {source_of(case)}: write to another folder, or "
+                    "give overwrite."
                 )
 
     def _is_done(self, case: Mapping[str, Any], entry: Entry | None) -> bool:
         if entry is None or entry["status"] != Status.DONE or not self.mask_of(case["case"]).is_file():
             return False
-        return "problem" not in case and _is_same(case, entry)
+        return "problem" not in case and is_same(case, entry)
 
     def _entry(self, name: str) -> Entry:
         entry: Entry = self._journal.read().get("cases", {}).get(name, {})
@@ -289,53 +296,8 @@ class Manifest:
                 table(changed)
 
 
-def _row_of(name: str, entry: Entry, target: str) -> dict[str, Any]:
-    row = {"case": name, "status": str(entry["status"]), "reason": entry.get("reason", "")}
-    return row | {key: value for key, value in entry.get("rows", {}).get(target, {}).items() if key != "case"}
-
-
-def _is_of_the_machine(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-            return True
-        error = error.__cause__
-    return False
-
-
 def _of_the_first_process(todo: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The first process's list: one that comes late finds cases done, and would share out another list."""
     sent = [todo]
     torch.distributed.broadcast_object_list(sent, src=0)
     return sent[0]
-
-
-def _source(case: Mapping[str, Any]) -> str:
-    """What the user has of an image: the zip that it was unpacked from, or itself."""
-    return str(case.get("source", case["image"]))
-
-
-def _entry_of(case: Mapping[str, Any]) -> Entry:
-    entry = {"image": _source(case), "status": Status.PENDING, **_fingerprint(case)}
-    return entry | {"status": Status.SKIPPED, "reason": case["skipped"]} if "skipped" in case else entry
-
-
-def _fingerprint(case: Mapping[str, Any]) -> Entry:
-    """Size in bytes and time of the last change of a case's files; of a folder, those of its files together."""
-    size, time = 0, 0
-    for place in (case.get("archive", case["image"]), case.get("label")):
-        path = Path(str(place))
-        path = path if path.exists() else path.parent  # a series in a folder of several
-        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-            if place is not None and file.is_file():
-                status = file.stat()
-                size, time = size + status.st_size, max(time, status.st_mtime_ns)
-    return {"size": size, "time": time}
-
-
-def _is_same(case: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
-    return all(entry.get(key) == value for key, value in _fingerprint(case).items())
-
-
-def _plain(value: Any) -> Any:
-    """A number of NumPy's or torch's as Python's, which JSON takes."""
-    return value.item() if hasattr(value, "item") else value

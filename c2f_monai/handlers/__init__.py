@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from .case_report import CaseReport, case_row, describe_row, summarize_rows
+from .case_report import CaseReport
+from .case_rows import case_row, describe_row, summarize_rows
 from .checkpoints import AverageBuffers, InitialWeights, TrainingCheckpoint, best_weights
 from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
 from .each_case import EachCase, run_share

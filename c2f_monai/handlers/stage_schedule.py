@@ -17,7 +17,7 @@ import torch.nn as nn
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 
-from ..config.kinds import STAGE_KEYS
+from ..config.stage_kinds import STAGE_KEYS
 from ..inferers import StopRule
 from ..utils import describe_mismatch, settings_file, unwrap
 from .save_weights import save_weights

@@ -221,14 +221,16 @@ class RoundRecorder:
         whole: bounds of the volume.
         keep_masks: keep a mask of each round in the record.
         rounds: fine rounds at the most.
-        progress: show the bar.
+        progress: show the bar, on a terminal or in a notebook.
     """
 
     def __init__(
         self, record: CaseRecord, voxel_ml: float | None, whole: Bounds, keep_masks: bool, rounds: int, progress: bool
     ) -> None:
         self.record, self.voxel_ml, self.whole, self.keep_masks = record, voxel_ml, whole, keep_masks
-        self.bar = tqdm(total=rounds + 1, desc=record.name or "case", unit="round", disable=not progress)
+        # None: no bar where the output is no terminal, such as the log of a cluster's job.
+        disable = None if progress else True
+        self.bar = tqdm(total=rounds + 1, desc=record.name or "case", unit="round", disable=disable)
         self.since = time.perf_counter()
 
     def __call__(self, dsc: float | None, mask: Patch) -> None:

@@ -24,7 +24,7 @@ from .cells import cell_text, text_of_cell
 from .devices import torch_device
 from .enums import Fusion, OrganRegion, Part, Prior, Result, Status, StopReason, TrainingStage, View
 from .environment import describe_machine, describe_versions, keep_freed_memory, package_version
-from .errors import USER_ERRORS, error_line, reason_of, root_cause, tell_errors_in_one_line
+from .errors import USER_ERRORS, error_line, is_of_the_machine, reason_of, root_cause, tell_errors_in_one_line
 from .files import (
     IMAGE_SUFFIXES,
     append_bytes,
@@ -129,6 +129,7 @@ __all__ = [
     "grow_boxes",
     "has_bfloat16",
     "inside_boxes",
+    "is_of_the_machine",
     "keep_freed_memory",
     "log_on_first_process",
     "name_of_case",

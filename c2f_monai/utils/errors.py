@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from types import TracebackType
 
-__all__ = ["USER_ERRORS", "error_line", "reason_of", "root_cause", "tell_errors_in_one_line"]
+__all__ = ["USER_ERRORS", "error_line", "is_of_the_machine", "reason_of", "root_cause", "tell_errors_in_one_line"]
 
 #: Mistakes of input: told in one line, where others are mistakes of the program and show their traceback.
 USER_ERRORS = (OSError, ValueError)
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _PACKAGE = __name__.split(".")[0]
 
 
@@ -54,6 +56,16 @@ def tell_errors_in_one_line() -> None:
             before(kind, error, traceback)
 
     sys.excepthook = tell
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Whether an error, or one that caused it, is of the machine and not of a case: all that follow would fail, too."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE:
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def reason_of(error: BaseException) -> str:

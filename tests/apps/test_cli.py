@@ -17,6 +17,7 @@ from c2f_monai.apps.cli import build_parser, main, run_command
 from c2f_monai.apps.import_weights import STARTS
 from c2f_monai.apps.outputs import OUTPUT_TYPES
 from c2f_monai.networks.weights import RSTN_AXCODES, RSTN_PLANES
+from tests.processes import run_python
 
 HELP = """
 import contextlib, io, sys
@@ -134,7 +135,7 @@ def test_tab_completes_commands_and_options(line: str, expected: str, project_ro
     variables = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "PYTHONPATH": str(project_root)}
     variables |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "_ARGCOMPLETE_IFS": "\n"}
     code = "from c2f_monai.apps.cli import main; main()"
-    subprocess.run([sys.executable, "-c", code], env=os.environ | variables, check=True, timeout=60)
+    assert run_python(["-c", code], env=os.environ | variables).returncode == 0
     assert answer.read_text(encoding="utf-8") == expected
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,20 @@ def dataset(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the folders that an evaluation was run into, in a process that the tests share."""
+def evaluated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Names of the folders that an evaluation was run into, in a process that the tests share; a second evaluation into
+    a folder has the files of the first one."""
     names: list[str] = []
+    first: dict[str, Path] = {}
+    kept = tmp_path_factory.mktemp("kept")
 
     def evaluate(files: Sequence[Path], options: Mapping[str, Any], folder: Path) -> Path:
         names.append(folder.name)
+        if folder.name in first:
+            return Path(shutil.copytree(first[folder.name], folder, dirs_exist_ok=True), "cases.csv")
         own = {key: value for key, value in options.items() if key not in ("bundle_root", "dataset_dir")}
         run_bundle(tuple(f.stem for f in files), Path(options["dataset_dir"]), folder, **{"max_rounds": 10, **own})
+        first[folder.name] = Path(shutil.copytree(folder, kept / folder.name))
         return folder / "cases.csv"
 
     monkeypatch.setattr(diagnose, "evaluate", evaluate)

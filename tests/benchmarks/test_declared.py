@@ -70,6 +70,7 @@ def test_a_table_is_made_as_it_is_declared(tmp_path: Path) -> None:
         ('"70.0"', "70.0", r"row 2 \(a\): what the chapter prints stands in quotes, got 70.0"),
         ("of: wide", "of: wider", r"row 2 \(a\): there are no weights 'wider' above, but coarse, rstn, wide, both"),
         ("near: organ", "near: kidney", r"row 4 \(c\): a method is taken with of: cyst or near: organ"),
+        ("near: organ}", "near: organ, found_by: wide}", r"row 4 \(c\): found_by is of four_stages"),
         ("run: rounds", "run: four_stages", r"row 3 \(b\): four_stages is of weights near the organ"),
         ("label: b", "label: a", r"tables.yaml: the table own has a row twice: \['a', 'a', 'c'\]"),
         ("[a, b,", "[a, d,", r"tables.yaml: the table own compares rows that it has not: \['d'\]"),

@@ -8,13 +8,31 @@ import re
 import signal
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
-from benchmarks.faults import folder_runs, inputs
+from benchmarks.faults import folder_runs, inputs, tiny_inference
 from benchmarks.faults.fault import UnexpectedError
+from tests.processes import ROOT, Command, run_python
 
 KINDS = ("a voxel of NaN", "a wrong checksum of gzip", "two slices at one place", "an MR beside", "a hidden image")
+
+
+def segment(images: Path, output: Path, **options: Any) -> CompletedProcess[str]:
+    return run_python(tiny_inference.command_of(images, output, **options)[1:], ROOT, tiny_inference.environment())
+
+
+def start(images: Path, output: Path, log: Path) -> Command:
+    return Command(tiny_inference.command_of(images, output)[1:], ROOT, tiny_inference.environment(), stderr=log)
+
+
+@pytest.fixture(autouse=True)
+def _processes_that_have_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (inputs, folder_runs):
+        monkeypatch.setattr(module, "segment", segment)
+    monkeypatch.setattr(folder_runs, "_start", start)
 
 
 def test_a_bad_input_of_each_kind_between_good_ones(tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.chapter import release
+from c2f_monai.apps import evaluation
+from tests.processes import run_python
 
 TABLE = """case,group,dsc,dsc_round_0,d_1,d_2,d_3,rounds
 a,plain,0.9,0.8,0.8,0.9,0.96,3
@@ -36,6 +39,7 @@ def project(tmp_path, monkeypatch):
         encoding="utf-8",
     )
     (tmp_path / "model.pt").write_bytes(b"weights")
+    monkeypatch.setattr(evaluation, "subprocess", SimpleNamespace(run=lambda command, check: run_python(command[1:])))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+
+from tests.processes import run_python
 
 # A network of a few thousand weights on a coarse grid.
 TINY = {
@@ -70,18 +71,15 @@ def inference_workflow(bundle_root: Path, tiny_weights: Path) -> Callable[..., C
 
 
 @pytest.fixture(scope="session")
-def run_bundle(project_root: Path, bundle_root: Path, tiny_weights: Path) -> Callable[..., subprocess.CompletedProcess]:
+def run_bundle(project_root: Path, bundle_root: Path, tiny_weights: Path) -> Callable[..., CompletedProcess]:
     """Run ``python -m monai.bundle run`` on inference.json from a given working directory."""
 
-    def run(cwd: Path, **override: Any) -> subprocess.CompletedProcess:
+    def run(cwd: Path, **override: Any) -> CompletedProcess:
         options = {"bundle_root": str(bundle_root), "ckpt_path": str(tiny_weights), **TINY, **override}
-        command = [sys.executable, "-m", "monai.bundle", "run", "--config_file"]
-        command.append(str(inference_files(bundle_root)))
+        command = ["-m", "monai.bundle", "run", "--config_file", str(inference_files(bundle_root))]
         for key, value in options.items():
             command += [f"--{key}", str(value)]
         env = os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(
-            command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=300, check=False
-        )
+        return run_python(command, cwd, env)
 
     return run

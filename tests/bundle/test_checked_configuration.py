@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import torch
 
 from c2f_monai.config import ConfigError
 from c2f_monai.utils import root_cause
+from tests.processes import run_python
 
 
 def start(bundle_root: Path, files: list[str], folder: Path, **options: Any) -> None:
@@ -70,18 +69,10 @@ def test_a_refused_file_of_weights_is_one_line_in_the_projects_words(
     """As torch says it, several lines that end in the advice to run the code in the file."""
     weights = tmp_path / "model.pt"
     torch.save({"model": torch.nn.Linear(1, 1)}, weights)
-    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "--logging_file", "False"]
+    command = ["-W", "ignore", "-m", "monai.bundle", "run", "--logging_file", "False"]
     command += ["--config_file", str(bundle_root / "configs" / "inference.json"), "--bundle_root", str(bundle_root)]
     command += ["--ckpt_path", str(weights), "--input", "nowhere", "--debug", debug]
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=False,
-    )
+    done = run_python(command, tmp_path, os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"})
     assert done.returncode == 1
     told = [line for line in done.stderr.splitlines() if "cannot be read as weights" in line]
     assert told and "weights_only=False" not in told[-1]

@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from c2f_monai.apps.cli import main
+from c2f_monai.utils import MissingPackagesError
 from tests.bundle.conftest import TINY
 from tests.bundle.volumes import make_volume, write_dicom_series
 
@@ -142,3 +144,9 @@ def test_what_is_no_uid_makes_no_folder(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ValueError, match="names a series '../out', which is no UID of DICOM"):
         fetch_series("dicomweb+http://host/studies/1.2", tmp_path / "in")
     assert not list(tmp_path.iterdir())
+
+
+def test_without_a_package_the_error_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dicomweb_client", None)
+    with pytest.raises(MissingPackagesError, match=r'DICOMweb needs dicomweb_client: pip install "c2f-monai\[dicom\]"'):
+        fetch_series("dicomweb+http://host/studies/1.2", tmp_path)

@@ -9,8 +9,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,6 +30,7 @@ from c2f_monai.metrics.tables import read_cases
 from c2f_monai.utils import root_cause
 from tests.bundle.conftest import TINY, inference_files
 from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_dicom_series, write_nifti
+from tests.processes import run_processes
 
 LPS = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 2.5, -40], [0, 0, 0, 1]])
 OBLIQUE = np.array([[1.9, -0.5, 0.1, 3], [0.5, 1.9, -0.2, 4], [-0.1, 0.2, 2.4, 5], [0, 0, 0, 1]])
@@ -379,11 +378,10 @@ def run_two_processes(bundle_root: Path, project_root: Path, **override: Any) ->
         str(bundle_root / "configs" / f"{name}.json") for name in ("inference", "three_views", "multi_gpu_inference")
     ]
     options = {**TINY, "bundle_root": bundle_root, "device": "cpu", "backend": "gloo", **override}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += ["-m", "monai.bundle", "run", "--config_file", str(files)]
+    command = ["-m", "monai.bundle", "run", "--config_file", str(files)]
     command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
     environment = os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, timeout=400, check=False)
+    return run_processes(command, env=environment)
 
 
 def test_two_processes_share_the_cases(

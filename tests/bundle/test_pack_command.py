@@ -30,6 +30,7 @@ from tests.bundle.conftest import TINY
 from tests.bundle.test_train_bundle import TINY as TRAINING
 from tests.bundle.test_train_bundle import write_case
 from tests.bundle.volumes import make_volume, write_nifti
+from tests.processes import run_python
 
 #: The model zoo's checks of code.
 FORMATS = {
@@ -99,15 +100,7 @@ def packed(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def run_elsewhere(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Python from another directory, with the package nowhere but where it is installed."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
+    return run_python(words, cwd, environment)
 
 
 def run_bundle(packed: Path, cwd: Path, command: str, *words: str) -> str:
@@ -195,7 +188,9 @@ def test_a_package_that_is_missing_is_named_with_the_command_that_installs_it(pa
 @pytest.mark.parametrize("words", FORMATS.values(), ids=FORMATS.keys())
 def test_the_zoos_format_checks_pass(packed: Path, words: list[str]) -> None:
     """With the options of its setup.cfg, pyproject.toml and runtests.sh."""
-    done = run_elsewhere(packed, "-m", *words)
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=packed, capture_output=True, encoding="utf-8", timeout=300, check=False
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+
+from tests.processes import run_python
 
 # What consumers take from the configurations without running `initialize`, and what that runs.
 ALONE = {
@@ -50,18 +51,10 @@ def packed(project_root: Path, bundle_root: Path, tmp_path_factory: pytest.TempP
     return folder
 
 
-def run_elsewhere(folder: Path, *words: str) -> subprocess.CompletedProcess:
+def run_elsewhere(folder: Path, *words: str) -> CompletedProcess:
     # Without the path that the tests' own package lies on.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-        check=False,
-    )
+    return run_python(words, folder, environment)
 
 
 def test_each_id_that_is_asked_for_alone_finds_the_bundles_own_package(packed: Path, tmp_path: Path) -> None:

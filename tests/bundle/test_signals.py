@@ -8,11 +8,8 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from c2f_monai.metrics.tables import read_cases
 from c2f_monai.utils import root_cause
 from tests.bundle.conftest import TINY, inference_files
 from tests.bundle.volumes import make_volume, write_nifti
+from tests.processes import Command
 
 
 def command_of(kind: str, images: Path, out: Path, weights: Path, bundle_root: Path) -> list[str]:
@@ -49,24 +47,19 @@ def test_a_signal_ends_soon_and_keeps_what_is_done(
         write_nifti(images / f"{index:02d}.nii.gz", volume)
     words = command_of(kind, images, out, tiny_weights, bundle_root)
     environment = os.environ | {"PYTHONPATH": str(project_root), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-m", *words],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        # A shell lets what it runs in the background ignore SIGINT, these tests perhaps.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        table, until = out / "cases.csv", time.monotonic() + 120
+    process = Command(["-m", *words], tmp_path, environment, stderr=tmp_path / "stderr")
+    table, until = out / "cases.csv", time.monotonic() + 120
+    try:
         while time.monotonic() < until and process.poll() is None:
             if table.is_file() and table.read_text(encoding="utf-8").count(",done,") > 1:
                 break
             time.sleep(0.02)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=10)
-    assert process.returncode == 128 + number, stderr[-3000:]
+        status = process.wait(timeout=10)
+    finally:
+        process.kill()
+    stderr = (tmp_path / "stderr").read_text(encoding="utf-8")
+    assert status == 128 + number, stderr[-3000:]
     assert f"stopped by {number.name}: what is done stays, and the same command does the rest." in stderr
     assert "Traceback" not in stderr
     done = list(read_cases(table))

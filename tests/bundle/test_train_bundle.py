@@ -23,6 +23,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from c2f_monai import Segmenter
 from c2f_monai.apps.cli import main
+from tests.processes import run_processes
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 CONFIGS = BUNDLE / "configs"
@@ -307,20 +308,21 @@ def test_bad_input_stops_before_training(change: str | None, override: dict, mes
     assert not (tmp_path / "out").exists()
 
 
-def two_processes(config: list[str], options: dict[str, Any]) -> dict[str, Any]:
-    """The command of torchrun, and how it is started."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += ["-m", "monai.bundle", "run", "--config_file", str(config)]
+ENVIRONMENT = {"PYTHONPATH": str(BUNDLE.parent), "OMP_NUM_THREADS": "1"}
+
+
+def words_of(config: list[str], options: dict[str, Any]) -> list[str]:
+    """The command, without Python."""
+    words = ["-m", "monai.bundle", "run", "--config_file", str(config)]
     for key, value in options.items():
         # The command line drops None: an expression says it.
-        command += [f"--{key}", "$None" if value is None else str(value)]
-    environment = os.environ | {"PYTHONPATH": str(BUNDLE.parent), "OMP_NUM_THREADS": "1"}
-    return {"args": command, "env": environment, "encoding": "utf-8"}
+        words += [f"--{key}", "$None" if value is None else str(value)]
+    return words
 
 
-def torchrun(config: list[str], options: dict[str, Any], status: int = 0) -> str:
+def run_two(config: list[str], options: dict[str, Any], status: int = 0) -> str:
     """Two processes; what they print."""
-    done = subprocess.run(**two_processes(config, options), capture_output=True, timeout=240, check=False)
+    done = run_processes(words_of(config, options), env=os.environ | ENVIRONMENT)
     assert done.returncode == status, done.stderr[-6000:]
     return done.stdout + done.stderr
 
@@ -329,7 +331,7 @@ def test_a_validation_with_fewer_cases_than_processes_is_named(dataset: Path, tm
     options = TINY | FAST | {"backbone_def": UNET, "views": ["axial"], "bundle_root": BUNDLE, "dataset_dir": dataset}
     options |= {"device": "cpu", "backend": "gloo", "holdout": 0.2, "output_dir": tmp_path / "train"}
     files = [str(CONFIGS / f"{name}.json") for name in ("train", "three_views", "multi_gpu_train")]
-    said = torchrun(files, options, status=1)
+    said = run_two(files, options, status=1)
     assert "validation (holdout or validation) has 1 cases for 2 processes: start at most 1" in said
 
 
@@ -340,7 +342,7 @@ def test_an_evaluation_with_fewer_cases_than_processes_is_named(dataset: Path, t
     options = TINY | {"bundle_root": BUNDLE, "dataset_dir": data, "device": "cpu", "backend": "gloo"}
     options |= {"ckpt_path": trained / "model.pt", "output_dir": tmp_path / "out"}
     files = [str(CONFIGS / f"{name}.json") for name in ("train", "three_views", "evaluate", "multi_gpu_evaluate")]
-    said = torchrun(files, options, status=1)
+    said = run_two(files, options, status=1)
     assert "split test has 1 cases for 2 processes: start at most 1, or give it more cases." in said
 
 
@@ -350,8 +352,14 @@ def test_a_killed_process_ends_the_training_of_all(dataset: Path, tmp_path: Path
     options = TINY | FAST | {"backbone_def": UNET, "views": ["axial"], "bundle_root": BUNDLE, "dataset_dir": dataset}
     options |= {"device": "cpu", "backend": "gloo", "holdout": 0.5, "output_dir": tmp_path / "train", "epochs": 10000}
     files = [str(CONFIGS / f"{name}.json") for name in ("train", "three_views", "multi_gpu_train")]
-    call = two_processes(files, options)
-    with subprocess.Popen(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as torch_run:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    with subprocess.Popen(
+        [*command, *words_of(files, options)],
+        env=os.environ | ENVIRONMENT,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as torch_run:
         try:
             lines = iter(torch_run.stdout or [])
             assert any("epoch 2: loss" in line for line in lines)
@@ -381,12 +389,12 @@ def test_two_processes_train_and_evaluate(dataset: Path, tmp_path: Path) -> None
     options = TINY | network | FAST
     options |= {"bundle_root": BUNDLE, "dataset_dir": dataset, "device": "cpu", "backend": "gloo", "rounds": 2}
     options |= {"holdout": 0.5}  # a validation case for each process
-    said = torchrun(files("train", "three_views", "multi_gpu_train"), options | {"output_dir": tmp_path / "train"})
+    said = run_two(files("train", "three_views", "multi_gpu_train"), options | {"output_dir": tmp_path / "train"})
     assert said.count("INFO epoch 1: loss of the coarse stage") == 1  # not one a process
     path = tmp_path / "train" / "model.pt"
     assert not any(key.startswith("module.") for key in torch.load(path, weights_only=True))
     evaluation = options | {"ckpt_path": path, "output_dir": tmp_path / "two"}
-    torchrun(files("train", "three_views", "evaluate", "multi_gpu_evaluate", "diagnostics"), evaluation)
+    run_two(files("train", "three_views", "evaluate", "multi_gpu_evaluate", "diagnostics"), evaluation)
     run(dataset, tmp_path / "one", ("train", "three_views", "evaluate", "diagnostics"), ckpt_path=str(path), **network)
     tables = [(tmp_path / name / "saliency.csv").read_text(encoding="utf-8") for name in ("one", "two")]
     assert tables[0] == tables[1] and tables[0].count("axial,1,") == 3

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from monai.bundle import ConfigParser
 
 from c2f_monai.config import IDS, ConfigError, check_config, override_config
-from c2f_monai.config.kinds import STAGE_KEYS
 from c2f_monai.config.schema import MONAI_IDS
+from c2f_monai.config.stage_kinds import STAGE_KEYS
 from c2f_monai.handlers import StageSchedule
 
 ROOT = Path(__file__).resolve().parents[2]

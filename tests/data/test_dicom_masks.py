@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from scipy.spatial.transform import Rotation
 
 from c2f_monai.data import read_image
 from c2f_monai.data.writers import MaskOrigin, made_here
+from c2f_monai.utils import MissingPackagesError
 from tests.bundle.volumes import make_volume, write_dicom_series, write_nifti
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
 
-from c2f_monai.data.dicom_masks import dicom_problem, write_rtstruct, write_seg  # noqa: E402
+from c2f_monai.data.dicom_masks import dicom_problem  # noqa: E402
+from c2f_monai.data.dicom_rtstruct import write_rtstruct  # noqa: E402
+from c2f_monai.data.dicom_seg import write_seg  # noqa: E402
 
 ORIGIN = MaskOrigin({1: "pancreas", 2: "cyst", 5: "my own thing"}, "pancreas", {"model.pt": "ab" * 32}, "0123456789ab")
 AXIAL = np.diag([-0.7, -0.8, 2.5, 1.0])
@@ -209,3 +213,10 @@ def test_what_dicom_cannot_refer_to_is_told(tmp_path: Path) -> None:
     del header.FrameOfReferenceUID
     header.save_as(path)
     assert dicom_problem(folder).endswith("has no FrameOfReferenceUID, which DICOM output refers to: write nifti.")
+
+
+@pytest.mark.parametrize("package", ["highdicom", "pydicom"])
+def test_without_a_package_the_error_names_what_to_install(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPackagesError, match=rf'DICOM output needs {package}: pip install "c2f-monai\[dicom\]"'):
+        dicom_problem("ct")

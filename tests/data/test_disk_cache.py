@@ -8,7 +8,6 @@ import errno
 import os
 import traceback
 from collections import namedtuple
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from c2f_monai.data import SlabDataset, disk_cache, load_volumes, volume_cache
 from c2f_monai.data.disk_cache import DiskCache, describe_transform
 from c2f_monai.utils import SlabSpec, View
 from tests.bundle.volumes import write_nifti
+from tests.processes import SERVER
 
 SHAPE = (9, 8, 7)
 
@@ -140,9 +140,8 @@ def make_all(cases: list[dict[str, str]], folder: Path, errors: Any) -> None:
 
 def test_processes_share_a_cache(tmp_path: Path) -> None:
     cases = write_cases(tmp_path, 3)
-    context = get_context("spawn")  # as torchrun starts them; a fork of a process with threads may fail by itself
-    errors = context.Queue()
-    processes = [context.Process(target=make_all, args=(cases, tmp_path / "cache", errors)) for _ in range(3)]
+    errors = SERVER.Queue()
+    processes = [SERVER.Process(target=make_all, args=(cases, tmp_path / "cache", errors)) for _ in range(3)]
     for process in processes:
         process.start()
     assert [errors.get(timeout=120) for _ in processes] == [None] * 3

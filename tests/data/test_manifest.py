@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +15,14 @@ from c2f_monai.data import Manifest
 from c2f_monai.data.journal import Journal, _with_shared_keys
 from c2f_monai.data.writers import MADE_BY, write_nifti
 from c2f_monai.handlers.case_table import CaseTable
+from tests.processes import ROOT, Command
 
-ROOT = Path(__file__).resolve().parents[2]
 HOLDS_THE_FOLDER = """
-import sys
+import signal, sys
 from c2f_monai.data import Manifest
 Manifest(sys.argv[1]).begin()
 print("taken", flush=True)
-sys.stdin.read()
+signal.pause()
 """
 
 
@@ -98,20 +96,14 @@ def test_lines_of_several_processes_are_read_as_they_come(tmp_path: Path) -> Non
 
 
 def test_a_folder_in_which_another_run_is_is_refused_until_that_is_killed(tmp_path: Path) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDS_THE_FOLDER, str(tmp_path / "masks")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert holder.stdout is not None and holder.stdout.readline() == "taken\n"
+    holder = Command(["-c", HOLDS_THE_FOLDER, str(tmp_path / "masks")], ROOT, stdout=tmp_path / "said")
     try:
+        holder.wait_for_line("taken\n")
         with pytest.raises(BlockingIOError, match=f"another process writes to {tmp_path / 'masks'}"):
             begin(tmp_path, 1)
     finally:
         holder.kill()
-        holder.communicate()
+        holder.wait()
     begin(tmp_path, 1)[0].close()
 
 

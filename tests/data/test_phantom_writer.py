@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import nibabel as nib
@@ -19,6 +22,7 @@ import pytest
 from c2f_monai.data.datalist import load_datalist, resolve_dataset
 from c2f_monai.data.phantom import COHORTS, SPLITS, generate_case, select_entries, write_phantom
 from c2f_monai.data.phantom import writer as writer_module
+from tests.processes import ROOT, run_python
 
 SIZE = (32, 32, 24)
 
@@ -91,41 +95,57 @@ def test_a_cohort_is_written_under_its_name(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(stored.dataobj), generate_case(6000, "cysts", SIZE).label)
 
 
-def test_workers_write_the_same_voxels_as_one_process(tmp_path: Path) -> None:
-    one, two = (write_phantom(tmp_path / str(n), {"validation": 2}, SIZE, processes=n, progress=False) for n in (1, 2))
+def test_a_script_without_a_main_guard_runs_once_and_its_workers_write_the_same_voxels(tmp_path: Path) -> None:
+    call = f"write_phantom('p', {{'validation': 2}}, {SIZE}, processes=2, progress=False)"
+    script = tmp_path / "script.py"
+    script.write_text(f"from c2f_monai.data import write_phantom\nprint('once')\n{call}\n", encoding="utf-8")
+    done = run_python([str(script)], tmp_path, os.environ | {"PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stdout) == (0, "once\n"), done.stderr
+    assert len(load_datalist(tmp_path / "p", "validation")) == 2
+    one = write_phantom(tmp_path / "one", {"validation": 2}, SIZE, processes=1, progress=False)
     for name in ("phantom_validation_000.nii.gz", "phantom_validation_001.nii.gz"):
-        stored = [np.asarray(nib.load(folder / "imagesTr" / name).dataobj) for folder in (one, two)]
+        stored = [np.asarray(nib.load(folder / "imagesTr" / name).dataobj) for folder in (one, tmp_path / "p")]
         assert np.array_equal(*stored)
 
 
-@pytest.mark.parametrize("by", ["file", "standard input"])
-def test_a_script_without_a_main_guard_runs_once(by: str, tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from c2f_monai.data import write_phantom\n"
-        "print('once')\n"
-        f"write_phantom({str(tmp_path / 'p')!r}, {{'test': 3}}, {SIZE}, processes=2, progress=False)\n",
-        encoding="utf-8",
-    )
-    path = os.pathsep.join(filter(None, sys.path))
-    with script.open(encoding="utf-8") as lines:
-        done = subprocess.run(
-            [sys.executable, str(script) if by == "file" else "-"],
-            stdin=lines if by == "standard input" else subprocess.DEVNULL,
-            env=os.environ | {"PYTHONPATH": path},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-    assert done.stdout == "once\n"
-    assert len(load_datalist(tmp_path / "p", "test")) == 3
-
-
-def test_what_other_processes_cannot_write_is_an_error_here(tmp_path: Path) -> None:
-    entries = select_entries({"test": 2})
+def test_a_script_from_standard_input_runs_once(tmp_path: Path) -> None:
+    (tmp_path / "imagesTs").mkdir()
     (tmp_path / "labelsTs").mkdir()
-    with pytest.raises(OSError, match="the phantom cannot be written: .*No such file or directory"):
-        list(writer_module._write_apart(tmp_path, entries, SIZE, 2))
+    lines = (
+        "from c2f_monai.data.phantom.writer import _write_apart, select_entries\n"
+        "print('once')\n"
+        f"print(*_write_apart({str(tmp_path)!r}, select_entries({{'test': 2}}), {SIZE}, 1))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=lines,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "once\nNone None\n"
+    assert len(list(tmp_path.rglob("*.nii.gz"))) == 4
+
+
+def test_what_cannot_be_written_is_answered_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "labelsTs").mkdir()
+    entries = [asdict(entry) for entry in select_entries({"test": 2})]
+    writer_module._write_share(str(tmp_path), entries, SIZE, answers := io.StringIO())
+    assert re.fullmatch(r".*No such file or directory: .*imagesTs.*\n", answers.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("worker", "reason"),
+    [("print('No space left')", "No space left"), ("", "one of the processes that make its cases has ended")],
+)
+def test_what_other_processes_cannot_write_is_an_error_here(
+    worker: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "_WORKER", worker)
+    with pytest.raises(OSError, match=f"the phantom cannot be written: {reason}"):
+        list(writer_module._write_apart(tmp_path, select_entries({"test": 2}), SIZE, 2))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs process numbers")

@@ -8,8 +8,6 @@ import logging
 import math
 import os
 import platform
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,6 +42,7 @@ from c2f_monai.handlers import (
 )
 from c2f_monai.inferers import StopRule
 from c2f_monai.networks import CoarseToFineNet, LiteUNet, SaliencyTransform
+from tests.processes import ROOT, Command
 
 STAGES = [
     {"stage": "separate", "length": 1},
@@ -641,24 +640,27 @@ def test_what_another_run_left_meanwhile_is_not_mixed(tmp_path: Path) -> None:
 
 
 HOLDS = """
-import sys
+import signal, sys
 from c2f_monai.utils import FolderLock
 lock = FolderLock(sys.argv[1])
 lock.acquire()
 print("taken", flush=True)
-sys.stdin.read()
+signal.pause()
 """
 
 
 def test_a_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", HOLDS, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout is not None and first.stdout.readline() == "taken\n"
-        with pytest.raises(BlockingIOError, match=f"another process writes to {tmp_path}: wait until it ends"):
-            train(tmp_path, 1)
+    folder = tmp_path / "run"
+    first = Command(["-c", HOLDS, str(folder)], ROOT, stdout=tmp_path / "said")
+    try:
+        first.wait_for_line("taken\n")
+        with pytest.raises(BlockingIOError, match=f"another process writes to {folder}: wait until it ends"):
+            train(folder, 1)
+    finally:
         first.kill()
-    train(tmp_path, 1)
-    assert names_in(tmp_path) == ["checkpoint_1.pt", "model.pt"]
+        first.wait()
+    train(folder, 1)
+    assert names_in(folder) == ["checkpoint_1.pt", "model.pt"]
 
 
 def test_runs_do_not_mix(tmp_path: Path) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 from c2f_monai.utils import atomic_write, remove_leftovers, write_weights_file
+from tests.processes import ROOT, run_python
 
 KILLED = """
 import os, signal, sys
@@ -36,7 +36,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_what_a_killed_process_left_is_removed_when_the_file_is_written_again(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert run_python(["-c", KILLED, str(path)], ROOT).returncode == -signal.SIGKILL
     assert len(os.listdir(tmp_path)) == 1
     (tmp_path / f".{platform.node()}-{os.getppid()}.a.txt").write_text("of a process that runs", encoding="utf-8")
     (tmp_path / ".another-1.a.txt").write_text("of another machine", encoding="utf-8")
@@ -93,7 +93,7 @@ except OSError as error:
 def test_a_file_that_has_no_room_is_named_and_the_old_one_stays(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     path.write_text("old", encoding="utf-8")
-    done = subprocess.run([sys.executable, "-c", FULL, str(path)], check=True, capture_output=True, text=True)
+    done = run_python(["-c", FULL, str(path)], ROOT)
     assert done.stdout == 2 * f"[Errno 27] File too large: '{path}'\n"
     assert os.listdir(tmp_path) == ["model.pt"] and path.read_text(encoding="utf-8") == "old"
 

@@ -1,0 +1,54 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a manifest notes of a case: its image, size and time of its files, its status, its rows of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..utils import Status
+from .journal import Entry
+
+__all__ = ["entry_of", "is_same", "plain", "row_of", "source_of"]
+
+
+def source_of(case: Mapping[str, Any]) -> str:
+    """What the user has of an image: the zip that it was unpacked from, or itself."""
+    return str(case.get("source", case["image"]))
+
+
+def entry_of(case: Mapping[str, Any]) -> Entry:
+    """The entry of a case that waits or, with its reason, of one that is left out."""
+    entry = {"image": source_of(case), "status": Status.PENDING, **_fingerprint(case)}
+    return entry | {"status": Status.SKIPPED, "reason": case["skipped"]} if "skipped" in case else entry
+
+
+def _fingerprint(case: Mapping[str, Any]) -> Entry:
+    """Size in bytes and time of the last change of a case's files; of a folder, those of its files together."""
+    size, time = 0, 0
+    for place in (case.get("archive", case["image"]), case.get("label")):
+        path = Path(str(place))
+        path = path if path.exists() else path.parent  # a series in a folder of several
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if place is not None and file.is_file():
+                status = file.stat()
+                size, time = size + status.st_size, max(time, status.st_mtime_ns)
+    return {"size": size, "time": time}
+
+
+def is_same(case: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    """Whether a case's files are those that its entry was made of."""
+    return all(entry.get(key) == value for key, value in _fingerprint(case).items())
+
+
+def row_of(name: str, entry: Entry, target: str) -> dict[str, Any]:
+    """Row of a table: "case", "status", "reason", and what the case has for the target."""
+    row = {"case": name, "status": str(entry["status"]), "reason": entry.get("reason", "")}
+    return row | {key: value for key, value in entry.get("rows", {}).get(target, {}).items() if key != "case"}
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy's or torch's as Python's, which JSON takes."""
+    return value.item() if hasattr(value, "item") else value
