@@ -199,6 +199,13 @@ def test_a_schedule_of_which_nothing_is_left_is_refused() -> None:
         override_config(parser_of("train"), {"coarse_stage": None, "stages": [{"stage": "coarse", "length": 1}]})
 
 
+def test_the_average_of_a_federated_client_is_refused() -> None:
+    """MONAI's client sends the weights of the trainer's network: the average would be dropped without a word."""
+    parser = parser_of("train", "ema", "federated")
+    with pytest.raises(ConfigError, match="ema: a client of federated training sends the weights, not their average"):
+        check_config(parser)
+
+
 def test_all_mistakes_are_said_at_once() -> None:
     with pytest.raises(ConfigError, match=r"^margn is no id .*; views must be .*, got 'axial'$"):
         override_config(parser_of("inference"), {"margn": 5, "views": "axial"})
