@@ -142,8 +142,8 @@ class TrainingCheckpoint:
     Keeps the chosen weights and the two latest checkpoints, and continues from the latest that is whole.
 
     A checkpoint holds network, its average where there is one, optimizer, trainer, the best score, the run's settings
-    and what Ignite's ``Checkpoint`` knows of its files. Attach this handler after the validation, so that the best score
-    of an epoch is part of the epoch's checkpoint. From start to end no other process trains in the folder.
+    and what Ignite's ``Checkpoint`` knows of its files. Attach this handler after the validation, so that the best
+    score of an epoch is part of the epoch's checkpoint. From start to end no other process trains in the folder.
 
     Args:
         directory: of the checkpoints and of ``model.pt``, the chosen weights.

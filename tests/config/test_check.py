@@ -64,7 +64,7 @@ OF_INFERENCE = {
     "several_organs_inference",
     "multi_gpu_inference",
 }
-IN_BOTH = ["three_views", "stepwise", "imported_rstn", "published", "msd_pancreas", "nih", "deeplab"]
+IN_BOTH = ["three_views", "stepwise", "imported_rstn", "published", "msd_pancreas", "nih", "deeplab", "shared_encoder"]
 RUNS = [
     *((name, "inference" if name in OF_INFERENCE else "train") for name in FILES if name not in ("train", "inference")),
     *((name, "inference") for name in IN_BOTH),
