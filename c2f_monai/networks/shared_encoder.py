@@ -41,7 +41,7 @@ def share_encoder(first: nn.Module, second: nn.Module) -> str:
 
 
 def _place(network: nn.Module) -> str:
-    places = [name for name, _ in network.named_modules() if name.split(".")[-1] == NAME]
+    places: list[str] = [name for name, _ in network.named_modules() if name.split(".")[-1] == NAME]
     if not places:
         raise ValueError(
             f"shared_encoder: {type(network).__name__} has no module named {NAME}, as LiteUNet and MONAI's "
