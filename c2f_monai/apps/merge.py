@@ -111,14 +111,25 @@ def replace_coarse(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str,
 
     Raises:
         FileNotFoundError: When the file does not exist.
-        ValueError: When the coarse networks differ.
+        ValueError: When the coarse networks differ, or the fine ones share their encoder.
     """
+    if _shares_encoder(weights):
+        raise ValueError(
+            "the weights share the encoder of the coarse networks (shared_encoder): these stay as they are."
+        )
     own = {key: value for key, value in weights.items() if _is_coarse(key)}
     state = {f"views.{view}.{key}": value for view, part in _read(path).items() for key, value in part.items()}
     coarse = {key: value for key, value in state.items() if _is_coarse(key)}
     if _layout(own) != _layout(coarse):
         raise ValueError(f"{path} has other views or coarse networks than the merged weights: train both alike.")
     return {**weights, **coarse}
+
+
+def _shares_encoder(weights: Mapping[str, torch.Tensor]) -> bool:
+    """Whether fine networks are there without the encoder that the coarse ones have."""
+    fine, coarse = ([key for key in weights if f".{part}." in key] for part in ("fine", "coarse"))
+    with_encoder = [any(".encoder." in key for key in keys) for keys in (fine, coarse)]
+    return bool(fine) and with_encoder == [False, True]
 
 
 def _is_coarse(key: str) -> bool:

@@ -33,6 +33,7 @@ def contradictions(values: Mapping[str, Any], content: Mapping[str, Any]) -> Ite
         yield f"give min_pixels or fraction, not both: got {values['min_pixels']} and {values['fraction']}"
     yield from _about_classes(values, content)
     yield from _about_stages(values)
+    yield from _about_federated(values)
     for doubt in doubts(values, content):
         logger.warning(doubt)
     if "organ_distance_voxels" in values or "organ_distance_mm" in values:
@@ -67,6 +68,11 @@ def _about_stages(values: Mapping[str, Any]) -> Iterator[str]:
     for stage in kept:
         if stage.get("copy_to_fine") and stage["stage"] != "coarse":
             yield f"stages: copy_to_fine is for stage coarse, got it in stage {stage['stage']}"
+
+
+def _about_federated(values: Mapping[str, Any]) -> Iterator[str]:
+    if values.get("ema") is not None and {"stage", "lr_factor"} <= set(values):
+        yield "ema: a client of federated training sends the weights, not their average: leave configs/run/ema.json out"
 
 
 def _count(value: Any) -> int:

@@ -187,6 +187,10 @@ _TRAINING = {
     "weight_decay": ConfigId(number(0), "of the optimizer"),
     "non_finite": ConfigId(choice(["stop", "skip"]), "what a loss or gradient does that is no number"),
     "max_grad_norm": ConfigId(number(above=0).or_none(), "gradients are scaled down to this norm; None: never"),
+    "ema": ConfigId(
+        with_condition(number(above=0), "a number above 0 and below 1", lambda share: share < 1),
+        "share of the average of the weights that stays in an iteration",
+    ),
     "patch": ConfigId(list_of(integer(1), 3), "patch of the 3D U-Net, voxels"),
     "frame": ConfigId(integer(0), "beyond a patch, from which it is turned, voxels"),
     "framed_patch": ConfigId(list_of(integer(1), 3), "patch and frame, voxels"),
@@ -239,6 +243,7 @@ _COMPONENTS = {
         "summary_writer": "of TensorBoard",
         "parameter_groups": "parameters with their learning rates",
         "optimizer": "of training",
+        "average": "of the weights over training; None: none",
         "loss": "of training",
         "augmentations": "of training, by names",
         "augmentation": "all of them",

@@ -18,6 +18,7 @@ from .stage_schedule import StageSchedule, change_stages, copy_to_fine, learning
 from .target_reports import TargetReports
 from .training_log import EventFile, GridDice, RoundLosses
 from .validation import EpochValidationHandler
+from .weight_average import ExponentialAverage
 from .write_in_background import WriteInBackground
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "EachCase",
     "EpochValidationHandler",
     "EventFile",
+    "ExponentialAverage",
     "GradientClipping",
     "GridDice",
     "InitialWeights",

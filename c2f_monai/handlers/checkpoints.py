@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ignite.distributed as idist
 import torch
@@ -31,6 +31,9 @@ from ..utils import (
 )
 from .save_weights import save_settings, save_weights
 from .stage_schedule import copy_to_fine
+
+if TYPE_CHECKING:
+    from .weight_average import ExponentialAverage
 
 __all__ = ["AverageBuffers", "InitialWeights", "TrainingCheckpoint", "best_weights"]
 
@@ -138,9 +141,9 @@ class TrainingCheckpoint:
     """
     Keeps the chosen weights and the two latest checkpoints, and continues from the latest that is whole.
 
-    A checkpoint holds network, optimizer, trainer, the best score, the run's settings and what Ignite's ``Checkpoint``
-    knows of its files. Attach this handler after the validation, so that the best score of an epoch is part of the
-    epoch's checkpoint. From start to end no other process trains in the folder.
+    A checkpoint holds network, its average where there is one, optimizer, trainer, the best score, the run's settings
+    and what Ignite's ``Checkpoint`` knows of its files. Attach this handler after the validation, so that the best
+    score of an epoch is part of the epoch's checkpoint. From start to end no other process trains in the folder.
 
     Args:
         directory: of the checkpoints and of ``model.pt``, the chosen weights.
@@ -157,6 +160,7 @@ class TrainingCheckpoint:
         changeable: what a run may continue with at other values, which the log says then. Defaults to nothing.
         inference: overlay of ``inference.json`` for the weights, see :func:`c2f_monai.config.inference_settings`; it is
             written beside them as ``model.json``. Defaults to none.
+        average: of the weights, which ``model.pt`` holds in their place. Defaults to none.
 
     Raises:
         ValueError: for another ``selection``, or "best" without a validation case.
@@ -180,6 +184,7 @@ class TrainingCheckpoint:
         settings: Mapping[str, Any] | None = None,
         changeable: Mapping[str, Any] | None = None,
         inference: Mapping[str, Any] | None = None,
+        average: ExponentialAverage | None = None,
     ) -> None:
         if selection not in ("best", "last"):
             raise ValueError(f"selection must be best or last, got {selection!r}.")
@@ -188,10 +193,14 @@ class TrainingCheckpoint:
         self.selection = selection
         self.directory = Path(directory)
         metric = metric or getattr(validator.state, "key_metric_name")  # noqa: B009 - MONAI's engines add it
-        self.best = best_weights(network, self.directory / "model.pt", str(metric))
+        self.chosen = unwrap(network) if average is None else average.model
+        self.best = best_weights(self.chosen, self.directory / "model.pt", str(metric))
         self.validator = validator
         self.objects: dict[str, Any] = {"network": unwrap(network), "optimizer": optimizer, "best": self.best}
-        self.settings = {"fixed": _plain(settings), "changeable": _plain(changeable)}
+        if average is not None:
+            self.objects["average"] = average.model
+        ema = None if average is None else average.decay
+        self.settings = {"fixed": _plain({**(settings or {}), "ema": ema}), "changeable": _plain(changeable)}
         self.inference = inference
         self.interval = interval
         self.resume = resume
@@ -265,9 +274,9 @@ class TrainingCheckpoint:
         raise error  # ignite leaves it to its handlers
 
     def save_last(self) -> None:
-        """Write the weights as they are; by the first process."""
+        """Write the weights, or their average, as they are; by the first process."""
         if idist.get_rank() == 0:
-            save_weights(self.objects["network"].state_dict(), self.directory / "model.pt")
+            save_weights(self.chosen.state_dict(), self.directory / "model.pt")
 
     def load(self, engine: Engine, saver: Checkpoint) -> None:
         """Continue from the latest checkpoint that is whole, with the number of epochs of this run's config.

@@ -9,7 +9,7 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ignite.distributed as idist
 import torch
@@ -22,6 +22,9 @@ from ..inferers import StopRule
 from ..utils import describe_mismatch, settings_file, unwrap
 from .save_weights import save_weights
 from .time_left import TimeLeft
+
+if TYPE_CHECKING:
+    from .weight_average import ExponentialAverage
 
 __all__ = ["StageSchedule", "change_stages", "copy_to_fine", "learning_rate_factor", "stage_ends"]
 
@@ -158,6 +161,8 @@ class StageSchedule:
         validator_inferer: :py:class:`c2f_monai.inferers.CoarseToFineInferer` of the validation, whose ``stopping`` is
             assigned; its own comes back with the first stage of fine networks, and when training ends. None leaves the
             validation alone. Defaults to None.
+        directory: of the files of ``keep_as``. Defaults to None.
+        average: of the weights; it is attached, copied from coarse to fine and kept as the network is. None is without.
 
     Raises:
         ValueError: for an empty schedule, unknown keys, lengths that are not positive or rounds out of range, and for
@@ -176,6 +181,7 @@ class StageSchedule:
         changes: Mapping[str, Mapping[str, Any] | None] | None = None,
         validator_inferer: Any = None,
         directory: str | Path | None = None,
+        average: ExponentialAverage | None = None,
     ) -> None:
         stages = change_stages(stages, changes or {})
         if not stages:
@@ -193,6 +199,7 @@ class StageSchedule:
         self.validator_inferer = validator_inferer
         self.stopping = getattr(validator_inferer, "stopping", None)
         self.directory = None if directory is None else Path(directory)
+        self.average = average
 
     def _check(self, stages: Sequence[Mapping[str, Any]], network: nn.Module | None, directory: Any) -> None:
         for stage in stages:
@@ -212,6 +219,8 @@ class StageSchedule:
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer, after what loads weights."""
+        if self.average is not None:
+            self.average.attach(engine)
         engine.add_event_handler(Events.STARTED, self.started)
         engine.add_event_handler(Events.EPOCH_STARTED, self.epoch_started)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
@@ -266,7 +275,8 @@ class StageSchedule:
         stage = self.locate(engine, engine.state.epoch - 1)[0]
         engine.state.metrics["stage"] = next(number for number, one in enumerate(self.stages, 1) if one is stage)
         if self.network is not None and stage.get("copy_to_fine") and not self.keeps_fine:
-            copy_to_fine(unwrap(self.network))
+            for network in (self.network, *([] if self.average is None else [self.average.model])):
+                copy_to_fine(unwrap(network))
 
     def iteration_started(self, engine: Engine) -> None:
         """Assign the learning rates of this iteration."""
@@ -284,7 +294,8 @@ class StageSchedule:
         """
         if stage.get("keep_as") and self.network is not None and self.directory is not None and idist.get_rank() == 0:
             kept, settings = self.directory / stage["keep_as"], settings_file(self.directory / "model.pt")
-            save_weights(unwrap(self.network).state_dict(), kept)
+            network = self.network if self.average is None else self.average.model
+            save_weights(unwrap(network).state_dict(), kept)
             if settings.is_file():
                 shutil.copy(settings, settings_file(kept))
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -24,6 +25,7 @@ from ..utils import (
     window_count,
 )
 from .inference import prepare_for_inference
+from .shared_encoder import share_encoder
 
 __all__ = ["CoarseToFineNet", "CoarseToFineView"]
 
@@ -44,6 +46,10 @@ class CoarseToFineView(nn.Module):
         coarse_downsample: f_C sees means of so many pixels a side, and its logits are interpolated to the pixels of
             the slab.
         size_divisor: the sides of the means that f_C sees are multiples of it.
+        shared_encoder: f_F has the encoder of f_C, under whose name alone the state_dict holds it.
+
+    Raises:
+        ValueError: for ``shared_encoder`` without both networks, or where :py:func:`share_encoder` refuses them.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class CoarseToFineView(nn.Module):
         slice_axes: Sequence[int] | None = None,
         coarse_downsample: int = 1,
         size_divisor: int = 1,
+        shared_encoder: bool = False,
     ) -> None:
         super().__init__()
         self.coarse_downsample = coarse_downsample
@@ -61,7 +68,27 @@ class CoarseToFineView(nn.Module):
         self.coarse = None if coarse is None else coarse()
         self.fine = None if fine is None else fine()
         self.saliency = None if saliency is None else saliency()
+        self.shared = ""
+        if shared_encoder:
+            if self.coarse is None or self.fine is None:
+                raise ValueError("shared_encoder is for a coarse and a fine network, and one of them is None.")
+            self.shared = share_encoder(self.coarse, self.fine)
         self.register_buffer("slice_axes", None if slice_axes is None else torch.tensor(list(slice_axes)))
+
+    def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> Any:
+        """As of any module; an encoder that both networks share is there once, as that of f_C."""
+        state: dict[str, torch.Tensor] = super().state_dict(*args, prefix=prefix, **kwargs)
+        for key in [key for key in state if self.shared and key.startswith(f"{prefix}fine.{self.shared}.")]:
+            del state[key]
+        return state
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """PyTorch fills the modules one after the other: f_F asks for its own names of what it shares."""
+        if self.shared:
+            part = f"{prefix}coarse.{self.shared}."
+            names = [key.removeprefix(part) for key in state_dict if key.startswith(part)]
+            state_dict.update({f"{prefix}fine.{self.shared}.{name}": state_dict[part + name] for name in names})
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def axes(self, default: list[int]) -> list[int]:
         """Signed axes of this view's slices: those of the weights, else ``default``."""
@@ -135,11 +162,15 @@ class CoarseToFineNet(nn.Module):
             a checkpoint says replaces what is given here. None: slices of a RAS volume as it is.
         coarse_downsample: f_C works on pixels so many times as large as those of f_F: it sees whole slices, and the
             slice is where the time goes. Defaults to 1, the method.
+        shared_encoder: f_C and f_F of a view have one encoder, with one set of batch norm statistics, which whole
+            slices and crops move alike, and decoders of their own; both must have a module named ``encoder``. Defaults
+            to False, the method.
 
     Raises:
         TypeError: when ``slab`` is no :py:class:`c2f_monai.utils.SlabSpec`.
-        ValueError: for unknown, repeated or no views, neither a coarse nor a fine network, counts below 1, or
-            ``slice_axcodes`` that are no axis codes or miss a view.
+        ValueError: for unknown, repeated or no views, neither a coarse nor a fine network, counts below 1,
+            ``slice_axcodes`` that are no axis codes or miss a view, or ``shared_encoder`` of networks that have none
+            alike.
 
     Example:
         >>> import torch
@@ -166,6 +197,7 @@ class CoarseToFineNet(nn.Module):
         slabs_per_batch: int = 16,
         slice_axcodes: Mapping[str, str] | None = None,
         coarse_downsample: int = 1,
+        shared_encoder: bool = False,
     ) -> None:
         super().__init__()
         names = [View(view).value for view in views]
@@ -197,7 +229,9 @@ class CoarseToFineNet(nn.Module):
         self.default_axes = {name: default_slice_axes(View(name)) for name in names}
         self.views = nn.ModuleDict(
             {
-                name: CoarseToFineView(coarse, fine, saliency, axes.get(name), coarse_downsample, size_divisor)
+                name: CoarseToFineView(
+                    coarse, fine, saliency, axes.get(name), coarse_downsample, size_divisor, shared_encoder
+                )
                 for name in names
             }
         )

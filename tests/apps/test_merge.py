@@ -83,6 +83,21 @@ def test_the_coarse_networks_of_another_file(tmp_path: Path, capsys: pytest.Capt
     assert "has other views or coarse networks" in capsys.readouterr().err
 
 
+def test_a_shared_encoder_stays_with_its_coarse_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = {f"views.axial.{key}": torch.ones(1) for key in ("coarse.encoder.0", "coarse.decoder", "fine.decoder")}
+    save_weights(state, tmp_path / "shared.pt")
+    save_weights({key: value * 3 for key, value in state.items()}, tmp_path / "other.pt")
+    files, output = [str(tmp_path / name) for name in ("shared.pt", "other.pt")], str(tmp_path / "model.pt")
+    assert main(["merge", files[0], "--coarse", files[1], "--output", output]) == 1
+    assert (
+        "share the encoder of the coarse networks (shared_encoder): these stay as they are" in capsys.readouterr().err
+    )
+    assert main(["merge", "--average", *files, "--output", output]) == 0
+    assert {key: value.item() for key, value in torch.load(output, weights_only=True).items()} == dict.fromkeys(
+        state, 2
+    )
+
+
 def test_settings_go_with_the_weights(tmp_path: Path) -> None:
     files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal"], 2)]
     Path(files[0]).with_suffix(".json").write_text(json.dumps({"views": ["axial"], "min_size": 64}), encoding="utf-8")

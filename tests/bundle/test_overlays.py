@@ -55,6 +55,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nih": {"fold": None},
     "nih_slices": {"fold": None},
     "pancreas_only": {"fold": None},
+    "shared_encoder": {"backbone_def": {"_target_": "c2f_monai.networks.LiteUNet", "_mode_": "callable"}},
     "unet": UNET,
 }
 

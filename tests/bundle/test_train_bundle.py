@@ -27,6 +27,7 @@ from tests.processes import run_processes
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 CONFIGS = BUNDLE / "configs"
+EMA = BUNDLE.parent / "configs" / "run" / "ema"
 TINY: dict[str, Any] = {
     "pixdim": None,
     "fcn_def#width": 2,
@@ -180,26 +181,46 @@ def test_weights_are_segmented_with_the_settings_of_their_training(dataset: Path
     assert Segmenter(trained / "model.pt", device="cpu", options={"max_rounds": 1}).options["max_rounds"] == 1
 
 
-def test_same_seed_same_weights_and_a_killed_run_continues(dataset: Path, trained: Path, tmp_path: Path) -> None:
-    from ignite.engine import Events
+class KilledError(Exception):
+    """Stands for a signal."""
 
-    class KilledError(Exception):
-        pass
+
+def run_and_kill(*args: Any, **kwargs: Any) -> None:
+    """A run that ends in the third epoch of two iterations."""
+    from ignite.engine import Events
 
     def kill(engine: Any) -> None:
         raise KilledError
 
-    flow = workflow(dataset, tmp_path)
+    flow = workflow(*args, **kwargs)
     flow.initialize()
     trainer = flow.parser.get_parsed_content("train#trainer")
-    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=5), kill)  # in the third epoch of two iterations
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=5), kill)
     with pytest.raises(RuntimeError) as caught:  # MONAI wraps what an expression raises
         flow.run()
     assert isinstance(caught.value.__cause__, KilledError)
+
+
+def test_same_seed_same_weights_and_a_killed_run_continues(dataset: Path, trained: Path, tmp_path: Path) -> None:
+    run_and_kill(dataset, tmp_path)
     assert not (tmp_path / "model.pt").exists()
     run(dataset, tmp_path, resume=True)
     found, expected = weights(tmp_path), weights(trained)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_a_killed_run_with_an_average_continues_to_the_same_average(dataset: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"views": ["axial"], "selection": "last"}
+    files = ("train", "three_views", str(EMA))
+    run(dataset, tmp_path / "straight", files, **options)
+    run_and_kill(dataset, tmp_path / "killed", files, **options)
+    run(dataset, tmp_path / "killed", files, resume=True, **options)
+    found, expected = (weights(tmp_path / name) for name in ("killed", "straight"))
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    kept = weights(tmp_path / "killed", "checkpoint_4.pt")
+    assert all(torch.equal(kept["average"][key], value) for key, value in found.items())
+    learned = [key for key in found if key.endswith("weight") and ".saliency." not in key]
+    assert not any(torch.equal(kept["network"][key], found[key]) for key in learned)
 
 
 def read_cases(folder: Path) -> dict[str, dict[str, str]]:

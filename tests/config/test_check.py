@@ -64,7 +64,7 @@ OF_INFERENCE = {
     "several_organs_inference",
     "multi_gpu_inference",
 }
-IN_BOTH = ["three_views", "stepwise", "imported_rstn", "published", "msd_pancreas", "nih", "deeplab"]
+IN_BOTH = ["three_views", "stepwise", "imported_rstn", "published", "msd_pancreas", "nih", "deeplab", "shared_encoder"]
 RUNS = [
     *((name, "inference" if name in OF_INFERENCE else "train") for name in FILES if name not in ("train", "inference")),
     *((name, "inference") for name in IN_BOTH),
@@ -197,6 +197,13 @@ def test_arguments_that_are_handed_on_are_free() -> None:
 def test_a_schedule_of_which_nothing_is_left_is_refused() -> None:
     with pytest.raises(ConfigError, match="stages: none is left"):
         override_config(parser_of("train"), {"coarse_stage": None, "stages": [{"stage": "coarse", "length": 1}]})
+
+
+def test_the_average_of_a_federated_client_is_refused() -> None:
+    """MONAI's client sends the weights of the trainer's network: the average would be dropped without a word."""
+    parser = parser_of("train", "ema", "federated")
+    with pytest.raises(ConfigError, match="ema: a client of federated training sends the weights, not their average"):
+        check_config(parser)
 
 
 def test_all_mistakes_are_said_at_once() -> None:

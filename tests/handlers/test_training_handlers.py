@@ -25,6 +25,7 @@ from c2f_monai.handlers import (
     DrawsHandler,
     EpochValidationHandler,
     EventFile,
+    ExponentialAverage,
     GradientClipping,
     GridDice,
     InitialWeights,
@@ -309,6 +310,67 @@ def test_the_fine_networks_begin_as_copies_of_the_coarse_ones() -> None:
     assert seen == [2.0, 4.0, 4.0]
 
 
+def test_the_average_of_the_weights() -> None:
+    """It starts at what was loaded, keeps (1 + n) / (10 + n) at first and ``decay`` later, and is what is validated."""
+    network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    weight, mean = network[0].weight, network[1].running_mean
+
+    def step(engine: Engine, batch: int) -> None:
+        weight.data.fill_(10.0)
+        mean.fill_(20.0)
+
+    validator, engine, seen = SimpleNamespace(network=network), make_engine(step), []
+    average = ExponentialAverage(network, 0.5, validator)
+    assert validator.network is average.model and not average.model.training
+    engine.add_event_handler(Events.STARTED, lambda: weight.data.fill_(1.0))
+    average.attach(engine)
+    averaged = average.model[0].weight
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: seen.append(averaged.item()))
+    engine.run([0] * 2, max_epochs=1)
+    second = (2 / 11 * 1 + 9 / 11 * 10) * 3 / 12 + 10 * 9 / 12
+    assert seen == pytest.approx([2 / 11 * 1 + 9 / 11 * 10, second])
+    assert average.model[1].running_mean.item() == pytest.approx(20 * (9 / 11 * 3 / 12 + 9 / 12))
+    engine.load_state_dict({"epoch_length": 2, "max_epochs": 5, "iteration": 8})
+    engine.run([0] * 2, max_epochs=5)  # (1 + 9) / (10 + 9) is more than a half
+    assert seen[2:] == pytest.approx([5 + second / 2, 7.5 + second / 4])
+    assert weight.item() == 10.0
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0])
+def test_an_average_that_would_not_move_or_not_average_is_refused(decay: float) -> None:
+    with pytest.raises(ValueError, match=f"ema must be above 0 and below 1, such as 0.999, got {decay}"):
+        ExponentialAverage(nn.Linear(1, 1), decay)
+
+
+def test_the_average_goes_through_the_stages_with_the_network(tmp_path: Path) -> None:
+    """What the network copies and keeps, the average copies and keeps of its own."""
+    network = Parts()
+    coarse, fine = (network.views["axial"][name].weight for name in ("coarse", "fine"))
+    stages = [
+        {"stage": "coarse", "length": 1, "copy_to_fine": True, "keep_as": "model_coarse.pt"},
+        {"stage": "fine", "length": 1},
+    ]
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+
+    def step(engine: Engine, batch: int) -> None:
+        (coarse if engine.state.epoch == 1 else fine).data.fill_(11.0 * engine.state.iteration)
+
+    for parameter in (coarse, fine):
+        parameter.data.zero_()
+    engine, average = make_engine(step), ExponentialAverage(network, 0.9)
+    schedule = StageSchedule(
+        stages, SimpleNamespace(stage="", rounds=1), optimizer, network=network, directory=tmp_path, average=average
+    )
+    schedule.attach(engine)
+    engine.run([0], max_epochs=2)
+    kept = torch.load(tmp_path / "model_coarse.pt", weights_only=True)
+    assert kept["views.axial.coarse.weight"][0].item() == kept["views.axial.fine.weight"][0].item() == pytest.approx(9)
+    parts = average.model.views["axial"]
+    # In the second iteration a fourth stays of the 9 of the fine network, and of the coarse one, which is at 11.
+    assert parts["fine"].weight[0].item() == pytest.approx(9 / 4 + 22 * 3 / 4)
+    assert parts["coarse"].weight[0].item() == pytest.approx(9 / 4 + 11 * 3 / 4)
+
+
 @pytest.mark.parametrize(
     ("loaded", "copied"),
     [((), True), (("fine.weight",), True), (("fine.weight", "fine.bias"), False), (("coarse", "fine"), True)],
@@ -503,7 +565,12 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def train(
-    folder: Path, epochs: int, stop_after: int | None = None, resume: bool = False, **options: object
+    folder: Path,
+    epochs: int,
+    stop_after: int | None = None,
+    resume: bool = False,
+    ema: float | None = None,
+    **options: object,
 ) -> tuple[nn.Module, list[int]]:
     """A tiny training, whose data are a function of the iteration; ``stop_after`` kills it within an epoch."""
     torch.manual_seed(0)
@@ -522,6 +589,9 @@ def train(
 
     engine, validator = Engine(step), make_engine()
     engine.state.max_epochs, engine.state.epoch_length = epochs, 3
+    if ema is not None:
+        options["average"] = ExponentialAverage(network, ema)
+        options["average"].attach(engine)
     TrainingCheckpoint(str(folder), network, optimizer, validator, "dice", resume=resume, **options).attach(engine)
     if not resume:
         validate(validator, 0.25)
@@ -547,6 +617,21 @@ def test_killed_run_continues_to_the_same_weights(removed: bool, tmp_path: Path)
     # 0.25, from before the run was killed, is still the best.
     assert torch.equal(torch.load(tmp_path / "b" / "model.pt", weights_only=True)["weight"], start["weight"])
     assert sorted(p.name for p in (tmp_path / "b").iterdir()) == ["checkpoint_4.pt", "checkpoint_5.pt", "model.pt"]
+
+
+def test_a_killed_run_continues_to_the_same_average_too(tmp_path: Path) -> None:
+    straight, _ = train(tmp_path / "a", 5, ema=0.8, selection="last")
+    train(tmp_path / "b", 5, stop_after=8, ema=0.8, selection="last")
+    train(tmp_path / "b", 5, resume=True, ema=0.8, selection="last")
+    found, expected = (torch.load(tmp_path / run / "model.pt", weights_only=True) for run in "ba")
+    assert torch.equal(found["weight"], expected["weight"])
+    kept = torch.load(tmp_path / "b" / "checkpoint_5.pt", weights_only=True)
+    assert torch.equal(kept["average"]["weight"], found["weight"])
+    assert torch.equal(kept["network"]["weight"], straight.weight)
+    assert not torch.allclose(straight.weight, found["weight"])
+    for other, text in ((0.9, "0.9"), (None, "null")):
+        with pytest.raises(ValueError, match=f"ema 0.8, now {text}: continue with the same values"):
+            train(tmp_path / "b", 6, resume=True, ema=other, selection="last")
 
 
 def names_in(folder: Path) -> list[str]:

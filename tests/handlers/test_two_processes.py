@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.engines import SupervisedTrainer
 from torch import multiprocessing, nn
 
-from c2f_monai.handlers import GradientClipping
+from c2f_monai.handlers import ExponentialAverage, GradientClipping
 
 
 def train_one_of_two(rank: int, value: float, folder: str) -> None:
@@ -48,3 +49,21 @@ def test_a_loss_without_a_number_in_one_process_stops_both(value: float, tmp_pat
     told = [(tmp_path / f"{rank}.txt").read_text(encoding="utf-8") for rank in range(2)]
     assert told[0].startswith("2 iterations, the loss of another process is NaN or infinite at iteration 2")
     assert told[1].startswith(f"2 iterations, the loss is {value:g} at iteration 2")
+
+
+def average_one_of_two(rank: int, folder: str) -> None:
+    """One iteration, in which the running mean becomes 1 in one process and 3 in the other."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    norm = nn.BatchNorm1d(1)
+    network = nn.parallel.DistributedDataParallel(norm, broadcast_buffers=False)
+    average = ExponentialAverage(network, 0.5)
+    trainer = Engine(lambda engine, batch: norm.running_mean.fill_(1.0 + 2.0 * rank))
+    average.attach(trainer)
+    trainer.run([0])
+    Path(folder, f"{rank}.txt").write_text(f"{average.model.running_mean.item():.4f}", encoding="utf-8")
+
+
+def test_the_average_of_the_weights_is_the_same_in_both(tmp_path: Path) -> None:
+    multiprocessing.start_processes(average_one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
+    # 9/11 of the mean of both: what the average begins with has a running mean of 0
+    assert [(tmp_path / f"{rank}.txt").read_text(encoding="utf-8") for rank in range(2)] == ["1.6364"] * 2
