@@ -224,6 +224,7 @@ _COMPONENTS = {
         "manifest": "what became of each input of the folder",
         "options": "what a folder's masks were made with",
         "cases": "inputs that are not done yet",
+        "near_mask": "leaves out of a probability what no mask depends on",
         "invert": "back to the file's grid",
         "label_map": "from probabilities to a label map",
         "save": "writer of masks",

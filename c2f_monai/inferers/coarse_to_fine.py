@@ -345,8 +345,7 @@ class CoarseToFineInferer(Inferer):
         while rule.reason(changes, cycle, (box := mask if oracle is None else oracle).empty) is None:
             last = prior
             prior, raw, view_dsc = self._fine(case, self._seen(case, prior, mask), box)
-            share = self.damping * (2.0 / (len(changes) + 2)) ** self.damping_decay
-            if share < 1.0:
+            if (share := self._share(len(changes) + 1)) < 1.0:
                 prior, raw = self._mixed(last, prior, share)
             new = Patch.trimmed(self._filter(raw, case.volume.numel()), prior.bounds)
             changes.append(patch_dice(mask, new))
@@ -391,6 +390,10 @@ class CoarseToFineInferer(Inferer):
         top = float(prior.values.max()) if prior.values.numel() else 0.0
         near = prior.values >= max(fraction * top, RESCUE_FLOOR)
         return Patch.trimmed(torch.stack([filter_components(one, 1.0, voxels) for one in near]), prior.bounds)
+
+    def _share(self, number: int) -> float:
+        """Damping a of a round, counted from 1."""
+        return self.damping * float((2.0 / (number + 1)) ** self.damping_decay)
 
     def _mixed(self, last: Patch, prior: Patch, share: float) -> tuple[Patch, torch.Tensor]:
         """``share`` of P(t) and the rest of P(t-1) on the bounds of P(t), and the unfiltered mask of it."""
@@ -447,8 +450,8 @@ class CoarseToFineInferer(Inferer):
 
     def _fusion(self, case: _Case, shape: Sequence[int], fusion: Fusion) -> ViewFusion:
         caller, count = case.caller, len(case.views)
-        shape = (caller.classes, *shape)
-        return ViewFusion(shape, count, fusion, self.threshold, caller.dtype, case.volume.device)
+        shape, axis = (caller.classes, *shape), case.views[0].axis if count == 1 else 0
+        return ViewFusion(shape, count, fusion, self.threshold, caller.dtype, case.volume.device, axis)
 
     def _seen(self, case: _Case, probability: Patch, mask: Patch) -> Patch | None:
         """What g sees of the last round; None without g."""

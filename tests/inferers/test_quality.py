@@ -178,7 +178,9 @@ def test_damping_keeps_a_part_of_the_last_round() -> None:
     assert found.max() == pytest.approx(0.25 * fine + 0.75 * 0.5, abs=1e-4)
 
 
-@pytest.mark.parametrize(("damping", "decay", "shares"), [(0.5, 1.0, (1 / 2, 1 / 3)), (0.6, 0.5, (0.6, 0.6 * (2 / 3) ** 0.5))])
+@pytest.mark.parametrize(
+    ("damping", "decay", "shares"), [(0.5, 1.0, (1 / 2, 1 / 3)), (0.6, 0.5, (0.6, 0.6 * (2 / 3) ** 0.5))]
+)
 def test_steps_become_smaller_round_by_round(damping: float, decay: float, shares: tuple[float, float]) -> None:
     volume, net = blob(0.6), network(0.56, coarse=[0.6])  # P(0) = 0.5 in the target, f_F says sigmoid(1.6)
     fine, expected = float(torch.sigmoid(torch.tensor(1.6))), 0.5
