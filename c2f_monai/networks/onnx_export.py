@@ -79,7 +79,7 @@ def _transposed(convolution: Any) -> nn.ConvTranspose2d:
         convolution.in_channels,
         convolution.out_channels,
         convolution.kernel_size,
-        padding=tuple(margin),  # type: ignore[arg-type]
+        padding=tuple(margin),
         bias=convolution.bias is not None,
     )
     transposed.weight = nn.Parameter(convolution.weight.detach().transpose(0, 1).flip(2, 3).contiguous())
