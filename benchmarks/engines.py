@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
 import sys
 import tempfile
 import time
@@ -43,7 +42,6 @@ CALLS = {
     "phantom-rstn": [("coarse", (8, 3, 192, 192)), ("fine", (16, 3, 64, 96))],
 }
 VIEW = "axial"
-LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
 
 Call = Callable[[], torch.Tensor]
 
@@ -140,7 +138,6 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     result: dict[str, Any] = {"command": " ".join(sys.argv), "threads": args.threads}
     result |= {"cpu_capability": torch.backends.cpu.get_cpu_capability()}
-    result |= {key: os.environ[key] for key in LIMITS if key in os.environ}
     result |= {**describe_machine(), **describe_versions(), **describe_source()}
     with torch.no_grad():
         result["convolution_gflop_per_second"] = {

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor, decollate_batch
+from monai.transforms import Compose
 
 from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
 from ..data.images import check_own_grid, is_path
@@ -153,6 +154,8 @@ class Segmenter:
             self.network = graphs_of(self.network, self.name, self.signature)
         self.preprocessing, self.inferer = self._content("preprocessing"), self._content("evaluator#inferer")
         self.invert, self.label_map = self._content("invert"), self._content("label_map")
+        # A bundle of an older version has none.
+        self.near_mask = self._content("near_mask") if "near_mask" in self.config.get() else Compose()
 
     def __call__(
         self, image: Any, affine: Any = None, probability: bool = False, spacing: Sequence[float] | None = None
@@ -230,6 +233,8 @@ class Segmenter:
             raise ValueError(batch["problem"][0])
         batch["pred"] = self.inferer(batch["image"].to(self.device), self.network)
         (case,) = decollate_batch(batch)
+        if not probability:
+            case = self.near_mask(case)
         found = self.invert(case)["pred"]
         mask = self.label_map({"pred": found})["pred"].cpu()
         image = case.get(READ_IMAGE)

@@ -129,6 +129,9 @@ _LOOP = {
         "where the coarse stage finds nothing, look where it is this fraction of its maximum; None: nothing is found",
     ),
     "damping": ConfigId(number(above=0, high=1), "share of the new probability in a round; 1: the method"),
+    "damping_decay": ConfigId(
+        number(0, 1), "q in damping * (2 / (t + 1)) ^ q, that share in round t; 0: the same in every round"
+    ),
     "resolve_cycles": ConfigId(flag(), "whether a cycle of two masks ends with the mean of both"),
     "amp_dtype": ConfigId(_AMP_DTYPE, "precision in testing; auto: 16 bits where the device has them; None: float32"),
     "pixels_per_batch": ConfigId(integer(1), "most pixels that the networks are run on at once"),
@@ -224,6 +227,7 @@ _COMPONENTS = {
         "manifest": "what became of each input of the folder",
         "options": "what a folder's masks were made with",
         "cases": "inputs that are not done yet",
+        "near_mask": "leaves out of a probability what no mask depends on",
         "invert": "back to the file's grid",
         "label_map": "from probabilities to a label map",
         "save": "writer of masks",

@@ -86,11 +86,9 @@ def checked_image(path: str | os.PathLike[str], image: Any) -> Any:
     if not packed:
         _refuse_size(size, needed)
         return image
-    stream = io.BytesIO()
-    for block in _unpacked(path, needed):
-        stream.write(block)
-    _refuse_size(stream.tell(), needed)
-    stream.seek(0)
+    content = b"".join(_unpacked(path, needed))
+    _refuse_size(len(content), needed)
+    stream = io.BytesIO(content)
     # A pair of files has its header in another one.
     return type(image).from_stream(stream) if hasattr(image, "from_stream") else image
 

@@ -107,6 +107,8 @@ class CoarseToFineInferer(Inferer):
             leaves such a case without an answer.
         damping: a in P(t) <- a P(t) + (1 - a) P(t-1), in (0, 1]; below 1 it takes the fusion "mean" in the rounds. 1
             is the method.
+        damping_decay: q in [0, 1] for steps that become smaller: in round t, a is ``damping * (2 / (t + 1)) ** q``. 0
+            keeps it the same; damping 0.5 and 1 here make P(t) the mean of P(0) and all rounds (Mann's iteration).
         resolve_cycles: end the loop in a cycle of two masks, with the mean of both probabilities.
         quality: predicts each case's DSC in its record; None writes the signals alone.
         keep_seen: keep in the records what the saliency transformation sees in the first round. Defaults to False.
@@ -164,6 +166,7 @@ class CoarseToFineInferer(Inferer):
         result: str = Result.LAST,
         rescue: float | None = None,
         damping: float = 1.0,
+        damping_decay: float = 0.0,
         resolve_cycles: bool = False,
         quality: QualityModel | None = None,
         keep_seen: bool = False,
@@ -207,11 +210,15 @@ class CoarseToFineInferer(Inferer):
         for name, share in (("rescue", 1.0 if rescue is None else rescue), ("damping", damping)):
             if not 0.0 < share <= 1.0:
                 raise ValueError(f"{name} must be above 0 and at most 1, got {share}.")
-        if damping < 1.0 and self.fine_fusion == Fusion.VOTE:
+        if not 0.0 <= damping_decay <= 1.0:
+            raise ValueError(f"damping_decay must lie in [0, 1], got {damping_decay}.")
+        if (damping < 1.0 or damping_decay) and self.fine_fusion == Fusion.VOTE:
             raise ValueError(
-                'damping mixes probabilities: with fusion vote set it to 1, or fusion to ["vote", "mean"].'
+                "damping mixes probabilities: with fusion vote set it to 1 and damping_decay to 0, or fusion to "
+                '["vote", "mean"].'
             )
-        self.rescue, self.damping, self.resolve_cycles = rescue, damping, resolve_cycles
+        self.rescue, self.damping, self.damping_decay = rescue, damping, damping_decay
+        self.resolve_cycles = resolve_cycles
         self.quality = quality
         self.records: list[CaseRecord] = []
 
@@ -338,8 +345,8 @@ class CoarseToFineInferer(Inferer):
         while rule.reason(changes, cycle, (box := mask if oracle is None else oracle).empty) is None:
             last = prior
             prior, raw, view_dsc = self._fine(case, self._seen(case, prior, mask), box)
-            if self.damping < 1.0:
-                prior, raw = self._mixed(last, prior, self.damping)
+            if (share := self._share(len(changes) + 1)) < 1.0:
+                prior, raw = self._mixed(last, prior, share)
             new = Patch.trimmed(self._filter(raw, case.volume.numel()), prior.bounds)
             changes.append(patch_dice(mask, new))
             cycle = earlier is not None and new.same_as(earlier) and not new.same_as(mask)
@@ -383,6 +390,10 @@ class CoarseToFineInferer(Inferer):
         top = float(prior.values.max()) if prior.values.numel() else 0.0
         near = prior.values >= max(fraction * top, RESCUE_FLOOR)
         return Patch.trimmed(torch.stack([filter_components(one, 1.0, voxels) for one in near]), prior.bounds)
+
+    def _share(self, number: int) -> float:
+        """Damping a of a round, counted from 1."""
+        return self.damping * float((2.0 / (number + 1)) ** self.damping_decay)
 
     def _mixed(self, last: Patch, prior: Patch, share: float) -> tuple[Patch, torch.Tensor]:
         """``share`` of P(t) and the rest of P(t-1) on the bounds of P(t), and the unfiltered mask of it."""
@@ -439,8 +450,8 @@ class CoarseToFineInferer(Inferer):
 
     def _fusion(self, case: _Case, shape: Sequence[int], fusion: Fusion) -> ViewFusion:
         caller, count = case.caller, len(case.views)
-        shape = (caller.classes, *shape)
-        return ViewFusion(shape, count, fusion, self.threshold, caller.dtype, case.volume.device)
+        shape, axis = (caller.classes, *shape), case.views[0].axis if count == 1 else 0
+        return ViewFusion(shape, count, fusion, self.threshold, caller.dtype, case.volume.device, axis)
 
     def _seen(self, case: _Case, probability: Patch, mask: Patch) -> Patch | None:
         """What g sees of the last round; None without g."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 
@@ -52,6 +53,7 @@ class ViewFusion:
         threshold: probability at and above which a voxel is foreground.
         dtype: of the probabilities.
         device: where they are.
+        axis: 0, 1 or 2, the axis along which slices come: their sum lies in memory slice by slice. Defaults to 0.
     """
 
     def __init__(
@@ -62,9 +64,12 @@ class ViewFusion:
         threshold: float = 0.5,
         dtype: torch.dtype = torch.float32,
         device: torch.device | None = None,
+        axis: int = 0,
     ) -> None:
         self.count, self.threshold = count, threshold
-        self.total = torch.zeros(tuple(shape), dtype=dtype, device=device)
+        rest = [length for i, length in enumerate(shape[1:]) if i != axis]
+        slices = torch.zeros((shape[0], shape[axis + 1], *rest), dtype=dtype, device=device)
+        self.total = slices.movedim(1, axis + 1)
         self.votes = torch.zeros_like(self.total, dtype=torch.uint8) if fusion == Fusion.VOTE else None
 
     def add(self, values: torch.Tensor, axis: int = 0, start: int = 0) -> None:
@@ -108,7 +113,8 @@ def move_to_mask(probability: torch.Tensor, mask: torch.Tensor, threshold: float
     """
     edge = torch.tensor(threshold, dtype=probability.dtype)
     below = torch.nextafter(edge, torch.tensor(-math.inf, dtype=probability.dtype)).item()
-    # Slice by slice: volumes of clinical size are not copied. A view, as a copy of them would take the change.
-    for values, inside in zip(probability.view(-1, *mask.shape[-2:]), mask.flatten(0, -3), strict=True):
-        torch.where(inside, values.clamp_min(threshold), values.clamp_max(below), out=values)
+    # Slice by slice: volumes of clinical size are not copied. Indexed, as a flat copy would take the change.
+    for index in product(*map(range, mask.shape[:-2])):
+        values = probability[index]
+        values.copy_(torch.where(mask[index], values.clamp_min(threshold), values.clamp_max(below)))
     return probability

@@ -158,13 +158,13 @@ class VolumeInView:
         for start, end in self.caller.batches(n, canvas[0] * canvas[1]):
             slabs = self._whole_slabs(start, end, canvas)
             found = self.caller.probability(slabs, Part.COARSE, self.view)[..., :height, :width].to(device)
-            block = torch.cat([waiting, found, beyond] if end == n else [waiting, found])
+            block = found if not reach else torch.cat([waiting, found, beyond] if end == n else [waiting, found])
             first = start + reach - len(waiting)
             if len(block) < slab.out_slices:
                 waiting = block
                 continue
             sums = sum_windows(block.unflatten(1, (self.caller.classes, slab.out_slices)))
-            sums = sums / count[first : first + sums.shape[1]]
+            sums = sums / count[first : first + sums.shape[1]] if reach else sums
             waiting = block[-2 * reach :].clone() if reach else beyond
             yield (first if self.axes[0] > 0 else n - first - sums.shape[1]), from_slices(sums, self.axes)
 
@@ -210,8 +210,10 @@ class VolumeInView:
         slab, n = self.caller.slab, self.size[0]
         low, high = max(start - slab.in_reach, 0), min(end + slab.in_reach, n)
         # Neighboring slabs share slices: each is scaled once. Edge slices are repeated as indices, not as copies.
-        piece = self.caller.image(self._slices(low, high))
+        piece = self.caller.image(self._slices(low, high).contiguous())
         height, width = piece.shape[1:]
+        if slab.in_slices == 1 and (height, width) == canvas:
+            return piece[:, None]
         shape = (end - start, slab.in_slices, *canvas)
         slabs = torch.zeros(shape, dtype=piece.dtype, device=piece.device).to(memory_format=torch.channels_last)
         index = slab_indices(torch.arange(start, end, device=piece.device), n, slab.in_slices) - low

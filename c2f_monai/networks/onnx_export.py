@@ -27,13 +27,15 @@ TOLERANCE = 1e-4
 #: Sides of the slabs that a graph is traced with and checked with, in multiples of what it takes; batch first.
 TRACED, CHECKED = (2, 3, 2), ((1, 2, 1), (3, 1, 3))
 LARGEST_SIDE = 8192
+#: Output channels up to which a convolution becomes a transposed one.
+NARROW = 4
 
 
 def prepare_for_export(network: nn.Module) -> nn.Module:
     """A copy in evaluation mode without what a graph of any size cannot hold.
 
-    Batch norms become part of their convolutions, and modules with a method ``for_export``, whose computation depends
-    on the size of their input, take the place of what it returns.
+    Batch norms become part of their convolutions, modules with a method ``for_export``, whose computation depends on
+    the size of their input, are replaced by what it returns, and convolutions to a few channels by transposed ones.
 
     Args:
         network: it is not changed.
@@ -46,7 +48,43 @@ def prepare_for_export(network: nn.Module) -> nn.Module:
             replace = getattr(child, "for_export", None)
             if replace is not None:
                 setattr(module, name, replace())
+            elif _is_narrow(child):
+                setattr(module, name, _transposed(child))
     return prepared
+
+
+def _is_narrow(module: nn.Module) -> bool:
+    """Whether a convolution has so few output channels that ONNX Runtime computes mostly what nobody needs."""
+    return (
+        type(module) is nn.Conv2d
+        and module.out_channels <= NARROW
+        and module.in_channels >= 2 * NARROW
+        and module.stride == module.dilation == (1, 1)
+        and module.groups == 1
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+        and all(0 <= margin < side for margin, side in zip(module.padding, module.kernel_size, strict=True))
+        and max(module.kernel_size) > 1
+    )
+
+
+def _transposed(convolution: Any) -> nn.ConvTranspose2d:
+    """The same convolution as a transposed one, which ONNX Runtime runs as a matrix product.
+
+    Its convolutions work in blocks of sixteen output channels, and so would all that follows in the graph, such as the
+    interpolation of coarse logits: of a single channel fifteen sixteenths for nothing.
+    """
+    margin = [side - 1 - own for side, own in zip(convolution.kernel_size, convolution.padding, strict=True)]
+    transposed = nn.ConvTranspose2d(
+        convolution.in_channels,
+        convolution.out_channels,
+        convolution.kernel_size,
+        padding=tuple(margin),
+        bias=convolution.bias is not None,
+    )
+    transposed.weight = nn.Parameter(convolution.weight.detach().transpose(0, 1).flip(2, 3).contiguous())
+    transposed.bias = convolution.bias
+    return transposed.eval()
 
 
 def export_onnx(network: CoarseToFineNet, folder: Path, about: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_orga
 from .conflicts import resolve_conflicts
 from .contrast_phase import RandContrastPhased
 from .labels import UNNAMED_LABELS, CheckLabeledd, check_contrast, check_label, count_values, label_problem
+from .mask_reach import KeepNearMaskd
 from .spacing import ResampleToSpacingd, SmoothForSpacingd, working_shape
 from .upright import TurnUprightd, axes_angles, upright_grid
 from .volumes import (
@@ -34,6 +35,7 @@ __all__ = [
     "CheckSameGridd",
     "CheckVolumed",
     "ClipHUd",
+    "KeepNearMaskd",
     "ConditionOnOrgan",
     "ConditionOnOrgand",
     "CompactDtyped",

@@ -14,7 +14,9 @@ from monai.data import MetaTensor
 from monai.transforms import SpatialResample
 from monai.utils import TraceKeys, get_equivalent_dtype
 
-__all__ = ["AxisResample", "axis_coordinates", "resample_axes", "resample_support"]
+from ..utils import Bounds
+
+__all__ = ["AxisResample", "axis_coordinates", "resample_axes", "resample_support", "support_box"]
 
 #: Voxels of a piece: what it takes beside volume and result stays small, and in the processor's caches.
 PIECE = 2**22
@@ -93,16 +95,15 @@ def resample_support(volume: torch.Tensor, coordinates: Sequence[np.ndarray], mo
         >>> resample_support(volume, [np.arange(0, 9, 0.5), np.zeros(1), np.zeros(1)]).nonzero()[:, 1].tolist()
         [7, 8, 9]
     """
-    result = torch.zeros((volume.shape[0], *map(len, coordinates)), device=volume.device)
+    # In memory as a file has it, the first axis first: who writes a mask of it does not turn it.
+    turned = torch.zeros((volume.shape[0], *(len(points) for points in reversed(coordinates))), device=volume.device)
+    result = turned.permute(0, 3, 2, 1)
+    box = support_box(volume)
+    if box is None:
+        return result
     source, target, near = [slice(None)], [slice(None)], []
-    for axis, points in enumerate(coordinates):
-        # What the axes before leave is scanned: the first time a whole volume, along its memory.
-        part = volume[(*source, *(slice(None),) * (3 - axis))]
-        found = _not_zero(part, axis + 1)
-        hit = found.nonzero().flatten().tolist()
-        if not hit:
-            return result
-        first, last = max(hit[0] - 1, 0), min(hit[-1] + 1, len(found) - 1)
+    for (start, stop), length, points in zip(box, volume.shape[1:], coordinates, strict=True):
+        first, last = max(start - 1, 0), min(stop, length - 1)
         inside = np.flatnonzero((points >= first) & (points <= last))
         if not len(inside):
             return result
@@ -113,11 +114,32 @@ def resample_support(volume: torch.Tensor, coordinates: Sequence[np.ndarray], mo
     return result
 
 
-def _not_zero(volume: torch.Tensor, axis: int) -> torch.Tensor:
-    """Which indices of an axis of (C, H, W, D) have a value that is not 0."""
-    low, high = volume.aminmax(dim=3) if axis < 3 else volume.flatten(0, 2).aminmax(dim=0)
-    there = (low != 0) | (high != 0)
-    return there if axis == 3 else there.movedim(axis, 0).flatten(1).any(1)
+def support_box(volume: torch.Tensor, least: float | None = None) -> Bounds | None:
+    """The box of what is not 0 in (C, H, W, D), along H, W and D; None where all is 0.
+
+    Args:
+        volume: of any type that has an order.
+        least: of values at and above it instead. Defaults to None.
+
+    Examples:
+        >>> support_box(torch.zeros(1, 5, 4, 3).index_fill(2, torch.tensor([1, 2]), 0.4))
+        ((0, 5), (1, 3), (0, 3))
+        >>> print(support_box(torch.zeros(1, 5, 4, 3), least=0.5))
+        None
+    """
+    box = [(0, int(length)) for length in volume.shape[1:]]
+    # The axis of the largest steps in memory first: the others scan what it leaves.
+    for axis in sorted(range(3), key=lambda axis: -volume.stride(axis + 1)):
+        part = volume[(slice(None), *(slice(*side) for side in box))]
+        others = [other for other in range(4) if other != axis + 1]
+        high = part.amax(dim=others)
+        there = ((high != 0) | (part.amin(dim=others) != 0)) if least is None else high >= least
+        hit = there.nonzero().flatten().tolist()
+        if not hit:
+            return None
+        start = box[axis][0]
+        box[axis] = (start + hit[0], start + hit[-1] + 1)
+    return tuple(box)
 
 
 def _unchanged(points: np.ndarray, length: int) -> bool:

@@ -82,14 +82,16 @@ class SmoothForSpacingd(MapTransform):
         if not isinstance(volume, MetaTensor):
             raise ValueError(f"{key} must be a MetaTensor to have a voxel size, got {type(volume).__name__}.")
         factors = [size / own for size, own in zip(self.pixdim, volume.pixdim.tolist(), strict=True)]
+        sigmas = [math.sqrt(max(factor**2 - 1.0, 0.0) / 12.0) for factor in factors]
+        wide = [int(_TRUNCATE * sigma + 0.5) > 0 for sigma in sigmas]  # else the kernel is one pixel, 1
+        if not any(wide):
+            return volume
         smooth: MetaTensor = volume.clone()
         voxels = smooth.as_tensor().numpy()  # the same memory
-        for axis, factor in enumerate(factors, 1):
-            sigma = math.sqrt(max(factor**2 - 1.0, 0.0) / 12.0)
-            if int(_TRUNCATE * sigma + 0.5):  # else the kernel is one pixel, 1
-                # A few slices at a time: a volume in float32 is too much beside one of 16 bits.
-                for part in np.moveaxis(voxels, 3 if axis < 3 else 1, 0):
-                    _blur(part, axis if axis < 3 else 2, sigma)
+        for axis in (axis for axis in (1, 2, 3) if wide[axis - 1]):
+            # A few slices at a time: a volume in float32 is too much beside one of 16 bits.
+            for part in np.moveaxis(voxels, 3 if axis < 3 else 1, 0):
+                _blur(part, axis if axis < 3 else 2, sigmas[axis - 1])
         return smooth
 
 

@@ -92,7 +92,8 @@ def check_volume(volume: torch.Tensor) -> list[str]:
     if 0 in shape:
         raise ValueError(f"{name}: no axis may be empty, its shape is {shape[1:]}.")
     # One slice at a time: isfinite on a whole volume makes several copies of it.
-    bad = sum(int((~torch.isfinite(image)).sum()) for image in torch.as_tensor(volume)[0].unbind(0))
+    real = volume.is_floating_point()  # whole numbers are finite
+    bad = sum(int((~torch.isfinite(image)).sum()) for image in torch.as_tensor(volume)[0].unbind(0)) if real else 0
     if bad:
         raise ValueError(f"{name}: {bad} voxels are NaN or infinite; replace them, for instance by -1024 HU.")
     if isinstance(volume, MetaTensor):
@@ -179,7 +180,7 @@ def to_label_map(
     if not 0 <= containers < len(values):
         raise ValueError(f"containers must be fewer than the {len(values)} classes, got {containers}.")
     if len(values) == 1:  # the usual case, without a float copy of a volume at full resolution
-        return (probability >= threshold).to(torch.uint8) * values[0]
+        return (probability >= threshold).to(torch.uint8).mul_(values[0])
     names = torch.as_tensor(values, dtype=torch.uint8, device=probability.device)
     labels = torch.zeros_like(torch.as_tensor(probability)[:1], dtype=torch.uint8)
     for part in (slice(0, containers), slice(containers, None)):

@@ -16,12 +16,22 @@ __all__ = ["describe_machine", "describe_source", "describe_versions", "keep_fre
 
 # Numbers of mallopt's parameters in glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
+#: Variables that limit what instructions libraries of tensors use.
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
 PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "pytorch-ignite")
 
 
 def describe_machine() -> dict[str, str | int]:
-    """Processor model, usable cores and architecture of this machine."""
-    return {"cpu": _cpu_model(), "cores": _usable_cores(), "architecture": platform.machine()}
+    """Processor model, usable cores and architecture of this machine, and variables that limit its instructions.
+
+    Examples:
+        >>> monkeypatch = getfixture("monkeypatch")
+        >>> monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+        >>> describe_machine()["ONEDNN_MAX_CPU_ISA"]
+        'AVX2'
+    """
+    limits = {name: os.environ[name] for name in LIMITS if name in os.environ}
+    return {"cpu": _cpu_model(), "cores": _usable_cores(), "architecture": platform.machine(), **limits}
 
 
 def describe_versions() -> dict[str, str]:

@@ -54,8 +54,7 @@ def probability_of(make: Make, path: Path, **override) -> MetaTensor:
         handler(None)
     batch = next(iter(parser.get_parsed_content("dataloader")))
     batch["pred"] = parser.get_parsed_content("inferer")(batch["image"], network.eval())
-    invert = parser.get_parsed_content("postprocessing").transforms[0]
-    return invert(decollate_batch(batch)[0])["pred"]
+    return parser.get_parsed_content("invert")(decollate_batch(batch)[0])["pred"]
 
 
 @pytest.mark.parametrize("key", SHARED_IDS)

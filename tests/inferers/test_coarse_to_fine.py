@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import sys
 from functools import partial
 
 import numpy as np
@@ -617,7 +618,8 @@ def test_inputs_are_not_changed_and_need_no_layout():
     torch.testing.assert_close(inferer(strided, network), expected, atol=1e-6, rtol=0)
 
 
-def test_progress_bar_counts_rounds(capsys):
+def test_progress_bar_counts_rounds(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     make(**WHOLE, progress=True)(numbered(), Scripted([Z0, Z1, Z1]))
     assert "d=1.000" in capsys.readouterr().err
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from c2f_monai.inferers.fusion import ViewFusion, check_fusion, move_to_mask
+from c2f_monai.utils import Fusion
 
 A = [[0.9, 0.5, 0.2, 0.0], [0.6, 0.4, 0.5, 1.0], [0.5, 0.5, 0.1, 0.3], [0.0, 0.7, 0.8, 0.2]]
 B = [[0.7, 0.5, 0.8, 0.0], [0.3, 0.6, 0.5, 0.0], [0.4, 0.7, 0.2, 0.6], [0.0, 0.1, 0.9, 0.9]]
@@ -126,3 +127,17 @@ def test_a_nan_of_one_view_is_an_error_and_no_background(fusion: str) -> None:
     views.add(spoilt)
     with pytest.raises(ValueError, match="output is NaN"):
         views.result()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_sums_lie_slice_by_slice_and_votes_move_them_all_the_same(axis: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand((2, 4, 5, 6), generator=generator)
+    fusion = ViewFusion(values.shape, 1, Fusion.VOTE, axis=axis)
+    for start in range(values.shape[axis + 1]):
+        fusion.add(values.narrow(axis + 1, start, 1), axis, start)
+    mean, mask = fusion.result()
+    assert torch.equal(mean, values) and torch.equal(mask, values >= 0.5)
+    assert mean.stride(axis + 1) == values[0].numel() // values.shape[axis + 1]
+    moved = move_to_mask(mean, ~mask)
+    assert moved is mean and torch.equal(mean >= 0.5, ~mask)

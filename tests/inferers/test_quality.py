@@ -178,9 +178,25 @@ def test_damping_keeps_a_part_of_the_last_round() -> None:
     assert found.max() == pytest.approx(0.25 * fine + 0.75 * 0.5, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("damping", "decay", "shares"), [(0.5, 1.0, (1 / 2, 1 / 3)), (0.6, 0.5, (0.6, 0.6 * (2 / 3) ** 0.5))]
+)
+def test_steps_become_smaller_round_by_round(damping: float, decay: float, shares: tuple[float, float]) -> None:
+    volume, net = blob(0.6), network(0.56, coarse=[0.6])  # P(0) = 0.5 in the target, f_F says sigmoid(1.6)
+    fine, expected = float(torch.sigmoid(torch.tensor(1.6))), 0.5
+    for share in shares:
+        expected = share * fine + (1 - share) * expected
+    rule = StopRule(dice=None, max_rounds=2)
+    found = CoarseToFineInferer(stopping=rule, margin=4, damping=damping, damping_decay=decay)(volume, net)
+    assert found.max() == pytest.approx(expected, abs=1e-4)
+
+
 def test_damped_votes_and_odd_fractions_are_refused() -> None:
-    with pytest.raises(ValueError, match="damping mixes probabilities"):
-        CoarseToFineInferer(damping=0.5, fusion="vote")
+    for arguments in ({"damping": 0.5}, {"damping_decay": 0.5}):
+        with pytest.raises(ValueError, match="damping mixes probabilities"):
+            CoarseToFineInferer(fusion="vote", **arguments)
+    with pytest.raises(ValueError, match=r"damping_decay must lie in \[0, 1\], got -0.1"):
+        CoarseToFineInferer(damping_decay=-0.1)
     for arguments in ({"damping": 0.0}, {"damping": 1.5}, {"rescue": 0.0}):
         with pytest.raises(ValueError, match=r"above 0 and at most 1, got"):
             CoarseToFineInferer(**arguments)

@@ -125,3 +125,24 @@ def test_layers_that_look_at_sizes_have_a_form_that_does_not(kernel: int, stride
     inputs = torch.rand(1, 2, 8, 6)
     with torch.no_grad():
         torch.testing.assert_close(plain(inputs), layers(inputs), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("kernel", "padding", "bias"), [(3, 1, True), ((1, 5), (0, 2), False), (3, 0, True)])
+def test_a_convolution_to_a_few_channels_becomes_a_matrix_product(
+    kernel: int | tuple[int, int], padding: int | tuple[int, int], bias: bool
+) -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(8, 1, kernel, padding=padding, bias=bias))
+    plain = prepare_for_export(layers)
+    assert isinstance(plain[0], nn.ConvTranspose2d) and isinstance(layers[0], nn.Conv2d)
+    inputs = torch.rand(2, 8, 9, 7)
+    with torch.no_grad():
+        torch.testing.assert_close(plain(inputs), layers(inputs), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [{"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": 3}, {"padding": "same"}]
+)
+def test_other_convolutions_stay_as_they_are(options: dict) -> None:
+    layers = nn.Sequential(nn.Conv2d(8, 2, 3, **options), nn.Conv2d(2, 8, 3), nn.Conv2d(8, 2, 1))
+    assert all(type(layer) is nn.Conv2d for layer in prepare_for_export(layers))
