@@ -164,7 +164,7 @@ def _begin(run: MethodRun, args: argparse.Namespace) -> dict[str, object]:
     seconds = args.seconds
     if run.method.name == "rstn" and seconds is not None:
         raise ValueError("rstn sets the seconds of the others: --seconds is theirs, or for --weights.")
-    if seconds is None and run.method.name != "rstn" and "epochs" not in options:
+    if seconds is None and run.method.name != "rstn" and "epochs" not in {**run.method.options, **options}:
         result = replace(run, method=METHODS["rstn"]).folder / "result.json"
         if not result.is_file():
             raise ValueError(f"{run.method.name} gets the seconds of rstn: train that first, or give --seconds.")

@@ -19,7 +19,6 @@ from c2f_monai.utils import atomic_write
 __all__ = [
     "DATA",
     "METHODS",
-    "RIVALS",
     "Method",
     "MethodRun",
     "evaluations_of",
@@ -60,11 +59,24 @@ class Method:
         return Training(self.name, self.overlays, self.options)
 
 
-#: All methods by name. Rivals are one network for the whole slice, trained for the same seconds.
+#: All methods by name; those of two stages are compared with all that follow.
 METHODS = {
     method.name: method
     for method in (
         Method("rstn", "RSTN"),
+        # Starts from the weights of step-wise training of the same fold.
+        Method(
+            "rstn_from_stepwise",
+            "RSTN from the step-wise networks",
+            ("configs/run/from_coarse.json",),
+            {
+                "stages": [
+                    {"stage": "joint", "length": 5, "rounds": 1, "lr_factor": 0.3, "lr_end_factor": 0.06},
+                    {"stage": "joint", "length": 3, "lr_factor": 0.06, "lr_end_factor": 0.0},
+                ],
+                "epochs": 8,
+            },
+        ),
         # The margin of the recipe, on its pixels.
         Method("stepwise", "step-wise", ("bundle/configs/stepwise.json",), {"margin": 20}),
         Method("single_stage", "single-stage Lite0 U-Net", (_COARSE_ONLY,), rounds=False),
@@ -78,8 +90,6 @@ METHODS = {
         ),
     )
 }
-#: Methods that RSTN is compared with.
-RIVALS = tuple(name for name in METHODS if name != "rstn")
 
 
 @dataclass(frozen=True)

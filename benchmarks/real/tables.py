@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import pandas as pd
 
@@ -21,7 +22,7 @@ from c2f_monai.metrics.rounds import RoundCurve, curves_of, inter_round_rows, me
 from c2f_monai.metrics.statistics import bootstrap_interval, compare_paired, summarize
 from c2f_monai.metrics.tables import CaseRow
 
-from .plan import METHODS, RIVALS
+from .plan import METHODS
 
 __all__ = [
     "chapter_lines",
@@ -82,11 +83,15 @@ def method_lines(rows: pd.DataFrame) -> list[str]:
 
 
 def comparison_lines(rows: pd.DataFrame) -> list[str]:
-    """RSTN against its own coarse answer and against each rival, patient by patient."""
+    """Methods of two stages against their own coarse answer and the methods that follow, patient by patient."""
     present = _present(rows)
-    pairs = [(f"{METHODS[m].title} - its coarse answer", m, m) for m in present if METHODS[m].rounds]
-    if "rstn" in present:
-        pairs += [(f"RSTN - {METHODS[m].title}", "rstn", m) for m in RIVALS if m in present]
+    two_stages = [m for m in present if METHODS[m].rounds]
+    pairs = [(f"{METHODS[m].title} - its coarse answer", m, m) for m in two_stages]
+    pairs += [
+        (f"{METHODS[first].title} - {METHODS[second].title}", first, second)
+        for first, second in combinations(present, 2)
+        if first in two_stages
+    ]
     found = []
     for title, first, second in pairs:
         a = patient_scores(rows, first)
