@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data import list_inputs
-from ..data.datalist import label_names, list_entries, read_description
-from ..data.description import Preparer, describe_dataset, write_description
+from ..data.datalist import cases_by_split, label_names
+from ..data.description import Preparer, add_cases, describe_dataset, write_description
 from ..data.plain_folders import link_or_copy
 from ..data.readers import is_image_file
 from ..data.writers import write_nifti
@@ -24,8 +24,6 @@ from .segmenter import Segmentation, Segmenter
 from .training_config import parse_option
 
 __all__ = ["PseudoPreparer", "reason_against"]
-
-_SPLITS = ("training", "validation", "test")
 
 
 class PseudoPreparer(Preparer):
@@ -51,7 +49,7 @@ class PseudoPreparer(Preparer):
     def prepare(self, options: argparse.Namespace) -> Iterator[str]:
         """See :class:`c2f_monai.data.Preparer`."""
         output = options.output.absolute()
-        labeled = _labeled(options.add_to)
+        labeled = cases_by_split(options.add_to)
         cases = _unlabeled(options.input, output, labeled, options.min_dsc)
         ids = dict(parse_option(text) for text in options.option)
         segmenter = Segmenter(options.model, options.device, configs=options.config, options=ids)
@@ -72,11 +70,8 @@ class PseudoPreparer(Preparer):
             raise ValueError(f"none of the {len(cases)} answers is kept: lower --min-dsc, or leave --refuse out.")
 
         further = {"pseudo_labels": _origin(segmenter, options), "left_out": left_out}
-        content = describe_dataset(output.name, names, [*labeled["training"], *entries], folds=None, further=further)
-        if labeled["validation"]:
-            content["validation"] = labeled["validation"]
-        if labeled["test"]:
-            content |= {"test": labeled["test"], "numTest": len(labeled["test"])}
+        own = describe_dataset(output.name, names, entries, folds=None, further=further)
+        content = add_cases(own, labeled)
         yield f"{len(entries)} of {len(cases)} answers kept as labels, trained on in every fold and never tested"
         if options.add_to is None:
             yield "no case to validate on: add them to labeled ones with --add-to, or train with --holdout 0"
@@ -117,14 +112,6 @@ def _judgement(result: Segmentation | Exception) -> str:
     predicted = result.record.predicted
     flags = "".join(f"{flag}, " for flag in result.record.flags)
     return f"{result.ml:.1f} ml, {'' if predicted is None else f'predicted DSC {predicted[0]:.3f}, '}{flags}"
-
-
-def _labeled(folder: Path | None) -> dict[str, list[dict[str, Any]]]:
-    """Cases of a data set by split."""
-    if folder is None:
-        return {split: [] for split in _SPLITS}
-    content = read_description(folder)
-    return {split: list_entries(content, split, folder) if content.get(split) else [] for split in _SPLITS}
 
 
 def _unlabeled(

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from c2f_monai.data.plain_folders import link_or_copy, find_folder_cases, join_masks, list_folder_cases, parse_names
+from c2f_monai.data.plain_folders import find_folder_cases, join_masks, link_or_copy, list_folder_cases, parse_names
 from tests.bundle.volumes import write_nifti
 
 SHAPE = (3, 4, 5)
