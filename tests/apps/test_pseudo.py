@@ -202,7 +202,7 @@ def test_a_model_of_the_package_labels_a_volume(tmp_path: Path) -> None:
     phantom = write_phantom(tmp_path / "phantom", {"test": 1}, (64, 64, 40), processes=1, progress=False)
     (tmp_path / "in").mkdir()
     image = Path(shutil.copy(phantom / "imagesTs" / "phantom_test_000.nii.gz", tmp_path / "in"))
-    options = {"pixdim": [4.0, 4.0, 4.0], "max_rounds": 1, "stop_dice": None}
+    options = {"pixdim": [3.0, 3.0, 3.0], "max_rounds": 1, "stop_dice": None}
     words = ["--model", "phantom-rstn", "--device", "cpu", "--min-dsc", "0.05"]
     words += [word for key, value in options.items() for word in ("--option", f"{key}={value}")]
     assert _prepare(tmp_path, *words) == 0
