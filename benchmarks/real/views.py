@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         answers, seconds = {}, {}
         for name, model in models.items():
             since = time.perf_counter()
-            probability = model(case["image"], probability=True).probability
+            probability: Any = model(case["image"], probability=True).probability
             seconds[name] = time.perf_counter() - since
             answers[name] = torch.as_tensor(probability.as_tensor())
         for form, mask in forms_of(answers).items():

@@ -61,7 +61,7 @@ class PseudoPreparer(Preparer):
         left_out: dict[str, str] = {}
         for case, result in zip(cases, segmenter.each_case(cases, keep_image=True), strict=True):
             reason = _reason(result, options.min_dsc, options.refuse)
-            if reason:
+            if reason or isinstance(result, Exception):
                 left_out[case["case"]] = reason
             else:
                 entries.append(_write_case(case, result, segmenter, output, alike))
@@ -179,7 +179,7 @@ def _write_case(
     """Write a label, and an image where it is no file of a name of its own; entry of the data set."""
     image = Path(case["image"])
     name = case["case"].replace("/", "_")
-    if not is_image_file(image):  # a DICOM series
+    if not is_image_file(image) and result.image is not None:  # a DICOM series
         image = output / "images" / f"{name}.nii.gz"
         write_nifti(image, result.image[0].numpy(), result.affine)
     elif alike:

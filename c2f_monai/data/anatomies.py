@@ -69,8 +69,8 @@ def body_by_labels(
     near = ndimage.distance_transform_edt(~padded, flat) <= _CLOSE
     trunk = (ndimage.distance_transform_edt(near, flat) > _CLOSE) | padded
     outward, inward = (ndimage.distance_transform_edt(part, flat) for part in (~trunk, trunk))
-    depth = torch.from_numpy((inward - outward)[room:-room, room:-room].astype(np.float32))  # mm below the trunk's hull
-    depth = torch.nn.functional.interpolate(depth[None, None], labels.shape, mode="trilinear")[0, 0].numpy()
+    below = torch.from_numpy((inward - outward)[room:-room, room:-room].astype(np.float32))  # mm below the trunk's hull
+    depth = torch.nn.functional.interpolate(below[None, None], labels.shape, mode="trilinear")[0, 0].numpy()
     empty, filled = labels == 0, labels.copy()
     filled[empty & (depth > -rng.uniform(*_SKIN_FAT))] = added["fat"]
     filled[empty & (depth > 0) & (depth < rng.uniform(*_WALL))] = added["muscle"]
@@ -109,7 +109,7 @@ def deform(
     turn: Any = RandAffine(1.0, rotation, scale_range=(scale,) * 3, mode="nearest", padding_mode="zeros")
     turned = turn.set_random_state(seed)(torch.from_numpy(labels)[None].float())
     if bend > 0:
-        smooth = RandSmoothDeform(labels.shape, (5, 5, 5), field_mode="trilinear", prob=1.0, def_range=bend)
+        smooth: Any = RandSmoothDeform(labels.shape, (5, 5, 5), field_mode="trilinear", prob=1.0, def_range=bend)
         turned = smooth.set_random_state(seed + 1)(turned)
     found: np.ndarray = np.asarray(turned[0]).astype(np.uint8)
     return found

@@ -202,7 +202,10 @@ def draw_volume(
     affine = torch.diag(torch.tensor([*steps, 1.0], dtype=torch.float64))
     whole = MetaTensor(torch.from_numpy(np.ascontiguousarray(labels))[None], affine=affine)
     image = RandSyntheticCT(tissues).set_random_state(seed)(whole)
-    item = {"image": image, "label": MetaTensor((whole.as_tensor() == target).float(), affine=affine)}
+    item: dict[Any, torch.Tensor] = {
+        "image": image,
+        "label": MetaTensor((whole.as_tensor() == target).float(), affine=affine),
+    }
     drawn = ResampleToSpacingd(("image", "label"), (spacing,) * 3, mode="bilinear")(item)
     hu = np.rint(drawn["image"][0].numpy()).astype(np.int16)
     return hu, (drawn["label"][0].numpy() > 0.5).astype(np.uint8), np.diag([spacing, spacing, spacing, 1.0])

@@ -89,6 +89,11 @@ class RandSyntheticCT(Randomizable, Transform):
         self.tissues, self.table = dict(tissues), dict(table)
         self.blur, self.slice_blur, self.noise = blur, slice_blur, noise
 
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandSyntheticCT:
+        """Begin the draws at a seed."""
+        super().set_random_state(seed, state)
+        return self
+
     def randomize(self, data: Any = None) -> None:
         """Draw what each tissue and each label is painted with, and the scanner."""
         means = {name: self.R.uniform(*tissue.mean) for name, tissue in self.table.items()}
