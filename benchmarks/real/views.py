@@ -135,10 +135,9 @@ def table_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         else:
             pair = compare_paired(scores[form], scores[forms[0]])
             low, high = pair.interval
-            against = [
-                f"{100 * pair.difference.mean:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]",
-                f"{pair.wins}/{pair.losses}/{pair.ties}",
-            ]
+            # One case has no interval.
+            interval = f" [{100 * low:+.2f}, {100 * high:+.2f}]" if len(scores[form]) > 1 else ""
+            against = [f"{100 * pair.difference.mean:+.2f}{interval}", f"{pair.wins}/{pair.losses}/{pair.ties}"]
         lines.append([*cells, *against, f"{sum(times) / len(times):.1f}"])
     header = ("form", "DSC [%]", "min", "max", f"minus {forms[0]}", "wins/losses/ties", "s a case")
     return markdown_table(header, lines)

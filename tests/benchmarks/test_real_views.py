@@ -63,6 +63,11 @@ def test_differences_are_from_the_first_form() -> None:
     ]
 
 
+def test_one_case_has_no_interval() -> None:
+    rows = [{"form": form, "dsc": dsc, "seconds": 2.0} for form, dsc in (("axial", 0.5), ("vote", 0.6))]
+    assert table_lines(rows)[3] == "| vote | 60.00±0.00 | 60.00 | 60.00 | +10.00 | 1/0/0 | 2.0 |"
+
+
 def test_a_view_needs_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["views", "--data", str(tmp_path), "--view", "axial", "--output", str(tmp_path / "out")]) == 1
     assert "--view takes NAME=MODEL, got 'axial'" in capsys.readouterr().err
