@@ -20,7 +20,7 @@ from c2f_monai.apps.training_config import parse_option, read_training_config
 from c2f_monai.utils import atomic_write, sha256_of
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
-from . import pictures, volumes
+from . import pictures, tissues, views, volumes
 from .budget import epochs_within, iteration_seconds
 from .claims import claim_lines
 from .plan import METHODS, MethodRun, evaluations_of, parts_of_method, training_files
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     claiming.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds of the record (default: 0)")
     claiming.add_argument("--folder", type=Path, help="for claims.md (default: <output>/tables)")
     claiming.set_defaults(run=run_claims)
-    for module in (pictures, volumes):
+    for module in (pictures, tissues, views, volumes):
         module.add_parser(kinds)
     return parser
 

@@ -12,7 +12,15 @@ from typing import Any
 from ..utils import remove_leftovers, some_names
 from .phantom.writer import COHORTS, write_phantom
 
-__all__ = ["known_labels", "label_names", "list_entries", "load_datalist", "read_description", "resolve_dataset"]
+__all__ = [
+    "cases_by_split",
+    "known_labels",
+    "label_names",
+    "list_entries",
+    "load_datalist",
+    "read_description",
+    "resolve_dataset",
+]
 
 _SPLITS = ("training", "validation", "test")
 _FILE_KEYS = ("image", "label")
@@ -180,6 +188,19 @@ def list_entries(content: dict[str, Any], split: str, dataset_dir: str | os.Path
     folder = Path(dataset_dir).absolute()
     path = folder / "dataset.json"
     return [_with_absolute_paths(entry, folder, path, False) for entry in _entries(content, split, path)]
+
+
+def cases_by_split(dataset_dir: str | os.PathLike[str] | None) -> dict[str, list[dict[str, Any]]]:
+    """The cases of every split of a folder's ``dataset.json`` with absolute paths, to be listed in another one.
+
+    A split that is not there, and every split of None, is empty.
+
+    Raises:
+        FileNotFoundError: when the folder or its ``dataset.json`` does not exist.
+        ValueError: when it is unreadable.
+    """
+    content = {} if dataset_dir is None else read_description(dataset_dir)
+    return {split: list_entries(content, split, dataset_dir or "") if content.get(split) else [] for split in _SPLITS}
 
 
 def _entries(content: dict[str, Any], split: str, path: Path) -> list[dict[str, Any]]:

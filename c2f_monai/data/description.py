@@ -16,7 +16,7 @@ from typing import Any
 from ..utils import atomic_write
 from .folds import assign_folds
 
-__all__ = ["Preparer", "describe_dataset", "description_lines", "write_description"]
+__all__ = ["Preparer", "add_cases", "describe_dataset", "description_lines", "write_description"]
 
 
 class Preparer(ABC):
@@ -95,6 +95,27 @@ def describe_dataset(
     }
 
 
+def add_cases(content: Mapping[str, Any], others: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """The content of a ``dataset.json`` with the cases of another one before its own.
+
+    Args:
+        content: of :func:`describe_dataset`.
+        others: cases by split, with absolute paths; their folds stay.
+
+    Examples:
+        >>> content = describe_dataset("mine", {1: "pancreas"}, [{"image": "/b.nii"}], folds=None)
+        >>> joined = add_cases(content, {"training": [{"image": "/a.nii"}], "validation": [], "test": []})
+        >>> [case["image"] for case in joined["training"]], joined["numTraining"], "validation" in joined
+        (['/a.nii', '/b.nii'], 2, False)
+    """
+    joined = dict(content)
+    for split, cases in others.items():
+        listed = [*map(dict, cases), *content.get(split, ())]
+        if listed or split in content:
+            joined |= {split: listed, f"num{split.capitalize()}": len(listed)}
+    return joined
+
+
 def write_description(folder: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
     """Write ``dataset.json`` to a folder, whole or not at all. Files below the folder are listed by relative paths.
 
@@ -106,7 +127,7 @@ def write_description(folder: str | os.PathLike[str], content: Mapping[str, Any]
         raise FileExistsError(f"{path} describes the data set {known!r} already; choose another --output.")
     listed = {
         split: [{key: _shortest(value, path.parent) for key, value in case.items()} for case in content[split]]
-        for split in ("training", "test")
+        for split in ("training", "validation", "test")
         if split in content
     }
     with atomic_write(path) as part:

@@ -26,6 +26,7 @@ __all__ = [
     "FoldersPreparer",
     "find_folder_cases",
     "join_masks",
+    "link_or_copy",
     "list_folder_cases",
     "parse_names",
 ]
@@ -218,12 +219,12 @@ def list_folder_cases(
             overlap += join_masks(label, names, path)
             label = path
         if same:
-            image = _link(image, target / "images" / f"{case}{image.name[len(case_name(image)) :]}")
+            image = link_or_copy(image, target / "images" / f"{case}{image.name[len(case_name(image)) :]}")
         entries.append({"image": str(image), "label": str(label)})
     return entries, overlap
 
 
-def _link(file: Path, link: Path) -> Path:
+def link_or_copy(file: Path, link: Path) -> Path:
     """A symbolic link to a file, in place of an older one; a copy where the system allows no links, as Windows may."""
     with atomic_write(link) as part:
         try:

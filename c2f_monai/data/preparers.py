@@ -9,6 +9,7 @@ from .description import Preparer
 from .nih import NihPreparer
 from .plain_folders import FoldersPreparer
 from .slices import SlicesPreparer
+from .synthetic import SyntheticPreparer
 
 __all__ = ["PREPARERS"]
 
@@ -18,4 +19,5 @@ PREPARERS: dict[str, Preparer] = {
     "msd": DecathlonPreparer(),
     "folders": FoldersPreparer(),
     "slices": SlicesPreparer(),
+    "synthetic": SyntheticPreparer(),
 }

@@ -13,6 +13,8 @@ from .contrast_phase import RandContrastPhased
 from .labels import UNNAMED_LABELS, CheckLabeledd, check_contrast, check_label, count_values, label_problem
 from .mask_reach import KeepNearMaskd
 from .spacing import ResampleToSpacingd, SmoothForSpacingd, working_shape
+from .synthetic_ct import RandSyntheticCT
+from .tissues import TISSUES, Tissue
 from .upright import TurnUprightd, axes_angles, upright_grid
 from .volumes import (
     CheckSameGridd,
@@ -41,8 +43,11 @@ __all__ = [
     "CompactDtyped",
     "HU_RANGE",
     "RandContrastPhased",
+    "RandSyntheticCT",
     "SelectLabeld",
     "SlabBatchAugmentation",
+    "TISSUES",
+    "Tissue",
     "ToLabelMapd",
     "TurnUprightd",
     "axes_angles",

@@ -20,7 +20,7 @@ from monai.bundle import ConfigWorkflow
 
 import benchmarks.chapter.run
 from benchmarks.chapter.parts import ROOT
-from benchmarks.real import budget, pictures, volumes
+from benchmarks.real import budget, pictures, tissues, views, volumes
 from benchmarks.real.command import main
 from benchmarks.real.pictures import outline
 from benchmarks.real.plan import METHODS, MethodRun, inference_options, parts_of_method
@@ -171,7 +171,7 @@ def test_a_patient_is_tested_once(tmp_path: Path) -> None:
         read_rows(tmp_path / "none")
 
 
-@pytest.mark.parametrize("module", [budget, pictures, volumes])
+@pytest.mark.parametrize("module", [budget, pictures, tissues, views, volumes])
 def test_examples_of_docstrings_hold(module: ModuleType) -> None:
     found = doctest.testmod(module)
     assert found.attempted > 0 and found.failed == 0

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from c2f_monai.data.plain_folders import _link, find_folder_cases, join_masks, list_folder_cases, parse_names
+from c2f_monai.data.plain_folders import find_folder_cases, join_masks, link_or_copy, list_folder_cases, parse_names
 from tests.bundle.volumes import write_nifti
 
 SHAPE = (3, 4, 5)
@@ -134,5 +134,5 @@ def test_where_links_are_not_allowed_a_file_is_copied(tmp_path: Path, monkeypatc
 
     (tmp_path / "ct.nii").write_bytes(b"volume")
     monkeypatch.setattr(Path, "symlink_to", refuse)
-    link = _link(tmp_path / "ct.nii", tmp_path / "images" / "s1.nii")
+    link = link_or_copy(tmp_path / "ct.nii", tmp_path / "images" / "s1.nii")
     assert link.read_bytes() == b"volume" and not link.is_symlink()

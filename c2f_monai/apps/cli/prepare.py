@@ -23,9 +23,10 @@ def add_parser(commands: Commands, with_data_sets: bool = True) -> None:
     if not with_data_sets:
         return
     from ...data.preparers import PREPARERS
+    from ..pseudo import PseudoPreparer
 
     kinds = parser.add_subparsers(required=True, metavar="dataset")
-    for name, preparer in PREPARERS.items():
+    for name, preparer in {**PREPARERS, "pseudo": PseudoPreparer()}.items():
         kind = add_command(kinds, name, preparer.help)
         preparer.add_options(kind)
         kind.add_argument("--output", type=Path, required=True, help="folder to write dataset.json to")

@@ -1,0 +1,211 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""``prepare pseudo``: a model's own answers on unlabeled CTs as labels, where they can be trusted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..data import list_inputs
+from ..data.datalist import cases_by_split, label_names
+from ..data.description import Preparer, add_cases, describe_dataset, write_description
+from ..data.plain_folders import link_or_copy
+from ..data.readers import is_image_file
+from ..data.writers import write_nifti
+from ..inferers import CaseRecord
+from ..utils import case_name, package_version, reason_of
+from .cli.command import add_config, add_device, add_model
+from .segmenter import Segmentation, Segmenter
+from .training_config import parse_option
+
+__all__ = ["PseudoPreparer", "reason_against"]
+
+
+class PseudoPreparer(Preparer):
+    """Unlabeled CTs with the answers of a model as labels."""
+
+    help = "unlabeled CTs, with a model's answers as labels where their predicted DSC is high"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """``--input``, ``--min-dsc``, ``--refuse``, ``--add-to``, and those of the model."""
+        parser.add_argument("--input", type=Path, required=True, help="folder of unlabeled CTs, or one of them")
+        least = "predicted DSC from 0 to 1 that an answer needs to be kept; 0 asks for none"
+        parser.add_argument("--min-dsc", type=float, required=True, metavar="DSC", help=least)
+        flag = 'leave out cases with this flag, such as "look at this one"; may be repeated'
+        parser.add_argument("--refuse", action="append", default=[], metavar="FLAG", help=flag)
+        labeled = "folder of a dataset.json whose labeled cases are listed, too: to validate and test on"
+        parser.add_argument("--add-to", type=Path, metavar="FOLDER", help=labeled)
+        add_model(parser)
+        add_config(parser)
+        option = "an id of the model's configuration, such as output_value=10; may be repeated"
+        parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
+        add_device(parser)
+
+    def prepare(self, options: argparse.Namespace) -> Iterator[str]:
+        """See :class:`c2f_monai.data.Preparer`."""
+        output = options.output.absolute()
+        labeled = cases_by_split(options.add_to)
+        cases = _unlabeled(options.input, output, labeled, options.min_dsc)
+        ids = dict(parse_option(text) for text in options.option)
+        segmenter = Segmenter(options.model, options.device, configs=options.config, options=ids)
+        _check_quality(segmenter, options.min_dsc)
+        names = _names(segmenter, options.add_to)
+
+        alike = _are_alike([*cases, *(case for listed in labeled.values() for case in listed)])
+        entries: list[dict[str, Any]] = []
+        left_out: dict[str, str] = {}
+        for case, result in zip(cases, segmenter.each_case(cases, keep_image=True), strict=True):
+            reason = _reason(result, options.min_dsc, options.refuse)
+            if reason or isinstance(result, Exception):
+                left_out[case["case"]] = reason
+            else:
+                entries.append(_write_case(case, result, segmenter, output, alike))
+            yield f"{case['case']}: {_judgement(result)}{f'left out, {reason}' if reason else 'kept'}"
+        if not entries:
+            raise ValueError(f"none of the {len(cases)} answers is kept: lower --min-dsc, or leave --refuse out.")
+
+        further = {"pseudo_labels": _origin(segmenter, options), "left_out": left_out}
+        own = describe_dataset(output.name, names, entries, folds=None, further=further)
+        content = add_cases(own, labeled)
+        yield f"{len(entries)} of {len(cases)} answers kept as labels, trained on in every fold and never tested"
+        if options.add_to is None:
+            yield "no case to validate on: add them to labeled ones with --add-to, or train with --holdout 0"
+        yield str(write_description(output, content))
+
+
+def reason_against(record: CaseRecord, min_dsc: float, refused: Sequence[str] = ()) -> str:
+    """Why an answer is no label; empty where it is one.
+
+    Args:
+        record: of the case.
+        min_dsc: predicted DSC that it needs; 0 asks for no prediction.
+        refused: flags that it must not have. "nothing found" is always refused.
+
+    Examples:
+        >>> answer = CaseRecord(voxels=20, predicted=(0.81, 0.7), touches_border=True)
+        >>> reason_against(answer, 0.8), reason_against(answer, 0.9), reason_against(answer, 0.8, ["touches border"])
+        ('', 'predicted DSC 0.810 below 0.9', 'touches border')
+    """
+    if found := [flag for flag in record.flags if flag in ("nothing found", *refused)]:
+        return ", ".join(found)
+    if min_dsc > 0 and record.predicted is None:
+        return "no predicted DSC"
+    if record.predicted is not None and record.predicted[0] < min_dsc:
+        return f"predicted DSC {record.predicted[0]:.3f} below {min_dsc:g}"
+    return ""
+
+
+def _reason(result: Segmentation | Exception, min_dsc: float, refused: Sequence[str]) -> str:
+    if isinstance(result, Exception):
+        return reason_of(result)
+    return reason_against(result.record, min_dsc, refused) or ("" if result.ml > 0 else "nothing found")
+
+
+def _judgement(result: Segmentation | Exception) -> str:
+    if isinstance(result, Exception):
+        return ""
+    predicted = result.record.predicted
+    flags = "".join(f"{flag}, " for flag in result.record.flags)
+    return f"{result.ml:.1f} ml, {'' if predicted is None else f'predicted DSC {predicted[0]:.3f}, '}{flags}"
+
+
+def _unlabeled(
+    place: Path, output: Path, labeled: Mapping[str, Sequence[Mapping[str, Any]]], min_dsc: float
+) -> list[dict[str, Any]]:
+    """Cases to segment; what is labeled already, or no image, is none of them.
+
+    Raises:
+        FileExistsError: when the output folder holds another data set.
+        ValueError: for a bad threshold, an output folder below the input, or when nothing is left.
+    """
+    if not 0.0 <= min_dsc <= 1.0:
+        raise ValueError(f"--min-dsc must be a DSC from 0 to 1, got {min_dsc:g}.")
+    if place.is_dir() and output.resolve().is_relative_to(place.resolve()):
+        raise ValueError(f"--output {output} lies in the folder of the images, {place}: choose another one.")
+    described = output / "dataset.json"
+    if described.exists() and "pseudo_labels" not in json.loads(described.read_text(encoding="utf-8")):
+        raise FileExistsError(f"{described} describes a data set of another kind already; choose another --output.")
+    known = {os.path.realpath(case["image"]) for cases in labeled.values() for case in cases}
+    found = [case for case in list_inputs(place) if "skipped" not in case]
+    cases = [case for case in found if os.path.realpath(case["image"]) not in known]
+    if not cases:
+        raise ValueError(f"{place} holds no image without a label: all {len(found)} are cases of --add-to.")
+    return cases
+
+
+def _check_quality(segmenter: Segmenter, min_dsc: float) -> None:
+    """Refuse a threshold where nothing predicts a DSC.
+
+    Raises:
+        ValueError: where the weights have no quality model.
+    """
+    if min_dsc > 0 and getattr(segmenter.inferer, "quality", None) is None:
+        raise ValueError(
+            f"the model {segmenter.name} predicts no DSC: fit a prediction with c2f evaluate --calibrate, or choose by "
+            "flags alone with --min-dsc 0."
+        )
+
+
+def _names(segmenter: Segmenter, folder: Path | None) -> dict[int, str]:
+    """Names of label values.
+
+    Raises:
+        ValueError: when masks hold values that the labeled cases do not.
+    """
+    known = {} if folder is None else {value: name for value, name in label_names(folder).items() if value}
+    strange = [value for value in segmenter.values if known and value not in known]
+    if strange:
+        told = ", ".join(f"{value} {name}" for value, name in known.items())
+        raise ValueError(
+            f"the model's masks hold {strange[0]}, but the labels of {folder} are {told}: say --option output_value=N."
+        )
+    given = segmenter.origin.labels
+    return {value: given.get(value, f"label {value}") for value in segmenter.values} | known
+
+
+def _are_alike(cases: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether files of several cases are called the same: results are named after them."""
+    return len({case_name(case["image"]) for case in cases}) < len(cases)
+
+
+def _write_case(
+    case: Mapping[str, Any], result: Segmentation, segmenter: Segmenter, output: Path, alike: bool
+) -> dict[str, Any]:
+    """Write a label, and an image where it is no file of a name of its own; entry of the data set."""
+    image = Path(case["image"])
+    name = case["case"].replace("/", "_")
+    if not is_image_file(image) and result.image is not None:  # a DICOM series
+        image = output / "images" / f"{name}.nii.gz"
+        write_nifti(image, result.image[0].numpy(), result.affine)
+    elif alike:
+        image = link_or_copy(image, output / "images" / f"{name}{image.name[len(case_name(image)) :]}")
+    label = output / "labels" / f"{name}.nii.gz"
+    result.save(label, segmenter.origin.description)
+    predicted = result.record.predicted
+    judged = {} if predicted is None else {"predicted_dsc": round(predicted[0], 4), "dsc_bound": round(predicted[1], 4)}
+    return {
+        "image": str(image),
+        "label": str(label),
+        "fold": None,
+        "label_origin": f"{segmenter.origin.description}, {segmenter.name}",
+        **judged,
+        "flags": ", ".join(result.record.flags),
+    }
+
+
+def _origin(segmenter: Segmenter, options: argparse.Namespace) -> dict[str, Any]:
+    """What made the labels, and by what they were chosen."""
+    origin = segmenter.origin
+    return {
+        "version": package_version(),
+        "model": origin.model,
+        "weights": dict(origin.weights),
+        "signature": origin.signature,
+        "min_dsc": options.min_dsc,
+        "refuse": list(options.refuse),
+    }

@@ -1,0 +1,261 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A data set of synthetic CT, drawn from label maps with random contrast."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Orientation
+from tqdm import tqdm
+
+from ..transforms import ResampleToSpacingd
+from ..transforms.synthetic_ct import RandSyntheticCT
+from ..utils import case_name
+from .anatomies import body_by_hu, body_by_labels, deform, tissues_of
+from .datalist import cases_by_split, label_names
+from .description import Preparer, add_cases, describe_dataset, write_description
+from .readers import image_shape, is_image_file, read_image
+from .writers import write_nifti
+
+__all__ = ["Anatomy", "SyntheticPreparer", "draw_volume", "find_anatomies", "read_names"]
+
+#: mm along the body that a deformation may carry in from beyond the ends of a volume.
+_BEYOND = 30.0
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A label map to draw from.
+
+    Attributes:
+        name: of its file, without the suffix.
+        labels: the label map.
+        image: a CT of the same patient, whose HU tell what is not labeled; None without one.
+    """
+
+    name: str
+    labels: Path
+    image: Path | None = None
+
+
+class SyntheticPreparer(Preparer):
+    """CT drawn from label maps."""
+
+    help = "synthetic CT drawn from label maps, tissues of random contrast"
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """``--labels``, ``--names``, ``--images``, and how many volumes of which size are drawn."""
+        parser.add_argument("--labels", type=Path, nargs="+", required=True, help="label maps, or folders of them")
+        named = "text file, a label value and the organ's name in each line"
+        parser.add_argument("--names", type=Path, required=True, help=named)
+        images = "folder of CTs of the same names, where label maps leave much of the body unlabeled"
+        parser.add_argument("--images", type=Path, help=images)
+        parser.add_argument("--target", default="pancreas", help="name of the target (default: pancreas)")
+        parser.add_argument("--label-value", type=int, default=1, help="of the target in the new labels (default: 1)")
+        parser.add_argument("--count", type=int, required=True, help="volumes to train on, the label maps in turn")
+        held = "label maps whose volumes are the split validation, by name; none of them is trained on"
+        parser.add_argument("--validation", nargs="+", default=[], metavar="NAME", help=held)
+        parser.add_argument("--validation-count", type=int, default=4, help="volumes to validate on (default: 4)")
+        parser.add_argument("--spacing", type=float, default=2.0, help="voxel size in mm (default: 2)")
+        extent = "mm along the body, around the target (default: 220)"
+        parser.add_argument("--extent", type=float, default=220.0, help=extent)
+        others = "folder of a dataset.json whose cases are listed, too, such as those of other label maps"
+        parser.add_argument("--add-to", type=Path, metavar="FOLDER", help=others)
+        parser.add_argument("--seed", type=int, default=0, help="of all draws (default: 0)")
+
+    def prepare(self, options: argparse.Namespace) -> Iterator[str]:
+        """See :class:`Preparer`."""
+        names, anatomies = read_names(options.names), find_anatomies(options.labels, options.images)
+        target, others = _check(options, names, anatomies), cases_by_split(options.add_to)
+        held = [anatomy for anatomy in anatomies if anatomy.name in options.validation]
+        trained = [anatomy for anatomy in anatomies if anatomy.name not in options.validation]
+        output = options.output.absolute()
+
+        def draw(split: str, sources: Sequence[Anatomy], count: int) -> list[dict[str, Any]]:
+            entries = []
+            for number in tqdm(range(count), desc=split, unit="volume"):
+                anatomy = sources[number % len(sources)]
+                seed = zlib.crc32(f"{options.seed} {split} {number} {anatomy.name}".encode()) >> 1
+                image, label, affine = draw_volume(anatomy, names, target, seed, options.spacing, options.extent)
+                name = f"synthetic_{split}_{number:03d}"
+                paths = {key: output / f"{key}s" / f"{name}.nii.gz" for key in ("image", "label")}
+                write_nifti(paths["image"], image, affine)
+                write_nifti(paths["label"], label * np.uint8(options.label_value), affine)
+                entries.append({**{k: str(p) for k, p in paths.items()}, "anatomy": anatomy.name, "seed": seed})
+            return entries
+
+        validation = draw("validation", held, options.validation_count) if held else []
+        training = draw("training", trained, options.count)
+        labels = {options.label_value: options.target}
+        content = describe_dataset(output.name, labels, training, folds=None, further={"synthetic": True})
+        if validation:
+            content |= {"validation": validation, "numValidation": len(validation)}
+        content = add_cases(content, others)
+        yield f"{len(training)} volumes of {len(trained)} label maps to train on"
+        yield f"{len(validation)} volumes of {len(held)} others to validate on"
+        for split in (split for split, cases in others.items() if cases):
+            yield f"{len(others[split])} cases of {options.add_to} under {split}"
+        yield f"labels: {options.label_value} {options.target}"
+        yield str(write_description(output, content))
+
+
+def read_names(path: str | os.PathLike[str]) -> dict[int, str]:
+    """Organs by label value, of a text file with a value and a name in each line.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a line of another form, a value outside 1 to 255, or one that comes twice.
+    """
+    names: dict[int, str] = {}
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        if not line.strip():
+            continue
+        value, _, name = line.strip().partition(" ")
+        if not (value.isdigit() and 1 <= int(value) <= 255 and name.strip()):
+            raise ValueError(f"{path}: a line must look like '50 pancreas' (values 1 to 255), got {line!r}.")
+        if int(value) in names:
+            raise ValueError(f"{path} gives the value {value} twice.")
+        names[int(value)] = name.strip()
+    if not names:
+        raise ValueError(f"{path} names no label.")
+    return names
+
+
+def find_anatomies(labels: Sequence[Path], images: Path | None = None) -> list[Anatomy]:
+    """Label maps in the order of their names, each with the CT of its name where a folder of them is given.
+
+    Raises:
+        FileNotFoundError: when a file or folder does not exist, there is no label map, or one has no CT.
+        ValueError: when two label maps have one name, or a CT has another shape.
+    """
+    files: list[Path] = []
+    for place in labels:
+        if not place.exists():
+            raise FileNotFoundError(f"there is no label map or folder {place}.")
+        files += sorted(path for path in place.iterdir() if is_image_file(path)) if place.is_dir() else [place]
+    if not files:
+        raise FileNotFoundError(f"{labels[0]} holds no label map.")
+    if images is not None and not images.is_dir():
+        raise FileNotFoundError(f"there is no folder {images}.")
+    scans = {case_name(path): path for path in images.iterdir() if is_image_file(path)} if images is not None else {}
+    found: dict[str, Anatomy] = {}
+    for file in files:
+        name = case_name(file)
+        if name in found:
+            raise ValueError(f"{found[name].labels} and {file} have one name: rename one of them.")
+        if images is not None and name not in scans:
+            raise FileNotFoundError(f"{images} holds no CT of the label map {file.name}.")
+        image = scans.get(name)
+        if image is not None and image_shape(image) != (shape := image_shape(file)):
+            raise ValueError(f"{image} has the shape {image_shape(image)}, but its label map {file} {shape}.")
+        found[name] = Anatomy(name, file.absolute(), image)
+    return [found[name] for name in sorted(found)]
+
+
+def draw_volume(
+    anatomy: Anatomy, names: Mapping[int, str], target: int, seed: int, spacing: float = 2.0, extent: float = 220.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A CT and its label; the same arguments give the same voxels.
+
+    Args:
+        anatomy: to draw from.
+        names: organ by label value.
+        target: label value of the target.
+        seed: of all draws.
+        spacing: voxel size in mm.
+        extent: mm along the body, around the target.
+
+    Returns:
+        image (H, W, D) int16 HU, RAS; label of the same shape, uint8, 1 in the target; affine (4, 4).
+
+    Raises:
+        ValueError: when the label map does not hold the target, or holds a value without a name.
+    """
+    tissues, added = tissues_of(names)
+    rng = np.random.default_rng(seed)
+    upright = Orientation(axcodes="RAS", labels=None)
+    stored: Any = upright(read_image(anatomy.labels))
+    steps = stored.pixdim.tolist()
+    labels = np.rint(stored[0].numpy()).astype(np.uint8)
+    if strange := sorted(set(np.unique(labels).tolist()) - {0, *names}):
+        raise ValueError(f"{anatomy.labels} holds the label values {strange}, which have no name: add them to --names.")
+    part = _around(labels == target, steps[2], extent + 2 * _BEYOND, rng, anatomy)
+    labels = labels[..., part]
+    if anatomy.image is None:
+        labels = body_by_labels(labels, steps, added, rng)
+    else:
+        scan = np.asarray(upright(read_image(anatomy.image))[0])[..., part]
+        labels = body_by_hu(labels, scan, added)
+    labels = deform(labels, seed)
+    labels = labels[..., _around(labels == target, steps[2], extent, rng, anatomy)]
+    affine = torch.diag(torch.tensor([*steps, 1.0], dtype=torch.float64))
+    whole = MetaTensor(torch.from_numpy(np.ascontiguousarray(labels))[None], affine=affine)
+    image = RandSyntheticCT(tissues).set_random_state(seed)(whole)
+    item: dict[Any, torch.Tensor] = {
+        "image": image,
+        "label": MetaTensor((whole.as_tensor() == target).float(), affine=affine),
+    }
+    drawn = ResampleToSpacingd(("image", "label"), (spacing,) * 3, mode="bilinear")(item)
+    hu = np.rint(drawn["image"][0].numpy()).astype(np.int16)
+    return hu, (drawn["label"][0].numpy() > 0.5).astype(np.uint8), np.diag([spacing, spacing, spacing, 1.0])
+
+
+def _around(mask: np.ndarray, step: float, extent: float, rng: np.random.Generator, anatomy: Anatomy) -> slice:
+    """Slices around the target, its middle up to a tenth of the extent from theirs."""
+    found = np.flatnonzero(mask.any(axis=(0, 1)))
+    if not len(found):
+        raise ValueError(f"{anatomy.labels} does not hold the target: take it out of --labels.")
+    middle = (found[0] + found[-1]) / 2 + rng.uniform(-0.1, 0.1) * extent / step
+    start = max(0, round(middle - extent / step / 2))
+    return slice(start, min(mask.shape[2], start + round(extent / step)))
+
+
+def _check(options: argparse.Namespace, names: Mapping[int, str], anatomies: Sequence[Anatomy]) -> int:
+    """Label value of the target.
+
+    Raises:
+        FileExistsError: when the output folder holds a data set of another kind.
+        ValueError: for options that do not fit.
+    """
+    target = next((value for value, name in names.items() if name == options.target), None)
+    if target is None:
+        raise ValueError(f"--target must be a name in {options.names}, got {options.target!r}.")
+    known = [anatomy.name for anatomy in anatomies]
+    for name in options.validation:
+        if name not in known:
+            raise ValueError(f"--validation must name label maps, {', '.join(known)}, got {name!r}.")
+    if len(set(options.validation)) == len(known):
+        raise ValueError("every label map is held out by --validation: leave one to train on.")
+    for option, value, least in (
+        ("count", options.count, 1),
+        ("validation-count", options.validation_count, 1),
+        ("label-value", options.label_value, 1),
+        ("spacing", options.spacing, 0.5),
+        ("extent", options.extent, 8 * options.spacing),
+    ):
+        if value < least:
+            raise ValueError(f"--{option} must be at least {least:g}, got {value:g}.")
+    if options.label_value > 255:
+        raise ValueError(f"--label-value must be at most 255, got {options.label_value}.")
+    known_names = {} if options.add_to is None else label_names(options.add_to)
+    if known_names and known_names.get(options.label_value) != options.target:
+        raise ValueError(
+            f"{options.add_to} has the labels {known_names}, and --label-value {options.label_value} is to be "
+            f"{options.target}: give the value that it has there."
+        )
+    described = options.output / "dataset.json"
+    if described.exists() and "synthetic" not in json.loads(described.read_text(encoding="utf-8")):
+        raise FileExistsError(f"{described} describes a data set of another kind already; choose another --output.")
+    tissues_of(names)
+    return target

@@ -1,0 +1,216 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A data set of synthetic CT: anatomies apart by split, the same voxels by seed, bad input before work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from c2f_monai.apps.cli import main
+from c2f_monai.data.anatomies import BODY, body_by_hu, body_by_labels, deform, tissues_of
+from c2f_monai.data.datalist import load_datalist
+from c2f_monai.data.synthetic import Anatomy, draw_volume, find_anatomies, read_names
+from c2f_monai.transforms import TISSUES
+
+NAMES = {2: "liver", 5: "pancreas", 9: "vertebrae_L1"}
+SHAPE, STEP = (40, 36, 30), 4.0
+
+
+def _labels(shift: int = 0) -> np.ndarray:
+    """A liver, a pancreas and a spine."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[4:14, 12:28, 8:24] = 2
+    labels[18:28, 18:23, 13 + shift : 18 + shift] = 5
+    labels[18:24, 4:10, :] = 9
+    return labels
+
+
+def _write(path: Path, volume: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(volume, np.diag([STEP, STEP, STEP, 1.0])), path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(3):
+        _write(tmp_path / "maps" / f"map{number}.nii.gz", _labels(number))
+    (tmp_path / "names.txt").write_text("".join(f"{value} {name}\n" for value, name in NAMES.items()))
+    return tmp_path
+
+
+def _prepare(folder: Path, *words: str, output: str = "out") -> int:
+    given = ["--labels", str(folder / "maps"), "--names", str(folder / "names.txt"), "--output", str(folder / output)]
+    return main(["prepare", "synthetic", *given, "--spacing", "5", "--extent", "80", *words])
+
+
+def test_a_data_set_keeps_anatomies_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--count", "3", "--validation", "map1", "--validation-count", "2", "--label-value", "7")
+    assert _prepare(folder, *words) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "3 volumes of 2 label maps to train on",
+        "2 volumes of 1 others to validate on",
+        "labels: 7 pancreas",
+        str(folder / "out" / "dataset.json"),
+    ]
+    content = json.loads((folder / "out" / "dataset.json").read_text(encoding="utf-8"))
+    assert content["labels"] == {"0": "background", "7": "pancreas"}
+    assert content["training"][0]["image"] == "images/synthetic_training_000.nii.gz"
+    training, validation = (load_datalist(folder / "out", split) for split in ("training", "validation"))
+    assert [case["anatomy"] for case in training] == ["map0", "map2", "map0"]
+    assert [case["anatomy"] for case in validation] == ["map1", "map1"]
+    seen = []
+    for case in [*training, *validation]:
+        image, label = (nib.load(case[key]) for key in ("image", "label"))
+        assert image.shape == label.shape == (32, 29, 16)
+        np.testing.assert_array_equal(image.affine, label.affine)
+        assert image.header.get_zooms() == (5.0, 5.0, 5.0)
+        assert (image.get_data_dtype(), label.get_data_dtype()) == (np.int16, np.uint8)
+        voxels = np.asarray(label.dataobj)
+        assert set(np.unique(voxels)) == {0, 7}
+        # 10 x 5 x 5 voxels of 4 mm are 16 ml; sizes vary by 15 % along each axis, and small ones lose their corners.
+        assert 7.0 < (voxels > 0).sum() * 0.125 < 26.0
+        seen.append(np.asarray(image.dataobj).tobytes())
+    assert len(set(seen)) == 5
+
+
+def test_the_same_seed_gives_the_same_voxels_and_longer_data_sets_begin_alike(folder: Path) -> None:
+    def voxels(output: str) -> list[bytes]:
+        images = sorted((folder / output / "images").iterdir())
+        return [np.asarray(nib.load(image).dataobj).tobytes() for image in images]
+
+    for output, words in (("a", ("--count", "2")), ("b", ("--count", "1")), ("c", ("--count", "1", "--seed", "4"))):
+        assert _prepare(folder, *words, output=output) == 0
+    first, shorter, other = (voxels(output) for output in "abc")
+    assert first[0] == shorter[0] and first[0] != other[0]
+
+
+def test_cases_of_another_data_set_are_listed_too(folder: Path) -> None:
+    assert _prepare(folder, "--count", "1", "--validation", "map1", "--validation-count", "1", output="a") == 0
+    words = ("--count", "2", "--seed", "1", "--add-to", str(folder / "a"))
+    assert _prepare(folder, *words, output="b") == 0
+    assert [Path(c["image"]).parents[1].name for c in load_datalist(folder / "b", "training")] == ["a", "b", "b"]
+    assert [Path(c["image"]).parents[1].name for c in load_datalist(folder / "b", "validation")] == ["a"]
+    assert _prepare(folder, *words, "--label-value", "3", output="c") == 1
+    assert not (folder / "c").exists()
+
+
+def test_orientation_of_a_label_map_makes_no_difference(folder: Path) -> None:
+    turned = nib.load(folder / "maps" / "map0.nii.gz").slicer[::-1, :, ::-1]
+    nib.save(turned, folder / "turned.nii.gz")
+    drawn = [
+        draw_volume(Anatomy("a", path), NAMES, 5, seed=3, spacing=5.0, extent=80.0)
+        for path in (folder / "maps" / "map0.nii.gz", folder / "turned.nii.gz")
+    ]
+    for first, second in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("--count", "0"), "--count must be at least 1, got 0"),
+        (("--count", "1", "--target", "spleen"), "got 'spleen'"),
+        (("--count", "1", "--validation", "map7"), "--validation must name label maps, map0, map1, map2, got 'map7'"),
+        (("--count", "1", "--validation", "map0", "map1", "map2"), "leave one to train on"),
+        (("--count", "1", "--label-value", "256"), "--label-value must be at most 255, got 256"),
+        (("--count", "1", "--images", "nowhere"), "there is no folder nowhere"),
+        (("--count", "1", "--labels", "nowhere"), "there is no label map or folder nowhere"),
+        (("--count", "1", "--add-to", "nowhere"), "nowhere does not exist"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_drawn(
+    words: tuple[str, ...], error: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _prepare(folder, *words) == 1
+    assert error in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+def test_bad_label_maps_leave_no_data_set(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(folder / "maps" / "map0.nii.gz", np.where(_labels() == 5, 0, _labels()).astype(np.uint8))
+    assert _prepare(folder, "--count", "1") == 1
+    assert "does not hold the target" in capsys.readouterr().err
+    (folder / "names.txt").write_text("5 pancreas\n2 liver\n")
+    assert _prepare(folder, "--count", "2", "--labels", str(folder / "maps" / "map1.nii.gz")) == 1
+    assert "holds the label values [9], which have no name" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [("pancreas 5\n", "must look like"), ("300 liver\n", "1 to 255"), ("5 a\n5 b\n", "5 twice"), ("\n", "no label")],
+)
+def test_bad_tables_of_names_are_refused(text: str, error: str, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text(text)
+    with pytest.raises(ValueError, match=error):
+        read_names(tmp_path / "names.txt")
+
+
+def test_label_maps_have_names_and_scans_of_their_own(folder: Path) -> None:
+    assert [anatomy.name for anatomy in find_anatomies([folder / "maps"])] == ["map0", "map1", "map2"]
+    with pytest.raises(ValueError, match="have one name"):
+        find_anatomies([folder / "maps", folder / "maps" / "map1.nii.gz"])
+    _write(folder / "cts" / "map0.nii.gz", np.zeros((4, 4, 4), np.int16))
+    with pytest.raises(ValueError, match="has the shape"):
+        find_anatomies([folder / "maps" / "map0.nii.gz"], folder / "cts")
+    with pytest.raises(FileNotFoundError, match="holds no CT of the label map map1"):
+        find_anatomies([folder / "maps" / "map1.nii.gz"], folder / "cts")
+
+
+def test_a_body_is_filled_around_its_organs() -> None:
+    labels = _labels()
+    tissues, added = tissues_of(NAMES)
+    body = body_by_labels(labels, (STEP,) * 3, added, np.random.default_rng(0))
+    np.testing.assert_array_equal(body[labels > 0], labels[labels > 0])
+    assert set(np.unique(body)) == {0, 2, 5, 9, added["fat"], added["muscle"]}
+    assert tissues[int(body[20, 14, 15])] == "fat"  # between the spine and the pancreas
+    assert tissues[int(body[39, 35, 15])] == "air"
+    # From the front, beside the liver: air, fat beneath the skin, the wall, fat.
+    ray = [tissues[int(body[16, j, 15])] for j in range(35, 12, -1)]
+    assert [t for place, t in enumerate(ray) if place == 0 or t != ray[place - 1]] == ["air", "fat", "muscle", "fat"]
+
+
+def test_hu_tell_what_is_not_labeled() -> None:
+    image = np.full(SHAPE, -1000, np.int16)
+    image[4:36, 4:32] = -100  # fat
+    image[8:32, 8:28] = 50
+    image[14:20, 14:20, 10:20] = -800  # gas in the body
+    image[22:27, 14:19] = 300
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[28:30, 10:26] = 5
+    tissues, added = tissues_of(NAMES)
+    body = body_by_hu(labels, image, added)
+    places = {(0, 0, 5): "air", (5, 15, 5): "fat", (10, 10, 5): "soft tissue", (16, 16, 15): "gas", (24, 16, 5): "bone"}
+    assert {place: tissues[int(body[place])] for place in places} == places
+    np.testing.assert_array_equal(body == 5, labels == 5)
+
+
+def test_a_deformed_map_holds_nothing_new_and_moves_by_its_bounds() -> None:
+    labels = _labels()
+    bent = deform(labels, seed=1)
+    assert set(np.unique(bent)) <= set(np.unique(labels)) and not np.array_equal(bent, labels)
+    np.testing.assert_array_equal(bent, deform(labels, seed=1))
+    np.testing.assert_array_equal(deform(labels, seed=1, rotation=0.0, scale=0.0, bend=0.0), labels)
+    moved = np.argwhere(bent == 5).mean(0) - np.argwhere(labels == 5).mean(0)
+    assert np.abs(moved).max() < 6.0  # voxels
+
+
+def test_label_values_must_leave_room_for_the_body() -> None:
+    with pytest.raises(ValueError, match=f"must leave {len(BODY)} of 255 for the body, but the largest is 250"):
+        tissues_of({250: "liver"})
+
+
+def test_the_measured_tissues_lie_in_the_ranges(project_root: Path) -> None:
+    """What real CT showed can be drawn."""
+    path = project_root / "docs" / "results" / "real" / "tissues.json"
+    measured: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["tissues"]
+    for name, tissue in (("pancreas", "pancreas"), ("fat", "fat"), ("soft tissue around", "bowel")):
+        low, high = TISSUES[tissue].mean
+        assert low <= measured[name]["mean"]["5"] <= measured[name]["mean"]["50"] <= high
