@@ -187,9 +187,11 @@ def draw_volume(
     upright = Orientation(axcodes="RAS", labels=None)
     stored: Any = upright(read_image(anatomy.labels))
     steps = stored.pixdim.tolist()
-    labels = np.rint(stored[0].numpy()).astype(np.uint8)
-    if strange := sorted(set(np.unique(labels).tolist()) - {0, *names}):
-        raise ValueError(f"{anatomy.labels} holds the label values {strange}, which have no name: add them to --names.")
+    values = np.rint(stored[0].numpy())
+    if strange := sorted(set(np.unique(values).tolist()) - {0, *names}):  # before a cast wraps what is above 255
+        told = ", ".join(f"{value:g}" for value in strange)
+        raise ValueError(f"{anatomy.labels} holds the label values {told}, which have no name: add them to --names.")
+    labels = values.astype(np.uint8)
     part = _around(labels == target, steps[2], extent + 2 * _BEYOND, rng, anatomy)
     labels = labels[..., part]
     if anatomy.image is None:

@@ -139,7 +139,11 @@ def test_bad_label_maps_leave_no_data_set(folder: Path, capsys: pytest.CaptureFi
     assert "does not hold the target" in capsys.readouterr().err
     (folder / "names.txt").write_text("5 pancreas\n2 liver\n")
     assert _prepare(folder, "--count", "2", "--labels", str(folder / "maps" / "map1.nii.gz")) == 1
-    assert "holds the label values [9], which have no name" in capsys.readouterr().err
+    assert "holds the label values 9, which have no name" in capsys.readouterr().err
+    # 258 is not 2, liver.
+    _write(folder / "maps" / "map1.nii.gz", np.where(_labels() == 9, np.int16(258), _labels()))
+    assert _prepare(folder, "--count", "2", "--labels", str(folder / "maps" / "map1.nii.gz")) == 1
+    assert "holds the label values 258, which have no name" in capsys.readouterr().err
     assert not (folder / "out").exists()
 
 
