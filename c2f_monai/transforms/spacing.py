@@ -15,7 +15,7 @@ from monai.networks.layers import gaussian_1d
 from monai.transforms import MapTransform, Spacingd
 from monai.utils import TraceKeys
 
-from .axis_resampling import AxisResample, resample_support
+from .axis_resampling import AxisResample, memory_order, resample_support
 
 __all__ = ["ResampleToSpacingd", "SmoothForSpacingd", "working_shape"]
 
@@ -96,18 +96,18 @@ def _blurred(volume: torch.Tensor, kernels: Mapping[int, list[float]]) -> torch.
     result = torch.empty_like(volume)
     # As it lies in memory, the axis of the largest steps first, and in pieces that the processor's caches hold: a
     # volume in float32 is too much beside one of 16 bits.
-    order = [0, *sorted((1, 2, 3), key=volume.stride, reverse=True)]
+    order = memory_order(volume)
     source, target = volume.permute(order), result.permute(order)
     length = source.shape[1]
     count, reach = max(1, _PIECE * length // max(volume.numel(), 1)), len(kernels.get(order[1], [1.0])) - 1
     for start in range(0, length, count):
         stop = min(start + count, length)
-        part = _with_borders(source, 1, start - reach, stop + reach)
+        part = _with_borders(source, 1, start - reach, stop + reach).float()
         for axis, kernel in kernels.items():
             along = order.index(axis)
             if along > 1:
                 part = _with_borders(part, along, 1 - len(kernel), part.shape[along] + len(kernel) - 1)
-            part = _convolved(part.float(), along, kernel)
+            part = _convolved(part, along, kernel)
             if not volume.is_floating_point():
                 part.round_()
         target[:, start:stop] = part
