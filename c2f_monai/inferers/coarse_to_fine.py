@@ -507,7 +507,7 @@ def _judge(
     """Note how far to trust an answer: the agreements of views, rounds and stages, and what P(T) and Z(T) tell."""
     signals = signals_of(*agreements, expected_dice(prior.values, mask.on(prior.bounds)))
     traits = None if spacing is None else traits_of(mask.values, mask.bounds, shape, spacing)
-    record.judge(signals, model, None if voxel_ml is None else record.voxels * voxel_ml, traits)
+    record.judge(signals, model, None if voxel_ml is None else int(mask.values.sum()) * voxel_ml, traits)
 
 
 def _is_plausible(mask: Patch, changes: Sequence[float]) -> bool:

@@ -19,7 +19,7 @@ def frozen_shared_encoder(network: Any, view: str) -> Iterator[None]:
         network: :py:class:`c2f_monai.networks.CoarseToFineNet`, not wrapped; one without such an encoder is left alone.
         view: name of the view whose networks are run.
     """
-    parts = network.views[view] if hasattr(network, "views") else None
+    parts: Any = network.views[view] if hasattr(network, "views") else None
     place = getattr(parts, "shared", "")
     if not place:
         yield

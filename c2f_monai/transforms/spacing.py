@@ -88,7 +88,8 @@ class SmoothForSpacingd(MapTransform):
         kernels = {axis: kernel for axis, kernel in kernels.items() if _changes(kernel, volume.dtype)}
         if not kernels:
             return volume
-        return MetaTensor(_blurred(volume.as_tensor(), kernels)).copy_meta_from(volume)
+        smooth: MetaTensor = MetaTensor(_blurred(volume.as_tensor(), kernels)).copy_meta_from(volume)
+        return smooth
 
 
 def _blurred(volume: torch.Tensor, kernels: Mapping[int, list[float]]) -> torch.Tensor:
