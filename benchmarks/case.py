@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import nibabel as nib
 import numpy as np
 import torch
-from monai.data import MetaTensor, decollate_batch, list_data_collate
+from monai.data import MetaTensor, decollate_batch
 from monai.inferers.utils import dense_patch_slices
 from monai.networks.nets import DynUNet
 from monai.transforms import Orientation
@@ -46,6 +46,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.inference import Meter, Metered, flops_of
 from c2f_monai.apps.segmenter import Segmenter
 from c2f_monai.data.phantom import generate_case
+from c2f_monai.data.prefetch import collate_volumes
 from c2f_monai.data.writers import write_nifti
 from c2f_monai.networks import CoarseToFineNet
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
@@ -119,7 +120,7 @@ def run_case(segmenter: Segmenter, path: Path, output: Path) -> tuple[Clock, Met
     for transform in segmenter.preprocessing.transforms:
         with clock.step(STEPS.get(type(transform).__name__, "checks and orientation")):
             data = transform(data)
-    data = list_data_collate([data])  # as the loader does, which the inverse goes by
+    data = collate_volumes([data])  # as the loader does, which the inverse goes by
     with clock.step("rounds beside the networks"):
         data["pred"] = segmenter.inferer(data["image"], CpuMetered(segmenter.network, meter).eval())
     for seconds in (clock.cpu, clock.wall):

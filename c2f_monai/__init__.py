@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .apps.segmenter import Segmentation, Segmenter, segment
+    from .apps.segmentation import Segmentation
+    from .apps.segmenter import Segmenter, segment
 
 __all__ = ["Segmentation", "Segmenter", "__version__", "segment"]
 

@@ -214,7 +214,7 @@ def _docstrings(node: Any, name: str) -> Iterator[tuple[str, str]]:
 
 def api_pages() -> dict[str, str]:
     """A page for each room, with its modules."""
-    pages = {"api/c2f_monai.md": "# c2f_monai\n\n::: c2f_monai.apps.segmenter\n"}
+    pages = {"api/c2f_monai.md": "# c2f_monai\n\n::: c2f_monai.apps.segmenter\n\n::: c2f_monai.apps.segmentation\n"}
     modules: dict[str, list[str]] = defaultdict(list)
     for path, tree in _sources():
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -224,7 +224,11 @@ def api_pages() -> dict[str, str]:
     for room, names in modules.items():
         if (PACKAGE / room).is_dir():
             about = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf-8"))) or ""
-            body = "\n\n".join(f"::: {name}" for name in names if name != "c2f_monai.apps.segmenter")
+            body = "\n\n".join(
+                f"::: {name}"
+                for name in names
+                if name not in ("c2f_monai.apps.segmenter", "c2f_monai.apps.segmentation")
+            )
             pages[f"api/{room}.md"] = f"# c2f_monai.{room}\n\n{about}\n\n{body}\n"
     return pages
 

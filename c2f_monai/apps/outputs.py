@@ -18,7 +18,7 @@ from ..data.writers import made_here as is_mask_made_here
 from ..utils import atomic_write
 
 if TYPE_CHECKING:
-    from .segmenter import Segmentation
+    from .segmentation import Segmentation
 
 __all__ = [
     "MADE_BY",

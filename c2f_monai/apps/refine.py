@@ -22,7 +22,8 @@ from ..inferers import CoarseToFineInferer
 from ..transforms import label_values, select_label
 from ..utils import Result, case_name, torch_device
 from .outputs import MADE_BY, Job, check_places
-from .segmenter import Segmentation, Segmenter
+from .segmentation import Segmentation
+from .segmenter import Segmenter
 
 __all__ = ["read_answer", "refine", "run"]
 

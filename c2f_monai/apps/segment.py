@@ -38,7 +38,8 @@ from .outputs import (
     write_json,
 )
 from .report import images_by_case, write_report
-from .segmenter import Segmentation, Segmenter
+from .segmentation import Segmentation
+from .segmenter import Segmenter
 from .shards import done_in, shard_folder, take_in_shards
 
 __all__ = ["run"]

@@ -9,83 +9,26 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.bundle import ConfigParser
-from monai.data import MetaTensor, decollate_batch
+from monai.data import decollate_batch
 from monai.transforms import Compose
 
 from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
 from ..data.images import check_own_grid, is_path
 from ..data.preprocessing import READ_IMAGE, keep_read_image
-from ..data.writers import MaskOrigin, write_nifti
-from ..inferers import CaseRecord, entropy
+from ..data.writers import MaskOrigin
 from ..utils import has_bfloat16, reason_of, sha256_of, torch_device
 from .engines import check_engine, graphs_of
 from .model_config import read_model
 from .models import DEFAULT_MODEL
 from .outputs import OUTPUT_TYPES, OutputType, check_type
+from .segmentation import Segmentation
 
-__all__ = ["Segmentation", "Segmenter", "segment"]
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """An image's mask and how it came about.
-
-    Attributes:
-        mask: (H, W, D) uint8 on the image's own grid, with its affine to RAS mm; 0 is background.
-        record: the rounds, why they ended, and flags.
-        probability: (K, H, W, D) float32 on the same grid, one for each class; None unless it was asked for.
-        image: (1, H, W, D) the image as it was read, in its own type; None unless it was asked for.
-    """
-
-    mask: MetaTensor
-    record: CaseRecord
-    probability: MetaTensor | None = None
-    image: MetaTensor | None = None
-
-    @property
-    def affine(self) -> np.ndarray:
-        """(4, 4) from voxels to RAS mm."""
-        return np.asarray(self.mask.affine, dtype=np.float64)
-
-    @property
-    def ml(self) -> float:
-        """Volume of what is not background, in milliliters."""
-        return int((self.mask.as_tensor() > 0).sum()) * abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
-
-    @property
-    def uncertainty(self) -> MetaTensor:
-        """(H, W, D) float32, entropy of the probability in bits: 0 where all is sure, 1 where it is one half.
-
-        The probability is the mean of all that the views, the windows of their slabs and, with ``result`` "mean", both
-        stages say of a voxel, so this is the entropy of these estimates; of several classes the largest.
-
-        Raises:
-            ValueError: where the probability was not asked for.
-        """
-        if self.probability is None:
-            raise ValueError("the uncertainty is that of the probability: segment with probability=True.")
-        values = MetaTensor(entropy(self.probability.as_tensor()).amax(dim=0))
-        values.copy_meta_from(self.mask)
-        return values
-
-    def save(self, path: str | os.PathLike[str], description: str = "") -> None:
-        """Write the mask as NIfTI, whole or not at all.
-
-        Args:
-            path: ends in .nii or .nii.gz.
-            description: text for the file's header, at most 79 letters. Defaults to none.
-
-        Raises:
-            ValueError: for another suffix.
-        """
-        write_nifti(path, self.mask.numpy(), self.affine, description)
+__all__ = ["Segmenter", "segment"]
 
 
 class Segmenter:

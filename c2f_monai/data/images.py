@@ -15,7 +15,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 
-from .readers import READERS, CTReader
+from .readers import READERS, REVERSED, ReversedReader
 
 __all__ = ["LoadVolumed", "check_own_grid", "is_path", "volume_of"]
 
@@ -85,14 +85,18 @@ class LoadVolumed(LoadImaged):
     """MONAI's ``LoadImaged`` by :class:`c2f_monai.data.CTReader` alone.
 
     It leaves alone what :func:`volume_of` has made of an image in memory. MONAI's own asks all readers that it knows
-    once the given one has refused a file, and ITK's puts together any series.
+    once the given one has refused a file, and ITK's puts together any series. Volumes of NIfTI lie in memory as in the
+    file, their first axis first.
     """
 
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
         """Read the files."""
         if all(isinstance(data.get(key), MetaTensor) for key in self.keys):
             return dict(data)
-        loaded: dict[Hashable, Any] = super().__call__(data, reader or CTReader())
+        loaded: dict[Hashable, Any] = super().__call__(data, reader or ReversedReader())
+        for key in self.key_iterator(loaded):
+            if isinstance(loaded[key], MetaTensor) and loaded[key].meta.pop(REVERSED, False):
+                loaded[key] = loaded[key].permute(2, 1, 0)
         return loaded
 
 

@@ -4,14 +4,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 from threading import Event, Semaphore, Thread
 from typing import Any
 
-from monai.data import DataLoader, Dataset
+from monai.data import DataLoader, Dataset, MetaTensor, list_data_collate
 
-__all__ = ["PrefetchDataLoader"]
+from ..transforms.axis_resampling import memory_order
+
+__all__ = ["PrefetchDataLoader", "collate_volumes"]
+
+
+def collate_volumes(batch: Sequence[Any]) -> Any:
+    """MONAI's ``list_data_collate``, but volumes (C, H, W, D) of dictionaries keep their order in memory.
+
+    A batch of one volume that lies as its file has it is a copy of 150 MB; turning it takes four times as long.
+
+    Examples:
+        >>> import torch
+        >>> volume = MetaTensor(torch.zeros(1, 2, 3, 4).permute(0, 3, 2, 1))
+        >>> batch = collate_volumes([{"image": volume}])["image"]
+        >>> tuple(batch.shape), batch[0].stride() == volume.stride()
+        ((1, 1, 4, 3, 2), True)
+    """
+    first = batch[0]
+    if not isinstance(first, dict):
+        return list_data_collate(batch)
+    volumes = {key: value for key, value in first.items() if isinstance(value, MetaTensor) and value.dim() == 4}
+    orders = {key: memory_order(volume) for key, volume in volumes.items()}
+    turned = [{**case, **{key: case[key].permute(order) for key, order in orders.items()}} for case in batch]
+    collated: dict[Any, Any] = list_data_collate(turned)
+    for key, order in orders.items():
+        collated[key] = collated[key].permute(0, *(order.index(axis) + 1 for axis in range(4)))
+    return collated
 
 
 class PrefetchDataLoader(DataLoader):
@@ -24,7 +50,7 @@ class PrefetchDataLoader(DataLoader):
     Args:
         dataset: the data set.
         ahead: batches that are made in advance. Defaults to 1.
-        kwargs: arguments of ``monai.data.DataLoader``.
+        kwargs: arguments of ``monai.data.DataLoader``; ``collate_fn`` defaults to :func:`collate_volumes`.
 
     Raises:
         ValueError: when ``ahead`` is below 1.
@@ -33,7 +59,7 @@ class PrefetchDataLoader(DataLoader):
     def __init__(self, dataset: Dataset, ahead: int = 1, **kwargs: Any) -> None:
         if ahead < 1:
             raise ValueError(f"ahead must be at least 1, got {ahead}.")
-        super().__init__(dataset, **kwargs)
+        super().__init__(dataset, **{"collate_fn": collate_volumes, **kwargs})
         self.ahead = ahead
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]

@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+from .average_buffers import AverageBuffers
 from .case_report import CaseReport
 from .case_rows import case_row, describe_row, summarize_rows
-from .checkpoints import AverageBuffers, InitialWeights, TrainingCheckpoint, best_weights
+from .checkpoints import TrainingCheckpoint, best_weights
 from .draws import DrawsHandler, WaitingTime, prepare_slab_batch
 from .each_case import EachCase, run_share
+from .fine_copies import copy_to_fine
 from .gradients import GradientClipping
+from .initial_weights import InitialWeights
 from .learning_rates import parameter_groups
 from .load_weights import StrictCheckpointLoader, load_weights
 from .onnx_loader import OnnxCheckpointLoader
 from .save_weights import save_settings, save_weights
-from .stage_schedule import StageSchedule, change_stages, copy_to_fine, learning_rate_factor, stage_ends
+from .stage_schedule import StageSchedule, change_stages, learning_rate_factor, stage_ends
 from .target_reports import TargetReports
 from .training_log import EventFile, GridDice, RoundLosses
 from .validation import EpochValidationHandler

@@ -4,94 +4,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ignite.distributed as idist
 import torch
-import torch.distributed as dist
 import torch.nn as nn
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
-from monai.networks.utils import copy_model_state
 
-from ..utils import (
-    FolderLock,
-    check_weights_file,
-    read_state_dict,
-    read_weights_file,
-    remove_leftovers,
-    unwrap,
-    write_weights_file,
-)
+from ..utils import FolderLock, read_weights_file, remove_leftovers, unwrap, write_weights_file
+from .run_settings import SavedSettings, compare_settings, plain_settings
 from .save_weights import save_settings, save_weights
-from .stage_schedule import copy_to_fine
 
 if TYPE_CHECKING:
     from .weight_average import ExponentialAverage
 
-__all__ = ["AverageBuffers", "InitialWeights", "TrainingCheckpoint", "best_weights"]
+__all__ = ["TrainingCheckpoint", "best_weights"]
 
 logger = logging.getLogger(__name__)
-
-
-class InitialWeights:
-    """
-    Starts training from another model's weights, and names the parts that do not fit. Where the file has no fine
-    networks, they start as copies of the coarse ones.
-
-    Args:
-        network: network to fill.
-        path: flat state_dict.
-
-    Raises:
-        FileNotFoundError: when ``path`` does not exist.
-        ValueError: when the file is damaged or no state_dict of finite values, when no part fits, or the weights expect
-            slices of another orientation than the network's.
-    """
-
-    def __init__(self, network: nn.Module, path: str) -> None:
-        check_weights_file(path)
-        self.network = network
-        self.path = path
-
-    def attach(self, engine: Engine) -> None:
-        """Attach to a trainer; attach the checkpoint's handler after this one."""
-        engine.add_event_handler(Events.STARTED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Copy what fits by name and shape."""
-        network = unwrap(self.network)
-        source = read_state_dict(self.path)
-        own = network.state_dict()
-        turned = [key for key in source if key.endswith(".slice_axes") and key not in own]
-        if turned:
-            raise ValueError(
-                f"init_weights: {self.path} was trained on slices of another orientation ({turned[0]}): "
-                "set slice_axcodes to theirs, as configs/network/imported_rstn.json does."
-            )
-        _, copied, left = copy_model_state(network, source)
-        if not copied:
-            raise ValueError(f"init_weights: nothing in {self.path} fits this network: check views and network_def.")
-        if not any(".fine." in key for key in source):
-            copy_to_fine(network)
-        unused = sorted(set(source) - set(copied))
-        logger.info(f"{self.path}: {len(copied)} tensors copied, {len(left)} keep their start, {len(unused)} not used")
-        if left or unused:
-            logger.warning(f"init_weights: not filled: {_summary(left)}; not used: {_summary(unused)}")
-
-
-def _summary(names: Sequence[str], most: int = 8, depth: int = 5) -> str:
-    """Names of tensors; where they are many, the modules that they belong to and how many of each."""
-    if len(names) <= most:
-        return ", ".join(names) or "none"
-    modules = Counter(".".join(name.split(".")[:-1][:depth]) for name in names)
-    return ", ".join(f"{module} ({count})" for module, count in modules.items())
 
 
 def best_weights(network: nn.Module, path: str | Path, metric: str) -> Checkpoint:
@@ -200,7 +134,10 @@ class TrainingCheckpoint:
         if average is not None:
             self.objects["average"] = average.model
         ema = None if average is None else average.decay
-        self.settings = {"fixed": _plain({**(settings or {}), "ema": ema}), "changeable": _plain(changeable)}
+        self.settings = {
+            "fixed": plain_settings({**(settings or {}), "ema": ema}),
+            "changeable": plain_settings(changeable),
+        }
         self.inference = inference
         self.interval = interval
         self.resume = resume
@@ -243,7 +180,7 @@ class TrainingCheckpoint:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.save_last)
         # In every process: Ignite forms groups of processes in the saver, and lets the first one write.
         saver = Checkpoint(
-            {**self.objects, "settings": _Settings(self.settings), "trainer": engine},
+            {**self.objects, "settings": SavedSettings(self.settings), "trainer": engine},
             _Saver(self.directory),
             filename_pattern=f"{self.prefix}_{{global_step}}.{{ext}}",
             global_step_transform=lambda e, _: e.state.epoch,
@@ -285,7 +222,7 @@ class TrainingCheckpoint:
             ValueError: when none is whole, or its ``settings`` are others.
         """
         path, checkpoint = self.read_latest()
-        self.compare(path, checkpoint.pop("settings", None))
+        compare_settings(path, checkpoint.pop("settings", None), self.settings)
         epochs = engine.state.max_epochs
         Checkpoint.load_objects({**self.objects, "trainer": engine, "checkpointer": saver}, checkpoint)
         if engine.state.max_epochs != epochs:
@@ -318,73 +255,7 @@ class TrainingCheckpoint:
             return path, checkpoint
         raise ValueError(f"resume: no checkpoint can be read: {' '.join(damaged)}")
 
-    def compare(self, path: Path, saved: Mapping[str, Any] | None) -> None:
-        """Refuse to continue with other settings, and say which changeable ones are others.
-
-        Raises:
-            ValueError: naming the settings, and both values.
-        """
-        if saved is None:
-            logger.warning(f"resume: {path} does not tell its run's settings: they are not compared")
-            return
-        differ = {
-            kind: [
-                f"{key} {json.dumps(values[key])}, now {json.dumps(self.settings[kind][key])}"
-                for key in values
-                if key in self.settings[kind] and values[key] != self.settings[kind][key]
-            ]
-            for kind, values in ((kind, json.loads(saved[kind])) for kind in ("fixed", "changeable"))
-        }
-        if differ["fixed"]:
-            raise ValueError(
-                f"resume: {path} is of a run with {'; '.join(differ['fixed'])}: continue with the same values, or "
-                "choose another --output_dir and start from its weights with --init_weights."
-            )
-        if differ["changeable"]:
-            logger.warning(f"resume: the run was begun with {'; '.join(differ['changeable'])}")
-
-
-class _Settings:
-    """Settings as an object with a state, as Ignite's ``Checkpoint`` takes them: text, which is read without code."""
-
-    def __init__(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
-        self.settings = settings
-
-    def state_dict(self) -> dict[str, str]:
-        return {kind: json.dumps(values) for kind, values in self.settings.items()}
-
-    def load_state_dict(self, state: Mapping[str, str]) -> None:
-        """Nothing: they are the configuration's."""
-
-
-def _plain(settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Settings as a file gives them back: lists for tuples, text for what is neither."""
-    plain: dict[str, Any] = json.loads(json.dumps(dict(settings or {}), default=str))
-    return plain
-
 
 def _epoch_of(path: Path) -> int | None:
     number = path.stem.rsplit("_", 1)[1]
     return int(number) if number.isdecimal() else None
-
-
-class AverageBuffers:
-    """Averages running statistics over the processes after each epoch: all validate and save the same network.
-
-    Args:
-        network: network in training.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
-
-    def attach(self, engine: Engine) -> None:
-        """Attach to a trainer, before validation and checkpoints."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Average the floating-point buffers."""
-        for buffer in self.network.buffers():
-            if buffer.is_floating_point():
-                dist.all_reduce(buffer)
-                buffer /= idist.get_world_size()

@@ -12,21 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ignite.distributed as idist
-import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 
 from ..config.stage_kinds import STAGE_KEYS
 from ..inferers import StopRule
-from ..utils import describe_mismatch, settings_file, unwrap
+from ..utils import settings_file, unwrap
+from .fine_copies import copy_to_fine, fine_marks, is_copy
 from .save_weights import save_weights
 from .time_left import TimeLeft
 
 if TYPE_CHECKING:
     from .weight_average import ExponentialAverage
 
-__all__ = ["StageSchedule", "change_stages", "copy_to_fine", "learning_rate_factor", "stage_ends"]
+__all__ = ["StageSchedule", "change_stages", "learning_rate_factor", "stage_ends"]
 
 logger = logging.getLogger(__name__)
 
@@ -94,43 +94,6 @@ def change_stages(
     return changed
 
 
-def copy_to_fine(network: nn.Module) -> None:
-    """Copy each view's coarse network into its fine one: the same target at the same scale, with less around it.
-
-    Does nothing where there is no fine network. One of another form keeps its own start, which the log says.
-
-    Args:
-        network: :py:class:`c2f_monai.networks.CoarseToFineNet`.
-    """
-    for view, parts in network.views.items():  # type: ignore[operator, union-attr]
-        if parts.fine is None:
-            continue
-        state = parts.coarse.state_dict()
-        problems = describe_mismatch({key: value.shape for key, value in parts.fine.state_dict().items()}, state)
-        if problems:
-            logger.info(f"{view}: the fine network is not a copy of the coarse one: {problems}")
-        else:
-            parts.fine.load_state_dict(state)
-
-
-def _fine_marks(network: nn.Module) -> list[float]:
-    """A number for each trainable tensor of the fine networks, which another one in its place changes."""
-    parts = [views.fine for views in network.views.values()] if hasattr(network, "views") else []  # type: ignore[operator]
-    tensors = [tensor for part in parts if part is not None for tensor in part.parameters() if tensor.requires_grad]
-    return [float(tensor.detach().double().norm()) for tensor in tensors]
-
-
-def _is_copy(network: nn.Module) -> bool:
-    """Whether the fine networks are copies of the coarse ones."""
-    for parts in network.views.values():  # type: ignore[operator]
-        coarse, fine = parts.coarse.state_dict(), parts.fine.state_dict()
-        if describe_mismatch({key: value.shape for key, value in coarse.items()}, fine):
-            return False
-        if not all(torch.equal(value, fine[key]) for key, value in coarse.items()):
-            return False
-    return True
-
-
 class StageSchedule:
     """
     Sets the inferer's stage at each epoch and the learning rates at each iteration.
@@ -194,7 +157,7 @@ class StageSchedule:
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.warmup = warmup
         self.network = network
-        self.made = [] if network is None else _fine_marks(unwrap(network))
+        self.made = [] if network is None else fine_marks(unwrap(network))
         self.keeps_fine = False
         self.validator_inferer = validator_inferer
         self.stopping = getattr(validator_inferer, "stopping", None)
@@ -252,8 +215,8 @@ class StageSchedule:
         if self.network is None or not any(stage.get("copy_to_fine") for stage in self.stages):
             return
         network = unwrap(self.network)
-        filled = bool(self.made) and all(a != b for a, b in zip(self.made, _fine_marks(network), strict=True))
-        self.keeps_fine = filled and not _is_copy(network)
+        filled = bool(self.made) and all(a != b for a, b in zip(self.made, fine_marks(network), strict=True))
+        self.keeps_fine = filled and not is_copy(network)
         if self.keeps_fine:
             logger.info("the fine networks have weights of their own: no copies of the coarse ones take their place")
 

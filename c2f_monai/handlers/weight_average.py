@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 
 from ..utils import unwrap
-from .checkpoints import AverageBuffers
+from .average_buffers import AverageBuffers
 
 __all__ = ["ExponentialAverage"]
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -366,7 +365,7 @@ class CoarseToFineInferer(Inferer):
         record.voxels = int(mask.values.sum())
         if changes and record.voxels:
             agreements = (view_dsc, changes[-1], patch_dice(first, mask))
-            _judge(record, agreements, prior, mask, case.volume.shape, spacing, self.quality)
+            _judge(record, agreements, prior, mask, case.volume.shape, spacing, voxel_ml, self.quality)
         record.touches_border = touches_border(mask.bounds, case.volume.shape)
         return probability, mask.on(whole)
 
@@ -502,15 +501,13 @@ def _judge(
     mask: Patch,
     shape: Sequence[int],
     spacing: tuple[float, ...] | None,
+    voxel_ml: float | None,
     model: QualityModel | None,
 ) -> None:
     """Note how far to trust an answer: the agreements of views, rounds and stages, and what P(T) and Z(T) tell."""
     signals = signals_of(*agreements, expected_dice(prior.values, mask.on(prior.bounds)))
-    if spacing is None:
-        record.judge(signals, model)
-    else:
-        ml = int(mask.values.sum()) * math.prod(spacing) / 1000.0
-        record.judge(signals, model, ml, traits_of(mask.values, mask.bounds, shape, spacing))
+    traits = None if spacing is None else traits_of(mask.values, mask.bounds, shape, spacing)
+    record.judge(signals, model, None if voxel_ml is None else int(mask.values.sum()) * voxel_ml, traits)
 
 
 def _is_plausible(mask: Patch, changes: Sequence[float]) -> bool:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from ..utils import (
     paste_boxes,
     unwrap,
 )
+from .frozen import frozen_shared_encoder
 
 __all__ = ["UnrolledInferer"]
 
@@ -39,7 +41,8 @@ class UnrolledInferer(Inferer):
 
     Beyond stages "coarse" and "fine" every call runs every part the network holds (a stage that ignores g multiplies
     its effect by 0), so DistributedDataParallel needs no search for unused parameters. P(t-1) is the view's own map,
-    not detached. In stage "fine" f_C is not run: P(0) is 0, a constant of the loss, and only f_F learns [3.3.2].
+    not detached. In stage "fine" f_C is not run: P(0) is 0, a constant of the loss, and only f_F learns [3.3.2]; an
+    encoder that f_F has from f_C stays as it is, its batch norms included.
     Only crops of equal shape share a forward call. A network without a fine part gives P(0) alone; one without a
     saliency part is the step-wise approach.
 
@@ -135,9 +138,12 @@ class UnrolledInferer(Inferer):
         _check_slabs(inputs, targets, unwrap(network))
         # An outer autocast keeps the 16-bit copies of the weights until the end of the step: each part is called often.
         with torch.autocast(next(iter(inputs.values())).device.type, enabled=False):
-            return {
-                view: self._unroll(inputs[view], network, targets[view], _on_cpu(draws[view]), view) for view in inputs
-            }
+            found = {}
+            for view in inputs:
+                fine_alone = self.stage == TrainingStage.FINE
+                with frozen_shared_encoder(unwrap(network), view) if fine_alone else nullcontext():
+                    found[view] = self._unroll(inputs[view], network, targets[view], _on_cpu(draws[view]), view)
+            return found
 
     def _unroll(
         self, image: torch.Tensor, network: Any, target: torch.Tensor, draws: Mapping[str, torch.Tensor], view: str

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,22 @@ from monai.utils import TraceKeys, get_equivalent_dtype
 
 from ..utils import Bounds
 
-__all__ = ["AxisResample", "axis_coordinates", "resample_axes", "resample_support", "support_box"]
+__all__ = [
+    "FILE_ORDER",
+    "AxisResample",
+    "axis_coordinates",
+    "memory_order",
+    "resample_axes",
+    "resample_support",
+    "support_box",
+]
 
 #: Voxels of a piece: what it takes beside volume and result stays small, and in the processor's caches.
 PIECE = 2**22
+#: Columns of a block of the matrix that interpolates along neighbors in memory.
+COLUMNS = 64
+#: Axes of (C, H, W, D) as NIfTI has them in memory, from the largest steps to the smallest; its own inverse.
+FILE_ORDER = [0, 3, 2, 1]
 #: Part of a voxel that is noise of the affines.
 _SAME = 1e-4
 
@@ -65,26 +77,39 @@ def resample_axes(volume: torch.Tensor, coordinates: Sequence[np.ndarray], mode:
         mode: "bilinear" or "nearest". Defaults to "bilinear".
 
     Returns:
-        (C, h, w, d) float32.
+        (C, h, w, d) float32, in memory the first axis first.
 
     Examples:
         >>> volume = torch.tensor([0, 10], dtype=torch.int16).reshape(1, 2, 1, 1)
         >>> resample_axes(volume, [np.array([0.0, 0.25, 1.0]), np.zeros(1), np.zeros(1)]).flatten().tolist()
         [0.0, 2.5, 10.0]
     """
-    size = tuple(len(points) for points in coordinates)
+    # The last axis first, as files and slices lie in memory: what another order would change in the last digits, a
+    # volume that lies otherwise does not change.
+    turned, points = volume.permute(FILE_ORDER), coordinates[::-1]
+    size = tuple(len(each) for each in points)
     result = torch.empty((volume.shape[0], *size), dtype=torch.float32, device=volume.device)
-    plane = math.prod(volume.shape[2:])
+    plane = math.prod(turned.shape[2:])
     # Of the planes that rows need, the axis that shrinks comes first, so that the others have less to do.
-    order = (2, 1) if size[1] > volume.shape[2] else (1, 2)
+    axes = (2, 1) if size[1] > turned.shape[2] else (1, 2)
     rows = max(1, PIECE // max(plane, math.prod(size[1:])))
-    for channel, into in zip(volume, result, strict=True):
+    for channel, into in zip(turned, result, strict=True):
         for start in range(0, size[0], rows):
-            part = _along(channel, 0, coordinates[0][start : start + rows], mode)
-            for axis in order:
-                part = _along(part, axis, coordinates[axis], mode)
+            part = _along(channel, 0, points[0][start : start + rows], mode)
+            for axis in axes:
+                part = _along(part, axis, points[axis], mode)
             into[start : start + rows] = part
-    return result
+    return result.permute(FILE_ORDER)
+
+
+def memory_order(volume: torch.Tensor) -> list[int]:
+    """Channels, then the axes of (C, H, W, D) from the largest steps in memory to the smallest.
+
+    Examples:
+        >>> memory_order(torch.zeros(1, 4, 3, 2)), memory_order(torch.zeros(1, 2, 3, 4).permute(0, 3, 2, 1))
+        ([0, 1, 2, 3], [0, 3, 2, 1])
+    """
+    return [0, *sorted((1, 2, 3), key=volume.stride, reverse=True)]
 
 
 def resample_support(volume: torch.Tensor, coordinates: Sequence[np.ndarray], mode: str = "bilinear") -> torch.Tensor:
@@ -163,9 +188,18 @@ def _along(part: torch.Tensor, axis: int, points: np.ndarray, mode: str) -> torc
         matrix = torch.zeros((length, len(points)), device=part.device)
         matrix[low, columns] = 1.0 - weight
         matrix[high, columns] += weight
-        return part.float() @ matrix
+        return torch.cat(
+            [part[..., a:b].float().contiguous() @ matrix[a:b, c:d] for a, b, c, d in _bands(lower, upper)], dim=2
+        )
     weight = weight.reshape([-1 if each == axis else 1 for each in range(3)])
     return part.index_select(axis, low).float().lerp_(part.index_select(axis, high).float(), weight)
+
+
+def _bands(lower: np.ndarray, upper: np.ndarray) -> Iterator[tuple[int, int, int, int]]:
+    """Of a matrix that is 0 but near its diagonal, blocks that hold the rest: their rows and their columns."""
+    for start in range(0, len(lower), COLUMNS):
+        stop = min(start + COLUMNS, len(lower))
+        yield int(lower[start:stop].min()), int(upper[start:stop].max()) + 1, start, stop
 
 
 class AxisResample(SpatialResample):

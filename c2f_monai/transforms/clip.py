@@ -41,6 +41,6 @@ class ClipHUd(MapTransform):
         for key in self.key_iterator(out):
             low, high = HU_RANGE
             values = torch.as_tensor(out[key])
-            if values.min() < low or values.max() > high:  # a volume of clinical size is copied only where it changes
+            if values.amin() < low or values.amax() > high:  # a volume of clinical size is copied only where it changes
                 out[key] = out[key].clamp(low, high)
         return out

@@ -8,15 +8,14 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
 from monai.data import MetaTensor
+from monai.networks.layers import gaussian_1d
 from monai.transforms import MapTransform, Spacingd
 from monai.utils import TraceKeys
-from scipy import ndimage
 
-from .axis_resampling import AxisResample, resample_support
+from .axis_resampling import AxisResample, memory_order, resample_support
 
 __all__ = ["ResampleToSpacingd", "SmoothForSpacingd", "working_shape"]
 
@@ -24,6 +23,8 @@ __all__ = ["ResampleToSpacingd", "SmoothForSpacingd", "working_shape"]
 _TOLERANCE = 1e-3
 #: Standard deviations that a blur's kernel reaches.
 _TRUNCATE = 4.0
+#: Voxels that are blurred at a time.
+_PIECE = 2**21
 
 
 def working_shape(shape: Sequence[int], spacing: Sequence[float], pixdim: Sequence[float]) -> tuple[int, ...]:
@@ -83,22 +84,77 @@ class SmoothForSpacingd(MapTransform):
             raise ValueError(f"{key} must be a MetaTensor to have a voxel size, got {type(volume).__name__}.")
         factors = [size / own for size, own in zip(self.pixdim, volume.pixdim.tolist(), strict=True)]
         sigmas = [math.sqrt(max(factor**2 - 1.0, 0.0) / 12.0) for factor in factors]
-        wide = [int(_TRUNCATE * sigma + 0.5) > 0 for sigma in sigmas]  # else the kernel is one pixel, 1
-        if not any(wide):
+        kernels = {axis: _kernel(sigma) for axis, sigma in enumerate(sigmas, start=1)}
+        kernels = {axis: kernel for axis, kernel in kernels.items() if _changes(kernel, volume.dtype)}
+        if not kernels:
             return volume
-        smooth: MetaTensor = volume.clone()
-        voxels = smooth.as_tensor().numpy()  # the same memory
-        for axis in (axis for axis in (1, 2, 3) if wide[axis - 1]):
-            # A few slices at a time: a volume in float32 is too much beside one of 16 bits.
-            for part in np.moveaxis(voxels, 3 if axis < 3 else 1, 0):
-                _blur(part, axis if axis < 3 else 2, sigmas[axis - 1])
+        smooth: MetaTensor = MetaTensor(_blurred(volume.as_tensor(), kernels)).copy_meta_from(volume)
         return smooth
 
 
-def _blur(part: np.ndarray, axis: int, sigma: float) -> None:
-    """Blur in place."""
-    blurred = ndimage.gaussian_filter1d(part, sigma, axis, output=np.float32, mode="nearest", truncate=_TRUNCATE)
-    part[...] = np.rint(blurred) if np.issubdtype(part.dtype, np.integer) else blurred
+def _blurred(volume: torch.Tensor, kernels: Mapping[int, list[float]]) -> torch.Tensor:
+    """A volume (C, H, W, D), blurred along the axes of the kernels, one after the other."""
+    result = torch.empty_like(volume)
+    # As it lies in memory, the axis of the largest steps first, and in pieces that the processor's caches hold: a
+    # volume in float32 is too much beside one of 16 bits.
+    order = memory_order(volume)
+    source, target = volume.permute(order), result.permute(order)
+    length = source.shape[1]
+    count, reach = max(1, _PIECE * length // max(volume.numel(), 1)), len(kernels.get(order[1], [1.0])) - 1
+    for start in range(0, length, count):
+        stop = min(start + count, length)
+        part = _with_borders(source, 1, start - reach, stop + reach).float()
+        for axis, kernel in kernels.items():
+            along = order.index(axis)
+            if along > 1:
+                part = _with_borders(part, along, 1 - len(kernel), part.shape[along] + len(kernel) - 1)
+            part = _convolved(part, along, kernel)
+            if not volume.is_floating_point():
+                part.round_()
+        target[:, start:stop] = part
+    return result
+
+
+def _kernel(sigma: float) -> list[float]:
+    """Weights of a Gaussian's middle and of the pixels to each side of it."""
+    if int(_TRUNCATE * sigma + 0.5) < 1:
+        return [1.0]
+    weights = gaussian_1d(torch.tensor(sigma, dtype=torch.float64), _TRUNCATE, approx="sampled", normalize=True)
+    return [float(weight) for weight in weights[len(weights) // 2 :]]
+
+
+def _changes(kernel: list[float], dtype: torch.dtype) -> bool:
+    """Whether a blur can change a voxel: whole numbers come back where the neighbors' share stays below a half."""
+    if dtype.is_floating_point:
+        return len(kernel) > 1
+    limits = torch.iinfo(dtype)
+    return 2.0 * sum(kernel[1:]) * (limits.max - limits.min) >= 0.5
+
+
+def _with_borders(volume: torch.Tensor, axis: int, start: int, stop: int) -> torch.Tensor:
+    """Part of an axis; what is asked for beyond the volume are copies of its border."""
+    last = volume.shape[axis] - 1
+    first, end = max(start, 0), min(stop - 1, last)
+    inside = volume.narrow(axis, first, end + 1 - first)
+    beyond = [(0, first - start), (last, stop - 1 - end)]
+    if not any(count for _, count in beyond):
+        return inside
+    before, after = (
+        volume.narrow(axis, edge, 1).expand([count if each == axis else -1 for each in range(volume.dim())])
+        for edge, count in beyond
+    )
+    return torch.cat([before, inside, after], dim=axis)
+
+
+def _convolved(wide: torch.Tensor, axis: int, kernel: list[float]) -> torch.Tensor:
+    """Where the whole kernel lies in the volume: a symmetric one, given from its middle on."""
+    reach = len(kernel) - 1
+    length = wide.shape[axis] - 2 * reach
+    result = wide.narrow(axis, reach, length) * kernel[0]
+    for step, weight in enumerate(kernel[1:], start=1):
+        for start in (reach - step, reach + step):
+            result.add_(wide.narrow(axis, start, length), alpha=weight)
+    return result
 
 
 class ResampleToSpacingd(Spacingd):

@@ -105,7 +105,7 @@ def check_volume(volume: torch.Tensor) -> list[str]:
 
 def _check_values(name: str, volume: torch.Tensor) -> list[str]:
     values = torch.as_tensor(volume)
-    low, high = float(values.min()), float(values.max())
+    low, high = float(values.amin()), float(values.amax())
     if max(-low, high) > _LARGEST_HU:
         raise ValueError(f"{name} holds values from {low:.4g} to {high:.4g}, which are no HU.")
     if low >= 0 and high > _UNSCALED:

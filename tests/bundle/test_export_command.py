@@ -16,7 +16,7 @@ from monai.data import load_net_with_metadata
 
 from c2f_monai import Segmenter
 from c2f_monai.apps.cli import main
-from c2f_monai.apps.segmenter import Segmentation
+from c2f_monai.apps.segmentation import Segmentation
 from c2f_monai.handlers import save_weights
 from tests.bundle.conftest import TINY
 from tests.bundle.volumes import make_volume, write_nifti

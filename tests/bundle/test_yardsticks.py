@@ -97,6 +97,16 @@ def test_data_and_answer_are_treated_as_those_of_the_end_to_end_approach(overlay
         assert {key: ours[key] for key in ("_target_", "prob")} == {key: theirs[key] for key in ("_target_", "prob")}
 
 
+def test_an_average_of_the_3d_unets_weights_is_what_is_kept(dataset: Path, tmp_path: Path) -> None:
+    small = {"patch": [16, 16, 16], "frame": 4, "network_def#channels": [8, 16], "network_def#strides": [2]}
+    files = ("train", "three_views", "unet3d", "ema")
+    _run(dataset, tmp_path, *files, **small, learning_rate=0.02, epochs=2, val_interval=2)
+    kept = torch.load(tmp_path / "checkpoint_2.pt", weights_only=True)
+    chosen = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert all(torch.equal(kept["average"][key], value) for key, value in chosen.items())
+    assert not any(torch.equal(kept["network"][key], value) for key, value in chosen.items() if key.endswith("weight"))
+
+
 def test_the_3d_unet_learns_and_is_evaluated_like_the_others(dataset: Path, tmp_path: Path) -> None:
     small = {"patch": [16, 16, 16], "frame": 4, "network_def#channels": [8, 16], "network_def#strides": [2]}
     options: dict[str, Any] = {**small, "component_fraction": 0.5, "learning_rate": 0.02}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 
-from c2f_monai.data import image_preprocessing, list_inputs, read_image, volume_of
+from c2f_monai.data import LoadVolumed, image_preprocessing, list_inputs, read_image, volume_of
 from tests.bundle.volumes import itk_image, make_volume, write_dicom_series, write_nifti
 
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 2.5, -40], [0, 0, 0, 1]])
@@ -31,6 +31,15 @@ def test_preprocessing_takes_both(tmp_path: Path) -> None:
     preprocessing = image_preprocessing(pixdim=[3.0, 3.0, 3.0])
     read, given = (preprocessing({"image": image})["image"] for image in (str(path), volume_of(make_volume(), AFFINE)))
     assert torch.equal(read.as_tensor(), given.as_tensor()) and torch.equal(read.affine, given.affine)
+
+
+def test_a_volume_of_nifti_lies_in_memory_as_in_its_file(tmp_path: Path) -> None:
+    path = write_nifti(tmp_path / "ct.nii.gz", make_volume(), AFFINE)
+    volume = LoadVolumed("image", dtype=None)({"image": str(path)})["image"]
+    height, width, _ = volume.shape
+    assert volume.stride() == (1, height, height * width)
+    assert np.array_equal(volume.numpy(), make_volume()) and torch.equal(volume, read_image(path, dtype=None)[0])
+    assert "reversed_axes" not in volume.meta
 
 
 def test_an_array_that_may_not_be_written_to_is_copied() -> None:

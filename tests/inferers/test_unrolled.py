@@ -249,6 +249,31 @@ def test_stage_fine_trains_the_fine_network_alone_on_the_box_of_the_truth(wrappe
         run("fine", image, target, make_net(saliency=False, fine=False))
 
 
+class Encoded(nn.Module):
+    """An encoder with batch norm, and a decoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)), nn.Conv2d(2, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.decoder(self.encoder(x))
+
+
+@pytest.mark.parametrize(("stage", "learns"), [("fine", False), ("separate", True)])
+def test_stage_fine_leaves_an_encoder_that_the_coarse_network_has_too_as_it_is(stage: str, learns: bool) -> None:
+    net = CoarseToFineNet(Encoded, Encoded, Halve, views=["axial"], shared_encoder=True).train()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    image, target = square(2, 2, 4), square(3, 3, 6)
+    RoundsLoss(reduction="sum")({"axial": run(stage, image, target, net)}, {"axial": target}).backward()
+    parts = net.views["axial"]
+    assert all((parameter.grad is not None) == learns for parameter in parts.coarse.encoder.parameters())
+    moved = [key for key, value in net.state_dict().items() if not torch.equal(value, before[key])]
+    assert any("running_mean" in key for key in moved) == learns and bool(moved) == learns
+    assert parts.fine.decoder.weight.grad.abs().sum() > 0
+    assert all(each.training for each in net.modules()) and all(each.requires_grad for each in net.parameters())
+
+
 @pytest.mark.parametrize(("fine", "saliency", "maps"), [(False, False, 1), (True, False, 3)])
 def test_parts_may_be_left_out(fine: bool, saliency: bool, maps: int) -> None:
     pred = run("separate", square(2, 2, 4), square(2, 2, 4), make_net(saliency, fine), rounds=2)

@@ -13,7 +13,7 @@ import torch
 import torch.nn as nn
 
 from c2f_monai.inferers import CoarseToFineInferer, StopRule
-from c2f_monai.networks import CoarseToFineNet, FCN8s, OnnxNetwork, SaliencyTransform
+from c2f_monai.networks import CoarseToFineNet, FCN8s, OnnxNetwork, SaliencyTransform, onnx_network
 from c2f_monai.networks.efficientnet_lite import _SameConv2d
 from c2f_monai.networks.layers import MatrixConv2d
 from c2f_monai.networks.onnx_export import export_onnx, prepare_for_export
@@ -68,6 +68,25 @@ def test_a_graph_takes_other_sizes_than_it_was_traced_with(
     found = OnnxNetwork(folder)(inputs, part, "axial")
     assert expected.std() > 0.01
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_many_crops_run_a_few_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = torch.rand((5, 3, 32, 32), generator=torch.Generator().manual_seed(1))
+    graphs = OnnxNetwork(folder, providers=["CPUExecutionProvider"])
+    together = graphs(crops, "fine", "axial")
+    monkeypatch.setattr(onnx_network, "CROP_PIXELS", 2 * 32 * 32)
+    session, sizes = graphs.sessions["axial", "fine"], []
+
+    class Counted:
+        get_providers = session.get_providers
+
+        def run(self, names: list[str], inputs: dict) -> list:
+            sizes.append(len(inputs["input"]))
+            return session.run(names, inputs)
+
+    graphs.sessions["axial", "fine"] = Counted()
+    torch.testing.assert_close(graphs(crops, "fine", "axial"), together, atol=1e-5, rtol=1e-5)
+    assert sizes == [2, 2, 1]
 
 
 def test_the_inferer_finds_the_same_masks_with_them(network: CoarseToFineNet, folder: Path) -> None:

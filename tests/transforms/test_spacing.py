@@ -9,8 +9,9 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Spacingd
+from scipy import ndimage
 
-from c2f_monai.transforms import ResampleToSpacingd, SmoothForSpacingd, axis_resampling, working_shape
+from c2f_monai.transforms import ResampleToSpacingd, SmoothForSpacingd, axis_resampling, spacing, working_shape
 
 
 @pytest.mark.parametrize(
@@ -115,6 +116,31 @@ def test_only_axes_whose_voxels_become_larger_are_blurred(pixdim: tuple[float, .
             for volume in (smooth, source)
         ]
         assert (pair[0] < 0.95 * pair[1]) == (axis in blurred)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 3, 2, 1), (0, 2, 1, 3)])  # of the axes in memory
+@pytest.mark.parametrize("piece", [1, 64 * 6 * 5, 10**6])
+def test_a_blur_is_scipys_with_the_border_repeated(
+    monkeypatch: pytest.MonkeyPatch, piece: int, order: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(spacing, "_PIECE", piece)
+    source = noise()
+    expected = source.numpy()
+    for axis, factor in ((1, 2.0), (2, 5.0), (3, 2.0)):
+        sigma = np.sqrt((factor**2 - 1) / 12)
+        expected = ndimage.gaussian_filter1d(expected, sigma, axis, mode="nearest", truncate=4.0)
+    turned = source.permute(order).contiguous().permute(np.argsort(order).tolist())
+    smooth = SmoothForSpacingd("x", (1.6, 4.0, 6.0))({"x": turned})["x"]
+    torch.testing.assert_close(smooth.as_tensor(), torch.from_numpy(expected), atol=1e-3, rtol=0)
+    assert smooth.stride() == turned.stride()
+
+
+def test_whole_numbers_are_left_alone_where_no_blur_could_change_one() -> None:
+    source = noise(np.int16)
+    assert SmoothForSpacingd("x", (0.9, 0.85, -1.0))({"x": source})["x"] is source  # shares of 1e-11 and less
+    edge = MetaTensor(torch.tensor([0, 0, 3000, 3000], dtype=torch.int16).reshape(1, 4, 1, 1), affine=source.affine)
+    smooth = SmoothForSpacingd("x", (1.085, -1.0, -1.0))({"x": edge})["x"]  # a share of 7.7e-4 of 3000
+    assert smooth.flatten().tolist() == [0, 2, 2998, 3000]
 
 
 def test_a_blur_needs_a_voxel_size() -> None:

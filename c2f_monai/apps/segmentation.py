@@ -1,0 +1,71 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a model says of an image."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from monai.data import MetaTensor
+
+from ..data.writers import write_nifti
+from ..inferers import CaseRecord, entropy
+
+__all__ = ["Segmentation"]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """An image's mask and how it came about.
+
+    Attributes:
+        mask: (H, W, D) uint8 on the image's own grid, with its affine to RAS mm; 0 is background.
+        record: the rounds, why they ended, and flags.
+        probability: (K, H, W, D) float32 on the same grid, one for each class; None unless it was asked for.
+        image: (1, H, W, D) the image as it was read, in its own type; None unless it was asked for.
+    """
+
+    mask: MetaTensor
+    record: CaseRecord
+    probability: MetaTensor | None = None
+    image: MetaTensor | None = None
+
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4) from voxels to RAS mm."""
+        return np.asarray(self.mask.affine, dtype=np.float64)
+
+    @property
+    def ml(self) -> float:
+        """Volume of what is not background, in milliliters."""
+        return int((self.mask.as_tensor() > 0).sum()) * abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+
+    @property
+    def uncertainty(self) -> MetaTensor:
+        """(H, W, D) float32, entropy of the probability in bits: 0 where all is sure, 1 where it is one half.
+
+        The probability is the mean of all that the views, the windows of their slabs and, with ``result`` "mean", both
+        stages say of a voxel, so this is the entropy of these estimates; of several classes the largest.
+
+        Raises:
+            ValueError: where the probability was not asked for.
+        """
+        if self.probability is None:
+            raise ValueError("the uncertainty is that of the probability: segment with probability=True.")
+        values = MetaTensor(entropy(self.probability.as_tensor()).amax(dim=0))
+        values.copy_meta_from(self.mask)
+        return values
+
+    def save(self, path: str | os.PathLike[str], description: str = "") -> None:
+        """Write the mask as NIfTI, whole or not at all.
+
+        Args:
+            path: ends in .nii or .nii.gz.
+            description: text for the file's header, at most 79 letters. Defaults to none.
+
+        Raises:
+            ValueError: for another suffix.
+        """
+        write_nifti(path, self.mask.numpy(), self.affine, description)

@@ -1,0 +1,66 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run of training is continued with."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SavedSettings", "compare_settings", "plain_settings"]
+
+logger = logging.getLogger(__name__)
+
+
+class SavedSettings:
+    """Settings as an object with a state, as Ignite's ``Checkpoint`` takes them: text, which is read without code."""
+
+    def __init__(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        self.settings = settings
+
+    def state_dict(self) -> dict[str, str]:
+        """JSON of each kind."""
+        return {kind: json.dumps(values) for kind, values in self.settings.items()}
+
+    def load_state_dict(self, state: Mapping[str, str]) -> None:
+        """Nothing: they are the configuration's."""
+
+
+def plain_settings(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Settings as a file gives them back: lists for tuples, text for what is neither."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(settings or {}), default=str))
+    return plain
+
+
+def compare_settings(path: Path, saved: Mapping[str, str] | None, own: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse to continue with other settings, and say which changeable ones are others.
+
+    Args:
+        path: the checkpoint, for messages.
+        saved: what :class:`SavedSettings` gave it; None where it has none.
+        own: "fixed" and "changeable" settings of this run.
+
+    Raises:
+        ValueError: naming the settings, and both values.
+    """
+    if saved is None:
+        logger.warning(f"resume: {path} does not tell its run's settings: they are not compared")
+        return
+    differ = {
+        kind: [
+            f"{key} {json.dumps(values[key])}, now {json.dumps(own[kind][key])}"
+            for key in values
+            if key in own[kind] and values[key] != own[kind][key]
+        ]
+        for kind, values in ((kind, json.loads(saved[kind])) for kind in ("fixed", "changeable"))
+    }
+    if differ["fixed"]:
+        raise ValueError(
+            f"resume: {path} is of a run with {'; '.join(differ['fixed'])}: continue with the same values, or "
+            "choose another --output_dir and start from its weights with --init_weights."
+        )
+    if differ["changeable"]:
+        logger.warning(f"resume: the run was begun with {'; '.join(differ['changeable'])}")
