@@ -71,14 +71,17 @@ def organ_table(name: str, title: str, content: Any, found: Declared, organs: Ma
 
 
 def _gains(organs: Iterable[str], hard: Sequence[str], chapter: str) -> tuple[MeanGain, ...]:
-    """The mean over the organs that are harder than kidneys."""
+    """The mean over the organs that are harder than kidneys, of each alone, and with conflicts resolved."""
     there = tuple(organ for organ in organs if organ in hard)
     whole = len(there) == len(hard)
-    pairs = tuple(RowPair(*(f"{organ}, {m}, conflicts resolved" for m in ("RSTN", "step-wise"))) for organ in there)
     count = {5: "five"}.get(len(hard), str(len(hard)))
     told = f"{count} hard organs" if whole else f"{len(there)} of the {count} hard organs"
-    label = f"Mean gain of RSTN over the step-wise approach, {told}"
-    return (MeanGain(label, pairs, chapter if whole else ""),) if there else ()
+    gains = []
+    for kind, name in (("fine", "each alone"), ("conflicts resolved", "conflicts resolved")):
+        pairs = tuple(RowPair(*(f"{organ}, {m}, {kind}" for m in ("RSTN", "step-wise"))) for organ in there)
+        label = f"Mean gain of RSTN over the step-wise approach, {told}, {name}"
+        gains.append(MeanGain(label, pairs, chapter if whole else ""))
+    return tuple(gains) if there else ()
 
 
 def _resolved(base: Training, organs: Mapping[str, Sequence[int]]) -> dict[str, Evaluation]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from c2f_monai.metrics.markdown import markdown_table
 from c2f_monai.metrics.random_effects import holm
+from c2f_monai.metrics.rounds import NoRoundError
 from c2f_monai.utils import atomic_write
 
 from .claim_list import build_claims
@@ -158,11 +159,15 @@ def write_verdicts(
 
 
 def _measured(claim: Claim, settings: ExperimentSettings) -> Measured | None:
-    """From the seeds that all evaluations of the claim have; None where there is none."""
+    """From the seeds that all evaluations of the claim have; None where there is none, or a run was too short."""
     own = replace(settings, seeds=[seed for seed in settings.seeds if _is_there(claim, settings, seed)])
     if not (claim.terms and own.seeds):
         return None
-    return measure(claim, {term.evaluation.name: gather(term.evaluation, own)[0] for term in claim.terms})
+    curves = {term.evaluation.name: gather(term.evaluation, own)[0] for term in claim.terms}
+    try:
+        return measure(claim, curves)
+    except NoRoundError:  # max_rounds was less than the claim is about
+        return None
 
 
 def _is_there(claim: Claim, settings: ExperimentSettings, seed: int) -> bool:

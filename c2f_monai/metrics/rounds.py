@@ -16,6 +16,7 @@ from .statistics import bootstrap_interval, summarize
 from .tables import CaseRow
 
 __all__ = [
+    "NoRoundError",
     "Pick",
     "Picked",
     "RoundCurve",
@@ -32,6 +33,10 @@ __all__ = [
 
 FIXED_ROUNDS = (1, 2, 3, 5, 10)
 STOP_THRESHOLDS = (0.90, 0.95, 0.98, 0.99)
+
+
+class NoRoundError(ValueError):
+    """A round that the run did not have is asked for."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,10 @@ class RoundCurve:
         """DSC after so many rounds; an empty mask stays as it is.
 
         Raises:
-            ValueError: When the run had fewer rounds and did not end with an empty mask.
+            NoRoundError: When the run had fewer rounds and did not end with an empty mask.
         """
         if rounds > len(self.changes) and not self.empty:
-            raise ValueError(f"{self.case}: the run had {len(self.changes)} rounds, there is no round {rounds}.")
+            raise NoRoundError(f"{self.case}: the run had {len(self.changes)} rounds, there is no round {rounds}.")
         return self.dsc[min(rounds, len(self.changes))]
 
 

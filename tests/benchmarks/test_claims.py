@@ -162,23 +162,22 @@ def test_every_evaluation_of_a_claim_is_in_a_table() -> None:
     assert {repr(term.evaluation) for c in claims for term in c.terms} <= known
 
 
-def write_run(evaluation: Evaluation, settings: ExperimentSettings, seed: int, gain: float) -> Path:
-    """Three cases of ten rounds that gain so much in the first, and nothing then."""
+def write_run(evaluation: Evaluation, settings: ExperimentSettings, seed: int, gain: float, rounds: int = 10) -> Path:
+    """Three cases of so many rounds that gain so much in the first, and nothing then."""
     path = cases_file(evaluation, settings, None, seed)
     path.parent.mkdir(parents=True)
     (path.parent / "result.json").write_text("{}", encoding="utf-8")
     command = evaluation_part(evaluation, settings, None, seed).command
     (path.parent / "arguments.json").write_text(json.dumps(command), encoding="utf-8")
-    columns = ["case", "label_voxels", "stop_reason", *(f"dsc_round_{t}" for t in range(11))]
-    columns += [f"d_{t}" for t in range(1, 11)]
+    columns = ["case", "label_voxels", "stop_reason", *(f"dsc_round_{t}" for t in range(rounds + 1))]
+    columns += [f"d_{t}" for t in range(1, rounds + 1)]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for i in range(3):
             row = {"case": f"c{i}", "label_voxels": 9, "stop_reason": "fixed rounds", "dsc_round_0": 0.5 + 0.1 * i}
-            row |= {f"dsc_round_{t}": 0.5 + 0.1 * i + gain for t in range(1, 11)} | {
-                f"d_{t}": 1.0 for t in range(1, 11)
-            }
+            row |= {f"dsc_round_{t}": 0.5 + 0.1 * i + gain for t in range(1, rounds + 1)}
+            row |= {f"d_{t}": 1.0 for t in range(1, rounds + 1)}
             writer.writerow(row)
     return path.parent
 
@@ -215,6 +214,15 @@ def test_results_that_are_not_whole_or_of_other_settings_say_nothing(tmp_path: P
     (folder / "result.json").unlink()
     text = write_verdicts(tables, settings, "").read_text(encoding="utf-8")
     assert "| fine beats coarse | RSTN, d >= 0.99 - coarse |  |  |  |  |  | no results |  |" in text
+
+
+def test_a_claim_about_more_rounds_than_were_run_has_no_results(tmp_path: Path) -> None:
+    settings, tables = ExperimentSettings(tmp_path, tmp_path, seeds=(0, 1)), build_tables(DEFAULT_ORGANS)
+    for seed in (0, 1):
+        write_run(rounds_of(RSTN), settings, seed, 0.1, rounds=3)
+    text = write_verdicts(tables, settings, "", [tables["rounds"]]).read_text(encoding="utf-8")
+    assert "| RSTN, lowest tenth, 10 rounds - 1 round |  |  |  |  |  | no results |  |" in text
+    assert "| fine beats coarse | RSTN, d >= 0.99 - coarse | +10.00 |" in text
 
 
 def test_claims_of_single_tables_leave_the_others_out(tmp_path: Path) -> None:

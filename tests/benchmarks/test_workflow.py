@@ -135,6 +135,8 @@ def test_the_command_plans_what_is_missing(tmp_path: Path, capfd: pytest.Capture
     (plan,) = (tmp_path / "out" / "plans").iterdir()
     content = json.loads(plan.read_text(encoding="utf-8"))
     assert content["settings"]["dataset_dir"] == str(data) and content["settings"]["seeds"] == [0, 1]
+    assert main(["figures", "box", *settings, "--small", "--", "--dry-run"]) == 0
+    assert "rstn_slices_3/fold0_seed0" in capfd.readouterr().out and not (tmp_path / "out" / "figures").exists()
     assert main(["run", "pixels", *settings, "--small", "--jobs", "0"]) == 1
     assert "--jobs must be at least 1, got 0" in capfd.readouterr().err
 
