@@ -231,6 +231,7 @@ def segment(
 
     Examples:
         >>> import nibabel
+        >>> import numpy as np
         >>> values = np.random.default_rng(0).integers(-100, 200, (32, 32, 24), np.int16)
         >>> ct = nibabel.Nifti1Image(values, np.diag([3.0, 3.0, 3.0, 1.0]))
         >>> result = segment(ct, device="cpu")

@@ -55,6 +55,7 @@ class SmoothForSpacingd(MapTransform):
         pixdim: voxel size of the grid in mm, (x, y, z); an axis is left alone where it is not positive.
 
     Examples:
+        >>> import numpy as np
         >>> noise = np.random.default_rng(0).normal(0, 100, (1, 64, 64, 4)).astype(np.int16)
         >>> volume = MetaTensor(torch.from_numpy(noise), affine=torch.diag(torch.tensor([0.8, 0.8, 3.0, 1.0])))
         >>> smooth = SmoothForSpacingd("image", pixdim=(1.6, 1.6, -1))({"image": volume})["image"]
