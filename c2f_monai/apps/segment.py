@@ -273,7 +273,7 @@ def _setting(args: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
         "signature": segmenter.signature,
         "configs": [str(file) for file in args.config],
         "device": str(segmenter.device),
-        "precision": "bfloat16" if segmenter.fast else "float32",
+        "precision": segmenter.precision,
         "engine": segmenter.engine,
         "versions": describe_versions(),
         "machine": describe_machine(),

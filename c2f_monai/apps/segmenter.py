@@ -21,7 +21,7 @@ from ..data import CaseDataset, PrefetchDataLoader, open_inputs, volume_of
 from ..data.images import check_own_grid, is_path
 from ..data.preprocessing import READ_IMAGE, keep_read_image
 from ..data.writers import MaskOrigin
-from ..utils import has_bfloat16, reason_of, sha256_of, torch_device
+from ..utils import amp_dtype_on, check_amp_dtype, has_bfloat16, reason_of, sha256_of, torch_device
 from .engines import check_engine, graphs_of
 from .model_config import read_model
 from .models import DEFAULT_MODEL
@@ -99,6 +99,13 @@ class Segmenter:
         self.invert, self.label_map = self._content("invert"), self._content("label_map")
         # A bundle of an older version has none.
         self.near_mask = self._content("near_mask") if "near_mask" in self.config.get() else Compose()
+
+    @property
+    def precision(self) -> str:
+        """Of the convolutions, such as "float32": that of the configuration, whoever set it."""
+        given = self._content("amp_dtype") if self.engine == "torch" and "amp_dtype" in self.config.get() else None
+        dtype = amp_dtype_on(check_amp_dtype(given), self.device)
+        return str(dtype or torch.float32).removeprefix("torch.")
 
     def __call__(
         self, image: Any, affine: Any = None, probability: bool = False, spacing: Sequence[float] | None = None

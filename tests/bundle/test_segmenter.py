@@ -130,6 +130,12 @@ def test_one_function_writes_the_mask_of_a_zip_of_dicom(
         assert result.record.name == name
 
 
+def test_the_precision_is_that_of_the_configuration(segmenter: Segmenter, tiny_weights: Path) -> None:
+    options = TINY | {"amp_dtype": "bfloat16"}
+    other = Segmenter(tiny_weights, device="cpu", configs=["three_views.json"], options=options)
+    assert (segmenter.precision, other.precision) == ("float32", "bfloat16")
+
+
 def test_equal_answers_have_equal_signatures(segmenter: Segmenter, tiny_weights: Path, tmp_path: Path) -> None:
     moved = shutil.copy(tiny_weights, tmp_path / "moved.pt")
     three_views = ["three_views.json"]
