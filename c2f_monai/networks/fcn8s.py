@@ -14,7 +14,7 @@ from monai.networks.layers.utils import get_norm_layer
 
 from ..utils import DEFAULT_SLAB
 from .initialization import prior_logit
-from .layers import MatrixConv2d
+from .layers import MatrixConv2d, ScoreConv2d
 
 __all__ = ["FCN8s", "bilinear_kernel"]
 
@@ -131,7 +131,7 @@ class FCN8s(nn.Module):
                 drop7=drop(float(dropout)),
             )
         )
-        self.score_fr = nn.Conv2d(fc_channels, out_channels, 1)
+        self.score_fr = ScoreConv2d(fc_channels, out_channels)
         self.score_pool4 = nn.Conv2d(8 * width, out_channels, 1)
         self.score_pool3 = nn.Conv2d(4 * width, out_channels, 1)
         trim = 0 if self.original_padding else 1

@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Layers of our own: a convolution for many weights and small maps."""
+"""Layers of our own: convolutions for many weights and small maps, and for few classes of many channels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-__all__ = ["MatrixConv2d"]
+__all__ = ["MatrixConv2d", "ScoreConv2d"]
 
 
 class MatrixConv2d(nn.Conv2d):
@@ -61,3 +61,35 @@ class MatrixConv2d(nn.Conv2d):
         weight = self.weight[:, :, top:bottom, left:right].permute(0, 2, 3, 1).flatten(1)
         y = F.linear(patches.reshape(-1, weight.shape[1]), weight, self.bias)
         return y.view(x.shape[0], height, width, self.out_channels).permute(0, 3, 1, 2)
+
+
+class ScoreConv2d(nn.Conv2d):
+    """
+    1x1 convolution to few channels, the scores of classes, whose training under autocast is safe on every processor.
+
+    On processors with AMX the gradient of such weights in bfloat16 is written beyond its buffer by oneDNN (torch 2.13,
+    several threads, more than 2048 channels to fewer than 16): training ends with "corrupted size vs. prev_size", or
+    goes on with memory overwritten. So where gradients are asked for on a CPU, scores of so many channels are float32.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            x: (B, in_channels, h, w).
+
+        Returns:
+            (B, out_channels, h, w), of the type of the weights for more than 2048 channels on a CPU with gradients.
+        """
+        if not torch.jit.is_scripting():  # a script is not trained
+            if self.in_channels > 2048 and x.device.type == "cpu" and torch.is_grad_enabled():
+                with torch.autocast("cpu", enabled=False):
+                    return super().forward(x.to(self.weight.dtype))
+        plain: torch.Tensor = self._conv_forward(x, self.weight, self.bias)
+        return plain

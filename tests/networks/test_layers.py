@@ -1,8 +1,11 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The convolution that is a matrix product on small maps."""
+"""The convolution that is a matrix product on small maps, and that of the scores."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from c2f_monai.networks.layers import MatrixConv2d
+from c2f_monai.networks.layers import MatrixConv2d, ScoreConv2d
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,3 +67,41 @@ def test_large_maps_are_convolved():
         names.append({event.key for event in profile.key_averages()})
     assert "aten::linear" in names[0] and "aten::conv2d" not in names[0] and "aten::convolution" not in names[0]
     assert "aten::convolution" in names[1] or "aten::conv2d" in names[1]
+
+
+@pytest.mark.parametrize(
+    ("channels", "trained", "dtype"),
+    [(4096, True, torch.float32), (4096, False, torch.bfloat16), (2048, True, torch.bfloat16)],
+)
+def test_scores_of_many_channels_are_learned_in_float32(channels, trained, dtype):
+    layer = ScoreConv2d(channels, 3)
+    with torch.set_grad_enabled(trained), torch.autocast("cpu", torch.bfloat16):
+        scores = layer(torch.rand(2, channels, 2, 3, dtype=torch.bfloat16))
+    assert scores.dtype == dtype and scores.shape == (2, 3, 2, 3)
+
+
+def test_scores_are_a_convolution():
+    layer, x = ScoreConv2d(4096, 3), torch.rand(2, 4096, 2, 3)
+    wanted = torch.einsum("oc,bchw->bohw", layer.weight[:, :, 0, 0], x) + layer.bias[:, None, None]
+    torch.testing.assert_close(layer(x), wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.jit.script(layer)(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+#: On processors with AMX it ended by a signal where the layer was a plain convolution.
+TRAINING = """
+import torch
+from c2f_monai.networks.layers import ScoreConv2d
+torch.set_num_threads(2)
+layer = ScoreConv2d(4096, 3).to(memory_format=torch.channels_last)
+for _ in range(6):
+    x = torch.rand(8, 4096, 6, 6).to(memory_format=torch.channels_last).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = layer(x)
+    scores.float().sum().backward()
+    rest = [torch.rand(n) for n in range(1, 3000, 7)]
+"""
+
+
+def test_training_in_bfloat16_does_not_overwrite_memory():
+    ended = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
