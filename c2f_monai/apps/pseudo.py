@@ -30,6 +30,7 @@ class PseudoPreparer(Preparer):
     """Unlabeled CTs with the answers of a model as labels."""
 
     help = "unlabeled CTs, with a model's answers as labels where their predicted DSC is high"
+    has_folds = False
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """``--input``, ``--min-dsc``, ``--refuse``, ``--add-to``, and those of the model."""

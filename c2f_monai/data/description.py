@@ -26,20 +26,23 @@ class Preparer(ABC):
 
     Attributes:
         help: one line for the command line.
+        has_folds: its cases are divided into folds of a cross-validation. False: they are trained on in every fold.
     """
 
     help: str
+    has_folds: bool = True
 
     @abstractmethod
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """Add its own options; ``--output``, ``--folds`` and ``--fold-seed`` are everyone's."""
+        """Add its own options; ``--output`` is everyone's, ``--folds`` and ``--fold-seed`` are added for folds."""
 
     @abstractmethod
     def prepare(self, options: argparse.Namespace) -> Iterator[str]:
         """Write ``dataset.json``, and what it lists where need be, to ``options.output``.
 
         Args:
-            options: its own, and ``output`` (a path), ``folds`` (a number) and ``fold_seed`` (a number or None).
+            options: its own, and ``output`` (a path); with folds also ``folds`` (a number) and ``fold_seed`` (a number
+                or None).
 
         Yields:
             lines of text for the user, as the work goes on; the path of ``dataset.json`` last.

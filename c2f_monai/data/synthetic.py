@@ -53,6 +53,7 @@ class SyntheticPreparer(Preparer):
     """CT drawn from label maps."""
 
     help = "synthetic CT drawn from label maps, tissues of random contrast"
+    has_folds = False
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """``--labels``, ``--names``, ``--images``, and how many volumes of which size are drawn."""

@@ -111,3 +111,10 @@ def test_a_further_data_set_is_one_line(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setitem(PREPARERS, "tarball", Tarball())
     assert main(["prepare", "tarball", "--archive", "a.tar", "--output", "out", "--fold-seed", "3"]) == 0
     assert capsys.readouterr().out == "a.tar out 4 3\n"
+
+
+@pytest.mark.parametrize("kind", ["pseudo", "synthetic"])
+def test_cases_of_every_fold_take_no_folds(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["prepare", kind, "--help"])
+    assert stop.value.code == 0 and "--fold" not in capsys.readouterr().out

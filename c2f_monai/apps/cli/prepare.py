@@ -30,6 +30,8 @@ def add_parser(commands: Commands, with_data_sets: bool = True) -> None:
         kind = add_command(kinds, name, preparer.help)
         preparer.add_options(kind)
         kind.add_argument("--output", type=Path, required=True, help="folder to write dataset.json to")
-        kind.add_argument("--folds", type=int, default=4, help="folds of the cross-validation (default: 4)")
-        kind.add_argument("--fold-seed", type=int, help="shuffle the cases (default: folds in the order of the cases)")
+        if preparer.has_folds:
+            kind.add_argument("--folds", type=int, default=4, help="folds of the cross-validation (default: 4)")
+            shuffled = "shuffle the cases (default: folds in the order of the cases)"
+            kind.add_argument("--fold-seed", type=int, help=shuffled)
         kind.set_defaults(run=runs("prepare"), preparer=preparer)
