@@ -115,17 +115,14 @@ def _saliency_claims(rows: Rows) -> list[Claim]:
 
 def _tuning_claims(rows: Rows, gaps: Rows) -> list[Claim]:
     text = "fine-tuning on predicted references helps"
-    signs = {
-        "not fine-tuned, oracle box": 1.0,
-        "not fine-tuned": -1.0,
-        "fine-tuned, oracle box": -1.0,
-        "fine-tuned": 1.0,
-    }
+    # With the published constants what is kept after the 80,000 iterations, else a control that learns as long.
+    other = next(label for label in ("not fine-tuned", "longer control") if label in gaps)
+    signs = {f"{other}, oracle box": 1.0, other: -1.0, "fine-tuned, oracle box": -1.0, "fine-tuned": 1.0}
     gap = tuple(_times(sign, gaps[label]) for label, sign in signs.items())
     return [
         _minus(text, rows, "two-layer 3x3, fine-tuned", "two-layer 3x3"),
         _minus(text, rows, "3x3, fine-tuned", "3x3 (basic)"),
-        Claim("fine-tuning shrinks the gap to the oracle box", "gap, not fine-tuned - fine-tuned", gap),
+        Claim("fine-tuning shrinks the gap to the oracle box", f"gap, {other} - fine-tuned", gap),
     ]
 
 

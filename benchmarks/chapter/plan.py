@@ -129,12 +129,14 @@ class Row:
         evaluation: where its cases come from; None for what the chapter prints of others.
         pick: which round of a case counts.
         chapter: what the chapter prints, DSC in %: mean±std (max, min), rounds. Empty where it prints nothing.
+        kept_label: the row's name where its weights are those that a published training keeps on its way.
     """
 
     label: str
     evaluation: Evaluation | None = None
     pick: Pick = last_round
     chapter: str = ""
+    kept_label: str = ""
 
 
 @dataclass(frozen=True)

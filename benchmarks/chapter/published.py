@@ -12,7 +12,7 @@ from .plan import Evaluation, Kept, Merged, Row, Table, Training, Weights
 
 __all__ = ["LONGER", "as_published"]
 
-#: Behind the label of a row: the truth as reference as long as fine-tuning takes, in the place of fine-tuning.
+#: Behind the label of a row without one of its own for this: the truth as reference as long as fine-tuning takes.
 LONGER = ", longer control"
 
 
@@ -31,7 +31,12 @@ def as_published(tables: Mapping[str, Table]) -> dict[str, Table]:
 def _table(table: Table) -> Table:
     rows = [new for row in table.rows for new in _rows(row)]
     convergence = {name: _evaluation(evaluation) for name, evaluation in table.convergence.items()}
-    return replace(table, rows=tuple(rows), convergence=convergence)
+    kept = {row.label: row.kept_label for row in table.rows if row.kept_label}
+    pairs = [
+        replace(pair, first=kept.get(pair.first, pair.first), second=kept.get(pair.second, pair.second))
+        for pair in table.comparisons
+    ]
+    return replace(table, rows=tuple(rows), comparisons=tuple(pairs), convergence=convergence)
 
 
 def _rows(row: Row) -> list[Row]:
@@ -39,11 +44,13 @@ def _rows(row: Row) -> list[Row]:
     if row.evaluation is None:
         return [row]
     weights = row.evaluation.weights
-    rows = [replace(row, evaluation=_evaluation(row.evaluation))]
-    if isinstance(weights, Training) and weights.kept_by is not None:
-        control = replace(row.evaluation, weights=replace(weights, published=(), kept_by=None))
-        rows.append(replace(row, label=row.label + LONGER, evaluation=control, chapter=""))
-    return rows
+    evaluation = _evaluation(row.evaluation)
+    if not (isinstance(weights, Training) and weights.kept_by is not None):
+        return [replace(row, evaluation=evaluation)]
+    control = replace(row.evaluation, weights=replace(weights, published=(), kept_by=None))
+    label = row.label if row.kept_label else row.label + LONGER
+    kept = replace(row, label=row.kept_label or row.label, evaluation=evaluation)
+    return [kept, replace(row, label=label, evaluation=control, chapter="")]
 
 
 def _evaluation(evaluation: Evaluation) -> Evaluation:

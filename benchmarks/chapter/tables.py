@@ -105,14 +105,15 @@ def _pair(content: Any, where: str) -> RowPair:
 
 
 def _row(content: Any, where: str, found: Declared, distance: float | None) -> Row:
-    known = ("label", "chapter", *(_OF_EVALUATIONS if "of" in content else ()))
+    known = ("label", "chapter", *(("kept_label", *_OF_EVALUATIONS) if "of" in content else ()))
     own = checked(content, where, known, ("label",))
     label = text_of(own["label"], where)
     where = f"{where} ({label})"
     chapter = text_of(own.get("chapter", ""), where)
     if "of" not in own:
         return Row(label, chapter=chapter)
-    return Row(label, _evaluation(own, where, found, distance), _pick(own, where), chapter)
+    kept = text_of(own.get("kept_label", ""), where)
+    return Row(label, _evaluation(own, where, found, distance), _pick(own, where), chapter, kept)
 
 
 def _evaluation(own: Mapping[str, Any], where: str, found: Declared, distance: float | None) -> Evaluation:
