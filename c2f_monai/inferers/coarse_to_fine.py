@@ -6,53 +6,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from ..transforms.components import filter_components
 from ..transforms.conflicts import resolve_conflicts
-from ..utils import (
-    Bounds,
-    Fusion,
-    Prior,
-    Result,
-    View,
-    amp_dtype_on,
-    check_amp_dtype,
-    check_window,
-    foreground_box,
-    grow_bounds,
-    unwrap,
-)
-from .fusion import ViewFusion, check_fusion, check_mask_arguments, move_to_mask
+from ..utils import Fusion, Prior, Result, View, amp_dtype_on, check_amp_dtype, check_window, unwrap
+from .case_loop import Case, CaseLoop
+from .fusion import check_fusion, check_mask_arguments, move_to_mask
 from .network_caller import NetworkCaller, network_kind
-from .patches import EMPTY, Patch, align_bounds, patch_dice, whole_bounds
-from .quality import QualityModel, expected_dice, signals_of, traits_of, view_dice
-from .records import (
-    CaseRecord,
-    RoundRecorder,
-    name_of,
-    notes_of,
-    plain,
-    spacing_of,
-    stack_cases,
-    touches_border,
-    voxel_ml,
-)
+from .quality import QualityModel
+from .records import CaseRecord, name_of, notes_of, plain, spacing_of, stack_cases, voxel_ml
 from .stopping import DEFAULT_STOPPING, StopRule
-from .views import CropRule, VolumeInView
+from .views import CropRule
 
 __all__ = ["CoarseToFineInferer"]
-
-#: A mask of fewer voxels says too little to look around; a rescued answer of fewer is none.
-FEW = 8
-#: d(T) from which a rescued answer counts: it had no mask to begin with, so the rounds have to agree on one.
-RESCUE_AGREEMENT = 0.8
-#: P(0) below which nothing is looked at, whatever its maximum.
-RESCUE_FLOOR = 0.05
 
 
 class CoarseToFineInferer(Inferer):
@@ -299,8 +268,8 @@ class CoarseToFineInferer(Inferer):
         # An outer autocast keeps the 16-bit copies of the weights from one call to the next.
         with torch.autocast(caller.device.type, enabled=False):
             for i, record in enumerate(self.records):
-                case = _Case(volumes[i, 0], views, caller, self.rule, starts[i], labels[i])
-                answers.append(self._run(case, record, voxel_ml(inputs, i), spacing_of(inputs, i)))
+                case = Case(volumes[i, 0], views, caller, self.rule, starts[i], labels[i])
+                answers.append(CaseLoop(self, case).run(record, voxel_ml(inputs, i), spacing_of(inputs, i)))
         confidence, mask = (stack_cases(column) for column in zip(*answers, strict=True))
         return confidence, mask
 
@@ -319,200 +288,6 @@ class CoarseToFineInferer(Inferer):
         amp_dtype = amp_dtype_on(self.amp_dtype, device)
         prepared = module if prepare is None else prepare(amp_dtype)
         return NetworkCaller(prepared, dtype, device, amp_dtype, self.pixels_per_batch, self.window)
-
-    def _run(
-        self, case: _Case, record: CaseRecord, voxel_ml: float | None, spacing: tuple[float, ...] | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The way of a volume: P(0) and Z(0), then round after round; the last P(t) and Z(t), (K, H, W, D) both."""
-        whole = whole_bounds(case.volume.shape)
-        rule = self._rule(case)
-        note = RoundRecorder(record, voxel_ml, whole, self.keep_rounds, rule.max_rounds, self.progress)
-
-        prior, raw = self._coarse(case) if case.initial is None else self._given(case, case.initial)
-        mask, probability = Patch.trimmed(raw, prior.bounds), prior.on(whole)
-        del raw
-        note(None, mask)
-        first, view_dsc, earlier, cycle = mask, None, None, False
-        if self.rescue is not None and case.label is None and rule.max_rounds and int(mask.values.sum()) < FEW:
-            mask = self._most_probable(prior, self.rescue, case.volume.numel())
-            record.rescued = not mask.empty
-
-        record.seen = self._kept(case, prior, mask, whole)
-
-        oracle = None if case.label is None else Patch.trimmed((case.label > 0.5).to(case.volume.device), whole)
-        changes: list[float] = []
-        while rule.reason(changes, cycle, (box := mask if oracle is None else oracle).empty) is None:
-            last = prior
-            prior, raw, view_dsc = self._fine(case, self._seen(case, prior, mask), box)
-            if (share := self._share(len(changes) + 1)) < 1.0:
-                prior, raw = self._mixed(last, prior, share)
-            new = Patch.trimmed(self._filter(raw, case.volume.numel()), prior.bounds)
-            changes.append(patch_dice(mask, new))
-            cycle = earlier is not None and new.same_as(earlier) and not new.same_as(mask)
-            earlier, mask = mask, new
-            note(changes[-1], mask)
-        if cycle and self.resolve_cycles:
-            prior, raw = self._mixed(last, prior, 0.5)
-            mask = Patch.trimmed(self._filter(raw, case.volume.numel()), prior.bounds)
-        if record.rescued and not _is_plausible(mask, changes):
-            mask, record.rescued = Patch.trimmed(torch.zeros_like(raw := torch.ones_like(raw)), prior.bounds), False
-
-        note.close()
-        record.stop_reason = rule.reason(changes, cycle, mask.empty, over=True)
-        if changes:
-            prior.values.masked_fill_(raw & ~mask.on(prior.bounds), 0.0)
-            prior, mask = self._into(probability, prior, mask, record.rescued)
-        record.voxels = int(mask.values.sum())
-        if changes and record.voxels:
-            agreements = (view_dsc, changes[-1], patch_dice(first, mask))
-            _judge(record, agreements, prior, mask, case.volume.shape, spacing, voxel_ml, self.quality)
-        record.touches_border = touches_border(mask.bounds, case.volume.shape)
-        return probability, mask.on(whole)
-
-    def _rule(self, case: _Case) -> StopRule:
-        rule = self.stopping if case.caller.has_fine else StopRule(dice=None, max_rounds=0)
-        return replace(rule, stop_on_cycle=True) if self.resolve_cycles else rule
-
-    def _into(self, probability: torch.Tensor, last: Patch, mask: Patch, rescued: bool = False) -> tuple[Patch, Patch]:
-        """The answer's probability and mask; the first takes the place of P(0) in ``probability``, (K, H, W, D).
-
-        Of a rescued case it is P(T) whatever ``result`` says: the mean with a P(0) that saw nothing is nothing again.
-        """
-        place = last.within(whole_bounds(probability.shape[1:]))
-        if self.result == Result.MEAN and not mask.empty and not rescued:
-            last, mask = self._mean(probability[place], last, probability[0].numel())
-        probability.zero_()[place] = last.values
-        return last, mask
-
-    def _most_probable(self, prior: Patch, fraction: float, voxels: int) -> Patch:
-        """The largest component where P(0) is at least this fraction of its maximum; empty where that is next to 0."""
-        top = float(prior.values.max()) if prior.values.numel() else 0.0
-        near = prior.values >= max(fraction * top, RESCUE_FLOOR)
-        return Patch.trimmed(torch.stack([filter_components(one, 1.0, voxels) for one in near]), prior.bounds)
-
-    def _share(self, number: int) -> float:
-        """Damping a of a round, counted from 1."""
-        return self.damping * float((2.0 / (number + 1)) ** self.damping_decay)
-
-    def _mixed(self, last: Patch, prior: Patch, share: float) -> tuple[Patch, torch.Tensor]:
-        """``share`` of P(t) and the rest of P(t-1) on the bounds of P(t), and the unfiltered mask of it."""
-        mixed = torch.lerp(last.on(prior.bounds), prior.values, share)
-        return Patch(mixed, prior.bounds), mixed >= self.threshold
-
-    def _mean(self, coarse: torch.Tensor, last: Patch, voxels: int) -> tuple[Patch, Patch]:
-        """Mean probability and its mask where the last round has one; what that does not see or rules out is not found.
-
-        Args:
-            coarse: (K, h, w, d) P(0) on the bounds of ``last``.
-            last: P(T) without what the component filter removed.
-            voxels: of the whole volume.
-        """
-        mean = (coarse + last.values).mul_(0.5).masked_fill_(last.values == 0, 0.0)
-        raw = mean >= self.threshold
-        found = self._filter(raw, voxels)
-        return Patch(mean.masked_fill_(raw & ~found, 0.0), last.bounds), Patch.trimmed(found, last.bounds)
-
-    def _coarse(self, case: _Case) -> tuple[Patch, torch.Tensor]:
-        """P(0) where it is not zero and Z(0) on the same bounds."""
-        bounds = whole_bounds(case.volume.shape)
-        if self.air_threshold is not None:
-            body = foreground_box(case.volume > self.air_threshold)
-            bounds = EMPTY if body is None else align_bounds(body, self.rule.multiple, case.volume.shape)
-        part = replace(case, volume=case.volume[tuple(slice(*side) for side in bounds)])
-        fusion = self._fusion(part, part.volume.shape, self.coarse_fusion)
-        for seen in part.in_views() if part.volume.numel() else []:
-            for start, values in seen.coarse():
-                fusion.add(values, seen.view.axis, start)
-        probability, mask = fusion.result()
-        return Patch(probability, bounds), mask
-
-    def _given(self, case: _Case, initial: torch.Tensor) -> tuple[Patch, torch.Tensor]:
-        """P(0) and Z(0) from an outside answer (K, H, W, D), which is not changed."""
-        probability = initial.to(case.volume.device, case.caller.dtype, copy=True)
-        return Patch(probability, whole_bounds(case.volume.shape)), probability >= self.threshold
-
-    def _fine(self, case: _Case, prior: Patch | None, box: Patch) -> tuple[Patch, torch.Tensor, float | None]:
-        """P(t) where it is not zero, the unfiltered Z(t) on the same bounds, and how far the views agree."""
-        # Along the slices a slab beside the mask still speaks of its far neighbors.
-        slab = case.caller.slab
-        bounds = grow_bounds(
-            box.bounds, max(self.rule.reach(case.volume.shape), slab.in_reach + slab.out_reach), case.volume.shape
-        )
-        fusion = self._fusion(case, [stop - start for start, stop in bounds], self.fine_fusion)
-        masks = []
-        for seen in case.in_views():
-            values = seen.fine(prior, box, bounds)
-            masks.append(values >= self.threshold)
-            fusion.add(values)
-        probability, raw = fusion.result()
-        return Patch(probability, bounds), raw, view_dice(masks)
-
-    def _fusion(self, case: _Case, shape: Sequence[int], fusion: Fusion) -> ViewFusion:
-        caller, count = case.caller, len(case.views)
-        shape, axis = (caller.classes, *shape), case.views[0].axis if count == 1 else 0
-        return ViewFusion(shape, count, fusion, self.threshold, caller.dtype, case.volume.device, axis)
-
-    def _seen(self, case: _Case, probability: Patch, mask: Patch) -> Patch | None:
-        """What g sees of the last round; None without g."""
-        if not case.caller.has_saliency:
-            return None
-        return Patch(mask.values.to(probability.values.dtype), mask.bounds) if self.prior == Prior.MASK else probability
-
-    def _kept(self, case: _Case, probability: Patch, mask: Patch, whole: Bounds) -> torch.Tensor | None:
-        """A copy of what g sees, for the record; only with ``keep_seen``: networks without rounds know of no g."""
-        seen = self._seen(case, probability, mask) if self.keep_seen else None
-        return None if seen is None else seen.on(whole).cpu().clone()
-
-    def _filter(self, mask: torch.Tensor, voxels: int) -> torch.Tensor:
-        if not self.component_fraction:
-            return mask
-        return torch.stack([filter_components(one, self.component_fraction, voxels) for one in mask])
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A volume on its way through the loop, and what it is run with.
-
-    Attributes:
-        volume: (H, W, D), HU or [0, 1] as ``caller.window`` says.
-        views: the views that are fused.
-        caller: the network, which tells classes and slab spec.
-        rule: how crops are cut.
-        initial: (K, H, W, D) outside answer; None where the coarse networks give P(0).
-        label: (K, H, W, D) truth that the boxes are taken around; None where the last mask is.
-    """
-
-    volume: torch.Tensor
-    views: list[View]
-    caller: NetworkCaller
-    rule: CropRule
-    initial: torch.Tensor | None
-    label: torch.Tensor | None
-
-    def in_views(self) -> list[VolumeInView]:
-        """The volume along each view."""
-        return [VolumeInView(self.volume, view, self.caller, self.rule) for view in self.views]
-
-
-def _judge(
-    record: CaseRecord,
-    agreements: tuple[float | None, ...],
-    prior: Patch,
-    mask: Patch,
-    shape: Sequence[int],
-    spacing: tuple[float, ...] | None,
-    voxel_ml: float | None,
-    model: QualityModel | None,
-) -> None:
-    """Note how far to trust an answer: the agreements of views, rounds and stages, and what P(T) and Z(T) tell."""
-    signals = signals_of(*agreements, expected_dice(prior.values, mask.on(prior.bounds)))
-    traits = None if spacing is None else traits_of(mask.values, mask.bounds, shape, spacing)
-    record.judge(signals, model, None if voxel_ml is None else int(mask.values.sum()) * voxel_ml, traits)
-
-
-def _is_plausible(mask: Patch, changes: Sequence[float]) -> bool:
-    """Whether a rescued answer counts: it is no speck, and the last two rounds agree on it."""
-    return int(mask.values.sum()) >= FEW and bool(changes) and changes[-1] >= RESCUE_AGREEMENT
 
 
 def _by_case(name: str, given: torch.Tensor | None, shape: tuple[int, ...]) -> Sequence[torch.Tensor | None]:

@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
 from c2f_monai.inferers import SIGNALS, CoarseToFineInferer, QualityModel, StopRule, fit_quality, read_quality
+from c2f_monai.inferers.case_loop import CaseLoop
 from c2f_monai.inferers.patches import Patch, whole_bounds
 from c2f_monai.inferers.quality import entropy, expected_dice, traits_of, view_dice
 from c2f_monai.utils import sha256_of
@@ -202,21 +203,23 @@ def test_damped_votes_and_odd_fractions_are_refused() -> None:
             CoarseToFineInferer(**arguments)
 
 
-class ToAndFro(CoarseToFineInferer):
-    """The rounds answer 0.9 here and there in turn."""
+def _to_and_fro(loop: CaseLoop, prior: Patch, box: Patch) -> tuple[Patch, torch.Tensor, None]:
+    """0.9 here and there in turn."""
+    volume = loop.case.volume
+    probability = torch.zeros(1, *volume.shape)
+    here = 4 if float(volume[0, 0, 0]) == 0 else 20
+    volume[0, 0, 0] = 1 - volume[0, 0, 0]
+    probability[:, here : here + 6, 8:16, 8:16] = 0.9
+    probability[:, 12:16, 8:16, 8:16] = 0.9
+    return Patch(probability, whole_bounds(volume.shape)), probability >= 0.5, None
 
-    def _fine(self, case, prior, box):
-        probability = torch.zeros(1, *case.volume.shape)
-        here = 4 if float(case.volume[0, 0, 0]) == 0 else 20
-        case.volume[0, 0, 0] = 1 - case.volume[0, 0, 0]
-        probability[:, here : here + 6, 8:16, 8:16] = 0.9
-        probability[:, 12:16, 8:16, 8:16] = 0.9
-        return Patch(probability, whole_bounds(case.volume.shape)), probability >= 0.5, None
 
-
-def test_a_cycle_of_two_ends_with_the_mean_of_both() -> None:
+def test_a_cycle_of_two_ends_with_the_mean_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CaseLoop, "_fine", _to_and_fro)
     volume = blob(1.0)
-    inferer = ToAndFro(stopping=StopRule(dice=None, max_rounds=9), margin=4, resolve_cycles=True, volume_device="cpu")
+    inferer = CoarseToFineInferer(
+        stopping=StopRule(dice=None, max_rounds=9), margin=4, resolve_cycles=True, volume_device="cpu"
+    )
     found = inferer(volume, network(0.5))
     record = inferer.records[0]
     assert record.stop_reason == "cycle of two" and record.fine_rounds == 3

@@ -1,0 +1,251 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The way of one volume through the coarse stage and the rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..transforms.components import filter_components
+from ..utils import Bounds, Fusion, Prior, Result, View, foreground_box, grow_bounds
+from .fusion import ViewFusion
+from .network_caller import NetworkCaller
+from .patches import EMPTY, Patch, align_bounds, patch_dice, whole_bounds
+from .quality import QualityModel, expected_dice, signals_of, traits_of, view_dice
+from .records import CaseRecord, RoundRecorder, touches_border
+from .stopping import StopRule
+from .views import CropRule, VolumeInView
+
+if TYPE_CHECKING:
+    from .coarse_to_fine import CoarseToFineInferer
+
+__all__ = ["Case", "CaseLoop"]
+
+#: A mask of fewer voxels says too little to look around; a rescued answer of fewer is none.
+FEW = 8
+#: d(T) from which a rescued answer counts: it had no mask to begin with, so the rounds have to agree on one.
+RESCUE_AGREEMENT = 0.8
+#: P(0) below which nothing is looked at, whatever its maximum.
+RESCUE_FLOOR = 0.05
+
+
+@dataclass(frozen=True)
+class Case:
+    """A volume on its way through the loop, and what it is run with.
+
+    Attributes:
+        volume: (H, W, D), HU or [0, 1] as ``caller.window`` says.
+        views: the views that are fused.
+        caller: the network, which tells classes and slab spec.
+        rule: how crops are cut.
+        initial: (K, H, W, D) outside answer; None where the coarse networks give P(0).
+        label: (K, H, W, D) truth that the boxes are taken around; None where the last mask is.
+    """
+
+    volume: torch.Tensor
+    views: list[View]
+    caller: NetworkCaller
+    rule: CropRule
+    initial: torch.Tensor | None
+    label: torch.Tensor | None
+
+    def in_views(self) -> list[VolumeInView]:
+        """The volume along each view."""
+        return [VolumeInView(self.volume, view, self.caller, self.rule) for view in self.views]
+
+    def within(self, bounds: Bounds) -> Case:
+        """The same case of a part of its volume."""
+        return replace(self, volume=self.volume[tuple(slice(*side) for side in bounds)])
+
+
+class CaseLoop:
+    """The loop of Algorithms 1 and 2 on one volume [3.3.2, 3.4.2].
+
+    Args:
+        settings: the inferer, whose arguments the loop follows.
+        case: the volume.
+    """
+
+    def __init__(self, settings: CoarseToFineInferer, case: Case) -> None:
+        self.settings, self.case = settings, case
+        self.whole, self.voxels = whole_bounds(case.volume.shape), case.volume.numel()
+
+    def run(
+        self, record: CaseRecord, voxel_ml: float | None, spacing: tuple[float, ...] | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """P(0) and Z(0), then round after round.
+
+        Args:
+            record: is filled.
+            voxel_ml: milliliters of a voxel; None where it is not known.
+            spacing: mm of a voxel along each axis; None where it is not known.
+
+        Returns:
+            the last P(t) and Z(t), (K, H, W, D) both.
+        """
+        settings, case, rule = self.settings, self.case, self._rule()
+        note = RoundRecorder(record, voxel_ml, self.whole, settings.keep_rounds, rule.max_rounds, settings.progress)
+
+        prior, raw = self._coarse() if case.initial is None else self._given(case.initial)
+        mask, probability = Patch.trimmed(raw, prior.bounds), prior.on(self.whole)
+        del raw
+        note(None, mask)
+        first, view_dsc, earlier, cycle = mask, None, None, False
+        if settings.rescue is not None and case.label is None and rule.max_rounds and int(mask.values.sum()) < FEW:
+            mask = self._most_probable(prior, settings.rescue)
+            record.rescued = not mask.empty
+
+        record.seen = self._kept(prior, mask)
+
+        oracle = None if case.label is None else Patch.trimmed((case.label > 0.5).to(case.volume.device), self.whole)
+        changes: list[float] = []
+        while rule.reason(changes, cycle, (box := mask if oracle is None else oracle).empty) is None:
+            last = prior
+            prior, raw, view_dsc = self._fine(self._seen(prior, mask), box)
+            if (share := self._share(len(changes) + 1)) < 1.0:
+                prior, raw = self._mixed(last, prior, share)
+            new = Patch.trimmed(self._filter(raw), prior.bounds)
+            changes.append(patch_dice(mask, new))
+            cycle = earlier is not None and new.same_as(earlier) and not new.same_as(mask)
+            earlier, mask = mask, new
+            note(changes[-1], mask)
+        if cycle and settings.resolve_cycles:
+            prior, raw = self._mixed(last, prior, 0.5)
+            mask = Patch.trimmed(self._filter(raw), prior.bounds)
+        if record.rescued and not _is_plausible(mask, changes):
+            mask, record.rescued = Patch.trimmed(torch.zeros_like(raw := torch.ones_like(raw)), prior.bounds), False
+
+        note.close()
+        record.stop_reason = rule.reason(changes, cycle, mask.empty, over=True)
+        if changes:
+            prior.values.masked_fill_(raw & ~mask.on(prior.bounds), 0.0)
+            prior, mask = self._into(probability, prior, mask, record.rescued)
+        record.voxels = int(mask.values.sum())
+        if changes and record.voxels:
+            agreements = (view_dsc, changes[-1], patch_dice(first, mask))
+            _judge(record, agreements, prior, mask, case.volume.shape, spacing, voxel_ml, settings.quality)
+        record.touches_border = touches_border(mask.bounds, case.volume.shape)
+        return probability, mask.on(self.whole)
+
+    def _rule(self) -> StopRule:
+        rule = self.settings.stopping if self.case.caller.has_fine else StopRule(dice=None, max_rounds=0)
+        return replace(rule, stop_on_cycle=True) if self.settings.resolve_cycles else rule
+
+    def _into(self, probability: torch.Tensor, last: Patch, mask: Patch, rescued: bool = False) -> tuple[Patch, Patch]:
+        """The answer's probability and mask; the first takes the place of P(0) in ``probability``, (K, H, W, D).
+
+        Of a rescued case it is P(T) whatever ``result`` says: the mean with a P(0) that saw nothing is nothing again.
+        """
+        place = last.within(self.whole)
+        if self.settings.result == Result.MEAN and not mask.empty and not rescued:
+            last, mask = self._mean(probability[place], last)
+        probability.zero_()[place] = last.values
+        return last, mask
+
+    def _most_probable(self, prior: Patch, fraction: float) -> Patch:
+        """The largest component where P(0) is at least this fraction of its maximum; empty where that is next to 0."""
+        top = float(prior.values.max()) if prior.values.numel() else 0.0
+        near = prior.values >= max(fraction * top, RESCUE_FLOOR)
+        return Patch.trimmed(torch.stack([filter_components(one, 1.0, self.voxels) for one in near]), prior.bounds)
+
+    def _share(self, number: int) -> float:
+        """Damping a of a round, counted from 1."""
+        return self.settings.damping * float((2.0 / (number + 1)) ** self.settings.damping_decay)
+
+    def _mixed(self, last: Patch, prior: Patch, share: float) -> tuple[Patch, torch.Tensor]:
+        """``share`` of P(t) and the rest of P(t-1) on the bounds of P(t), and the unfiltered mask of it."""
+        mixed = torch.lerp(last.on(prior.bounds), prior.values, share)
+        return Patch(mixed, prior.bounds), mixed >= self.settings.threshold
+
+    def _mean(self, coarse: torch.Tensor, last: Patch) -> tuple[Patch, Patch]:
+        """Mean probability and its mask where the last round has one; what that does not see or rules out is not found.
+
+        Args:
+            coarse: (K, h, w, d) P(0) on the bounds of ``last``.
+            last: P(T) without what the component filter removed.
+        """
+        mean = (coarse + last.values).mul_(0.5).masked_fill_(last.values == 0, 0.0)
+        raw = mean >= self.settings.threshold
+        found = self._filter(raw)
+        return Patch(mean.masked_fill_(raw & ~found, 0.0), last.bounds), Patch.trimmed(found, last.bounds)
+
+    def _coarse(self) -> tuple[Patch, torch.Tensor]:
+        """P(0) where it is not zero and Z(0) on the same bounds."""
+        case, bounds, air = self.case, self.whole, self.settings.air_threshold
+        if air is not None:
+            body = foreground_box(case.volume > air)
+            bounds = EMPTY if body is None else align_bounds(body, case.rule.multiple, case.volume.shape)
+        part = case.within(bounds)
+        fusion = self._fusion(part.volume.shape, self.settings.coarse_fusion)
+        for seen in part.in_views() if part.volume.numel() else []:
+            for start, values in seen.coarse():
+                fusion.add(values, seen.view.axis, start)
+        probability, mask = fusion.result()
+        return Patch(probability, bounds), mask
+
+    def _given(self, initial: torch.Tensor) -> tuple[Patch, torch.Tensor]:
+        """P(0) and Z(0) from an outside answer (K, H, W, D), which is not changed."""
+        probability = initial.to(self.case.volume.device, self.case.caller.dtype, copy=True)
+        return Patch(probability, self.whole), probability >= self.settings.threshold
+
+    def _fine(self, prior: Patch | None, box: Patch) -> tuple[Patch, torch.Tensor, float | None]:
+        """P(t) where it is not zero, the unfiltered Z(t) on the same bounds, and how far the views agree."""
+        # Along the slices a slab beside the mask still speaks of its far neighbors.
+        case, slab = self.case, self.case.caller.slab
+        reach = max(case.rule.reach(case.volume.shape), slab.in_reach + slab.out_reach)
+        bounds = grow_bounds(box.bounds, reach, case.volume.shape)
+        fusion = self._fusion([stop - start for start, stop in bounds], self.settings.fine_fusion)
+        masks = []
+        for seen in case.in_views():
+            values = seen.fine(prior, box, bounds)
+            masks.append(values >= self.settings.threshold)
+            fusion.add(values)
+        probability, raw = fusion.result()
+        return Patch(probability, bounds), raw, view_dice(masks)
+
+    def _fusion(self, shape: Sequence[int], fusion: Fusion) -> ViewFusion:
+        caller, views = self.case.caller, self.case.views
+        shape, axis = (caller.classes, *shape), views[0].axis if len(views) == 1 else 0
+        threshold, device = self.settings.threshold, self.case.volume.device
+        return ViewFusion(shape, len(views), fusion, threshold, caller.dtype, device, axis)
+
+    def _seen(self, probability: Patch, mask: Patch) -> Patch | None:
+        """What g sees of the last round; None without g."""
+        if not self.case.caller.has_saliency:
+            return None
+        of_masks = self.settings.prior == Prior.MASK
+        return Patch(mask.values.to(probability.values.dtype), mask.bounds) if of_masks else probability
+
+    def _kept(self, probability: Patch, mask: Patch) -> torch.Tensor | None:
+        """A copy of what g sees, for the record; only with ``keep_seen``: networks without rounds know of no g."""
+        seen = self._seen(probability, mask) if self.settings.keep_seen else None
+        return None if seen is None else seen.on(self.whole).cpu().clone()
+
+    def _filter(self, mask: torch.Tensor) -> torch.Tensor:
+        fraction = self.settings.component_fraction
+        return torch.stack([filter_components(one, fraction, self.voxels) for one in mask]) if fraction else mask
+
+
+def _judge(
+    record: CaseRecord,
+    agreements: tuple[float | None, ...],
+    prior: Patch,
+    mask: Patch,
+    shape: Sequence[int],
+    spacing: tuple[float, ...] | None,
+    voxel_ml: float | None,
+    model: QualityModel | None,
+) -> None:
+    """Note how far to trust an answer: the agreements of views, rounds and stages, and what P(T) and Z(T) tell."""
+    signals = signals_of(*agreements, expected_dice(prior.values, mask.on(prior.bounds)))
+    traits = None if spacing is None else traits_of(mask.values, mask.bounds, shape, spacing)
+    record.judge(signals, model, None if voxel_ml is None else int(mask.values.sum()) * voxel_ml, traits)
+
+
+def _is_plausible(mask: Patch, changes: Sequence[float]) -> bool:
+    """Whether a rescued answer counts: it is no speck, and the last two rounds agree on it."""
+    return int(mask.values.sum()) >= FEW and bool(changes) and changes[-1] >= RESCUE_AGREEMENT
