@@ -167,3 +167,22 @@ def test_the_full_size_is_the_published_network_and_the_compact_one_is_the_bundl
 
     assert shapes("fcn8s_full") == shapes("published")
     assert shapes("fcn8s_compact") == shapes("published", "fcn8s_compact") == shapes()
+
+
+@pytest.mark.parametrize(("base", "inferer"), [("train", "validate#inferer"), ("inference", "inferer")])
+def test_rounds_come_to_rest_in_evaluation_as_in_inference(base: str, inferer: str) -> None:
+    parser = ConfigParser()
+    parser.read_config(config_files(base, "three_views", "stepwise", "at_rest"))
+    found = parser.get_parsed_content(inferer)
+    assert (found.damping, found.damping_decay, found.stopping.dice) == (0.7, 0.5, 0.99)
+    assert (found.coarse_fusion, found.fine_fusion) == ("vote", "mean")
+
+
+def test_evaluation_takes_what_the_loop_of_inference_takes() -> None:
+    loops = []
+    for base, inferer in (("train", "validate#inferer"), ("inference", "inferer")):
+        parser = ConfigParser()
+        parser.read_config(config_files(base))
+        loops.append({key for key, value in parser[inferer].items() if str(value).startswith("@") and key[0] != "_"})
+    # What only masks of cases need, or where a case lies.
+    assert loops[1] - loops[0] == {"exclusive", "quality", "air_threshold", "volume_device", "keep_rounds", "progress"}
