@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import ignite.distributed as idist
 import torch.nn as nn
 from ignite.engine import Engine, Events
+from monai.engines import IterationEvents
 from torch.optim import Optimizer
 
 from ..config.stage_kinds import STAGE_KEYS
 from ..inferers import StopRule
+from ..inferers.frozen import idle_parameters
 from ..utils import settings_file, unwrap
 from .fine_copies import copy_to_fine, fine_marks, is_copy
 from .save_weights import save_weights
@@ -102,6 +104,8 @@ class StageSchedule:
     needs no state of its own, and another number of epochs rescales the whole schedule. The number of the stage in the
     schedule, from 1, becomes ``stage`` of ``engine.state.metrics``, which MONAI's handlers write. The log tells how
     long the run will still take: a stage of rounds takes longer than the coarse one.
+
+    Parts that a stage does not train keep their weights, whatever weight decay and momentum are.
 
     With ``validator_inferer``, validation in stage "coarse" scores the coarse answer: fine networks that no stage has
     trained yet would only spoil it. In the other stages it scores the last round. Both are scores of an answer on the
@@ -188,6 +192,8 @@ class StageSchedule:
         engine.add_event_handler(Events.EPOCH_STARTED, self.epoch_started)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         engine.add_event_handler(Events.ITERATION_STARTED, self.iteration_started)
+        if self.network is not None:
+            engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self.backward_completed)
         engine.add_event_handler(Events.COMPLETED, self.completed)
         TimeLeft(self.work).attach(engine)
 
@@ -249,6 +255,15 @@ class StageSchedule:
             factor *= (done + 1) / self.warmup
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = base * factor
+
+    def backward_completed(self, engine: Engine) -> None:
+        """Take the gradients of what this stage does not train away.
+
+        They are zero, and a step with zero still decays weights and follows old momentum, while running statistics of
+        batch norms stay: a coarse network lost 1.2 points of DSC in a stage of fine ones.
+        """
+        for parameter in idle_parameters(unwrap(self.network), self.inferer.stage):
+            parameter.grad = None
 
     def _keep(self, stage: Mapping[str, Any]) -> None:
         """Write the weights of a stage's end, where it asks for them.

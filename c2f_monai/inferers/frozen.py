@@ -8,7 +8,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["frozen_shared_encoder"]
+from torch.nn import Parameter
+
+from ..utils import TrainingStage
+
+__all__ = ["frozen_shared_encoder", "idle_parameters"]
+
+#: Parts that a stage trains, where it is not all of them.
+_TRAINED = {
+    TrainingStage.COARSE: ("coarse",),
+    TrainingStage.FINE: ("fine",),
+    TrainingStage.SEPARATE: ("coarse", "fine"),
+}
+
+
+def idle_parameters(network: Any, stage: str) -> list[Parameter]:
+    """Parameters that a stage does not train.
+
+    Args:
+        network: :py:class:`c2f_monai.networks.CoarseToFineNet`, not wrapped; of another one it is none.
+        stage: "coarse", "fine", "separate", "individual" or "joint".
+    """
+    trained = _TRAINED.get(TrainingStage(stage))
+    if trained is None or not hasattr(network, "views"):
+        return []
+    idle = []
+    for parts in network.views.values():
+        learning = {id(one) for name in trained for one in _parameters(parts, name)}
+        if stage == TrainingStage.FINE:  # an encoder that f_F has from f_C is f_C's
+            learning -= {id(one) for one in _parameters(parts, "coarse")}
+        idle += [one for one in parts.parameters() if id(one) not in learning]
+    return idle
+
+
+def _parameters(parts: Any, name: str) -> Iterator[Parameter]:
+    part = getattr(parts, name)
+    yield from () if part is None else part.parameters()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import pytest
 import torch
 import torch.nn as nn
 from ignite.engine import Engine, Events
-from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.engines import IterationEvents, SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import TensorBoardStatsHandler
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -42,7 +42,9 @@ from c2f_monai.handlers import (
     stage_ends,
 )
 from c2f_monai.inferers import StopRule
-from c2f_monai.networks import CoarseToFineNet, LiteUNet, SaliencyTransform
+from c2f_monai.inferers.frozen import idle_parameters
+from c2f_monai.networks import CoarseToFineNet, LiteUNet, SaliencyTransform, build_network
+from c2f_monai.utils import SlabSpec
 from tests.processes import ROOT, Command
 
 STAGES = [
@@ -53,7 +55,9 @@ STAGES = [
 
 
 def make_engine(step: Callable | None = None) -> Engine:
-    return Engine(step or (lambda engine, batch: 0.0))
+    engine = Engine(step or (lambda engine, batch: 0.0))
+    engine.register_events(*IterationEvents)
+    return engine
 
 
 @pytest.mark.parametrize(
@@ -308,6 +312,47 @@ def test_the_fine_networks_begin_as_copies_of_the_coarse_ones() -> None:
     engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: seen.append(parts["fine"].weight[0].item()))
     engine.run([0, 1], max_epochs=3)
     assert seen == [2.0, 4.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("stage", "moved"),
+    [
+        ("coarse", ["coarse"]),
+        ("fine", ["fine"]),
+        ("separate", ["coarse", "fine"]),
+        ("individual", ["coarse", "saliency", "fine"]),
+        ("joint", ["coarse", "saliency", "fine"]),
+    ],
+)
+def test_what_a_stage_does_not_train_stays_as_it_is(stage: str, moved: list[str]) -> None:
+    """Whatever decays, and whatever momentum an earlier stage has left."""
+    network = Parts()
+    parts = network.views["axial"]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.1)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    before = {name: parts[name].weight.detach().clone() for name in parts}
+
+    def step(engine: Engine, batch: int) -> None:
+        optimizer.zero_grad(set_to_none=False)  # as MONAI's trainer does
+        engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        optimizer.step()
+
+    engine = make_engine(step)
+    StageSchedule([{"stage": stage, "length": 1}], SimpleNamespace(rounds=1), optimizer, network=network).attach(engine)
+    engine.run([0, 1], max_epochs=1)
+    assert [name for name in parts if not torch.equal(parts[name].weight, before[name])] == moved
+
+
+def test_a_shared_encoder_stays_as_it_is_while_fine_networks_learn_alone() -> None:
+    network = build_network(LiteUNet, LiteUNet, slab=SlabSpec(1, 1), views=["axial"], shared_encoder=True)
+    parts, shared = network.views["axial"], network.views["axial"].shared
+    encoder = {id(one) for one in parts.fine.get_submodule(shared).parameters()}
+    left = {
+        stage: encoder & {id(one) for one in idle_parameters(network, stage)} for stage in ("coarse", "fine", "joint")
+    }
+    assert left == {"coarse": set(), "fine": encoder, "joint": set()}
 
 
 def test_the_average_of_the_weights() -> None:
