@@ -95,7 +95,7 @@ class CaseLoop:
         del raw
         note(None, mask)
         first, view_dsc, earlier, cycle = mask, None, None, False
-        if settings.rescue is not None and case.label is None and rule.max_rounds and int(mask.values.sum()) < FEW:
+        if settings.rescue is not None and case.label is None and rule.max_rounds and mask.voxels < FEW:
             mask = self._most_probable(prior, settings.rescue)
             record.rescued = not mask.empty
 
@@ -124,7 +124,7 @@ class CaseLoop:
         if changes:
             prior.values.masked_fill_(raw & ~mask.on(prior.bounds), 0.0)
             prior, mask = self._into(probability, prior, mask, record.rescued)
-        record.voxels = int(mask.values.sum())
+        record.voxels = mask.voxels
         if changes and record.voxels:
             agreements = (view_dsc, changes[-1], patch_dice(first, mask))
             _judge(record, agreements, prior, mask, case.volume.shape, spacing, voxel_ml, settings.quality)
@@ -243,9 +243,9 @@ def _judge(
     """Note how far to trust an answer: the agreements of views, rounds and stages, and what P(T) and Z(T) tell."""
     signals = signals_of(*agreements, expected_dice(prior.values, mask.on(prior.bounds)))
     traits = None if spacing is None else traits_of(mask.values, mask.bounds, shape, spacing)
-    record.judge(signals, model, None if voxel_ml is None else int(mask.values.sum()) * voxel_ml, traits)
+    record.judge(signals, model, None if voxel_ml is None else mask.voxels * voxel_ml, traits)
 
 
 def _is_plausible(mask: Patch, changes: Sequence[float]) -> bool:
     """Whether a rescued answer counts: it is no speck, and the last two rounds agree on it."""
-    return int(mask.values.sum()) >= FEW and bool(changes) and changes[-1] >= RESCUE_AGREEMENT
+    return mask.voxels >= FEW and bool(changes) and changes[-1] >= RESCUE_AGREEMENT

@@ -55,10 +55,12 @@ def view_dice(masks: Sequence[torch.Tensor]) -> float | None:
     Returns:
         None for a single view.
     """
-    sizes = [int(mask.sum()) for mask in masks]
+    if len(masks) < 2:
+        return None
+    sizes = [int(torch.count_nonzero(mask)) for mask in masks]
     pairs = list(combinations(range(len(masks)), 2))
-    scores = [dice_of_counts(int((masks[i] & masks[j]).sum()), sizes[i] + sizes[j]) for i, j in pairs]
-    return sum(scores) / len(scores) if scores else None
+    scores = [dice_of_counts(int(torch.count_nonzero(masks[i] & masks[j])), sizes[i] + sizes[j]) for i, j in pairs]
+    return sum(scores) / len(scores)
 
 
 def expected_dice(probability: torch.Tensor, mask: torch.Tensor) -> float | None:
@@ -71,7 +73,7 @@ def expected_dice(probability: torch.Tensor, mask: torch.Tensor) -> float | None
     Returns:
         None where both are empty.
     """
-    total = float(probability.sum(dtype=torch.float64)) + int(mask.sum())
+    total = float(probability.sum(dtype=torch.float64)) + int(torch.count_nonzero(mask))
     return 2.0 * float(probability[mask].sum(dtype=torch.float64)) / total if total else None
 
 

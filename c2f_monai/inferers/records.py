@@ -235,7 +235,7 @@ class RoundRecorder:
 
     def __call__(self, dsc: float | None, mask: Patch) -> None:
         """Note the next round: d(t), None for the coarse result, and Z(t)."""
-        voxels, now = int(mask.values.sum()), time.perf_counter()
+        voxels, now = mask.voxels, time.perf_counter()
         ml = None if self.voxel_ml is None else voxels * self.voxel_ml
         box = None if mask.empty else mask.bounds
         self.record.rounds.append(RoundRecord(len(self.record.rounds), dsc, voxels, ml, box, now - self.since))

@@ -135,7 +135,7 @@ class VolumeInferer(Inferer):
         return kept
 
     def _record(self, inputs: torch.Tensor, index: int, mask: torch.Tensor, seconds: float) -> CaseRecord:
-        voxels, of_voxel = int(mask.sum()), voxel_ml(inputs, index)
+        voxels, of_voxel = int(torch.count_nonzero(mask)), voxel_ml(inputs, index)
         ml = None if of_voxel is None else voxels * of_voxel
         box = foreground_box(mask.any(dim=0))
         only = RoundRecord(0, None, voxels, ml, box, seconds)

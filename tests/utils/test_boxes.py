@@ -55,9 +55,10 @@ def test_boxes_from_projections_equal_boxes_of_the_mask():
 
 
 @quick
-@given(shape=st.lists(st.integers(1, 6), min_size=1, max_size=4), seed=st.integers(0, 999))
-def test_the_box_of_a_mask_of_any_number_of_axes(shape, seed):
+@given(shape=st.lists(st.integers(1, 6), min_size=1, max_size=4), seed=st.integers(0, 999), data=st.data())
+def test_the_box_of_a_mask_of_any_number_of_axes_in_any_order_of_memory(shape, seed, data):
     mask = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) > 0.9
+    mask = mask.permute(data.draw(st.permutations(range(mask.dim()))))
     points = mask.nonzero()
     expected = tuple((int(axis.min()), int(axis.max()) + 1) for axis in points.T) if len(points) else None
     assert foreground_box(mask) == expected
