@@ -64,6 +64,21 @@ METHODS = {
     method.name: method
     for method in (
         Method("rstn", "RSTN"),
+        # Each network learns its own task to the end of its rate, the fine one in true boxes, before joint training.
+        Method(
+            "rstn_fine_first",
+            "RSTN, fine network alone first",
+            options={
+                "stages": [
+                    {"stage": "coarse", "length": 22, "lr_end_factor": 0.01},
+                    {"stage": "fine", "length": 1, "rounds": 1, "lr_factor": 0.05},
+                    {"stage": "fine", "length": 21, "rounds": 1, "lr_end_factor": 0.01},
+                    {"stage": "joint", "length": 5, "rounds": 1, "lr_factor": 0.3, "lr_end_factor": 0.06},
+                    {"stage": "joint", "length": 3, "lr_factor": 0.06, "lr_end_factor": 0.0},
+                ],
+                "epochs": 52,
+            },
+        ),
         # Starts from the weights of step-wise training of the same fold.
         Method(
             "rstn_from_stepwise",

@@ -74,6 +74,7 @@ def words_of(command: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     ("name", "own", "evaluations"),
     [
         ("rstn", [], ["final", "coarse", "last", "rounds", "oracle"]),
+        ("rstn_fine_first", [], ["final", "coarse", "last", "rounds", "oracle"]),
         ("rstn_from_stepwise", ["configs/run/from_coarse.json"], ["final", "coarse", "last", "rounds", "oracle"]),
         ("stepwise", ["bundle/configs/stepwise.json"], ["final", "coarse", "last", "rounds", "oracle"]),
         ("single_stage", ["configs/baseline/coarse_only.json"], ["final"]),
