@@ -75,7 +75,7 @@ def test_a_released_version_is_never_replaced(bundle: Path, tmp_path: Path, caps
     ("content", "version", "message"),
     [
         ({"network": {}}, "0.2.0", "is not a flat state_dict"),
-        ({"a": torch.ones(2)}, "0.3.0", "--version 0.3.0 is not in the changelog"),
+        ({"a": torch.ones(2)}, "0.9.0", "--version 0.9.0 is not in the changelog"),
         ({"a.weight": torch.full((2, 2), 1e5)}, "0.2.0", "a.weight holds values that float16 cannot"),
     ],
 )
