@@ -23,7 +23,7 @@ from ..data.writers import write_nifti
 from ..handlers.case_rows import case_row
 from ..handlers.case_table import CaseTable
 from ..metrics.target import target_statistics
-from ..utils import describe_machine, describe_versions, end_on_signals, torch_device
+from ..utils import describe_machine, describe_versions, end_on_signals, leave_if_signaled, torch_device
 from ..visualize import save_overlay
 from .outputs import (
     MADE_BY,
@@ -167,6 +167,7 @@ class _Command:
             keep_image=self.args.preview is not None or self.statistics is not None,
         )
         for number, (job, result) in enumerate(zip(todo, results, strict=True), 1):
+            leave_if_signaled()
             try:
                 if isinstance(result, Exception):
                     raise result

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from ignite.engine import Engine, Events
 
+from ..utils import leave_if_signaled
+
 __all__ = ["WriteInBackground"]
 
 
@@ -46,7 +48,8 @@ class WriteInBackground:
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._failed)
 
     def __call__(self, task: Callable[[], None]) -> None:
-        """Write in the background during a run, at once outside it."""
+        """Write in the background during a run, at once outside it; nothing once a signal told the run to end."""
+        leave_if_signaled()
         if self._pool is None:
             task()
             return

@@ -55,7 +55,7 @@ from .packages import REQUIRED, MissingPackagesError, check_extra, check_package
 from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, settings_file, work_root
 from .precision import amp_dtype_on, check_amp_dtype, has_bfloat16
 from .process_logs import CASES_LOGGER, log_on_first_process
-from .signals import end_on_signals
+from .signals import end_on_signals, leave_if_signaled
 from .slabs import (
     DEFAULT_SLAB,
     SlabSpec,
@@ -131,6 +131,7 @@ __all__ = [
     "inside_boxes",
     "is_of_the_machine",
     "keep_freed_memory",
+    "leave_if_signaled",
     "log_on_first_process",
     "name_of_case",
     "package_version",

@@ -21,7 +21,7 @@ from c2f_monai.metrics.tables import read_cases
 from c2f_monai.utils import root_cause
 from tests.bundle.conftest import TINY, inference_files
 from tests.bundle.volumes import make_volume, write_nifti
-from tests.processes import Command
+from tests.processes import Command, run_python
 
 
 def command_of(kind: str, images: Path, out: Path, weights: Path, bundle_root: Path) -> list[str]:
@@ -66,6 +66,42 @@ def test_a_signal_ends_soon_and_keeps_what_is_done(
     assert 1 < len(done) < 60
     assert sorted(path.name for path in out.glob("*.nii.gz")) == [f"{name}_seg.nii.gz" for name in done]
     assert not list(out.glob(".*"))
+
+
+DEAF = """
+import ctypes, runpy, signal, sys
+from c2f_monai.inferers import CoarseToFineInferer
+
+class Noisy:
+    def __getattr__(self, name):
+        signal.raise_signal(signal.SIGTERM)
+
+def call(self, *args, **kwargs):
+    result = own(self, *args, **kwargs)
+    calls.append(self)
+    if len(calls) == 2:
+        assert not ctypes.pythonapi.PyObject_HasAttrString(ctypes.py_object(Noisy()), b"name")
+    return result
+
+calls, own, CoarseToFineInferer.__call__ = [], CoarseToFineInferer.__call__, call
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("kind", ["bundle", "command"])
+def test_a_signal_that_c_code_drops_ends_the_run_before_the_next_mask(
+    kind: str, tiny_weights: Path, bundle_root: Path, project_root: Path, tmp_path: Path
+) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    images.mkdir()
+    for name in "abc":
+        write_nifti(images / f"{name}.nii.gz", make_volume())
+    module, *words = command_of(kind, images, out, tiny_weights, bundle_root)
+    done = run_python(["-c", DEAF, module, *words], tmp_path, os.environ | {"PYTHONPATH": str(project_root)})
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr[-3000:]
+    assert list(read_cases(out / "cases.csv")) == ["a"]
+    assert sorted(path.name for path in out.glob("*.nii.gz")) == ["a_seg.nii.gz"]
 
 
 def test_a_full_disk_ends_the_run_with_the_name_of_the_file(
