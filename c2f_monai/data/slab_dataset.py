@@ -182,12 +182,13 @@ class SlabDataset(Dataset):
         for view in self.views:
             rng = np.random.default_rng(np.random.SeedSequence([self.seed, self.epoch, index, view.axis]))
             case, center = self._draw_slice(rng, view, index)
-            image, label = self._slab(rng, self.volumes[case], view, center)
-            margins = self._margins(rng, max(image.shape[-2:]))
-            item["image"][view.value] = image
-            item["label"][view.value] = label
+            slab = self._slab(rng, self.volumes[case], view, center)
+            for key, value in slab.items():
+                item.setdefault(key, {})[view.value] = value
+            height, width = slab["image"].shape[-2:]
+            margins = self._margins(rng, max(height, width))
             item["margins"][view.value] = torch.from_numpy(margins)
-            item["fallback"][view.value] = torch.from_numpy(draw_fallback_box(rng, (image.shape[-2], image.shape[-1])))
+            item["fallback"][view.value] = torch.from_numpy(draw_fallback_box(rng, (height, width)))
             item["case"][view.value] = torch.tensor([case, center])
             item["seed"][view.value] = torch.tensor(int(rng.integers(2**31)))
         return item
@@ -218,22 +219,32 @@ class SlabDataset(Dataset):
 
     def _slab(
         self, rng: np.random.Generator, volume: CachedVolume | DiskVolume, view: View, center: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        # Only the slab's own slices are read; at the ends of the volume they are fewer, and the edge is repeated.
-        reach, predicted = self.slab.in_reach, self.slab.out_slices
-        start = max(center - reach, 0)
-        image, label = volume.slices(view, start, min(center + reach + 1, volume.shape[view.axis]))
-        centers = torch.tensor([center - start])
-        hu = extract_slabs(image, centers, self.slab.in_slices)[0]
-        label = extract_label_slabs(label, centers, predicted)[0].float()
-        hu, label = self._turned(hu, view), self._turned(label.unflatten(0, (-1, predicted)), view).flatten(0, 1)
-        slab = {"image": scale_to_unit(hu, self.window), "label": label}
+    ) -> dict[str, torch.Tensor]:
+        slab = self._cut(volume, view, center)
         if self.augmentation is not None:
             if isinstance(self.augmentation, Compose):
                 self.augmentation.set_random_state(seed=int(rng.integers(2**31)))
             # Plain tensors: metadata would be carried through every operation of the networks.
             slab = {key: convert_to_tensor(value, track_meta=False) for key, value in self.augmentation(slab).items()}
-        return slab["image"].clamp(0.0, 1.0), (slab["label"] > 0.5).float()
+        return slab | {"image": slab["image"].clamp(0.0, 1.0), "label": (slab["label"] > 0.5).float()}
+
+    def _cut(self, volume: CachedVolume | DiskVolume, view: View, center: int) -> dict[str, torch.Tensor]:
+        """Image in [0, 1] and label of the slab around a slice, before augmentation."""
+        # Only the slab's own slices are read; at the ends of the volume they are fewer, and the edge is repeated.
+        reach = self.slab.in_reach
+        start = max(center - reach, 0)
+        image, label = volume.slices(view, start, min(center + reach + 1, volume.shape[view.axis]))
+        hu = extract_slabs(image, torch.tensor([center - start]), self.slab.in_slices)[0]
+        return {
+            "image": scale_to_unit(self._turned(hu, view), self.window),
+            "label": self._predicted(label, center - start, view),
+        }
+
+    def _predicted(self, channels: torch.Tensor, center: int, view: View) -> torch.Tensor:
+        """(K * out_slices, h, w) float32 slab of (K, n, h, w) around one of its n slices."""
+        slices = self.slab.out_slices
+        slab = extract_label_slabs(channels, torch.tensor([center]), slices)[0].float()
+        return self._turned(slab.unflatten(0, (-1, slices)), view).flatten(0, 1)
 
     def _turned(self, slab: torch.Tensor, view: View) -> torch.Tensor:
         """A slab (..., s, h, w) with slices, rows and columns as the network's weights expect them."""
