@@ -63,22 +63,21 @@ class Method:
 METHODS = {
     method.name: method
     for method in (
-        Method("rstn", "RSTN"),
-        # Each network learns its own task to the end of its rate, the fine one in true boxes, before joint training.
+        # The schedule until version 0.4.0: the fine network is a copy of the coarse one when joint training begins.
         Method(
-            "rstn_fine_first",
-            "RSTN, fine network alone first",
+            "rstn",
+            "RSTN",
             options={
                 "stages": [
-                    {"stage": "coarse", "length": 22, "lr_end_factor": 0.01},
-                    {"stage": "fine", "length": 1, "rounds": 1, "lr_factor": 0.05},
-                    {"stage": "fine", "length": 21, "rounds": 1, "lr_end_factor": 0.01},
-                    {"stage": "joint", "length": 5, "rounds": 1, "lr_factor": 0.3, "lr_end_factor": 0.06},
-                    {"stage": "joint", "length": 3, "lr_factor": 0.06, "lr_end_factor": 0.0},
+                    {"stage": "coarse", "length": 20, "lr_end_factor": 0.39, "copy_to_fine": True},
+                    {"stage": "joint", "length": 9, "rounds": 1, "lr_factor": 0.39, "lr_end_factor": 0.07},
+                    {"stage": "joint", "length": 6, "lr_factor": 0.07, "lr_end_factor": 0.0},
                 ],
-                "epochs": 52,
+                "epochs": 35,
             },
         ),
+        # That of train.json: each network learns its own task to the end of its rate, the fine one in true boxes.
+        Method("rstn_fine_first", "RSTN, fine network alone first"),
         # Starts from the weights of step-wise training of the same fold.
         Method(
             "rstn_from_stepwise",

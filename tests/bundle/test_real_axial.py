@@ -102,19 +102,32 @@ def test_slabs_of_several_slices_are_refused(dataset: Path, tmp_path: Path) -> N
     assert "set in_slices and out_slices to 1, got in_slices 3" in str(caught.value.__cause__)
 
 
-def test_the_learning_rate_falls_from_stage_to_stage_as_one_cosine_does() -> None:
+def test_each_network_learns_alone_to_the_end_of_its_rate_before_joint_training() -> None:
     parser = ConfigParser()
     parser.read_config(config_files("train", *OVERLAYS))
     stages = parser.get_parsed_content("stages")
-    total, passed, last = sum(stage["length"] for stage in stages), 0, 1.0
-    assert total == parser.get_parsed_content("epochs")
-    for stage in stages:
-        passed += stage["length"]
-        assert learning_rate_factor(stage, 0.0) == pytest.approx(last)
-        last = learning_rate_factor(stage, 1.0)
-        assert last == pytest.approx(0.5 * (1 + np.cos(np.pi * passed / total)), abs=0.01)
-    assert stages[0]["stage"] == "coarse" and stages[0]["copy_to_fine"] is True
-    assert {stage["stage"] for stage in stages[1:]} == {"joint"}
+    assert sum(stage["length"] for stage in stages) == parser.get_parsed_content("epochs")
+    assert [stage["stage"] for stage in stages] == ["coarse", "fine", "fine", "joint", "joint"]
+    rates = [tuple(learning_rate_factor(stage, at) for at in (0.0, 1.0)) for stage in stages]
+    assert rates[0] == (1.0, 0.01)
+    assert rates[1] == (0.05, 0.05) and stages[1]["length"] == 1  # batch norms and decoder meet crops
+    assert rates[2] == (1.0, 0.01)
+    assert rates[3][0] == 0.3 and rates[3][1] == rates[4][0] and rates[4][1] == 0.0
+
+
+@pytest.mark.parametrize(("start", "copies"), [(None, True), ("start.pt", False)])
+def test_the_fine_network_begins_as_a_copy_where_it_has_no_start_of_its_own(start: str | None, copies: bool) -> None:
+    parser = ConfigParser()
+    parser.read_config(config_files("train", *OVERLAYS))
+    parser["init_weights"] = start
+    assert parser.get_parsed_content("stages")[0]["copy_to_fine"] is copies
+
+
+@pytest.mark.parametrize(("base", "epochs"), [((), 30), (("three_views",), 11)])
+def test_without_the_coarse_stage_the_other_stages_keep_their_length(base: tuple[str, ...], epochs: int) -> None:
+    parser = ConfigParser()
+    parser.read_config(config_files("train", *base, "from_coarse"))
+    assert parser.get_parsed_content("epochs") == parser.get_parsed_content("val_interval") == epochs
 
 
 @pytest.mark.parametrize("name", ["zoom", "affine", "phase", "low_resolution", "noise", "gamma", "scale", "shift"])
