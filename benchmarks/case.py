@@ -13,7 +13,7 @@ Seconds of the processor (all threads) beside those of the clock, which other wo
     python benchmarks/case.py --repeats 3 --other --output docs/results/speed/case_512x512x300.json
 
 ``--ct FILE`` takes another CT in the place of the phantoms, resampled to so many voxels, such as one with an organ that
-the model finds.
+the model finds. ``--option ID=VALUE`` runs each model once more with this id, and compares the masks.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.inference import Meter, Metered, flops_of
 from c2f_monai.apps.segmenter import Segmenter
+from c2f_monai.apps.training_config import parse_option
 from c2f_monai.data.phantom import generate_case
 from c2f_monai.data.prefetch import collate_volumes
 from c2f_monai.data.writers import write_nifti
 from c2f_monai.networks import CoarseToFineNet
+from c2f_monai.utils import dice_coefficient
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 SPACING = (0.75, 0.75, 1.0)  # mm
@@ -196,10 +198,14 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         write_ct(path, args.size)
     else:
         resample_ct(args.ct, path, args.size)
+    variants = {"": {}} | {f", {text}": dict([parse_option(text)]) for text in args.option}
     segmenters = {
-        (f"{model}, {engine}", model): Segmenter(model, device="cpu", fast=args.fast, engine=engine)
+        (f"{model}, {engine}{suffix}", model): Segmenter(
+            model, device="cpu", fast=args.fast, engine=engine, options=options
+        )
         for model in args.models
         for engine in args.engines
+        for suffix, options in variants.items()
     }
     networks = {model: network_of(model, segmenters.values()) for model in args.models}
     other = Other(args.size) if args.other else None
@@ -215,6 +221,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             figures[name] = {"rounds": rounds, "voxels": int((mask > 0).sum()), "tflop": tflop}
             first = masks.setdefault(model, mask)
             figures[name]["voxels_that_differ"] = int((mask != first).sum())
+            figures[name]["dsc"] = round(dice_coefficient(mask > 0, first > 0), 4)
         if other is not None:
             clocks["other"].append(other.run())
     for name, figure in figures.items():
@@ -245,6 +252,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: 2)")
     parser.add_argument("--repeats", type=int, default=3, help="in turns (default: 3)")
     parser.add_argument("--fast", action="store_true", help="bfloat16 where the processor has it")
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="ID=VALUE", help="beside each, the same with this"
+    )
     parser.add_argument("--other", action="store_true", help="run the network of the other tool's shape beside them")
     parser.add_argument("--output", type=Path, help="JSON file (default: print it)")
     args = parser.parse_args()

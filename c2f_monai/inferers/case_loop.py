@@ -44,6 +44,7 @@ class Case:
         rule: how crops are cut.
         initial: (K, H, W, D) outside answer; None where the coarse networks give P(0).
         label: (K, H, W, D) truth that the boxes are taken around; None where the last mask is.
+        spacing: mm of a voxel along each axis; None where it is not known.
     """
 
     volume: torch.Tensor
@@ -52,6 +53,7 @@ class Case:
     rule: CropRule
     initial: torch.Tensor | None
     label: torch.Tensor | None
+    spacing: tuple[float, ...] | None = None
 
     def in_views(self) -> list[VolumeInView]:
         """The volume along each view."""
@@ -74,15 +76,12 @@ class CaseLoop:
         self.settings, self.case = settings, case
         self.whole, self.voxels = whole_bounds(case.volume.shape), case.volume.numel()
 
-    def run(
-        self, record: CaseRecord, voxel_ml: float | None, spacing: tuple[float, ...] | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def run(self, record: CaseRecord, voxel_ml: float | None) -> tuple[torch.Tensor, torch.Tensor]:
         """P(0) and Z(0), then round after round.
 
         Args:
             record: is filled.
             voxel_ml: milliliters of a voxel; None where it is not known.
-            spacing: mm of a voxel along each axis; None where it is not known.
 
         Returns:
             the last P(t) and Z(t), (K, H, W, D) both.
@@ -127,9 +126,16 @@ class CaseLoop:
         record.voxels = mask.voxels
         if changes and record.voxels:
             agreements = (view_dsc, changes[-1], patch_dice(first, mask))
-            _judge(record, agreements, prior, mask, case.volume.shape, spacing, voxel_ml, settings.quality)
+            _judge(record, agreements, prior, mask, case.volume.shape, case.spacing, voxel_ml, settings.quality)
         record.touches_border = touches_border(mask.bounds, case.volume.shape)
         return probability, mask.on(self.whole)
+
+    def _step(self, view: View) -> int:
+        """How many slices of a view lie in ``coarse_spacing``."""
+        distance, spacing = self.settings.coarse_spacing, self.case.spacing
+        if distance is None or spacing is None:
+            return 1
+        return max(int(distance / spacing[view.axis] + 1e-3), 1)  # 3 mm of slices of 1.0000001 mm are three
 
     def _rule(self) -> StopRule:
         rule = self.settings.stopping if self.case.caller.has_fine else StopRule(dice=None, max_rounds=0)
@@ -182,7 +188,7 @@ class CaseLoop:
         part = case.within(bounds)
         fusion = self._fusion(part.volume.shape, self.settings.coarse_fusion)
         for seen in part.in_views() if part.volume.numel() else []:
-            for start, values in seen.coarse():
+            for start, values in seen.coarse_between(self._step(seen.view)):
                 fusion.add(values, seen.view.axis, start)
         probability, mask = fusion.result()
         return Patch(probability, bounds), mask

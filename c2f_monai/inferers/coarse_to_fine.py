@@ -13,6 +13,7 @@ from monai.inferers import Inferer
 
 from ..transforms.conflicts import resolve_conflicts
 from ..utils import Fusion, Prior, Result, View, amp_dtype_on, check_amp_dtype, check_window, unwrap
+from .arguments import by_case, check_initial, check_loop_arguments
 from .case_loop import Case, CaseLoop
 from .fusion import check_fusion, check_mask_arguments, move_to_mask
 from .network_caller import NetworkCaller, network_kind
@@ -63,6 +64,9 @@ class CoarseToFineInferer(Inferer):
             borders of the volume that are all air, as far as multiples of ``crop_multiple``; in the unit of the inputs.
             Probabilities change little, since what lies beyond a slice is 0 to the network as air is. None runs the
             whole volume.
+        coarse_spacing: mm in which the coarse network of single slices is run on one at least; in thinner slices
+            between two such P(0) is interpolated linearly. Where the input carries no affine every slice is run. None
+            runs every slice, the method.
         exclusive: give a voxel that several classes claim to the one with the largest mean of the views'
             probabilities, under vote too [3.6]; the others come back below ``threshold``. False lets classes overlap,
             such as an organ and the neoplasm in it.
@@ -130,6 +134,7 @@ class CoarseToFineInferer(Inferer):
         progress: bool = False,
         keep_rounds: bool = False,
         air_threshold: float | None = None,
+        coarse_spacing: float | None = None,
         exclusive: bool = False,
         result: str = Result.LAST,
         rescue: float | None = None,
@@ -171,20 +176,12 @@ class CoarseToFineInferer(Inferer):
         self.progress = progress
         self.keep_rounds = keep_rounds
         self.air_threshold = air_threshold
+        self.coarse_spacing = coarse_spacing
         self.exclusive = exclusive
         self.result = Result(result)
         if self.result == Result.MEAN and Fusion.VOTE in (self.coarse_fusion, self.fine_fusion):
             raise ValueError("result mean is a mean of probabilities: with fusion vote set result to last.")
-        for name, share in (("rescue", 1.0 if rescue is None else rescue), ("damping", damping)):
-            if not 0.0 < share <= 1.0:
-                raise ValueError(f"{name} must be above 0 and at most 1, got {share}.")
-        if not 0.0 <= damping_decay <= 1.0:
-            raise ValueError(f"damping_decay must lie in [0, 1], got {damping_decay}.")
-        if (damping < 1.0 or damping_decay) and self.fine_fusion == Fusion.VOTE:
-            raise ValueError(
-                "damping mixes probabilities: with fusion vote set it to 1 and damping_decay to 0, or fusion to "
-                '["vote", "mean"].'
-            )
+        check_loop_arguments(rescue, damping, damping_decay, self.fine_fusion, coarse_spacing)
         self.rescue, self.damping, self.damping_decay = rescue, damping, damping_decay
         self.resolve_cycles = resolve_cycles
         self.quality = quality
@@ -258,18 +255,18 @@ class CoarseToFineInferer(Inferer):
         if initial is None and not caller.has_coarse:
             raise ValueError("the network has no coarse part: give initial, an answer that the rounds start from.")
         starts, labels = (
-            _by_case(name, given, (len(inputs), caller.classes, *inputs.shape[2:]))
+            by_case(name, given, (len(inputs), caller.classes, *inputs.shape[2:]))
             for name, given in (("initial", initial), ("label", label))
         )
         if initial is not None:
-            _check_initial(initial)
+            check_initial(initial)
         self.records = [CaseRecord(name_of(inputs, i), notes=notes_of(inputs, i)) for i in range(len(volumes))]
         answers = []
         # An outer autocast keeps the 16-bit copies of the weights from one call to the next.
         with torch.autocast(caller.device.type, enabled=False):
             for i, record in enumerate(self.records):
-                case = Case(volumes[i, 0], views, caller, self.rule, starts[i], labels[i])
-                answers.append(CaseLoop(self, case).run(record, voxel_ml(inputs, i), spacing_of(inputs, i)))
+                case = Case(volumes[i, 0], views, caller, self.rule, starts[i], labels[i], spacing_of(inputs, i))
+                answers.append(CaseLoop(self, case).run(record, voxel_ml(inputs, i)))
         confidence, mask = (stack_cases(column) for column in zip(*answers, strict=True))
         return confidence, mask
 
@@ -288,21 +285,3 @@ class CoarseToFineInferer(Inferer):
         amp_dtype = amp_dtype_on(self.amp_dtype, device)
         prepared = module if prepare is None else prepare(amp_dtype)
         return NetworkCaller(prepared, dtype, device, amp_dtype, self.pixels_per_batch, self.window)
-
-
-def _by_case(name: str, given: torch.Tensor | None, shape: tuple[int, ...]) -> Sequence[torch.Tensor | None]:
-    """Probabilities or masks (B, K, H, W, D), case by case; None for each where there are none."""
-    if given is None:
-        return [None] * shape[0]
-    if tuple(given.shape) != shape:
-        raise ValueError(f"{name} must have the shape {shape}, got {tuple(given.shape)}.")
-    return plain(given).unbind(0)
-
-
-def _check_initial(initial: torch.Tensor) -> None:
-    low, high = initial.min().item(), initial.max().item()
-    if not (low >= 0 and high <= 1):  # NaN is neither
-        raise ValueError(
-            f"initial must be a probability or a mask in [0, 1], got values from {low:g} to {high:g}: apply a sigmoid "
-            "to logits, and give each class of a label map a channel of its own."
-        )

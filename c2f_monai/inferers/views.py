@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,7 +19,6 @@ from ..utils import (
     add_crops,
     add_margins,
     boxes_from_projections,
-    crop_boxes,
     default_slice_axes,
     from_slices,
     group_by_shape,
@@ -32,6 +32,7 @@ from ..utils import (
 )
 from .network_caller import NetworkCaller
 from .patches import Patch, bounds_in_view
+from .weigher import Weigher
 
 __all__ = ["CropRule", "VolumeInView", "axes_of", "slab_boxes"]
 
@@ -141,6 +142,36 @@ class VolumeInView:
         n, height, width = (self.shape[abs(axis) - 1] for axis in self.axes)
         return n, height, width
 
+    def coarse_between(self, step: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """Coarse probability of every ``step``-th slice and the last, interpolated linearly between them.
+
+        Yields:
+            as :meth:`coarse`.
+
+        Raises:
+            ValueError: for slabs of several slices, whose neighbors would not be theirs.
+        """
+        if step == 1:
+            yield from self.coarse()
+            return
+        if self.caller.slab.in_slices > 1:
+            raise ValueError(
+                f"coarse_spacing is for networks of single slices, and this one takes {self.caller.slab.in_slices}: "
+                "set it to None."
+            )
+        axis = self.view.axis
+        places = [*range(0, self.shape[axis] - 1, step), self.shape[axis] - 1]
+        thin = replace(self, volume=self.volume.index_select(axis, torch.tensor(places, device=self.volume.device)))
+        blocks = sorted(thin.coarse(), key=lambda block: block[0])
+        known = torch.cat([values for _, values in blocks], dim=axis + 1)
+        for place, (start, end) in enumerate(pairwise(places)):
+            before, after = (known.narrow(axis + 1, at, 1) for at in (place, place + 1))
+            share = torch.arange(end - start, device=known.device, dtype=known.dtype) / (end - start)
+            shape = [1] * known.dim()
+            shape[axis + 1] = -1
+            yield start, torch.lerp(before, after, share.view(shape))
+        yield places[-1], known.narrow(axis + 1, len(places) - 1, 1)
+
     def coarse(self) -> Iterator[tuple[int, torch.Tensor]]:
         """Coarse probability [3.3.2], a few slices at a time: each is complete when its last slab has run.
 
@@ -187,7 +218,7 @@ class VolumeInView:
         centers, boxes = slab_boxes(mask, self.axes, self.shape, slab.in_slices)
         inner = add_margins(boxes, self.rule.margins(len(boxes)), (height, width))
         grown = grow_boxes(inner, (height, width), self.rule.multiple, self.rule.min_size)
-        weigher = None if prior is None else _Weigher(prior, self)
+        weigher = None if prior is None else Weigher(prior, self)
         for side, group in group_by_shape(grown):
             for start, end in caller.batches(len(group), side[0] * side[1]):
                 index = group[start:end]
@@ -232,48 +263,3 @@ class VolumeInView:
             part = slices[own.to(self.volume.device), top:bottom, left:right]
             crop[:, : part.shape[1], : part.shape[2]] = part
         return crops
-
-
-class _Weigher:
-    """What g makes of the prior [3.4]: it sees the map beyond the crop, as far as its kernels reach."""
-
-    def __init__(self, prior: Patch, of: VolumeInView) -> None:
-        self.values = to_slices(prior.values, of.axes)
-        self.bounds = bounds_in_view(prior.bounds, of.axes, of.shape)
-        self.count, *self.size = of.size
-        self.caller, self.view = of.caller, of.view
-
-    def __call__(self, centers: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-        """Weights (B, in_slices, height, width) of the crops of slabs, zero beyond the slice.
-
-        Args:
-            centers: (B,) long, central slices.
-            boxes: (B, 4) long, of one shape.
-        """
-        reach = self.caller.saliency_reach
-        top, left, bottom, right = 0, 0, *self.size
-        if reach >= 0:
-            low, high = boxes[:, :2].amin(0) - reach, boxes[:, 2:].amax(0) + reach
-            top, left = low.clamp_min(0).tolist()
-            bottom, right = (min(int(end), length) for end, length in zip(high, self.size, strict=True))
-        windows = slab_indices(centers, self.count, self.caller.slab.out_slices)
-        seen = self._seen(windows, ((top, bottom), (left, right)))
-        weights = self.caller.weights(seen.flatten(1, 2), self.view)
-        return crop_boxes(weights, boxes - torch.tensor([top, left, top, left]))
-
-    def _seen(self, windows: torch.Tensor, part: Bounds) -> torch.Tensor:
-        """Slabs of the prior (B, K, out_slices, h, w) on a part of the slice."""
-        (first, last), *plane = self.bounds
-        shape = (len(windows), len(self.values), windows.shape[1], *(stop - start for start, stop in part))
-        seen = torch.zeros(shape, dtype=self.values.dtype, device=self.values.device)
-        common = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(plane, part, strict=True)]
-        if any(stop <= start for start, stop in common):
-            return seen
-        source, target = (
-            tuple(slice(a - o, b - o) for (a, b), (o, _) in zip(common, frame, strict=True)) for frame in (plane, part)
-        )
-        inside = ((windows >= first) & (windows < last)).to(seen.device)
-        index = (windows - first).clamp(0, last - first - 1).to(seen.device)
-        values = self.values[:, index, source[0], source[1]].transpose(0, 1)
-        seen[..., target[0], target[1]] = values * inside[:, None, :, None, None]
-        return seen

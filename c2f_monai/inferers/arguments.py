@@ -1,0 +1,59 @@
+# Copyright (c) c2f_monai contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What an inferer may be given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..utils import Fusion
+from .records import plain
+
+__all__ = ["by_case", "check_initial", "check_loop_arguments"]
+
+
+def check_loop_arguments(
+    rescue: float | None, damping: float, damping_decay: float, fine_fusion: Fusion, coarse_spacing: float | None
+) -> None:
+    """Arguments of the loop beside the method.
+
+    Raises:
+        ValueError: for one out of range, and for damping of votes.
+    """
+    for name, share in (("rescue", 1.0 if rescue is None else rescue), ("damping", damping)):
+        if not 0.0 < share <= 1.0:
+            raise ValueError(f"{name} must be above 0 and at most 1, got {share}.")
+    if not 0.0 <= damping_decay <= 1.0:
+        raise ValueError(f"damping_decay must lie in [0, 1], got {damping_decay}.")
+    if coarse_spacing is not None and not coarse_spacing > 0:
+        raise ValueError(f"coarse_spacing must be above 0 mm, got {coarse_spacing}.")
+    if (damping < 1.0 or damping_decay) and fine_fusion == Fusion.VOTE:
+        raise ValueError(
+            "damping mixes probabilities: with fusion vote set it to 1 and damping_decay to 0, or fusion to "
+            '["vote", "mean"].'
+        )
+
+
+def by_case(name: str, given: torch.Tensor | None, shape: tuple[int, ...]) -> Sequence[torch.Tensor | None]:
+    """Probabilities or masks (B, K, H, W, D), case by case; None for each where there are none."""
+    if given is None:
+        return [None] * shape[0]
+    if tuple(given.shape) != shape:
+        raise ValueError(f"{name} must have the shape {shape}, got {tuple(given.shape)}.")
+    return plain(given).unbind(0)
+
+
+def check_initial(initial: torch.Tensor) -> None:
+    """An outside answer that the rounds start from.
+
+    Raises:
+        ValueError: when it is neither a probability nor a mask.
+    """
+    low, high = initial.min().item(), initial.max().item()
+    if not (low >= 0 and high <= 1):  # NaN is neither
+        raise ValueError(
+            f"initial must be a probability or a mask in [0, 1], got values from {low:g} to {high:g}: apply a sigmoid "
+            "to logits, and give each class of a label map a channel of its own."
+        )
