@@ -134,16 +134,18 @@ def trained(args: argparse.Namespace, arm: str, seed: int, known: dict[str, torc
 
 
 def compare_maps(args: argparse.Namespace) -> dict[str, Any]:
-    """Both arms with all seeds, and the start."""
+    """Both arms with all seeds, and the start; runs that the file has are not made again."""
     known: dict[str, torch.Tensor] = {}
-    runs: list[dict[str, Any]] = []
-    runs.append({"arm": "none", "seed": None, **scored(*start_of(args))})
-    say(f"start: {runs[-1]['mean_dsc_at_stop']}")
-    for seed in args.seeds:
-        for arm in ARMS:
-            runs.append({"arm": arm, "seed": seed, **scored(*trained(args, arm, seed, known))})
+    about = {"epochs": args.epochs, "options": args.option}
+    kept = json.loads(args.output.read_text(encoding="utf-8")) if args.output.is_file() else {}
+    runs: list[dict[str, Any]] = kept["runs"] if {key: kept.get(key) for key in about} == about else []
+    for arm, seed in [("none", None), *((arm, seed) for seed in args.seeds for arm in ARMS)]:
+        if not any((run["arm"], run["seed"]) == (arm, seed) for run in runs):
+            tested = start_of(args) if seed is None else trained(args, arm, seed, known)
+            runs.append({"arm": arm, "seed": seed, **scored(*tested)})
+            write(args.output, {**about, "runs": runs})
             say(f"{arm}, seed {seed}: {runs[-1]['mean_dsc_at_stop']}")
-    return {"epochs": args.epochs, "runs": runs}
+    return {**about, "runs": runs}
 
 
 def start_of(args: argparse.Namespace) -> Tested:
@@ -176,15 +178,19 @@ def compare_weights(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def write(path: Path, found: dict[str, Any]) -> None:
+    """A JSON file with what was found, the command and the machine."""
+    about = {**describe_machine(), **describe_versions(), **describe_source()}
+    command = "python -m benchmarks.fused " + shlex.join(sys.argv[1:])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as part:
+        part.write_text(json.dumps({"command": command, "environment": about, **found}, indent=1) + "\n")
+
+
 def main() -> None:
     """Measure and write."""
     args = parse_args()
-    found = {"maps": compare_maps, "weights": compare_weights}[args.command](args)
-    about = {**describe_machine(), **describe_versions(), **describe_source()}
-    command = "python -m benchmarks.fused " + shlex.join(sys.argv[1:])
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(args.output) as part:
-        part.write_text(json.dumps({"command": command, "environment": about, **found}, indent=1) + "\n")
+    write(args.output, {"maps": compare_maps, "weights": compare_weights}[args.command](args))
 
 
 if __name__ == "__main__":
