@@ -138,10 +138,6 @@ _LOOP = {
     "air_threshold": ConfigId(
         number(-2000, 0).or_none(), "HU at and below which a voxel is air, which is left out; None: nothing is"
     ),
-    "coarse_spacing": ConfigId(
-        number(above=0).or_none(),
-        "mm between the slices of the coarse stage, others are interpolated; None: all are run",
-    ),
 }
 
 _RUN = {

@@ -14,9 +14,7 @@ from .records import plain
 __all__ = ["by_case", "check_initial", "check_loop_arguments"]
 
 
-def check_loop_arguments(
-    rescue: float | None, damping: float, damping_decay: float, fine_fusion: Fusion, coarse_spacing: float | None
-) -> None:
+def check_loop_arguments(rescue: float | None, damping: float, damping_decay: float, fine_fusion: Fusion) -> None:
     """Arguments of the loop beside the method.
 
     Raises:
@@ -27,8 +25,6 @@ def check_loop_arguments(
             raise ValueError(f"{name} must be above 0 and at most 1, got {share}.")
     if not 0.0 <= damping_decay <= 1.0:
         raise ValueError(f"damping_decay must lie in [0, 1], got {damping_decay}.")
-    if coarse_spacing is not None and not coarse_spacing > 0:
-        raise ValueError(f"coarse_spacing must be above 0 mm, got {coarse_spacing}.")
     if (damping < 1.0 or damping_decay) and fine_fusion == Fusion.VOTE:
         raise ValueError(
             "damping mixes probabilities: with fusion vote set it to 1 and damping_decay to 0, or fusion to "

@@ -130,13 +130,6 @@ class CaseLoop:
         record.touches_border = touches_border(mask.bounds, case.volume.shape)
         return probability, mask.on(self.whole)
 
-    def _step(self, view: View) -> int:
-        """How many slices of a view lie in ``coarse_spacing``."""
-        distance, spacing = self.settings.coarse_spacing, self.case.spacing
-        if distance is None or spacing is None:
-            return 1
-        return max(int(distance / spacing[view.axis] + 1e-3), 1)  # 3 mm of slices of 1.0000001 mm are three
-
     def _rule(self) -> StopRule:
         rule = self.settings.stopping if self.case.caller.has_fine else StopRule(dice=None, max_rounds=0)
         return replace(rule, stop_on_cycle=True) if self.settings.resolve_cycles else rule
@@ -188,7 +181,7 @@ class CaseLoop:
         part = case.within(bounds)
         fusion = self._fusion(part.volume.shape, self.settings.coarse_fusion)
         for seen in part.in_views() if part.volume.numel() else []:
-            for start, values in seen.coarse_between(self._step(seen.view)):
+            for start, values in seen.coarse():
                 fusion.add(values, seen.view.axis, start)
         probability, mask = fusion.result()
         return Patch(probability, bounds), mask

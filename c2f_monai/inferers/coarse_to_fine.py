@@ -64,9 +64,6 @@ class CoarseToFineInferer(Inferer):
             borders of the volume that are all air, as far as multiples of ``crop_multiple``; in the unit of the inputs.
             Probabilities change little, since what lies beyond a slice is 0 to the network as air is. None runs the
             whole volume.
-        coarse_spacing: mm in which the coarse network of single slices is run on one at least; in thinner slices
-            between two such P(0) is interpolated linearly. Where the input carries no affine every slice is run. None
-            runs every slice, the method.
         exclusive: give a voxel that several classes claim to the one with the largest mean of the views'
             probabilities, under vote too [3.6]; the others come back below ``threshold``. False lets classes overlap,
             such as an organ and the neoplasm in it.
@@ -134,7 +131,6 @@ class CoarseToFineInferer(Inferer):
         progress: bool = False,
         keep_rounds: bool = False,
         air_threshold: float | None = None,
-        coarse_spacing: float | None = None,
         exclusive: bool = False,
         result: str = Result.LAST,
         rescue: float | None = None,
@@ -176,12 +172,11 @@ class CoarseToFineInferer(Inferer):
         self.progress = progress
         self.keep_rounds = keep_rounds
         self.air_threshold = air_threshold
-        self.coarse_spacing = coarse_spacing
         self.exclusive = exclusive
         self.result = Result(result)
         if self.result == Result.MEAN and Fusion.VOTE in (self.coarse_fusion, self.fine_fusion):
             raise ValueError("result mean is a mean of probabilities: with fusion vote set result to last.")
-        check_loop_arguments(rescue, damping, damping_decay, self.fine_fusion, coarse_spacing)
+        check_loop_arguments(rescue, damping, damping_decay, self.fine_fusion)
         self.rescue, self.damping, self.damping_decay = rescue, damping, damping_decay
         self.resolve_cycles = resolve_cycles
         self.quality = quality

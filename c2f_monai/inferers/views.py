@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -141,36 +140,6 @@ class VolumeInView:
         """Number of slices, rows and columns."""
         n, height, width = (self.shape[abs(axis) - 1] for axis in self.axes)
         return n, height, width
-
-    def coarse_between(self, step: int) -> Iterator[tuple[int, torch.Tensor]]:
-        """Coarse probability of every ``step``-th slice and the last, interpolated linearly between them.
-
-        Yields:
-            as :meth:`coarse`.
-
-        Raises:
-            ValueError: for slabs of several slices, whose neighbors would not be theirs.
-        """
-        if step == 1:
-            yield from self.coarse()
-            return
-        if self.caller.slab.in_slices > 1:
-            raise ValueError(
-                f"coarse_spacing is for networks of single slices, and this one takes {self.caller.slab.in_slices}: "
-                "set it to None."
-            )
-        axis = self.view.axis
-        places = [*range(0, self.shape[axis] - 1, step), self.shape[axis] - 1]
-        thin = replace(self, volume=self.volume.index_select(axis, torch.tensor(places, device=self.volume.device)))
-        blocks = sorted(thin.coarse(), key=lambda block: block[0])
-        known = torch.cat([values for _, values in blocks], dim=axis + 1)
-        for place, (start, end) in enumerate(pairwise(places)):
-            before, after = (known.narrow(axis + 1, at, 1) for at in (place, place + 1))
-            share = torch.arange(end - start, device=known.device, dtype=known.dtype) / (end - start)
-            shape = [1] * known.dim()
-            shape[axis + 1] = -1
-            yield start, torch.lerp(before, after, share.view(shape))
-        yield places[-1], known.narrow(axis + 1, len(places) - 1, 1)
 
     def coarse(self) -> Iterator[tuple[int, torch.Tensor]]:
         """Coarse probability [3.3.2], a few slices at a time: each is complete when its last slab has run.
