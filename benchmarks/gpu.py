@@ -339,7 +339,7 @@ def taught(setting: Setting, volume: torch.Tensor, truth: torch.Tensor) -> Coars
     generator = torch.Generator().manual_seed(0)
     inside = target.flatten(1).any(dim=1).nonzero()[:, 0].cpu()
     # From random weights it takes longer.
-    for _ in range(16 if setting.small else 40 if setting.weights.exists() else 200):
+    for _ in range(40 if setting.weights.exists() else 200):
         chosen = torch.randint(len(image), (batch,), generator=generator)
         chosen[: batch // 2] = inside[chosen[: batch // 2] % len(inside)]  # half of them show the blob
         chosen = chosen.to(setting.device)
