@@ -19,7 +19,6 @@ import json
 import shlex
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,10 +29,10 @@ import torch
 from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
-from c2f_monai.apps.training_config import read_training_config
+from c2f_monai.apps.training_config import read_training_config, strip_to_iterations
 from c2f_monai.data import CachedVolume, load_volumes
 from c2f_monai.inferers import CoarseToFineInferer, StopRule
-from c2f_monai.utils import atomic_write
+from c2f_monai.utils import atomic_write, dice_coefficient
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 from .maps import MapsHandler, run_rounds
@@ -42,12 +41,11 @@ from .weights import dice_table, left_out, simplex, view_maps
 FILES = ("bundle/configs/train.json", "bundle/configs/three_views.json")
 #: The learning rate of the publication's RSTN falls by a power of ten or more; here from a tenth of the start's to 0.
 STAGE = {"stage": "joint", "length": 1, "lr_factor": 0.1, "lr_end_factor": 0.0}
-#: Ids of both arms: f_C has no learning rate, and nothing is validated or kept on the way.
+#: Ids of both arms: f_C has no learning rate.
 OPTIONS: dict[str, Any] = {
     "init_weights": "bundle/models/phantom.pt",
     "stages": [STAGE],
     "warmup": 0,
-    "val_interval": 1000,
     "lr_factors": {"coarse": 0.0, "saliency": 1.0, "fine": 1.0},
     "train#inferer#_target_": "benchmarks.fused.maps.OwnMapInferer",
 }
@@ -94,11 +92,6 @@ def validation_of(parser: ConfigParser) -> tuple[list[CachedVolume], CoarseToFin
     return [each for each in volumes if isinstance(each, CachedVolume)], parser.get_parsed_content("validate#inferer")
 
 
-def dsc(mask: torch.Tensor, label: torch.Tensor) -> float:
-    """In %."""
-    return 200.0 * float((mask & label).sum()) / max(float(mask.sum() + label.sum()), 1.0)
-
-
 def scored(network: torch.nn.Module, volumes: Sequence[CachedVolume], inferer: CoarseToFineInferer) -> dict[str, Any]:
     """DSC of every round and d(t) of each case, and the mean DSC where the inferer's rule stops."""
     network.eval()
@@ -106,7 +99,7 @@ def scored(network: torch.nn.Module, volumes: Sequence[CachedVolume], inferer: C
     for volume in volumes:
         run_rounds(volume.image[None, None].float(), network, inferer, StopRule(dice=None, max_rounds=ROUNDS))
         record, label = inferer.records[0], volume.label > 0
-        found = [dsc(mask, label) for mask in record.masks]
+        found = [100 * dice_coefficient(mask, label, empty=0.0) for mask in record.masks]
         changes = [float(entry.dsc) for entry in record.rounds if entry.dsc is not None]
         stop = next((t for t, d in enumerate(changes, 1) if d >= (inferer.stopping.dice or 1.0)), len(changes))
         at_stop.append(found[stop])
@@ -120,16 +113,16 @@ def say(text: str) -> None:
 
 
 def trained(args: argparse.Namespace, arm: str, seed: int, known: dict[str, torch.Tensor]) -> Tested:
-    """The network after training."""
-    with tempfile.TemporaryDirectory() as folder:
-        own = {"epochs": args.epochs, "seed": seed, "output_dir": folder, "progress": False}
-        parser = config_of(args, {**own, **ARMS[arm]})
-        set_determinism(seed)
-        trainer = parser.get_parsed_content("train#trainer")
-        network, (volumes, inferer) = parser.get_parsed_content("network"), validation_of(parser)
-        if arm == "fused":
-            MapsHandler(parser.get_parsed_content("train#dataset"), network, inferer, say, known).attach(trainer)
-        trainer.run()
+    """The network after training; nothing is validated or kept on the way."""
+    parser = config_of(args, {"seed": seed, "progress": False, **ARMS[arm]})
+    strip_to_iterations(parser)
+    parser["epochs"] = args.epochs
+    set_determinism(seed)
+    trainer = parser.get_parsed_content("train#trainer")
+    network, (volumes, inferer) = parser.get_parsed_content("network"), validation_of(parser)
+    if arm == "fused":
+        MapsHandler(parser.get_parsed_content("train#dataset"), network, inferer, say, known).attach(trainer)
+    trainer.run()
     return network, volumes, inferer
 
 

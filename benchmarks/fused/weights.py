@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from c2f_monai.inferers import CoarseToFineInferer, StopRule
+from c2f_monai.utils import dice_coefficient
 
 from .maps import run_rounds
 
@@ -66,7 +67,7 @@ def dice_table(maps: torch.Tensor, label: torch.Tensor, weights: Sequence[tuple[
     found = []
     for each in weights:
         mask = torch.tensor(each) @ values >= 0.5
-        found.append(200.0 * float((mask & truth).sum()) / max(float(mask.sum() + truth.sum()), 1.0))
+        found.append(100 * dice_coefficient(mask, truth, empty=0.0))
     return np.array(found)
 
 

@@ -185,5 +185,4 @@ def test_evaluation_takes_what_the_loop_of_inference_takes() -> None:
         parser.read_config(config_files(base))
         loops.append({key for key, value in parser[inferer].items() if str(value).startswith("@") and key[0] != "_"})
     # What only masks of cases need, or where a case lies.
-    own = {"exclusive", "quality", "air_threshold", "volume_device", "keep_rounds", "progress"}
-    assert loops[1] - loops[0] == own
+    assert loops[1] - loops[0] == {"exclusive", "quality", "air_threshold", "volume_device", "keep_rounds", "progress"}
