@@ -15,8 +15,7 @@ from scipy import ndimage
 
 from c2f_monai.data.datalist import load_datalist
 from c2f_monai.data.readers import read_image
-from c2f_monai.data.slices import SLICES_KEY
-from c2f_monai.utils import atomic_write, case_name
+from c2f_monai.utils import SLICES_KEY, atomic_write, case_name
 
 __all__ = ["FAT", "SOFT_TISSUE", "add_parser", "measure_fat", "measure_slices", "summary_of"]
 

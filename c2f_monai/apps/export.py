@@ -35,6 +35,7 @@ SETTINGS = (
     "margin",
     "crop_multiple",
     "min_size",
+    "bridge",
     "fusion",
     "prior",
     "result",

@@ -118,6 +118,7 @@ _LOOP = {
     ),
     "crop_multiple": ConfigId(integer(1), "sides of crops are multiples of it, pixels"),
     "min_size": ConfigId(integer(0), "least side of a crop, pixels"),
+    "bridge": ConfigId(integer(0), "most slices in a row without foreground that a network of one slice answers in"),
     "fusion": ConfigId(one_or_pair(Fusion), "of the views, or a pair: of the coarse stage and of the rounds"),
     "prior": ConfigId(choice(Prior), "what the saliency transformation sees of the last round"),
     "result": ConfigId(choice(Result), "the last round, or the mean of it and the coarse answer"),

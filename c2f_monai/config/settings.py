@@ -19,7 +19,7 @@ SETTINGS = (
     *("label_value", "classes", "pixdim", "antialias", "window"),
     *("views", "slice_axcodes", "in_slices", "out_slices", "slab"),
     *("backbone_def", "coarse_def", "fine_def", "saliency_def", "network_def", "coarse_downsample"),
-    *("margin", "crop_multiple", "min_size", "fusion", "prior", "result"),
+    *("margin", "crop_multiple", "min_size", "bridge", "fusion", "prior", "result"),
     *("stop_dice", "max_rounds", "stopping", "component_fraction"),
 )
 DESCRIPTION = "Where this training differs from the bundle's default. After inference.json; segment takes it by itself."

@@ -16,17 +16,16 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from ..utils import SLICES_KEY
 from .description import Preparer, describe_dataset, write_description
 from .gray_levels import gray_to_hu
 from .negatives import NEGATIVE_COLUMNS, read_negatives, write_negative
 from .writers import write_nifti
 
-__all__ = ["COLUMNS", "SLICES_KEY", "SlicesPreparer", "check_single_slices", "prepare_slices", "read_index"]
+__all__ = ["COLUMNS", "SlicesPreparer", "check_single_slices", "prepare_slices", "read_index"]
 
 #: Columns that an index must have: file name in both folders, patient, and the slice's number in its volume.
 COLUMNS = ("file", "patient", "z_index0")
-#: Entry of a data set's case, and key of its description, that says that neighbors in a stack are none in the body.
-SLICES_KEY = "slices"
 #: Slices of a stack have no distance; a file must state one.
 STACK_STEP = 1.0
 

@@ -19,9 +19,8 @@ from monai.transforms import ResampleToMatch
 
 from ..data.manifest import Manifest
 from ..data.readers import read_image
-from ..data.slices import SLICES_KEY
 from ..transforms.volumes import class_values, select_label
-from ..utils import CASES_LOGGER, Status, case_name
+from ..utils import CASES_LOGGER, SLICES_KEY, Status, case_name
 from .case_rows import Row, case_row, describe_row, summarize_rows
 from .case_table import CaseTable, write_table, write_whole
 from .write_in_background import WriteInBackground

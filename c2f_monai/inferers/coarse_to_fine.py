@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from monai.data import MetaTensor
@@ -18,7 +19,7 @@ from .case_loop import Case, CaseLoop
 from .fusion import check_fusion, check_mask_arguments, move_to_mask
 from .network_caller import NetworkCaller, network_kind
 from .quality import QualityModel
-from .records import CaseRecord, name_of, notes_of, plain, spacing_of, stack_cases, voxel_ml
+from .records import CaseRecord, is_stack, name_of, notes_of, plain, spacing_of, stack_cases, voxel_ml
 from .stopping import DEFAULT_STOPPING, StopRule
 from .views import CropRule
 
@@ -48,6 +49,10 @@ class CoarseToFineInferer(Inferer):
         min_size: smallest side of a crop or whole slice, pixels; small ones carry no context and break instance norm.
         max_margin: for diagnosis, the margins of every box are drawn from {0..max_margin} as in training, with a fixed
             seed; None is ``margin`` everywhere.
+        bridge: a network of one slice (``SlabSpec(1, 1)``) also answers in slices without foreground that lie between
+            two with it, at most so many in a row, cropped around both: an organ does not end in one slice and go on in
+            the next but one. Slabs of several slices see it there as it is. Not in stacks of single slices, whose
+            neighbors are none in the body, nor with ``label``. 0 is the method.
         threshold: probability at and above which a voxel is foreground.
         stopping: when the loop ends, see :py:class:`StopRule`. Defaults to d(t) >= 0.95 or ten rounds.
         component_fraction: after each fine round 6-connected components smaller than this fraction of the largest
@@ -120,6 +125,7 @@ class CoarseToFineInferer(Inferer):
         crop_multiple: int = 16,
         min_size: int = 0,
         max_margin: int | None = None,
+        bridge: int = 0,
         threshold: float = 0.5,
         stopping: StopRule = DEFAULT_STOPPING,
         component_fraction: float = 0.0,
@@ -145,6 +151,7 @@ class CoarseToFineInferer(Inferer):
             ("crop_multiple", crop_multiple, 1),
             ("min_size", min_size, 0),
             ("max_margin", 0 if max_margin is None else max_margin, 0),
+            ("bridge", bridge, 0),
             ("pixels_per_batch", pixels_per_batch, 1),
         ):
             if value < least:
@@ -160,7 +167,7 @@ class CoarseToFineInferer(Inferer):
         self.coarse_fusion, self.fine_fusion = check_fusion(fusion)
         self.prior = Prior(prior)
         self.keep_seen = keep_seen
-        self.rule = CropRule(margin, crop_multiple, min_size, max_margin)
+        self.rule = CropRule(margin, crop_multiple, min_size, max_margin, bridge)
         self.threshold = threshold
         self.stopping = stopping
         self.component_fraction = component_fraction
@@ -260,7 +267,9 @@ class CoarseToFineInferer(Inferer):
         # An outer autocast keeps the 16-bit copies of the weights from one call to the next.
         with torch.autocast(caller.device.type, enabled=False):
             for i, record in enumerate(self.records):
-                case = Case(volumes[i, 0], views, caller, self.rule, starts[i], labels[i], spacing_of(inputs, i))
+                # Gaps of the truth, and of slices that are no neighbors, are none of the answer.
+                rule = self.rule if labels[i] is None and not is_stack(inputs, i) else replace(self.rule, bridge=0)
+                case = Case(volumes[i, 0], views, caller, rule, starts[i], labels[i], spacing_of(inputs, i))
                 answers.append(CaseLoop(self, case).run(record, voxel_ml(inputs, i)))
         confidence, mask = (stack_cases(column) for column in zip(*answers, strict=True))
         return confidence, mask

@@ -13,7 +13,7 @@ import torch
 from monai.data import MetaTensor
 from tqdm.auto import tqdm
 
-from ..utils import Bounds, StopReason, name_of_case
+from ..utils import SLICES_KEY, Bounds, StopReason, name_of_case
 from .patches import Patch
 from .quality import QualityModel
 
@@ -159,12 +159,17 @@ def notes_of(inputs: torch.Tensor, index: int) -> list[str]:
     return [note for note in _meta_of(inputs, index).get("notes", "").split("; ") if note]
 
 
+def is_stack(inputs: torch.Tensor, index: int) -> bool:
+    """Whether a batch's case is a stack of single slices, whose neighbors are none in the body."""
+    return bool(_meta_of(inputs, index).get(SLICES_KEY))
+
+
 def _meta_of(inputs: torch.Tensor, index: int) -> dict[str, str]:
     """Texts of a case's metadata, which a batch holds as lists."""
     if not isinstance(inputs, MetaTensor):
         return {}
     found: dict[str, str] = {}
-    for key in ("filename_or_obj", "case", "notes"):
+    for key in ("filename_or_obj", "case", "notes", SLICES_KEY):
         values = inputs.meta.get(key, "")
         found[key] = str(values if isinstance(values, (str, Path)) else values[index] if len(values) > index else "")
     return found

@@ -60,12 +60,14 @@ class CropRule:
         multiple: sides of crops and whole slices are multiples of it.
         min_size: smallest side of a crop or whole slice, pixels.
         max_margin: instead of ``margin``, each of a box's four margins is uniform in {0..max_margin}; None for none.
+        bridge: networks of one slice also answer in gaps of the mask of at most so many slices.
     """
 
     margin: int | None = 20
     multiple: int = 16
     min_size: int = 0
     max_margin: int | None = None
+    bridge: int = 0
 
     def reach(self, shape: Sequence[int]) -> int:
         """The largest margin in a volume of a shape."""
@@ -84,7 +86,7 @@ class CropRule:
 
 
 def slab_boxes(
-    mask: Patch, axes: list[int], shape: tuple[int, ...], in_slices: int
+    mask: Patch, axes: list[int], shape: tuple[int, ...], in_slices: int, bridge: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Minimal rectangle of each slab's foreground, over all its slices and all classes [3.3.2].
 
@@ -93,9 +95,11 @@ def slab_boxes(
         axes: signed axes of the view's slices, rows and columns.
         shape: (H, W, D) of the volume.
         in_slices: slices of a slab.
+        bridge: slices without foreground, at most so many in a row, that lie between two with it get the box around
+            both of these. Slabs of several slices see foreground there as it is: no effect. Defaults to 0.
 
     Returns:
-        centers (N,) long of the slabs with foreground and their boxes (N, 4) long, on the CPU.
+        centers (N,) long of the slabs with foreground, in ascending order, and their boxes (N, 4) long, on the CPU.
     """
     flat = to_slices(mask.values.any(dim=0), axes)
     (first, last), (top, _), (left, _) = bounds_in_view(mask.bounds, axes, shape)
@@ -106,7 +110,20 @@ def slab_boxes(
     window = window.clamp(0, last - first - 1)
     rows, columns = ((flat.any(dim=axis).cpu()[window] & ~outside[..., None]).any(dim=1) for axis in (2, 1))
     boxes, found = boxes_from_projections(rows, columns)
-    return centers[found], boxes[found] + torch.tensor([top, left, top, left])
+    centers, boxes = centers[found], boxes[found] + torch.tensor([top, left, top, left])
+    return _bridged(centers, boxes, bridge) if bridge and in_slices == 1 else (centers, boxes)
+
+
+def _bridged(centers: torch.Tensor, boxes: torch.Tensor, bridge: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slices (N,) in ascending order and their boxes (N, 4), with those of gaps of at most ``bridge`` slices."""
+    steps = centers.diff()
+    # Each slice stands for itself and, where the gap to the next one is short, for the slices of the gap.
+    counts = torch.cat([torch.where(steps <= bridge + 1, steps, 1), steps.new_ones(1)])
+    source = torch.arange(len(centers)).repeat_interleave(counts)
+    beyond = torch.arange(len(source)) - (counts.cumsum(0) - counts)[source]
+    after = (source + (beyond > 0)).clamp_max(len(centers) - 1)
+    low, high = (pick(boxes[source], boxes[after]) for pick in (torch.minimum, torch.maximum))
+    return centers[source] + beyond, torch.cat([low[:, :2], high[:, 2:]], dim=1)
 
 
 @dataclass(frozen=True)
@@ -184,7 +201,7 @@ class VolumeInView:
         origin = (region[0][0], region[1][0], region[2][0])
         sides = [stop - start for start, stop in region]
         total = torch.zeros((caller.classes, *sides), dtype=caller.dtype, device=self.volume.device)
-        centers, boxes = slab_boxes(mask, self.axes, self.shape, slab.in_slices)
+        centers, boxes = slab_boxes(mask, self.axes, self.shape, slab.in_slices, self.rule.bridge)
         inner = add_margins(boxes, self.rule.margins(len(boxes)), (height, width))
         grown = grow_boxes(inner, (height, width), self.rule.multiple, self.rule.min_size)
         weigher = None if prior is None else Weigher(prior, self)

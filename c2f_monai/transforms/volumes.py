@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import ensure_tuple
 
+from ..utils import SLICES_KEY
 from .upright import MAX_SHEAR, MAX_TURN, axes_angles
 
 __all__ = [
@@ -191,7 +192,10 @@ def to_label_map(
 
 
 class CheckVolumed(MapTransform):
-    """Apply :func:`check_volume` to the (1, H, W, D) volumes at ``keys``; what it says joins their "notes"."""
+    """Apply :func:`check_volume` to the (1, H, W, D) volumes at ``keys``; what it says joins their "notes".
+
+    A case that is a stack of single slices says so in their metadata, for an inferer to know.
+    """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check."""
@@ -201,6 +205,8 @@ class CheckVolumed(MapTransform):
             if isinstance(out[key], MetaTensor):
                 known = str(out[key].meta.get("notes") or "")
                 out[key].meta["notes"] = "; ".join(filter(None, [known, *found]))
+                if out.get(SLICES_KEY):
+                    out[key].meta[SLICES_KEY] = "single"
         return out
 
 

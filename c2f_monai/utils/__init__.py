@@ -58,6 +58,7 @@ from .process_logs import CASES_LOGGER, log_on_first_process
 from .signals import end_on_signals, leave_if_signaled
 from .slabs import (
     DEFAULT_SLAB,
+    SLICES_KEY,
     SlabSpec,
     add_crops,
     add_slabs,
@@ -76,6 +77,7 @@ __all__ = [
     "CACHE_VARIABLE",
     "CASES_LOGGER",
     "DEFAULT_SLAB",
+    "SLICES_KEY",
     "DEFAULT_WINDOW",
     "FolderLock",
     "Fusion",

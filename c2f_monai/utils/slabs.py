@@ -25,6 +25,7 @@ import torch
 
 __all__ = [
     "DEFAULT_SLAB",
+    "SLICES_KEY",
     "SlabSpec",
     "add_crops",
     "add_slabs",
@@ -34,6 +35,11 @@ __all__ = [
     "sum_windows",
     "window_count",
 ]
+
+
+#: Entry of a data set's case, key of its description and of an image's metadata, that says that a volume is a stack of
+#: single slices, whose neighbors are none in the body.
+SLICES_KEY = "slices"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class Settings:
     stop: float = 0.95
     max_rounds: int = 10
     component_fraction: float = 0.0
+    bridge: int = 0
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -55,6 +56,15 @@ def rectangle(mask: np.ndarray) -> tuple[int, int, int, int] | None:
         return None
     (top, left), (last_row, last_column) = points.min(axis=0), points.max(axis=0)
     return int(top), int(last_row) + 1, int(left), int(last_column) + 1
+
+
+def around_gap(masks: np.ndarray, center: int, bridge: int) -> tuple[int, int, int, int] | None:
+    """Rectangle around the nearest foreground of (n, h, w) before and behind a slice in a short gap; None elsewhere."""
+    present = [position for position, mask in enumerate(masks) if mask.any()]
+    before, behind = [p for p in present if p < center], [p for p in present if p > center]
+    if not before or not behind or behind[0] - before[-1] > bridge + 1:
+        return None
+    return rectangle(masks[before[-1]] | masks[behind[0]])
 
 
 def grow(low: int, high: int, length: int, multiple: int, min_size: int) -> tuple[int, int]:
@@ -138,6 +148,8 @@ def fine_map(
     total = np.zeros(priors.shape)
     for center in range(n):
         box = rectangle(masks[:, neighbors(center, n, slab[0])].any(axis=(0, 1)))
+        if box is None and slab[0] == 1:
+            box = around_gap(masks.any(axis=0), center, s.bridge)
         if box is None:
             continue
         top, bottom = max(box[0] - s.margin, 0), min(box[1] + s.margin, height)

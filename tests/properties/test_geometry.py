@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from c2f_monai.inferers.patches import Patch, align_bounds, whole_bounds
@@ -95,6 +97,25 @@ def test_the_box_of_a_slab_is_that_of_its_slices(
     assert dict(zip(centers.tolist(), boxes.tolist(), strict=True)) == {
         c: [box[0][0], box[1][0], box[0][1], box[1][1]] for c, box in expected.items() if box is not None
     }
+
+
+@examples(40)
+@given(st.data(), shapes(), slice_axes(), st.integers(1, 4))
+def test_slices_in_short_gaps_get_the_box_around_both_sides(
+    data: st.DataObject, shape: tuple[int, ...], axes: list[int], bridge: int
+) -> None:
+    mask = data.draw(masks(shape))
+    patch = Patch.trimmed(mask[None], whole_bounds(shape))
+    assume(not patch.empty)
+    known = dict(zip(*(found.tolist() for found in slab_boxes(patch, axes, shape, 1)), strict=True))
+    expected = dict(known)
+    for first, last in itertools.pairwise(sorted(known)):
+        a, b = known[first], known[last]
+        both = [min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])]
+        expected |= {center: both for center in range(first + 1, last) if last - first - 1 <= bridge}
+    centers, boxes = slab_boxes(patch, axes, shape, 1, bridge)
+    assert centers.tolist() == sorted(expected)
+    assert dict(zip(centers.tolist(), boxes.tolist(), strict=True)) == expected
 
 
 @examples(40)

@@ -55,6 +55,7 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
         "margin": draw(margins()),
         "crop_multiple": draw(st.sampled_from([1, 8, 16])),
         "min_size": draw(st.sampled_from([0, 9, 40])),
+        "bridge": draw(st.integers(0, 2)),
         "threshold": draw(st.sampled_from([0.5, 0.2, 0.9])),
         "component_fraction": draw(st.sampled_from([0.0, 0.5, 1.0])),
         "air_threshold": draw(st.sampled_from([None, 0.3])),
