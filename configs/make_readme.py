@@ -54,7 +54,7 @@ IDS = {
     "`stop_dice`, `max_rounds`, `stopping`": "when rounds end: d(t), number of rounds, or another rule",
     "`fusion`, `prior`, `result`": "how views are fused; what the next round sees; `mean` of coarse and last answer",
     "`stages`": "the schedule of training",
-    "`coarse_stage`, `joint_stage`": "keys that are set in its coarse or joint stages; null leaves these out",
+    "`coarse_stage`, `fine_stage`, `joint_stage`": "keys that are set in its stages of this kind; null leaves them out",
     "`epochs`, `items_per_epoch`, `batch_size`": "length of training",
     "`learning_rate`, `rounds`": "of training; rounds T of a step",
     "`backbone_lr_factors`": "learning rates of the backbone's modules by name; {} for one of your own",

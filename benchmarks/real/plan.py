@@ -83,13 +83,7 @@ METHODS = {
             "rstn_from_stepwise",
             "RSTN from the step-wise networks",
             ("configs/run/from_coarse.json",),
-            {
-                "stages": [
-                    {"stage": "joint", "length": 5, "rounds": 1, "lr_factor": 0.3, "lr_end_factor": 0.06},
-                    {"stage": "joint", "length": 3, "lr_factor": 0.06, "lr_end_factor": 0.0},
-                ],
-                "epochs": 8,
-            },
+            {"fine_stage": None, "epochs": 8},
         ),
         # The margin of the recipe, on its pixels.
         Method("stepwise", "step-wise", ("bundle/configs/stepwise.json",), {"margin": 20}),

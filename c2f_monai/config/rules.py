@@ -64,7 +64,7 @@ def _about_stages(values: Mapping[str, Any]) -> Iterator[str]:
         if change is not None:
             kept.append({**stage, **change})
     if not kept:
-        yield "stages: none is left, coarse_stage and joint_stage None leave out those there are"
+        yield "stages: none is left, coarse_stage, fine_stage and joint_stage None leave out those there are"
     for stage in kept:
         if stage.get("copy_to_fine") and stage["stage"] != "coarse":
             yield f"stages: copy_to_fine is for stage coarse, got it in stage {stage['stage']}"

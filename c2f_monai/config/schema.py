@@ -182,6 +182,7 @@ _TRAINING = {
     "lr_factor": ConfigId(number(0), "factor on the learning rates of federated training"),
     "stages": ConfigId(stages(), "schedule of training; the lengths share out the epochs"),
     "coarse_stage": ConfigId(stage_changes().or_none(), "what is changed in stages coarse; None leaves them out"),
+    "fine_stage": ConfigId(stage_changes().or_none(), "what is changed in stages fine; None leaves them out"),
     "joint_stage": ConfigId(stage_changes().or_none(), "what is changed in stages joint; None leaves them out"),
     "learning_rate": ConfigId(number(0), "of the optimizer, before factors"),
     "warmup": ConfigId(integer(0), "iterations over which learning rates rise"),

@@ -145,6 +145,19 @@ def test_parts_of_two_forms_are_trained_beside_each_other_from_the_start(name: s
     assert found[1:] == stages[1:]
 
 
+def test_a_shared_encoder_is_trained_by_both_networks_and_then_jointly() -> None:
+    parser = ConfigParser()
+    parser.read_config(config_files("train", "shared_encoder"))
+    kinds = ("coarse", "fine", "joint")
+    changes = {kind: parser.get_parsed_content(f"{kind}_stage") for kind in kinds}
+    stages = parser.get_parsed_content("stages")
+    first, *joint = change_stages(stages, changes)
+    assert (first["stage"], first["rounds"], first["copy_to_fine"]) == ("separate", 1, False)
+    assert joint == [stage for stage in stages if stage["stage"] == "joint"]
+    # The training is as long as with networks of their own.
+    assert first["length"] + sum(stage["length"] for stage in joint) == parser.get_parsed_content("epochs")
+
+
 @pytest.mark.parametrize("part", [(), ("backbone_as_coarse",), ("backbone_as_fine",)], ids=["both", "coarse", "fine"])
 @pytest.mark.parametrize("name", ["fcn8s_full", "fcn8s_compact", "deeplab", "unet"])
 def test_what_a_backbone_was_trained_to_fits_the_inference(name: str, part: tuple[str, ...]) -> None:
