@@ -29,7 +29,7 @@ the later one counts. The command line comes last:
 
 ```bash
 python -m monai.bundle run --bundle_root bundle --margin 12 \\
-    --config_file "['bundle/configs/train.json','configs/network/unet.json','configs/run/small.json']"
+    --config_file "['bundle/configs/train.json','bundle/configs/three_views.json','configs/run/small.json']"
 ```
 """
 
@@ -48,7 +48,7 @@ IDS = {
     "`backbone_def`": "the 2D network of both parts; its channels follow from `classes` and the slab",
     "`coarse_def`, `fine_def`": "the network of one part; `fine_def` null leaves the fine stage out",
     "`coarse_downsample`": "how many times larger the coarse network's pixels are than the fine one's",
-    "`fcn_def`": "the FCN-8s that `backbone_def` is, such as `fcn_def#width`",
+    "`fcn_def`": "after `three_views.json`: the FCN-8s that `backbone_def` is, such as `fcn_def#width`",
     "`saliency_def`": "the saliency transformation, such as `saliency_def#kernel_sizes`; null is step-wise",
     "`margin`, `crop_multiple`, `min_size`": "pixels around the box (null takes the whole slice); sides of crops",
     "`stop_dice`, `max_rounds`, `stopping`": "when rounds end: d(t), number of rounds, or another rule",

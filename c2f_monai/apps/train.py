@@ -30,4 +30,4 @@ def run(args: argparse.Namespace) -> None:
     workflow.initialize()
     workflow.run()
     workflow.finalize()
-    print(f"{args.output / 'model.pt'}: c2f segment and c2f evaluate take it as --model, with the same --config")
+    print(f"{args.output / 'model.pt'}: c2f segment and c2f evaluate take it as --model")

@@ -172,6 +172,7 @@ _TRAINING = {
     "batch_size": ConfigId(integer(1), "items of a step"),
     "items_per_epoch": ConfigId(integer(1).or_none(), "items of an epoch; None: each slice once"),
     "epochs": ConfigId(integer(1), "length of training"),
+    "refining_epochs": ConfigId(integer(1), "length of a training from coarse networks (from_coarse.json)"),
     "val_interval": ConfigId(integer(1), "epochs from one validation to the next"),
     "min_pixels": ConfigId(integer(1).or_none(), "a slice is trained on from so many target pixels; None: from one"),
     "fraction": ConfigId(
