@@ -106,7 +106,7 @@ CASES: list[tuple[str, Change, str]] = [
     ("image holds infinity", _image_value(np.inf), "2 voxels are NaN or infinite"),
     ("image of two channels", _two_channels, "training_001"),
     ("label one slice shorter", _shorter, "has the shape"),
-    ("label 5 mm beside the image", _moved, "affines that differ by 5 mm"),
+    ("label 5 mm beside the image", _moved, "different grids: a corner differs by up to 5 mm"),
     ("half a label file", _cut, "training_001"),
     ("label file missing", _gone, "does not exist"),
 ]

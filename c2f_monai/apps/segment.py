@@ -23,7 +23,7 @@ from ..data.writers import write_nifti
 from ..handlers.case_rows import case_row
 from ..handlers.case_table import CaseTable
 from ..metrics.target import target_statistics
-from ..utils import describe_machine, describe_versions, end_on_signals, leave_if_signaled, torch_device
+from ..utils import describe_machine, describe_versions, end_on_signals, leave_if_signaled, torch_device, voxel_volume
 from ..visualize import save_overlay
 from .outputs import (
     MADE_BY,
@@ -229,8 +229,8 @@ class _Command:
                 window = self.segmenter.config.get_parsed_content("window")
                 save_overlay(job.preview, image, result.mask[None], title=job.name, window=window)
             if self.statistics is not None:
-                spacing = [float(step) for step in image.pixdim]
-                found = target_statistics(result.mask.numpy(), image[0].numpy(), spacing)
+                about = [float(step) for step in image.pixdim], voxel_volume(image.affine)
+                found = target_statistics(result.mask.numpy(), image[0].numpy(), *about)
                 self.statistics["cases"][job.name] = {**found, **result.record.quality, "flags": result.record.flags}
         self.kind.write(result, job.image, job.mask, self.segmenter.origin)
 

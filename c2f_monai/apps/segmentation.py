@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 
 from ..data.writers import write_nifti
 from ..inferers import CaseRecord, entropy
+from ..utils import voxel_volume
 
 __all__ = ["Segmentation"]
 
@@ -40,7 +41,7 @@ class Segmentation:
     @property
     def ml(self) -> float:
         """Volume of what is not background, in milliliters."""
-        return int((self.mask.as_tensor() > 0).sum()) * abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000.0
+        return int((self.mask.as_tensor() > 0).sum()) * voxel_volume(self.affine) / 1000.0
 
     @property
     def uncertainty(self) -> MetaTensor:

@@ -21,14 +21,14 @@ from .disk_cache import cache_name, describe_transform
 
 __all__ = ["CachedCases"]
 
-_VERSION = 1
+_VERSION = 2
 
 
 class CachedCases(CacheDataset):
     """MONAI's ``CacheDataset``, whose cases may lie on the disk, too, as they are after a deterministic transform.
 
-    A case is made again when its files (path, size, time of change) or a parameter of the transform or MONAI's version
-    differ. Metadata stays as far as it is text, numbers and tensors, and the operations that ``Invertd`` undoes.
+    A case is made again when its files (path, size, time of change), what the data set says of it, a parameter of the
+    transform or MONAI's version differ. Metadata stays as far as it is text, numbers and tensors, and the operations that ``Invertd`` undoes.
 
     Args:
         data: dictionaries with the paths of "image" and "label".
@@ -84,7 +84,10 @@ class CachedCases(CacheDataset):
 
     def _file(self, case: Mapping[str, Any]) -> Path:
         assert self.cache_dir is not None
-        return self.cache_dir / "cases" / f"{cache_name(case, _VERSION, self._described)}.pt"
+        # Such as its group, or that it is a stack of single slices.
+        said = {key: value for key, value in case.items() if key not in ("image", "label")}
+        described = self._described + json.dumps(said, sort_keys=True, default=str)
+        return self.cache_dir / "cases" / f"{cache_name(case, _VERSION, described)}.pt"
 
 
 def _stored(case: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from ..utils import IMAGE_SUFFIXES, case_name, reason_of
 from .datalist import load_datalist
 from .dicom_files import is_dicom_place
 from .images import is_path
+from .label_header import check_label_header
 from .listing import find_images
-from .readers import image_shape
+from .readers import image_header
 
 __all__ = ["CaseDataset", "is_dicomweb", "list_inputs", "open_inputs", "require_input"]
 
@@ -244,9 +245,9 @@ def _share(cases: Sequence[dict[str, Any]], number: int, shares: int) -> list[di
 def _problem_of(case: dict[str, Any]) -> dict[str, str]:
     """Why a case cannot be used by its headers, as its "problem"; empty where nothing is wrong."""
     try:
-        shape = image_shape(case["image"])
-        if "label" in case and (label_shape := image_shape(case["label"])) != shape:
-            return {"problem": f"{case['label']} has the shape {label_shape}, but its image {case['image']} {shape}."}
+        shape, affine = image_header(case["image"])
+        if "label" in case:
+            check_label_header(case["label"], case["image"], shape, affine)
     except (OSError, ValueError) as error:
         return {"problem": str(error)}
     return {}

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..utils import atomic_write, case_name, some_names
+from ..utils import atomic_write, case_name, on_one_grid, some_names
 from .description import Preparer, describe_dataset, description_lines, write_description
-from .readers import image_shape, is_image_file, read_image
+from .label_header import check_label_header
+from .readers import image_header, is_image_file, read_image
 from .writers import write_nifti
 
 __all__ = [
@@ -180,7 +181,7 @@ def join_masks(masks: Mapping[str, Path], names: Mapping[int, str], path: Path) 
         stored = read_image(masks[name], dtype=None)
         if joined is None or affine is None:
             joined, affine, first = np.zeros(stored.shape[1:], np.uint8), stored.affine.numpy(), masks[name]
-        if stored.shape[1:] != joined.shape or np.abs(stored.affine.numpy() - affine).max() > 0.1:
+        if stored.shape[1:] != joined.shape or not on_one_grid(affine, stored.affine.numpy(), joined.shape):
             raise ValueError(f"{masks[name]} and {first} lie on different grids.")
         mask = np.asarray(stored[0]) > 0.5
         overlap += int(np.count_nonzero(joined[mask]))
@@ -203,17 +204,16 @@ def list_folder_cases(
         entries in the order of the cases' names, numbers in them by value, and voxels that several masks claimed.
 
     Raises:
-        ValueError: when an image cannot be read, or image and label differ in shape.
+        ValueError: when an image cannot be read, or image and label differ in shape or place.
     """
     entries, overlap = [], 0
     target = Path(output).absolute()
     same = len({case_name(path) for path in cases.images.values()}) < len(cases.images)
     for case in tqdm(sorted(cases.labels, key=_natural), desc="labels", unit="case", disable=not progress):
         image, label = cases.images[case], cases.labels[case]
-        shape = image_shape(image)
+        shape, affine = image_header(image)
         for path in label.values() if isinstance(label, dict) else [label]:
-            if (found := image_shape(path)) != shape:
-                raise ValueError(f"{path} has the shape {found}, but its image {image} {shape}.")
+            check_label_header(path, image, shape, affine)
         if isinstance(label, dict):
             path = target / "labels" / f"{case}.nii.gz"
             overlap += join_masks(label, names, path)

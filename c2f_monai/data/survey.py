@@ -14,12 +14,10 @@ import numpy as np
 
 from ..transforms import UNNAMED_LABELS, check_contrast, check_volume, count_values, label_problem, working_shape
 from ..utils import case_name, sha256_of
+from .label_header import check_label_header
 from .readers import image_header, read_image
 
 __all__ = ["CaseHeader", "CaseVoxels", "find_copies", "read_headers", "read_voxels"]
-
-#: Largest difference in mm of two affines on the same grid, as ``CheckSameGridd``.
-SAME_GRID = 0.1
 
 
 @dataclass(frozen=True)
@@ -133,10 +131,7 @@ def _label_problem(case: Mapping[str, Any], shape: tuple[int, ...], affine: np.n
     if "label" not in case:
         return "it has no label"
     try:
-        label_shape, label_affine = image_header(case["label"])
+        check_label_header(case["label"], case["image"], shape, affine)
     except (OSError, ValueError) as error:
         return str(error)
-    if label_shape != shape:
-        return f"{case['label']} has the shape {label_shape}, its image {shape}"
-    apart = float(np.abs(label_affine - affine).max())
-    return f"{case['label']} has an affine that differs by {apart:.3g} mm from its image's" if apart > SAME_GRID else ""
+    return ""

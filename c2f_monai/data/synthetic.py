@@ -25,7 +25,8 @@ from ..utils import case_name
 from .anatomies import body_by_hu, body_by_labels, deform, tissues_of
 from .datalist import cases_by_split, label_names
 from .description import Preparer, add_cases, describe_dataset, write_description
-from .readers import image_shape, is_image_file, read_image
+from .label_header import check_label_header
+from .readers import image_header, is_image_file, read_image
 from .writers import write_nifti
 
 __all__ = ["Anatomy", "SyntheticPreparer", "draw_volume", "find_anatomies", "read_names"]
@@ -158,8 +159,8 @@ def find_anatomies(labels: Sequence[Path], images: Path | None = None) -> list[A
         if images is not None and name not in scans:
             raise FileNotFoundError(f"{images} holds no CT of the label map {file.name}.")
         image = scans.get(name)
-        if image is not None and image_shape(image) != (shape := image_shape(file)):
-            raise ValueError(f"{image} has the shape {image_shape(image)}, but its label map {file} {shape}.")
+        if image is not None:
+            check_label_header(file, image, *image_header(image))
         found[name] = Anatomy(name, file.absolute(), image)
     return [found[name] for name in sorted(found)]
 

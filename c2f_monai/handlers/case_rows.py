@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from ..inferers import CaseRecord
 from ..metrics.scores import score_masks
 from ..metrics.statistics import summarize
-from ..utils import StopReason, dice_coefficient
+from ..utils import StopReason, dice_coefficient, voxel_volume
 from .case_table import columns_of
 
 __all__ = ["Row", "case_row", "describe_row", "summarize_rows"]
@@ -45,9 +45,11 @@ def case_row(
         where a quality model predicts them, flags. What does not exist is None.
     """
     mask = torch.as_tensor(pred)[0] > 0
-    spacing = pred.pixdim.tolist() if isinstance(pred, MetaTensor) else [1.0, 1.0, 1.0]
+    spacing, volume = [1.0, 1.0, 1.0], None
+    if isinstance(pred, MetaTensor):
+        spacing, volume = pred.pixdim.tolist(), voxel_volume(pred.affine.cpu())
     truth = torch.zeros_like(mask) if label is None else torch.as_tensor(label)[0].to(mask.device) > 0
-    score = score_masks(mask, truth, spacing)
+    score = score_masks(mask, truth, spacing, volume)
     flags = list(record.flags)
     if label is not None and score.label_voxels == 0:
         flags.append("empty truth")

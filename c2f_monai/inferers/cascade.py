@@ -16,6 +16,7 @@ from ..transforms.conditioning import check_distance, condition_on_organ, organ_
 from ..utils import Bounds, OrganRegion, StopReason, unwrap
 from .coarse_to_fine import CoarseToFineInferer
 from .patches import Patch, whole_bounds
+from .quality import traits_of
 from .records import (
     CaseRecord,
     RoundRecord,
@@ -176,7 +177,16 @@ class CascadeInferer(Inferer):
         record = self.neoplasm.records[0]
         record.rounds = [replace(entry, box=_shifted(entry.box, box)) for entry in record.rounds]
         record.masks = [Patch(mask, box).on(whole) for mask in record.masks]
-        record.touches_border = touches_border(record.rounds[-1].box, inputs.shape[2:])
+        if record.seen is not None:
+            record.seen = Patch(record.seen, box).on(whole)
+        answer = Patch.trimmed(found >= self.neoplasm.threshold, box)
+        record.touches_border = touches_border(answer.bounds, inputs.shape[2:])
+        if record.signals:  # where in the field it lies is of the whole field
+            ml, traits = voxel_ml(inputs, index), None
+            if spacing is not None:
+                traits = traits_of(answer.values, answer.bounds, inputs.shape[2:], spacing)
+            ml = None if ml is None else ml * answer.voxels
+            record.judge(record.signals, self.neoplasm.quality, ml, traits)
         return Patch(found, box).on(whole), record
 
     def _nothing(self, inputs: torch.Tensor, index: int, network: Any) -> tuple[torch.Tensor, CaseRecord]:

@@ -13,7 +13,7 @@ import torch
 from monai.data import MetaTensor
 from tqdm.auto import tqdm
 
-from ..utils import SLICES_KEY, Bounds, StopReason, name_of_case
+from ..utils import SLICES_KEY, Bounds, StopReason, name_of_case, voxel_volume
 from .patches import Patch
 from .quality import QualityModel
 
@@ -171,7 +171,9 @@ def _meta_of(inputs: torch.Tensor, index: int) -> dict[str, str]:
     found: dict[str, str] = {}
     for key in ("filename_or_obj", "case", "notes", SLICES_KEY):
         values = inputs.meta.get(key, "")
-        found[key] = str(values if isinstance(values, (str, Path)) else values[index] if len(values) > index else "")
+        if isinstance(values, (list, tuple)):
+            values = values[index] if len(values) > index else ""
+        found[key] = str(values) if isinstance(values, (str, Path)) else ""
     return found
 
 
@@ -185,7 +187,7 @@ def _affine_of(inputs: torch.Tensor, index: int) -> torch.Tensor | None:
 def voxel_ml(inputs: torch.Tensor, index: int) -> float | None:
     """Milliliters of a voxel of a batch's case, None where the input carries no affine."""
     affine = _affine_of(inputs, index)
-    return None if affine is None else float(torch.linalg.det(affine[:3, :3]).abs()) / 1000.0
+    return None if affine is None else voxel_volume(affine.cpu()) / 1000.0
 
 
 def spacing_of(inputs: torch.Tensor, index: int) -> tuple[float, ...] | None:

@@ -13,7 +13,7 @@ import torch
 from monai.metrics import compute_hausdorff_distance
 
 from ..data.readers import read_image
-from ..utils import dice_coefficient, foreground_box, reason_of
+from ..utils import corner_distance, dice_coefficient, foreground_box, on_one_grid, reason_of, voxel_volume
 
 __all__ = ["CaseScore", "hausdorff95", "read_mask", "score_files", "score_masks"]
 
@@ -58,13 +58,16 @@ def hausdorff95(pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float
     return float(distance)
 
 
-def score_masks(pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float]) -> CaseScore:
+def score_masks(
+    pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float], volume: float | None = None
+) -> CaseScore:
     """Score a boolean (H, W, D) prediction against the truth on the same grid.
 
     Args:
         pred: prediction.
         label: truth, of the same shape.
         spacing: voxel size in mm for each axis.
+        volume: of a voxel in mm^3, where axes are not at right angles. Defaults to None: the product of ``spacing``.
 
     Raises:
         ValueError: When the shapes differ.
@@ -83,7 +86,7 @@ def score_masks(pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float
         hd95=hausdorff95(pred, label, spacing),
         voxels=voxels,
         label_voxels=label_voxels,
-        ml=voxels * float(np.prod(spacing)) / 1000,
+        ml=voxels * (float(np.prod(spacing)) if volume is None else volume) / 1000,
     )
 
 
@@ -121,15 +124,13 @@ def score_files(pred: str | Path, label: str | Path, values: Sequence[int] = (1,
         values: label values that are foreground, in both files. Defaults to 1 alone.
 
     Raises:
-        ValueError: When a file cannot be read, or shape or affine (beyond a hundredth of a voxel at any corner) differ.
+        ValueError: When a file cannot be read, or shape or affine (beyond half a voxel at any corner) differ.
     """
     (mask, affine), (truth, truth_affine) = read_mask(pred, values), read_mask(label, values)
     if mask.shape != truth.shape:
         raise ValueError(f"{pred} and {label} differ in shape, {tuple(mask.shape)} and {tuple(truth.shape)}.")
-    spacing = truth_affine[:3, :3].norm(dim=0)
-    corner = torch.tensor([*truth.shape, 1], dtype=torch.float64)
-    # The largest move of a corner in mm is bounded by the sum over the axes of |difference| x extent.
-    shift = float(((affine - truth_affine).abs() @ corner)[:3].max())
-    if shift > 0.01 * float(spacing.min()):
+    if not on_one_grid(truth_affine, affine, truth.shape):
+        shift = corner_distance(truth_affine, affine, truth.shape)
         raise ValueError(f"{pred} and {label} lie on different grids: a corner differs by up to {shift:.3g} mm.")
-    return score_masks(mask, truth, spacing.tolist())
+    spacing = truth_affine[:3, :3].norm(dim=0)
+    return score_masks(mask, truth, spacing.tolist(), voxel_volume(truth_affine))

@@ -15,13 +15,16 @@ from ..utils import foreground_box
 __all__ = ["target_statistics"]
 
 
-def target_statistics(mask: np.ndarray, image: np.ndarray, spacing: Sequence[float]) -> dict[str, Any]:
+def target_statistics(
+    mask: np.ndarray, image: np.ndarray, spacing: Sequence[float], volume: float | None = None
+) -> dict[str, Any]:
     """Volume, gray values, place and cut of a target.
 
     Args:
         mask: (H, W, D), the target where it is above 0.
         image: (H, W, D) HU on the same grid.
         spacing: voxel size in mm along H, W, D.
+        volume: of a voxel in mm^3, where axes are not at right angles. Defaults to None: the product of ``spacing``.
 
     Returns:
         ``ml``; ``mean_hu`` and ``std_hu``; ``box``, the first and the next-to-last voxel along each axis, half-open;
@@ -44,7 +47,7 @@ def target_statistics(mask: np.ndarray, image: np.ndarray, spacing: Sequence[flo
         raise ValueError(f"mask and image must have one shape, got {mask.shape} and {image.shape}.")
     target = np.ascontiguousarray(mask > 0)
     box = foreground_box(torch.from_numpy(target))
-    ml = float(target.sum() * np.prod(spacing) / 1000.0)
+    ml = float(target.sum() * (np.prod(spacing) if volume is None else volume) / 1000.0)
     if box is None:
         return {"ml": ml} | dict.fromkeys(("mean_hu", "std_hu", "box", "box_mm", "in_field_fraction"))
     place = tuple(slice(*side) for side in box)

@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import ensure_tuple
 
-from ..utils import SLICES_KEY
+from ..utils import SLICES_KEY, corner_distance, on_one_grid
 from .upright import MAX_SHEAR, MAX_TURN, axes_angles
 
 __all__ = [
@@ -205,8 +205,8 @@ class CheckVolumed(MapTransform):
             if isinstance(out[key], MetaTensor):
                 known = str(out[key].meta.get("notes") or "")
                 out[key].meta["notes"] = "; ".join(filter(None, [known, *found]))
-                if out.get(SLICES_KEY):
-                    out[key].meta[SLICES_KEY] = "single"
+                # Of a batch MONAI keeps what all of its cases have.
+                out[key].meta[SLICES_KEY] = "single" if out.get(SLICES_KEY) else ""
         return out
 
 
@@ -235,23 +235,17 @@ class CompactDtyped(MapTransform):
 class CheckSameGridd(MapTransform):
     """Refuse volumes that do not lie on the grid of a reference volume; nothing is changed.
 
+    Less than half a voxel at every corner is how programs round headers (:func:`c2f_monai.utils.on_one_grid`).
+
     Args:
         keys: keys of the volumes, for instance the label.
         reference_key: key of the volume to compare with. Defaults to "image".
-        tolerance: largest difference of the affines in mm for one voxel step or the origin. Defaults to 0.1.
         allow_missing_keys: whether a missing key is passed over. Defaults to False.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        reference_key: str = "image",
-        tolerance: float = 0.1,
-        allow_missing_keys: bool = False,
-    ) -> None:
+    def __init__(self, keys: KeysCollection, reference_key: str = "image", allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.reference_key = reference_key
-        self.tolerance = tolerance
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Compare."""
@@ -265,11 +259,11 @@ class CheckSameGridd(MapTransform):
                     f"{source_of(reference)} {tuple(reference.shape[-3:])}: they must lie on the same grid."
                 )
             if isinstance(volume, MetaTensor) and isinstance(reference, MetaTensor):
-                apart = float((volume.affine - reference.affine).abs().max())
-                if apart > self.tolerance:
+                grids = reference.affine.cpu(), volume.affine.cpu(), volume.shape[-3:]
+                if not on_one_grid(*grids):
                     raise ValueError(
-                        f"{source_of(volume)} and {source_of(reference)} have affines that differ by "
-                        f"{apart:.3g} mm: they must lie on the same grid."
+                        f"{source_of(volume)} and {source_of(reference)} lie on different grids: a corner differs by "
+                        f"up to {corner_distance(*grids):.3g} mm."
                     )
         return out
 

@@ -42,6 +42,7 @@ from .files import (
     some_names,
     write_weights_file,
 )
+from .grids import corner_distance, on_one_grid, voxel_volume
 from .locks import FolderLock
 from .orientation import (
     default_slice_axes,
@@ -112,6 +113,7 @@ __all__ = [
     "check_weights_file",
     "check_window",
     "config_file",
+    "corner_distance",
     "crop_boxes",
     "default_slice_axes",
     "describe_machine",
@@ -139,6 +141,7 @@ __all__ = [
     "package_version",
     "pad_end",
     "pad_to_multiple",
+    "on_one_grid",
     "padded_side",
     "part_beside",
     "paste_boxes",
@@ -164,6 +167,7 @@ __all__ = [
     "view_of",
     "views_of",
     "window_count",
+    "voxel_volume",
     "work_root",
     "write_weights_file",
 ]

@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd
 
 from c2f_monai.data import CachedCases, case_cache, labeled_preprocessing
+from c2f_monai.inferers.records import is_stack
 from tests.bundle.volumes import make_volume, write_nifti
 from tests.data.test_disk_cache import write_cases
 
@@ -93,6 +94,17 @@ def test_what_changed_is_made_again(tmp_path: Path, reads: list[int], change: st
     expected = CachedCases(cases, transform, progress=False)
     assert torch.equal(again[1]["image"].as_tensor(), expected[1]["image"].as_tensor())
     assert torch.equal(again[1]["label"].as_tensor(), expected[1]["label"].as_tensor())
+
+
+def test_what_the_data_set_says_of_a_case_is_known_again(tmp_path: Path, reads: list[int]) -> None:
+    """A stack of single slices is one from the disk, too, and a case that becomes one is made again."""
+    (case,) = write_cases(tmp_path, 1)
+    dataset([case], tmp_path / "cache")
+    for made in (1, 0):
+        reads.clear()
+        found = dataset([{**case, "slices": True}], tmp_path / "cache")[0]  # type: ignore[dict-item]
+        assert len(reads) == made and is_stack(found["image"][None], 0)
+    assert not is_stack(dataset([case], tmp_path / "cache")[0]["image"][None], 0)
 
 
 def test_a_file_holds_no_code_and_masks_in_a_byte(tmp_path: Path) -> None:

@@ -300,6 +300,23 @@ def test_a_label_of_another_shape_is_refused_before_any_voxel_is_read(tmp_path: 
     assert "label.nii.gz has the shape (7, 7, 5), but its image" in case["problem"]
 
 
+@pytest.mark.parametrize(("affine", "distance"), [((-2, 2, 2, 1), "16 mm"), ((2, 2, 2.3, 1), "1.5 mm")])
+def test_a_label_in_another_place_is_refused_before_any_voxel_is_read(
+    tmp_path: Path, affine: tuple[float, ...], distance: str
+) -> None:
+    """A truth that is stored the other way round, or whose slices are further apart: voxel by voxel it says nothing."""
+    values = volume()
+    assert values.shape == (8, 7, 5)
+    write_nifti(tmp_path / "image.nii.gz", values, affine=np.diag([2.0, 2.0, 2.0, 1.0]))
+    other = np.diag([float(entry) for entry in affine])
+    other[0, 3] = 16.0 if affine[0] < 0 else 0.0
+    write_nifti(tmp_path / "label.nii.gz", values, affine=other)
+    content = {"test": [{"image": "image.nii.gz", "label": "label.nii.gz"}]}
+    (tmp_path / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    (case,) = list_inputs(tmp_path)
+    assert f"lie on different grids: a corner differs by up to {distance}" in case["problem"]
+
+
 def test_errors_of_transforms_are_one_line_that_names_the_file(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "cut.nii.gz", np.random.default_rng(0).integers(0, 999, (30, 30, 30), np.int16))
     path.write_bytes(path.read_bytes()[:9000])

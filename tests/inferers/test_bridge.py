@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, list_data_collate
 
 from c2f_monai.data.preprocessing import image_preprocessing
 from c2f_monai.data.writers import write_nifti
 from c2f_monai.inferers import CoarseToFineInferer, StopRule
+from c2f_monai.inferers.records import is_stack
 from c2f_monai.networks import CoarseToFineNet
 from c2f_monai.utils import SlabSpec
 from tests.inferers.reference import Reference, Settings
@@ -103,6 +104,8 @@ def test_stacks_of_single_slices_have_no_gaps(tmp_path: Path) -> None:
     assert isinstance(stack, MetaTensor)
     assert slices_of(volume, 1) == [1, 2, 3, 4, 7]
     assert slices_of(stack, 1) == [1, 2, 4, 7]
+    both = list_data_collate([{"image": volume[0]}, {"image": stack[0]}])["image"]
+    assert [is_stack(both, index) for index in range(2)] == [False, True]
 
 
 def test_a_negative_number_of_slices_is_refused() -> None:

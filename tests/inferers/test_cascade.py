@@ -185,3 +185,21 @@ def test_bad_arguments_are_refused(arguments, error, message) -> None:
 def test_a_missing_network_is_named() -> None:
     with pytest.raises(ValueError, match=r"the networks \['organ', 'neoplasm'\], it lacks \['organ'\]"):
         inferer(STEP_WISE)(image()[None], {"neoplasm": network(0.7)})
+
+
+def test_flags_and_place_of_what_is_found_in_the_organs_box_are_of_the_whole_field() -> None:
+    """The answer, and not the last round, touches the border; its place is that of the same answer with the mask."""
+    x = image()
+    x[0, 0:4, 6:8, 6:8] = 0.5  # the organ reaches the border
+    records = []
+    for region in ("crop", "mask"):
+        run = inferer(RSTN, distance_voxels=6.0, region=region)
+        run.neoplasm.keep_seen = True
+        volume = MetaTensor(x[None], affine=torch.diag(torch.tensor([2.0, 2.0, 3.0, 1.0])))
+        found = run(volume, networks(saliency=True))
+        assert torch.equal(found[0, 1] >= 0.5, NEOPLASM)
+        records += run.records
+    crop, mask = records
+    assert crop.flags == mask.flags == []
+    assert crop.traits == pytest.approx(mask.traits) and crop.traits["fov_r"] == 48.0
+    assert crop.seen is not None and crop.seen.shape == (1, *SHAPE)

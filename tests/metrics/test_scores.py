@@ -105,3 +105,16 @@ def test_unreadable_file_is_named(tmp_path):
 def test_masks_of_different_shape_are_refused():
     with pytest.raises(ValueError, match=r"differ in shape, \(12, 12, 12\) and \(12, 12, 11\)"):
         score_masks(_cube(4), _cube(4, (12, 12, 11)), (1, 1, 1))
+
+
+def test_milliliters_of_a_tilted_gantry_are_those_of_its_voxels(tmp_path):
+    affine = np.diag([1.0, 1.0, 5.0, 1.0])
+    affine[1, 2] = 5 * np.tan(np.radians(20))
+    files = [_save(tmp_path / name, _cube(4), affine) for name in ("pred.nii.gz", "label.nii.gz")]
+    assert score_files(*files).ml == pytest.approx(64 * 5 / 1000)
+
+
+def test_a_header_that_was_rounded_is_scored(tmp_path):
+    """0.03 mm a voxel of 2 mm, 0.36 mm at the end, is no other voxel."""
+    pred = _save(tmp_path / "pred.nii.gz", _cube(4), np.diag([2.03, 2.0, 2.0, 1.0]))
+    assert score_files(pred, _save(tmp_path / "label.nii.gz", _cube(4))).dsc == 1.0

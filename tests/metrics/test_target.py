@@ -20,5 +20,7 @@ def test_gray_values_are_those_of_the_target_alone() -> None:
     found = target_statistics(mask, image, (1.0, 2.0, 5.0))
     assert (found["ml"], found["mean_hu"], found["std_hu"]) == (0.02, 50.0, 10.0)
     assert found["in_field_fraction"] == 1.0
+    # The axes of a tilted gantry are no sides of a box.
+    assert target_statistics(mask, image, (1.0, 2.0, 5.0), 9.0)["ml"] == 0.018
     with pytest.raises(ValueError, match="one shape"):
         target_statistics(mask, image[:4], (1.0, 2.0, 5.0))

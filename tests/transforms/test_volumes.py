@@ -101,7 +101,7 @@ def test_what_a_reader_has_found_is_kept() -> None:
     ("label", "message"),
     [
         (named(torch.zeros(1, 3, 4, 6), "lab.nii"), r"lab\.nii has the shape \(3, 4, 6\), ct\.nii\.gz \(3, 4, 5\)"),
-        (named(torch.zeros(1, 3, 4, 5), "lab.nii", 2 * torch.eye(4)), r"affines that differ by 1 mm"),
+        (named(torch.zeros(1, 3, 4, 5), "lab.nii", 2 * torch.eye(4)), r"grids: a corner differs by up to 7.07 mm"),
     ],
 )
 def test_a_label_on_another_grid_is_refused(label: MetaTensor, message: str) -> None:
@@ -109,8 +109,12 @@ def test_a_label_on_another_grid_is_refused(label: MetaTensor, message: str) -> 
         CheckSameGridd("label")({"image": named(torch.zeros(1, 3, 4, 5)), "label": label})
 
 
-def test_a_label_on_the_same_grid_passes() -> None:
-    data = {"image": named(torch.zeros(1, 3, 4, 5)), "label": named(torch.zeros(1, 3, 4, 5))}
+@pytest.mark.parametrize("apart", [0.0, 0.4])
+def test_a_label_on_the_same_grid_passes(apart: float) -> None:
+    """Half a voxel away every voxel is still the nearest one: headers are rounded."""
+    affine = torch.eye(4)
+    affine[1, 3] = apart
+    data = {"image": named(torch.zeros(1, 3, 4, 5)), "label": named(torch.zeros(1, 3, 4, 5), "lab.nii", affine)}
     assert CheckSameGridd("label")(data)["label"] is data["label"]
 
 
