@@ -28,7 +28,8 @@ class CachedCases(CacheDataset):
     """MONAI's ``CacheDataset``, whose cases may lie on the disk, too, as they are after a deterministic transform.
 
     A case is made again when its files (path, size, time of change), what the data set says of it, a parameter of the
-    transform or MONAI's version differ. Metadata stays as far as it is text, numbers and tensors, and the operations that ``Invertd`` undoes.
+    transform or MONAI's version differ. Metadata stays as far as it is text, numbers and tensors, and the operations
+    that ``Invertd`` undoes.
 
     Args:
         data: dictionaries with the paths of "image" and "label".
