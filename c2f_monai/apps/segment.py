@@ -229,8 +229,8 @@ class _Command:
                 window = self.segmenter.config.get_parsed_content("window")
                 save_overlay(job.preview, image, result.mask[None], title=job.name, window=window)
             if self.statistics is not None:
-                about = [float(step) for step in image.pixdim], voxel_volume(image.affine)
-                found = target_statistics(result.mask.numpy(), image[0].numpy(), *about)
+                voxel = [float(step) for step in image.pixdim], voxel_volume(image.affine)
+                found = target_statistics(result.mask.numpy(), image[0].numpy(), *voxel)
                 self.statistics["cases"][job.name] = {**found, **result.record.quality, "flags": result.record.flags}
         self.kind.write(result, job.image, job.mask, self.segmenter.origin)
 
