@@ -9,19 +9,27 @@ import io
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 
-__all__ = ["check_nifti_size", "checked_image", "nifti_notes", "nifti_problem", "open_nifti"]
+__all__ = [
+    "SAME_PLACE",
+    "check_nifti_size",
+    "checked_image",
+    "corners_apart",
+    "nifti_notes",
+    "nifti_problem",
+    "open_nifti",
+]
 
 #: Bytes that are unpacked at once to count them.
 _BLOCK = 1 << 22
 #: mm by which qform and sform may place a corner of the volume apart.
-_SAME_PLACE = 1.0
+SAME_PLACE = 1.0
 _GZIP = b"\x1f\x8b"
 #: By the size of the header, with which a file begins.
 _KINDS = {(348).to_bytes(4, "little"): nib.Nifti1Image, (540).to_bytes(4, "little"): nib.Nifti2Image}
@@ -156,7 +164,25 @@ def nifti_notes(image: Any) -> list[str]:
     header = image.header
     if int(header["sform_code"]) == 0 or int(header["qform_code"]) == 0:
         return []
-    corners = np.array([[0, 0, 0], *(np.diag(np.array(image.shape[:3]) - 1))], dtype=float)
-    places = [nib.affines.apply_affine(matrix, corners) for matrix in (header.get_sform(), header.get_qform())]
-    apart = float(np.abs(places[0] - places[1]).max())
-    return [f"qform and sform differ by {apart:.3g} mm, sform used"] if apart > _SAME_PLACE else []
+    apart = corners_apart(header.get_sform(), header.get_qform(), image.shape)
+    return [f"qform and sform differ by {apart:.3g} mm, sform used"] if apart > SAME_PLACE else []
+
+
+def corners_apart(first: np.ndarray, second: np.ndarray, shape: Sequence[int]) -> float:
+    """How far two affines place a corner of a volume apart.
+
+    Args:
+        first: (4, 4) from voxels to mm.
+        second: the other one.
+        shape: voxels along each axis; those behind the third do not count.
+
+    Returns:
+        mm along an axis of the world, the largest of all corners.
+
+    Examples:
+        >>> corners_apart(np.diag([1.0, 1.0, 2.0, 1.0]), np.diag([1.0, 1.0, 2.5, 1.0]), (4, 4, 11))
+        5.0
+    """
+    ends = np.array(np.meshgrid(*[(0, n - 1) for n in shape[:3]], indexing="ij"), dtype=float).reshape(3, -1)
+    moved = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    return float(np.abs(moved[:3, :3] @ ends + moved[:3, 3:]).max())
