@@ -15,6 +15,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 
+from .nifti_checks import nifti_notes, place_problem
 from .readers import READERS, REVERSED, ReversedReader
 
 __all__ = ["LoadVolumed", "check_own_grid", "is_path", "volume_of"]
@@ -36,6 +37,10 @@ def volume_of(image: Any, affine: Any = None, spacing: Sequence[float] | None = 
             and head (RAS): a bare array says no directions. Others are turned first, or get an affine: a flipped
             volume has a flipped answer. The first voxel's center becomes the origin.
 
+    Returns:
+        MetaTensor. What is known to be wrong with its place is the "problem" in its metadata, for
+        :func:`c2f_monai.transforms.check_volume`; "notes" are what a user should know, both as of a file.
+
     Raises:
         ValueError: for an array without affine and spacing, or with both; an affine that is not (4, 4); a spacing
             that is not three positive numbers; either one beside an image that brings its own.
@@ -48,16 +53,14 @@ def volume_of(image: Any, affine: Any = None, spacing: Sequence[float] | None = 
     """
     if not isinstance(image, np.ndarray | torch.Tensor) or isinstance(image, MetaTensor):
         check_own_grid(image, affine, spacing)
-    name = ""
+    meta = _known_of(image)
     if isinstance(image, nib.spatialimages.SpatialImage):
-        name = image.get_filename() or ""
         image, affine = np.asanyarray(image.dataobj), image.affine
     elif isinstance(image, itk.ImageBase):
         image, affine = _of_itk(image)
     elif type(image).__module__.startswith("SimpleITK"):
         image, affine = _of_itk(_itk_of_simpleitk(image))
     elif isinstance(image, MetaTensor):
-        name = str(image.meta.get("filename_or_obj", ""))
         image, affine = image.as_tensor(), image.affine
     elif not isinstance(image, np.ndarray | torch.Tensor):
         raise TypeError(
@@ -67,7 +70,7 @@ def volume_of(image: Any, affine: Any = None, spacing: Sequence[float] | None = 
     matrix = torch.from_numpy(_matrix_of(affine, spacing))
     values = torch.as_tensor(_native(image))
     values = values[None] if values.dim() == 3 else values
-    return MetaTensor(values, affine=matrix, meta={"filename_or_obj": name, "original_channel_dim": 0})
+    return MetaTensor(values, affine=matrix, meta={**meta, "original_channel_dim": 0})
 
 
 def check_own_grid(image: Any, affine: Any, spacing: Any) -> None:
@@ -98,6 +101,19 @@ class LoadVolumed(LoadImaged):
             if isinstance(loaded[key], MetaTensor) and loaded[key].meta.pop(REVERSED, False):
                 loaded[key] = loaded[key].permute(2, 1, 0)
         return loaded
+
+
+def _known_of(image: Any) -> dict[str, str]:
+    """What an image says of itself beside voxels and affine: its name, and what a reader of its file would find."""
+    if isinstance(image, MetaTensor):
+        known = {key: str(image.meta.get(key) or "") for key in ("filename_or_obj", "notes", "problem")}
+    elif isinstance(image, nib.spatialimages.SpatialImage):
+        known = {"filename_or_obj": image.get_filename() or ""}
+    else:
+        known = {"filename_or_obj": ""}
+    if isinstance(image, nib.Nifti1Pair):  # the base of Nifti1Image and Nifti2Image
+        known |= {"notes": "; ".join(nifti_notes(image)), "problem": place_problem(image)}
+    return known
 
 
 def _matrix_of(affine: Any, spacing: Any) -> np.ndarray:

@@ -24,6 +24,7 @@ __all__ = [
     "nifti_notes",
     "nifti_problem",
     "open_nifti",
+    "place_problem",
 ]
 
 #: Bytes that are unpacked at once to count them.
@@ -147,15 +148,22 @@ def _unpacked(path: str | os.PathLike[str], needed: int) -> Iterator[bytes]:
 
 def nifti_problem(path: str | os.PathLike[str], image: Any) -> str:
     """Why a file's voxels have no place in the body or no HU; empty where nothing is wrong."""
-    header = image.header
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        return "it has neither sform nor qform, so that its orientation is not known: set one."
+    if problem := place_problem(image):
+        return problem
     with _opened(os.fspath(path)) as file:
         # nibabel forgets the factor of an image that it has read.
-        factors = type(header).from_fileobj(file, check=False)
+        factors = type(image.header).from_fileobj(file, check=False)
     slope, intercept = float(factors["scl_slope"]), float(factors["scl_inter"])
     if not (math.isfinite(slope) and math.isfinite(intercept)):
         return f"its scale factor is {slope:g} and its intercept {intercept:g}, which are no numbers to scale with."
+    return ""
+
+
+def place_problem(image: Any) -> str:
+    """Why the voxels of an image, in a file or in memory, have no place in the body; empty where they have one."""
+    header = image.header
+    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:  # nibabel makes an affine up
+        return "it has neither sform nor qform, so that its orientation is not known: set one."
     return ""
 
 
