@@ -31,7 +31,7 @@ def volume_of(image: Any, affine: Any = None, spacing: Sequence[float] | None = 
 
     Args:
         image: a nibabel, ITK or SimpleITK image; a MetaTensor of (H, W, D) or (1, H, W, D); or an array or tensor of
-            these shapes, whose affine or spacing must be given.
+            these shapes, whose affine or spacing must be given. Further axes of length 1 at the end do not count.
         affine: (4, 4) from voxels to RAS mm, of an array or tensor; the other kinds bring their own.
         spacing: voxel size in mm along H, W and D, of an array or tensor whose axes run to the patient's right, front
             and head (RAS): a bare array says no directions. Others are turned first, or get an affine: a flipped
@@ -55,7 +55,7 @@ def volume_of(image: Any, affine: Any = None, spacing: Sequence[float] | None = 
         check_own_grid(image, affine, spacing)
     meta = _known_of(image)
     if isinstance(image, nib.spatialimages.SpatialImage):
-        image, affine = np.asanyarray(image.dataobj), image.affine
+        image, affine = _of_nibabel(image), image.affine
     elif isinstance(image, itk.ImageBase):
         image, affine = _of_itk(image)
     elif type(image).__module__.startswith("SimpleITK"):
@@ -68,7 +68,7 @@ def volume_of(image: Any, affine: Any = None, spacing: Sequence[float] | None = 
             f"or spacing, got {type(image).__name__}."
         )
     matrix = torch.from_numpy(_matrix_of(affine, spacing))
-    values = torch.as_tensor(_native(image))
+    values = torch.as_tensor(_native(_without_ends(image)))
     values = values[None] if values.dim() == 3 else values
     return MetaTensor(values, affine=matrix, meta={**meta, "original_channel_dim": 0})
 
@@ -142,6 +142,21 @@ def _native(image: Any) -> Any:
         return image
     array = image.astype(image.dtype.newbyteorder("="), copy=False)
     return array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy()
+
+
+def _without_ends(image: Any, axes: int = 4) -> Any:
+    """An array or tensor without axes of length 1 at its end; of four axes the first may be the channel."""
+    while image.ndim > axes or (image.ndim == 4 and image.shape[0] != 1):
+        if image.shape[-1] != 1:
+            break
+        image = image[..., 0]
+    return image
+
+
+def _of_nibabel(image: Any) -> np.ndarray:
+    """Voxels (H, W, D), or of a fourth axis, such as time, as channels: in NIfTI the channel is never the first."""
+    array = _without_ends(np.asanyarray(image.dataobj), axes=3)
+    return np.moveaxis(array, 3, 0) if array.ndim == 4 else array
 
 
 def _of_itk(image: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -94,6 +94,44 @@ def test_an_image_whose_forms_differ_has_the_note_of_its_file(tmp_path: Path, ki
         assert volume_of(given).meta["notes"] == "qform and sform differ by 20 mm, sform used"
 
 
+@pytest.mark.parametrize("shape", [(6, 5, 4), (1, 5, 4), (6, 5, 1)])
+@pytest.mark.parametrize("ends", [(1,), (1, 1)])
+def test_further_axes_of_length_1_do_not_count(tmp_path: Path, shape: tuple[int, ...], ends: tuple[int, ...]) -> None:
+    values = make_volume(shape)
+    image = nib.Nifti1Image(values.reshape(shape + ends), AFFINE)
+    nib.save(image, tmp_path / "ct.nii")
+    for given in (image, nib.load(tmp_path / "ct.nii")):
+        volume = volume_of(given)
+        assert np.array_equal(volume.numpy(), values[None]) and volume.affine.tolist() == AFFINE.tolist()
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((6, 5, 4, 1), (1, 6, 5, 4)),
+        ((6, 5, 4, 1, 1), (1, 6, 5, 4)),
+        ((1, 6, 5, 4, 1), (1, 6, 5, 4)),
+        ((1, 6, 5, 1), (1, 6, 5, 1)),  # a channel and one slice
+        ((6, 5, 1), (1, 6, 5, 1)),
+        ((6, 5, 4, 2), (6, 5, 4, 2)),  # left to the check of channels
+    ],
+)
+def test_shapes_of_arrays(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    values = make_volume(shape[:3]) if len(shape) == 3 else np.arange(np.prod(shape)).reshape(shape)
+    for image in (values, torch.as_tensor(values)):
+        volume = volume_of(image, AFFINE)
+        assert volume.shape == expected
+        assert np.array_equal(volume.numpy().ravel(), values.ravel())
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4, 2), (1, 6, 5, 2)])
+def test_a_series_of_volumes_is_refused_by_their_number(shape: tuple[int, ...]) -> None:
+    """Its first axis, also of length 1, is no channel."""
+    image = nib.Nifti1Image(np.zeros(shape, np.int16), AFFINE)
+    with pytest.raises(ValueError, match="one channel is needed, it has 2"):
+        CheckVolumed("image")({"image": volume_of(image)})
+
+
 def test_folders_are_searched_in_depth(tmp_path: Path) -> None:
     series = write_dicom_series(tmp_path / "in" / "patient" / "study" / "series", make_volume((6, 5, 3)), AFFINE)
     image = write_nifti(tmp_path / "in" / "patient" / "old.nii.gz", make_volume((6, 5, 3)))
