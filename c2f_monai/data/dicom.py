@@ -22,9 +22,12 @@ from .dicom_files import SliceHeader, scan_place, series_files
 
 __all__ = ["HuVolume", "read_series", "series_files", "series_header", "slice_files"]
 
-#: Share of the slices' distance by which one distance may differ (positions are decimal text), and a slice lie beside
-#: the line through the first and the last one.
+#: Share of the slices' distance by which one distance may differ (positions are decimal text), and by which all slices
+#: may be shifted sideways, each from the one before: 2.9 degrees of tilt.
 TOLERANCE = 0.05
+#: mm by which a slice may lie beside the line of the stack, and the whole stack lean without being sheared, of however
+#: many slices: more than the last digits of positions, and less than half a pixel.
+_BESIDE = 0.2
 #: Parts by which directions and pixel sizes of slices may differ: the last digits of a reconstruction.
 _NOISE = 1e-3
 #: mm below which two slices are at one place.
@@ -86,8 +89,9 @@ def read_series(place: str | os.PathLike[str]) -> HuVolume:
 
     Raises:
         ValueError: naming the file, where one cannot be read, is no CT, lacks its place or rescale, or is of another
-            size, pixel spacing or orientation; where slices are missing, doubled or unequally spaced; where the stack
-            is sheared, as with a tilted gantry; or where the folder holds several series.
+            size, pixel spacing or orientation; where slices are missing, doubled, unequally spaced or beside the stack;
+            where the stack is sheared by more than 2.9 degrees, as with a tilted gantry; or where the folder holds
+            several series.
     """
     stack = _stack_of(place)
     planes: list[np.ndarray] = []
@@ -134,7 +138,7 @@ def _stack_of(place: str | os.PathLike[str]) -> _Stack:
     step = _check_positions(slices, along, normal)
     lps = np.eye(4)
     lps[:3, 0], lps[:3, 1] = rows[0] * first.spacing[0], rows[1] * first.spacing[1]
-    lps[:3, 2], lps[:3, 3] = normal * step, slices[0].position
+    lps[:3, 2], lps[:3, 3] = step, slices[0].position
     notes = (f"{left} localizers left out",) if left else ()
     return _Stack(slices, along, np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps, notes)
 
@@ -210,15 +214,16 @@ def _check_acquisitions(slices: Sequence[SliceHeader]) -> None:
         )
 
 
-def _check_positions(slices: Sequence[SliceHeader], along: np.ndarray, normal: np.ndarray) -> float:
-    """The step in mm from slice to slice along the normal, of slices in order.
+def _check_positions(slices: Sequence[SliceHeader], along: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """The step (3,) in mm from slice to slice, of slices in order: along the normal, but for a small constant tilt.
 
     Raises:
         ValueError: for distances that are not all the same, or slices that do not lie behind each other.
     """
+    aside = _check_line(slices, along, normal)
     fresh = [0, *(int(at) + 1 for at in np.flatnonzero(np.diff(along) > _SAME))]
     if len(fresh) == 1:
-        return _thickness(slices)
+        return normal * _thickness(slices)
     gaps = np.diff(along[fresh])
     usual = float(np.median(gaps))
     odd = np.flatnonzero(np.abs(gaps - usual) > TOLERANCE * usual)
@@ -232,15 +237,41 @@ def _check_positions(slices: Sequence[SliceHeader], along: np.ndarray, normal: n
             f"{what} between {slices[fresh[at]].path} and {slices[fresh[at + 1]].path.name}: {gaps[at]:.4g} mm apart, "
             f"others {usual:.4g} mm ({odd.size} of {gaps.size} distances){told}."
         )
-    step = (slices[-1].position - slices[0].position) / len(gaps)
-    aside = float(np.linalg.norm(step - normal * (step @ normal)))
-    if aside > TOLERANCE * usual:
+    step = (along[-1] - along[0]) / gaps.size
+    shift = float(np.linalg.norm(aside)) / gaps.size
+    if shift > TOLERANCE * usual:
         told = f" (GantryDetectorTilt {slices[0].tilt})" if slices[0].tilt else ""
         raise ValueError(
-            f"the slices of {slices[0].path.parent} are shifted by {aside:.3g} mm from one to the next, as with a "
+            f"the slices of {slices[0].path.parent} are shifted by {shift:.3g} mm from one to the next, as with a "
             f"tilted gantry{told}: resample the series first."
         )
-    return float(step @ normal)
+    # The last digits are no tilt: two slices of 1 mm, 0.01 mm beside each other, would be sheared by half a degree.
+    tilt = aside / gaps.size if np.linalg.norm(aside) > _BESIDE else np.zeros(3)
+    return np.asarray(normal * step + tilt)
+
+
+def _check_line(slices: Sequence[SliceHeader], along: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """How far the last slice lies sideways from the first, (3,) in mm, of slices that lie on one line.
+
+    Raises:
+        ValueError: for a slice beside the line through the first and the last one.
+    """
+    places = np.array([one.position for one in slices]) - slices[0].position
+    aside = places - np.outer(places @ normal, normal)
+    length = along[-1] - along[0]
+    share = (along - along[0]) / length if length > _SAME else np.zeros(along.size)
+    line = aside - np.outer(share, aside[-1])
+    beside = float(np.linalg.norm(line, axis=1).max())
+    if beside > _BESIDE:
+        # The largest step tells the place: where the last slice is aside, the others are furthest from the line.
+        at = int(np.linalg.norm(np.diff(line, axis=0), axis=1).argmax())
+        shift = float(np.linalg.norm(aside[at + 1] - aside[at]))
+        raise ValueError(
+            f"{slices[at].path} and {slices[at + 1].path.name} are shifted sideways by {shift:.4g} mm: slices lie up "
+            f"to {beside:.3g} mm beside the line from the first to the last one, not behind each other. Export the "
+            "series again, or keep the slices of one stack."
+        )
+    return np.asarray(aside[-1])
 
 
 def _thickness(slices: Sequence[SliceHeader]) -> float:

@@ -15,6 +15,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 
+from .nifti_checks import nifti_notes, place_problem
 from .readers import READERS, REVERSED, ReversedReader
 
 __all__ = ["LoadVolumed", "check_own_grid", "is_path", "volume_of"]
@@ -30,11 +31,15 @@ def volume_of(image: Any, affine: Any = None, spacing: Sequence[float] | None = 
 
     Args:
         image: a nibabel, ITK or SimpleITK image; a MetaTensor of (H, W, D) or (1, H, W, D); or an array or tensor of
-            these shapes, whose affine or spacing must be given.
+            these shapes, whose affine or spacing must be given. Further axes of length 1 at the end do not count.
         affine: (4, 4) from voxels to RAS mm, of an array or tensor; the other kinds bring their own.
         spacing: voxel size in mm along H, W and D, of an array or tensor whose axes run to the patient's right, front
             and head (RAS): a bare array says no directions. Others are turned first, or get an affine: a flipped
             volume has a flipped answer. The first voxel's center becomes the origin.
+
+    Returns:
+        MetaTensor. What is known to be wrong with its place is the "problem" in its metadata, for
+        :func:`c2f_monai.transforms.check_volume`; "notes" are what a user should know, both as of a file.
 
     Raises:
         ValueError: for an array without affine and spacing, or with both; an affine that is not (4, 4); a spacing
@@ -48,16 +53,14 @@ def volume_of(image: Any, affine: Any = None, spacing: Sequence[float] | None = 
     """
     if not isinstance(image, np.ndarray | torch.Tensor) or isinstance(image, MetaTensor):
         check_own_grid(image, affine, spacing)
-    name = ""
+    meta = _known_of(image)
     if isinstance(image, nib.spatialimages.SpatialImage):
-        name = image.get_filename() or ""
-        image, affine = np.asanyarray(image.dataobj), image.affine
+        image, affine = _of_nibabel(image), image.affine
     elif isinstance(image, itk.ImageBase):
         image, affine = _of_itk(image)
     elif type(image).__module__.startswith("SimpleITK"):
         image, affine = _of_itk(_itk_of_simpleitk(image))
     elif isinstance(image, MetaTensor):
-        name = str(image.meta.get("filename_or_obj", ""))
         image, affine = image.as_tensor(), image.affine
     elif not isinstance(image, np.ndarray | torch.Tensor):
         raise TypeError(
@@ -65,9 +68,9 @@ def volume_of(image: Any, affine: Any = None, spacing: Sequence[float] | None = 
             f"or spacing, got {type(image).__name__}."
         )
     matrix = torch.from_numpy(_matrix_of(affine, spacing))
-    values = torch.as_tensor(_native(image))
+    values = torch.as_tensor(_native(_without_ends(image)))
     values = values[None] if values.dim() == 3 else values
-    return MetaTensor(values, affine=matrix, meta={"filename_or_obj": name, "original_channel_dim": 0})
+    return MetaTensor(values, affine=matrix, meta={**meta, "original_channel_dim": 0})
 
 
 def check_own_grid(image: Any, affine: Any, spacing: Any) -> None:
@@ -100,6 +103,19 @@ class LoadVolumed(LoadImaged):
         return loaded
 
 
+def _known_of(image: Any) -> dict[str, str]:
+    """What an image says of itself beside voxels and affine: its name, and what a reader of its file would find."""
+    if isinstance(image, MetaTensor):
+        known = {key: str(image.meta.get(key) or "") for key in ("filename_or_obj", "notes", "problem")}
+    elif isinstance(image, nib.spatialimages.SpatialImage):
+        known = {"filename_or_obj": image.get_filename() or ""}
+    else:
+        known = {"filename_or_obj": ""}
+    if isinstance(image, nib.Nifti1Pair):  # the base of Nifti1Image and Nifti2Image
+        known |= {"notes": "; ".join(nifti_notes(image)), "problem": place_problem(image)}
+    return known
+
+
 def _matrix_of(affine: Any, spacing: Any) -> np.ndarray:
     """(4, 4) float64 of what was given of an array."""
     if affine is None and spacing is None:
@@ -126,6 +142,21 @@ def _native(image: Any) -> Any:
         return image
     array = image.astype(image.dtype.newbyteorder("="), copy=False)
     return array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy()
+
+
+def _without_ends(image: Any, axes: int = 4) -> Any:
+    """An array or tensor without axes of length 1 at its end; of four axes the first may be the channel."""
+    while image.ndim > axes or (image.ndim == 4 and image.shape[0] != 1):
+        if image.shape[-1] != 1:
+            break
+        image = image[..., 0]
+    return image
+
+
+def _of_nibabel(image: Any) -> np.ndarray:
+    """Voxels (H, W, D), or of a fourth axis, such as time, as channels: in NIfTI the channel is never the first."""
+    array = _without_ends(np.asanyarray(image.dataobj), axes=3)
+    return np.moveaxis(array, 3, 0) if array.ndim == 4 else array
 
 
 def _of_itk(image: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -14,14 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import nibabel as nib
-import numpy as np
 
-__all__ = ["check_nifti_size", "checked_image", "nifti_notes", "nifti_problem", "open_nifti"]
+from ..utils import corner_distance
+
+__all__ = [
+    "SAME_PLACE",
+    "check_nifti_size",
+    "checked_image",
+    "nifti_notes",
+    "nifti_problem",
+    "open_nifti",
+    "place_problem",
+]
 
 #: Bytes that are unpacked at once to count them.
 _BLOCK = 1 << 22
 #: mm by which qform and sform may place a corner of the volume apart.
-_SAME_PLACE = 1.0
+SAME_PLACE = 1.0
 _GZIP = b"\x1f\x8b"
 #: By the size of the header, with which a file begins.
 _KINDS = {(348).to_bytes(4, "little"): nib.Nifti1Image, (540).to_bytes(4, "little"): nib.Nifti2Image}
@@ -139,15 +148,22 @@ def _unpacked(path: str | os.PathLike[str], needed: int) -> Iterator[bytes]:
 
 def nifti_problem(path: str | os.PathLike[str], image: Any) -> str:
     """Why a file's voxels have no place in the body or no HU; empty where nothing is wrong."""
-    header = image.header
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        return "it has neither sform nor qform, so that its orientation is not known: set one."
+    if problem := place_problem(image):
+        return problem
     with _opened(os.fspath(path)) as file:
         # nibabel forgets the factor of an image that it has read.
-        factors = type(header).from_fileobj(file, check=False)
+        factors = type(image.header).from_fileobj(file, check=False)
     slope, intercept = float(factors["scl_slope"]), float(factors["scl_inter"])
     if not (math.isfinite(slope) and math.isfinite(intercept)):
         return f"its scale factor is {slope:g} and its intercept {intercept:g}, which are no numbers to scale with."
+    return ""
+
+
+def place_problem(image: Any) -> str:
+    """Why the voxels of an image, in a file or in memory, have no place in the body; empty where they have one."""
+    header = image.header
+    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:  # nibabel makes an affine up
+        return "it has neither sform nor qform, so that its orientation is not known: set one."
     return ""
 
 
@@ -156,7 +172,5 @@ def nifti_notes(image: Any) -> list[str]:
     header = image.header
     if int(header["sform_code"]) == 0 or int(header["qform_code"]) == 0:
         return []
-    corners = np.array([[0, 0, 0], *(np.diag(np.array(image.shape[:3]) - 1))], dtype=float)
-    places = [nib.affines.apply_affine(matrix, corners) for matrix in (header.get_sform(), header.get_qform())]
-    apart = float(np.abs(places[0] - places[1]).max())
-    return [f"qform and sform differ by {apart:.3g} mm, sform used"] if apart > _SAME_PLACE else []
+    apart = corner_distance(header.get_sform(), header.get_qform(), image.shape[:3])
+    return [f"qform and sform differ by {apart:.3g} mm, sform used"] if apart > SAME_PLACE else []

@@ -19,8 +19,8 @@ from monai.data.image_writer import NibabelWriter
 from monai.transforms import Transform
 from monai.utils import convert_to_numpy
 
-from ..utils import atomic_write, name_of_case, package_version
-from .nifti_checks import open_nifti
+from ..utils import atomic_write, corner_distance, name_of_case, package_version
+from .nifti_checks import SAME_PLACE, open_nifti
 
 __all__ = [
     "MADE_BY",
@@ -62,11 +62,17 @@ class MaskOrigin:
 
 
 def nifti_image(volume: np.ndarray, affine: np.ndarray, description: str = "") -> nib.Nifti1Image:
-    """NIfTI image of a (H, W, D) volume in its own type, with the (4, 4) affine to RAS mm as qform and sform."""
+    """NIfTI image of a (H, W, D) volume in its own type, with the (4, 4) affine to RAS mm as qform and sform.
+
+    A sheared volume, as of a tilted gantry, has its sform alone.
+    """
     image = nib.Nifti1Image(volume, affine)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = description
     image.set_qform(affine, code=1)
+    # A qform holds no shears, and programs such as ITK read it first: without one they take the sform or refuse it.
+    if corner_distance(image.get_qform(), affine, volume.shape[:3]) > SAME_PLACE:
+        image.set_qform(None, code=0)
     image.set_sform(affine, code=1)
     return image
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c2f_monai.data import dicom
+from c2f_monai.data import dicom, image_preprocessing
 from c2f_monai.data.dicom import read_series, series_header
-from c2f_monai.data.dicom_files import scan_folder
+from c2f_monai.data.dicom_files import SliceHeader, scan_folder
+from c2f_monai.transforms import axes_angles
+from c2f_monai.transforms.upright import MAX_SHEAR
 from tests.bundle.volumes import make_volume, write_dicom_series
 from tests.data.broken_series import (
     LPS,
@@ -116,6 +118,94 @@ def test_a_tilted_gantry_is_refused(tmp_path: Path) -> None:
         shutil.move(next((tmp_path / f"{index}").iterdir()), tmp_path / "s" / f"{index}.dcm")
     with pytest.raises(ValueError, match=r"shifted by 0.4 mm from one to the next, as with a tilted gantry"):
         read_series(tmp_path / "s")
+
+
+def stack_at(folder: Path, positions: np.ndarray, hu: np.ndarray | None = None) -> Path:
+    """A series of axial slices at positions (slices, 3), in LPS mm."""
+    folder.mkdir()
+    for index, position in enumerate(positions):
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+        affine[:3, 3] = position * [-1, -1, 1]
+        plane = np.zeros((4, 5, 1), np.int16) if hu is None else hu[..., index : index + 1]
+        part = write_dicom_series(folder.parent / "one", plane, affine)
+        shutil.move(next(part.iterdir()), folder / f"{index:03d}.dcm")
+    return folder
+
+
+def straight(count: int, aside: float = 0.0) -> np.ndarray:
+    """Positions of slices of 1 mm, each shifted to the back from the one before."""
+    return np.arange(count)[:, None] * [0.0, aside, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("moved", "by", "message"),
+    [
+        (slice(50, None), 4.0, r"049.dcm and 050.dcm are shifted sideways by 4 mm: slices lie up to 1.98 mm beside"),
+        (slice(50, 51), 100.0, r"049.dcm and 050.dcm are shifted sideways by 100 mm: slices lie up to 100 mm beside"),
+        (slice(99, None), 4.0, r"098.dcm and 099.dcm are shifted sideways by 4 mm: slices lie up to 3.96 mm beside"),
+    ],
+    ids=["half", "middle", "last"],
+)
+@pytest.mark.parametrize("tilt", [0.0, 0.03])
+def test_slices_beside_the_stack_are_refused(moved: slice, by: float, message: str, tilt: float) -> None:
+    positions = straight(100, tilt)
+    positions[moved, 0] += by
+    with pytest.raises(ValueError, match=message):
+        dicom._check_positions(*headers_at(positions))
+
+
+def headers_at(positions: np.ndarray) -> tuple[list[SliceHeader], np.ndarray, np.ndarray]:
+    """Axial slices with nothing but a place, where they lie along their normal, and the normal."""
+    rows = np.eye(3)[:2]
+    slices = [
+        SliceHeader(Path(f"{i:03d}.dcm"), "1", "CT", "", "", (4, 5), (1.0, 1.0), rows, at, 1.0, "", "", "", (), 1)
+        for i, at in enumerate(positions)
+    ]
+    return slices, positions[:, 2], np.array([0.0, 0.0, 1.0])
+
+
+def test_a_file_beside_the_stack_is_refused(tmp_path: Path) -> None:
+    positions = straight(5)
+    positions[2, 0] = 3.0
+    folder = stack_at(tmp_path / "s", positions)
+    for read in (read_series, series_header):
+        with pytest.raises(ValueError, match=r"001.dcm and 002.dcm are shifted sideways by 3 mm: .* Export the series"):
+            read(folder)
+
+
+def test_doubles_of_a_slice_in_another_place_are_refused() -> None:
+    positions = straight(4)[[0, 1, 1, 2, 3]]
+    assert dicom._check_positions(*headers_at(positions)).tolist() == [0.0, 0.0, 1.0]
+    positions[2, 0] = 2.0
+    with pytest.raises(ValueError, match=r"001.dcm and 002.dcm are shifted sideways by 2 mm"):
+        dicom._check_positions(*headers_at(positions))
+
+
+@pytest.mark.parametrize("count", [2, 500])
+@pytest.mark.parametrize("digits", [0.001, 0.01])
+def test_rounded_positions_are_a_straight_stack(count: int, digits: float) -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (count, 3)) * [digits, digits, digits]
+    step = dicom._check_positions(*headers_at(straight(count) + noise))
+    assert step[:2].tolist() == [0.0, 0.0] and step[2] == pytest.approx(1.0, abs=digits)
+
+
+@pytest.mark.parametrize("degrees", [0.3, 2.0, 2.8])
+def test_a_small_tilt_is_in_the_affine(tmp_path: Path, degrees: float) -> None:
+    """As in a NIfTI file of the volume: turned upright, and said so, above half a degree."""
+    aside = np.tan(np.radians(degrees))
+    hu = np.full((4, 5, 60), -1000, np.int16)
+    folder = stack_at(tmp_path / "s", straight(60, aside).round(4), hu)
+    expected = np.diag([-1.0, -1.0, 1.0, 1.0])
+    expected[1, 2] = -aside  # to the back is -y in RAS
+    for affine in (read_series(folder).affine, series_header(folder)[1]):
+        np.testing.assert_allclose(affine, expected, atol=1e-5)
+    image = image_preprocessing()({"image": str(folder)})["image"]
+    if degrees > MAX_SHEAR:
+        assert image.meta["notes"] == f"axes sheared by {degrees:.1f} degrees"
+        assert axes_angles(image.affine)[1] == pytest.approx(0.0, abs=1e-6)
+    else:
+        assert image.meta["notes"] == ""
+        assert axes_angles(image.affine)[1] == pytest.approx(degrees, abs=0.01)
 
 
 def test_slices_that_are_there_twice_are_dropped_with_a_note(tmp_path: Path) -> None:

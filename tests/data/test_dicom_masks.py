@@ -102,6 +102,19 @@ def test_a_segmentation_lies_where_the_mask_lies(series: Path, tmp_path: Path) -
         assert dice(seg_mask(tmp_path / "seg.dcm", image, number), mask == value) == 1.0
 
 
+def test_masks_of_a_tilted_series_lie_on_its_slices(tmp_path: Path) -> None:
+    """Their files place each slice by the series; the image does by its affine."""
+    tilted = AXIAL.copy()
+    tilted[1, 2] = 0.1  # mm for each 2.5 mm, 2.3 degrees
+    folder = write_dicom_series(tmp_path / "ct", make_volume((24, 20, 9)), tilted)
+    mask, image = make_mask(), read_image(folder)
+    write_seg(tmp_path / "seg.dcm", mask, folder, ORIGIN)
+    write_rtstruct(tmp_path / "rt.dcm", mask, folder, ORIGIN)
+    for number, value in ((1, 1), (2, 2)):
+        assert np.array_equal(seg_mask(tmp_path / "seg.dcm", image, number), mask == value)
+        assert dice(rtstruct_mask(tmp_path / "rt.dcm", image, number), mask == value) > 0.97
+
+
 def volume_mask(path: Path, image: Any, number: int) -> np.ndarray:
     """A segment on the grid of an image, as highdicom puts the volume together; empty frames are not in the file."""
     segment = highdicom.seg.segread(path).get_volume(segment_numbers=[number], combine_segments=True)

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import itk
 import nibabel as nib
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import SaveImage
 
 from c2f_monai.data import AtomicNiftiWriter, CaseLayout, name_after_case
-from c2f_monai.data.writers import made_here
+from c2f_monai.data.writers import made_here, write_nifti
 
 OBLIQUE = np.array([[1.8, -0.4, 0.0, 10.0], [0.4, 1.8, 0.0, -5.0], [0.0, 0.0, 3.0, 7.0], [0.0, 0.0, 0.0, 1.0]])
 
@@ -54,6 +56,31 @@ def test_shape_affine_type_and_values_come_back(tmp_path: Path, shape: tuple[int
     assert np.allclose(image.affine, OBLIQUE, atol=1e-6)
     assert np.allclose(image.get_qform(), OBLIQUE, atol=1e-4)
     assert np.array_equal(np.asarray(image.dataobj), values)
+
+
+def sheared(degrees: float) -> np.ndarray:
+    """Slices 5 mm apart that a gantry tilted by so many degrees would give."""
+    affine = np.eye(4)
+    affine[1:3, 2] = 5 * math.sin(math.radians(degrees)), 5 * math.cos(math.radians(degrees))
+    return affine
+
+
+@pytest.mark.parametrize(("degrees", "code"), [(0.0, 1), (0.01, 1), (20.0, 0)])
+def test_a_sheared_volume_has_no_qform_that_lies_elsewhere(tmp_path: Path, degrees: float, code: int) -> None:
+    write_nifti(tmp_path / "m.nii.gz", np.ones((4, 4, 100), np.uint8), sheared(degrees))
+    image = nib.load(tmp_path / "m.nii.gz")
+    assert (int(image.header["qform_code"]), int(image.header["sform_code"])) == (code, 1)
+    y = 5 * 99 * math.sin(math.radians(degrees))
+    assert (image.affine @ [0, 0, 99, 1])[1] == pytest.approx(y, abs=1e-3)  # 169.3 mm at 20 degrees
+    if code:
+        assert (image.get_qform() @ [0, 0, 99, 1])[1] == pytest.approx(y, abs=1.0)
+    assert image.header.get_zooms() == pytest.approx((1.0, 1.0, 5.0))
+
+
+def test_itk_puts_no_sheared_mask_elsewhere(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "m.nii.gz", np.ones((4, 4, 100), np.uint8), sheared(20.0))
+    with pytest.raises(RuntimeError, match="orthonormal"):
+        itk.imread(str(tmp_path / "m.nii.gz"))
 
 
 def test_several_channels_are_refused() -> None:
