@@ -82,7 +82,7 @@ def test_problems_are_listed_and_end_the_check(tmp_path: Path, capsys: pytest.Ca
     out, error = capsys.readouterr()
     assert "without a label: 1; other problems: 2" in out
     assert f"  training c0: image {folder / 'l0.nii.gz'} does not exist." in out
-    assert "  validation c3: " in out and "has the shape (20, 24, 15), its image (20, 24, 16)" in out
+    assert "  validation c3: " in out and "l3.nii.gz has the shape (20, 24, 15), but its image " in out
     assert "  test c6: it has no label" in out
     assert (
         "foreground: not known from headers, add --voxels" in out
