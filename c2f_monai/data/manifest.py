@@ -103,27 +103,40 @@ class Manifest:
         if self.is_first and self.folder.is_dir():
             self._process.acquire()
         self._cases = [dict(case) for case in cases]
+        todo, count = self.missing(self._cases, whole), sum("skipped" not in case for case in self._cases)
+        self._todo = {case["case"] for case in todo}
+        if torch.distributed.is_initialized():  # before another process notes its first case
+            self.begin()
+            todo = _of_the_first_process(todo)
+            self._journal.forget()
+        if len(todo) < count:
+            logger.info(f"{count - len(todo)} of {count} cases are done already.")
+        return todo
+
+    def missing(self, cases: Sequence[Mapping[str, Any]], whole: Collection[str] | None = None) -> list[dict[str, Any]]:
+        """The cases that :meth:`plan` would give, of a folder that others may write to: it is not locked.
+
+        Args:
+            cases: see :meth:`plan`.
+            whole: likewise.
+
+        Raises:
+            ValueError: as :meth:`plan`.
+            FileExistsError: likewise.
+        """
         content = self._journal.read()
         known: dict[str, Entry] = content.get("cases", {})
         if known and not self.overwrite:
             self._check_options(content)
-        wanted = [case for case in self._cases if "skipped" not in case]
+        wanted = [dict(case) for case in cases if "skipped" not in case]
         self._check_places(wanted, known)
-        todo = [
+        return [
             case
             for case in wanted
             if self.overwrite
             or (whole is not None and case["case"] not in whole)
             or not self._is_done(case, known.get(case["case"]))
         ]
-        self._todo = {case["case"] for case in todo}
-        if torch.distributed.is_initialized():  # before another process notes its first case
-            self.begin()
-            todo = _of_the_first_process(todo)
-            self._journal.forget()
-        if len(todo) < len(wanted):
-            logger.info(f"{len(wanted) - len(todo)} of {len(wanted)} cases are done already.")
-        return todo
 
     def begin(self) -> None:
         """Note the cases of the plan before the first of them is done; of several processes the first does it."""
