@@ -144,7 +144,8 @@ def evaluate_dataset(
     if calibrates:
         check_case_count(len(truths))
     (output / CASES_FILE).unlink(missing_ok=True)  # of an earlier run: it must not be taken for this one's
-    again = {"overwrite": True, "strict": True}
+    # The table, the summary and what is fitted on them are about these cases, whatever else the folder holds.
+    again = {"overwrite": True, "strict": True, "manifest#alone": True}
     run_inference(files, {"dataset_dir": str(dataset), "output_dir": str(output), **again, **options})
     if not (output / CASES_FILE).is_file():
         tables = ", ".join(sorted(path.name for path in output.glob("cases_*.csv")))

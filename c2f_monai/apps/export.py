@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import torch
 from monai.data import save_net_with_metadata
 
 from .. import __version__
+from ..inferers import CoarseToFineInferer, LogitsInferer, QualityModel, quality_path
 from ..networks import CoarseToFineNet
 from ..networks.onnx_export import export_onnx
 from ..networks.onnx_network import MANIFEST
-from ..utils import atomic_write
+from ..utils import atomic_write, sha256_of
 from .model_config import read_model
 from .segmenter import Segmenter
 
@@ -85,9 +87,10 @@ def _write_graphs(args: argparse.Namespace, network: CoarseToFineNet, segmenter:
         "c2f_monai": __version__,
         "model": str(args.model),
         "weights": list(segmenter.weights.values()),
-        "settings": {key: segmenter.config[key] for key in SETTINGS},
+        "settings": _settings(segmenter),
     }
     manifest = export_onnx(network, args.output, about)
+    _write_quality(segmenter, args.output / MANIFEST)
     config = read_model(args.model, args.config).get()
     config.pop("_meta_", None)
     config.update(GRAPHS)
@@ -98,6 +101,46 @@ def _write_graphs(args: argparse.Namespace, network: CoarseToFineNet, segmenter:
             size = (args.output / graph["file"]).stat().st_size / 1e6
             print(f"{graph['file']}: {name} of {view}, {size:.1f} MB, difference {graph['max_difference']:g}")
     print(f"segment with them: c2f segment CT MASK --model {args.output}")
+
+
+def _settings(segmenter: Segmenter) -> dict[str, Any]:
+    """:py:data:`SETTINGS` of the configuration; of an id that it does not have, what the inferer does."""
+    known = segmenter.config.get()
+    settings = {**_own_settings(segmenter.inferer), **{key: segmenter.config[key] for key in SETTINGS if key in known}}
+    return {key: settings[key] for key in SETTINGS if key in settings}
+
+
+def _own_settings(inferer: Any) -> dict[str, Any]:
+    """An inferer's arguments by their ids: for ids that a bundle of an earlier version lacks, defaults apply."""
+    inferer = inferer.inferer if isinstance(inferer, LogitsInferer) else inferer
+    if not isinstance(inferer, CoarseToFineInferer):
+        return {}
+    rule, stopping = inferer.rule, inferer.stopping
+    fusion = [str(inferer.coarse_fusion), str(inferer.fine_fusion)]
+    return {
+        "window": inferer.window,
+        "views": None if inferer.views is None else [str(view) for view in inferer.views],
+        "margin": rule.margin,
+        "crop_multiple": rule.multiple,
+        "min_size": rule.min_size,
+        "bridge": rule.bridge,
+        "fusion": fusion[0] if fusion[0] == fusion[1] else fusion,
+        "prior": str(inferer.prior),
+        "result": str(inferer.result),
+        "component_fraction": inferer.component_fraction,
+        "stop_dice": stopping.dice,
+        "max_rounds": stopping.max_rounds,
+    }
+
+
+def _write_quality(segmenter: Segmenter, manifest: Path) -> None:
+    """The model's prediction of the DSC, beside what stands in the place of its weights and for its hash.
+
+    Graphs answer as the network does, so what was fitted on its signals holds for theirs.
+    """
+    quality = getattr(segmenter.inferer, "quality", None)
+    if isinstance(quality, QualityModel):
+        replace(quality, sha256=sha256_of(manifest)).write(quality_path(manifest))
 
 
 def _write_script(network: CoarseToFineNet, path: Path) -> None:

@@ -39,10 +39,11 @@ def run(args: argparse.Namespace) -> None:
         torch_device(args.device)
     output = args.output or args.mask.parent / f"{case_name(args.mask)}_refined.nii.gz"
     check_nifti_name(output)
-    if output.absolute() == args.mask.absolute():
+    if output.resolve() == args.mask.resolve():  # also by a link or "..": the given answer is never written to
         raise ValueError(f"{output} is the answer that is to be refined: write to another place.")
     answer = read_answer(args.mask, args.label_value)
-    with open_inputs(args.input) as cases:
+    with open_inputs(args.input) as found:
+        cases = [case for case in found if "skipped" not in case]
         if len(cases) != 1:
             raise ValueError(f"{args.input} holds {len(cases)} images: give one.")
         image = cases[0]["image"]

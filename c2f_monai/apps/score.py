@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.datalist import load_datalist
+from ..data.inputs import check_case_names
 from ..data.readers import is_image_file
 from ..metrics.scores import CaseScore, score_files
 from ..metrics.statistics import summarize
@@ -80,7 +81,7 @@ def read_truths(label: Path, split: str = "test", fold: int | None = None, holdo
 
     Raises:
         FileNotFoundError: When there is no such file, or one that it lists.
-        ValueError: When it is neither, has no such split or fold, or a case has no label.
+        ValueError: When it is neither, has no such split or fold, a case has no label, or two have the same name.
     """
     if label.is_dir():
         return {case: Truth(path) for case, path in find_cases(label).items()}
@@ -91,6 +92,7 @@ def read_truths(label: Path, split: str = "test", fold: int | None = None, holdo
         raise ValueError(f"{label}: {split} is empty, nothing was held back (holdout {holdout:g}).")
     if unlabeled := [str(item["image"]) for item in items if "label" not in item]:
         raise ValueError(f"{label} has no label for {some_names(unlabeled)}.")
+    check_case_names(item["image"] for item in items)
     return {case_name(item["image"]): Truth(Path(item["label"]), str(item.get("group", ""))) for item in items}
 
 

@@ -38,9 +38,9 @@ from .outputs import (
     write_json,
 )
 from .report import images_by_case, write_report
-from .segmentation import Segmentation
+from .segmentation import Segmentation, round_lines
 from .segmenter import Segmenter
-from .shards import done_in, shard_folder, take_in_shards
+from .shards import left_to_share, shard_folder, take_in_shards
 
 __all__ = ["run"]
 
@@ -57,12 +57,11 @@ def run(args: argparse.Namespace) -> None:
         torch_device(args.device)
     kind = OUTPUT_TYPES[args.output_type]
     _check_options(args, kind)
-    done: set[str] = set()
+    whole = args.output
     if args.shard is not None:
-        done = done_in(args.output, _ending(kind))
-        args.output = shard_folder(args.output, args.shard)
+        args.output = shard_folder(whole, args.shard)
     with open_inputs(args.input, args.shard) as listed:
-        cases = check_type([case for case in listed if case["case"] not in done], kind)
+        cases = check_type(listed, kind)
         wanted = [case for case in cases if "skipped" not in case]
         jobs = plan_jobs(wanted, args.output, kind.suffixes, args.preview, args.probabilities, args.uncertainty)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
@@ -70,6 +69,10 @@ def run(args: argparse.Namespace) -> None:
         segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress, engine=args.engine)
         kind.check(segmenter.values, segmenter.origin)
         command = _Command(args, kind, segmenter)
+        if args.shard is not None:
+            cases = left_to_share(command.manifest_in(whole), cases)
+            left = {case["case"] for case in cases}
+            jobs = [job for job in jobs if job.name in left]
         with command.report_at_the_end(images_by_case(cases)):
             command.segment(cases, jobs)
 
@@ -127,11 +130,12 @@ class _Command:
         output = self.args.output
         if is_one_file(output, self.kind.suffixes):
             return None
-        manifest = self._manifest_in(output)
+        manifest = self.manifest_in(output)
         manifest.tables.append(CaseTable(output / "cases.csv", manifest))
         return manifest
 
-    def _manifest_in(self, folder: Path) -> Manifest:
+    def manifest_in(self, folder: Path) -> Manifest:
+        """That of any folder of masks, with the options of this command."""
         # Runs of earlier versions and of the bundle wrote nifti, and did not say so.
         form = {} if self.args.output_type == "nifti" else {"output_type": self.args.output_type}
         options, files = {**self.segmenter.options, **form}, self.segmenter.files
@@ -177,7 +181,7 @@ class _Command:
                 count = f"[{number}/{len(todo)}] " if len(todo) > 1 else ""
                 self._say(count + _line(job, result, seconds))
                 if self.args.verbose:
-                    self._say("\n".join(_round_lines(result)))
+                    self._say("\n".join(round_lines(result)))
             except Exception as error:
                 self._fail(job, error)
             since = time.perf_counter()
@@ -189,7 +193,7 @@ class _Command:
         todo = {case["case"] for case in self.manifest.plan(cases, whole)}
         if not (self.args.overwrite or self.args.shard):
             beside = {job.name for job in jobs if self._is_whole(job, but_mask=True)}
-            taken = take_in_shards(self.manifest, cases, todo & beside, self._manifest_in)
+            taken = take_in_shards(self.manifest, cases, todo & beside, self.manifest_in)
             if taken:
                 self._say(f"{len(taken)} cases taken in from shares.")
             todo -= taken
@@ -291,12 +295,3 @@ def _line(job: Job, result: Segmentation, seconds: float) -> str:
     if record.predicted is not None:
         trust = f", predicted DSC {record.predicted[0]:.2f} (at least {record.predicted[1]:.2f})"
     return f"{job.name}: {volume}, {end}{trust}, {seconds:.1f} s, {job.mask}{flags}"
-
-
-def _round_lines(result: Segmentation) -> list[str]:
-    return [
-        f"  round {entry.index}: {entry.voxels} voxels of the working grid"
-        + ("" if entry.dsc is None else f", d {entry.dsc:.4f}")
-        + f", {entry.seconds:.1f} s"
-        for entry in result.record.rounds
-    ]

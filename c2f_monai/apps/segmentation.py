@@ -14,7 +14,7 @@ from ..data.writers import write_nifti
 from ..inferers import CaseRecord, entropy
 from ..utils import voxel_volume
 
-__all__ = ["Segmentation"]
+__all__ = ["Segmentation", "round_lines"]
 
 
 @dataclass(frozen=True)
@@ -70,3 +70,13 @@ class Segmentation:
             ValueError: for another suffix.
         """
         write_nifti(path, self.mask.numpy(), self.affine, description)
+
+
+def round_lines(result: Segmentation) -> list[str]:
+    """A line for a reader about each round."""
+    return [
+        f"  round {entry.index}: {entry.voxels} voxels of the working grid"
+        + ("" if entry.dsc is None else f", d {entry.dsc:.4f}")
+        + f", {entry.seconds:.1f} s"
+        for entry in result.record.rounds
+    ]

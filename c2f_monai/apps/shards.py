@@ -13,7 +13,7 @@ from typing import Any
 from ..data import Manifest
 from ..utils import Status
 
-__all__ = ["done_in", "shard_folder", "take_in_shards"]
+__all__ = ["left_to_share", "shard_folder", "take_in_shards"]
 
 SHARDS = "shards"
 
@@ -32,16 +32,19 @@ def shard_folder(folder: Path, shard: tuple[int, int]) -> Path:
     return folder / SHARDS / f"{shard[0]}-of-{shard[1]}"
 
 
-def done_in(folder: Path, ending: str) -> set[str]:
-    """Names of the cases that a run of all has done, or taken in: a share leaves them out.
+def left_to_share(manifest: Manifest, cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The cases of a share without those that a run of all has done, or taken in, by the same options.
 
     Args:
-        folder: of all masks.
-        ending: of masks, after the name of the case.
+        manifest: of the folder of all, with the options of this run; it is only read, as other shares run beside.
+        cases: of the share; what is left out of the input stays.
+
+    Raises:
+        ValueError: where the folder holds masks that were made otherwise, or of other images.
+        FileExistsError: where a file that no run made is in the place of a mask.
     """
-    manifest = Manifest(folder, ending=ending)
-    rows = [row for row in manifest.rows() if row["status"] == Status.DONE]
-    return {row["case"] for row in rows if manifest.mask_of(row["case"]).is_file()}
+    missing = {case["case"] for case in manifest.missing(cases)}
+    return [dict(case) for case in cases if "skipped" in case or case["case"] in missing]
 
 
 def take_in_shards(

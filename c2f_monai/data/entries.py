@@ -1,17 +1,37 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a manifest notes of a case: its image, size and time of its files, its status, its rows of the tables."""
+"""What a manifest notes: the options of a run; of a case its image, its files' size and time, its status, its rows."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..utils import Status
+from ..utils import Status, check_weights_file, package_version, sha256_of
 from .journal import Entry
 
-__all__ = ["entry_of", "is_same", "plain", "row_of", "source_of"]
+__all__ = ["entry_of", "is_same", "options_of", "plain", "row_of", "source_of"]
+
+
+def options_of(options: Mapping[str, Any], weights: str | Mapping[str, str] | None) -> dict[str, Any]:
+    """What answers depend on, as a file of JSON has it: the options, the version and the hashes of the weights.
+
+    Args:
+        options: by the name that users give them.
+        weights: a file, or files by name.
+
+    Raises:
+        FileNotFoundError: without a file of weights.
+    """
+    files = {"": weights} if isinstance(weights, str) else dict(weights or {})
+    for path in files.values():
+        check_weights_file(path)
+    digests = {f"weights {name}".strip(): sha256_of(path)[:12] for name, path in sorted(files.items())}
+    noted = {"version": package_version(), **options, **digests}
+    found: dict[str, Any] = json.loads(json.dumps(noted, default=str))
+    return found
 
 
 def source_of(case: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from .label_header import check_label_header
 from .listing import find_images
 from .readers import image_header
 
-__all__ = ["CaseDataset", "is_dicomweb", "list_inputs", "open_inputs", "require_input"]
+__all__ = ["CaseDataset", "check_case_names", "is_dicomweb", "list_inputs", "open_inputs", "require_input"]
 
 #: What an address of an archive begins with, before that of its web server.
 DICOMWEB = "dicomweb+"
@@ -78,7 +78,7 @@ def list_inputs(
         raise FileNotFoundError(f"input {place} does not exist.")
     if path is None or (place / "dataset.json").is_file():
         cases = load_datalist(place, split, holdout, fold)
-        _check_names([case["image"] for case in cases])
+        check_case_names([case["image"] for case in cases])
         cases = [{**case, "case": case_name(case["image"])} for case in cases]
     else:
         cases = _cases_of(place)
@@ -261,10 +261,18 @@ def _names(images: Sequence[Path], folder: Path) -> list[str]:
     return [path.as_posix() if short.count(name) > 1 else name for path, name in zip(paths, short, strict=True)]
 
 
-def _check_names(paths: Sequence[str]) -> None:
+def check_case_names(paths: Iterable[str]) -> None:
+    """Refuse images of a data set that are called alike: a case is named after its file alone.
+
+    Args:
+        paths: of the images.
+
+    Raises:
+        ValueError: for the first two.
+    """
     seen: dict[str, str] = {}
     for path in paths:
         name = case_name(path)
         if name in seen:
-            raise ValueError(f"{seen[name]} and {path} would both be written as {name}; rename one.")
+            raise ValueError(f"{seen[name]} and {path} are both named after the case {name}: rename one.")
         seen[name] = path

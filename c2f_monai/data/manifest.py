@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -14,17 +13,8 @@ from typing import Any
 
 import torch
 
-from ..utils import (
-    FolderLock,
-    Status,
-    check_weights_file,
-    is_of_the_machine,
-    package_version,
-    reason_of,
-    sha256_of,
-    some_names,
-)
-from .entries import entry_of, is_same, plain, row_of, source_of
+from ..utils import FolderLock, Status, is_of_the_machine, package_version, reason_of, some_names
+from .entries import entry_of, is_same, options_of, plain, row_of, source_of
 from .journal import Entry, Journal
 from .writers import made_here
 
@@ -54,6 +44,7 @@ class Manifest:
         overwrite: do all cases again, and replace files that are in the way; never an image.
         strict: raise the first case's exception instead of noting it.
         ending: of a mask, after the name of its case.
+        alone: forget the cases of earlier runs that are none of this one's, whatever the options; their masks stay.
 
     Attributes:
         tables: called with the name of each case that has ended, and with None as the cases of a run are noted.
@@ -79,9 +70,10 @@ class Manifest:
         overwrite: bool = False,
         strict: bool = False,
         ending: str = "_seg.nii.gz",
+        alone: bool = False,
     ) -> None:
         self.folder, self.path = Path(folder), Path(folder) / MANIFEST_NAME
-        self.overwrite, self.strict, self.ending = overwrite, strict, ending
+        self.overwrite, self.strict, self.ending, self.alone = overwrite, strict, ending, alone
         self.tables: list[Callable[[str | None], None]] = []
         self._options, self._weights = dict(options or {}), weights
         self._cases: list[dict[str, Any]] = []
@@ -111,27 +103,40 @@ class Manifest:
         if self.is_first and self.folder.is_dir():
             self._process.acquire()
         self._cases = [dict(case) for case in cases]
+        todo, count = self.missing(self._cases, whole), sum("skipped" not in case for case in self._cases)
+        self._todo = {case["case"] for case in todo}
+        if torch.distributed.is_initialized():  # before another process notes its first case
+            self.begin()
+            todo = _of_the_first_process(todo)
+            self._journal.forget()
+        if len(todo) < count:
+            logger.info(f"{count - len(todo)} of {count} cases are done already.")
+        return todo
+
+    def missing(self, cases: Sequence[Mapping[str, Any]], whole: Collection[str] | None = None) -> list[dict[str, Any]]:
+        """The cases that :meth:`plan` would give, of a folder that others may write to: it is not locked.
+
+        Args:
+            cases: see :meth:`plan`.
+            whole: likewise.
+
+        Raises:
+            ValueError: as :meth:`plan`.
+            FileExistsError: likewise.
+        """
         content = self._journal.read()
         known: dict[str, Entry] = content.get("cases", {})
         if known and not self.overwrite:
             self._check_options(content)
-        wanted = [case for case in self._cases if "skipped" not in case]
+        wanted = [dict(case) for case in cases if "skipped" not in case]
         self._check_places(wanted, known)
-        todo = [
+        return [
             case
             for case in wanted
             if self.overwrite
             or (whole is not None and case["case"] not in whole)
             or not self._is_done(case, known.get(case["case"]))
         ]
-        self._todo = {case["case"] for case in todo}
-        if torch.distributed.is_initialized():  # before another process notes its first case
-            self.begin()
-            todo = _of_the_first_process(todo)
-            self._journal.forget()
-        if len(todo) < len(wanted):
-            logger.info(f"{len(wanted) - len(todo)} of {len(wanted)} cases are done already.")
-        return todo
 
     def begin(self) -> None:
         """Note the cases of the plan before the first of them is done; of several processes the first does it."""
@@ -140,9 +145,13 @@ class Manifest:
         self._begun = True
         with self._thread:
             self._process.acquire()
-            content, options = self._journal.read(), self._all_options()
+            content, options = self._journal.read(), options_of(self._options, self._weights)
             known: dict[str, Entry] = content.get("cases", {}) if content.get("options") == options else {}
-            entries = {name: known[name] for name in known if name not in {case["case"] for case in self._cases}}
+            own = {case["case"] for case in self._cases}
+            others = {name: known[name] for name in known if name not in own}
+            if self.alone and others:
+                logger.info(f"{len(others)} cases of earlier runs leave the tables in {self.folder}, their masks stay.")
+            entries = {} if self.alone else others
             for case in self._cases:
                 name = case["case"]
                 stays = name in known and name not in self._todo and "skipped" not in case
@@ -240,17 +249,8 @@ class Manifest:
         """Place of a case's mask."""
         return self.folder / f"{name}{self.ending}"
 
-    def _all_options(self) -> dict[str, Any]:
-        files = {"": self._weights} if isinstance(self._weights, str) else dict(self._weights or {})
-        for path in files.values():
-            check_weights_file(path)
-        weights = {f"weights {name}".strip(): sha256_of(path)[:12] for name, path in sorted(files.items())}
-        options = {"version": package_version(), **self._options, **weights}
-        plain: dict[str, Any] = json.loads(json.dumps(options, default=str))
-        return plain
-
     def _check_options(self, content: Mapping[str, Any]) -> None:
-        before, now = content.get("options", {}), self._all_options()
+        before, now = content.get("options", {}), options_of(self._options, self._weights)
         changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
         if changed:
             told = "; ".join(f"{key} {before.get(key)} there, {now.get(key)} now" for key in changed)

@@ -20,6 +20,8 @@ from c2f_monai.metrics.tables import read_cases
 from c2f_monai.utils import sha256_of
 from tests.bundle.overlays import NETWORK, run_bundle, write_organs
 
+KINDS = (("image", ""), ("label", "_label"))
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -73,6 +75,27 @@ def test_two_folders_are_a_data_set(
     assert list(read_cases(tmp_path / "out" / "cases.csv")) == ["test0", "test1"]
 
 
+def test_it_is_about_the_cases_of_this_call(
+    dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not also about those of an earlier one with the same folder, model and options."""
+    out = tmp_path / "out"
+    assert main([*words, "--dataset", str(dataset), "--output", str(out)]) == 0
+    cases = [{kind: str(dataset / f"training{i}{end}.nii.gz") for kind, end in KINDS} for i in range(3)]
+    (tmp_path / "dataset.json").write_text(json.dumps({"test": cases}), encoding="utf-8")
+    capsys.readouterr()
+    assert main([*words, "--dataset", str(tmp_path), "--output", str(out)]) == 0
+    printed = capsys.readouterr().out
+    rows = read_cases(out / "cases.csv")
+    assert list(rows) == ["training0", "training1", "training2"]
+    mean = np.mean([row.number("dsc") for row in rows.values()])
+    assert f"all: DSC [%] {100 * mean:.2f}±" in printed and ", 3 cases)" in printed
+    assert f"Masks and cases.csv of 3 cases are in {out}" in printed
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))["all"]
+    assert summary["cases"] == 3 and summary["dsc"]["mean"] == pytest.approx(mean, abs=1e-6)
+    assert sorted(path.name[:5] for path in out.glob("*_seg.nii.gz")) == ["test0", "test1"] + 3 * ["train"]
+
+
 def test_a_calibration_predicts_the_dsc_of_the_next_cases(
     dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,6 +105,11 @@ def test_a_calibration_predicts_the_dsc_of_the_next_cases(
     weights, quality = tmp_path / "model.pt", tmp_path / "model.quality.json"
     shutil.copy(words[words.index("--model") + 1], weights)
     asked = [*words, "--model", str(weights), "--dataset", str(tmp_path), "--output", str(tmp_path / "out")]
+
+    # A case of an earlier run in the folder is none of the nine.
+    (tmp_path / "dataset.json").write_text(json.dumps({"test": [_renamed(cases[0], tmp_path)]}), encoding="utf-8")
+    assert main(asked) == 0
+    (tmp_path / "dataset.json").write_text(json.dumps({"test": cases}), encoding="utf-8")
 
     # The less a case is sure of itself, the more voxels of its label it is made to miss.
     assert main(asked) == 0
@@ -144,6 +172,11 @@ def test_stacks_of_slices_have_no_distances(
     printed = capsys.readouterr().out
     assert "all: DSC [%]" in printed and "HD95" not in printed
     assert {row.values["hd95"] for row in read_cases(tmp_path / "out" / "cases.csv", ["hd95"]).values()} == {""}
+
+
+def _renamed(case: dict[str, str], folder: Path) -> dict[str, str]:
+    """The case with files called "earlier" in a folder."""
+    return {kind: str(shutil.copy(case[kind], folder / f"earlier{end}.nii.gz")) for kind, end in KINDS}
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,20 @@ def test_missing_or_empty_folders_are_named(folders, tmp_path, pred, label, mess
         _run("--pred", tmp_path / pred, "--label", tmp_path / label, "--output", tmp_path / "scores.csv")
 
 
+def test_images_of_a_data_set_that_are_called_alike_are_refused(tmp_path):
+    """Else both masks would be scored against the last label."""
+    for folder in ("a", "b"):
+        _save(tmp_path / "data" / folder / "ct.nii.gz", 0)
+        _save(tmp_path / "data" / folder / "seg.nii.gz", 4)
+    items = [{"image": f"{folder}/ct.nii.gz", "label": f"{folder}/seg.nii.gz"} for folder in ("a", "b")]
+    (tmp_path / "data" / "dataset.json").write_text(json.dumps({"test": items}), encoding="utf-8")
+    _save(tmp_path / "pred" / "ct.nii.gz", 4)
+    words = ("--pred", tmp_path / "pred", "--label", tmp_path / "data" / "dataset.json")
+    with pytest.raises(ValueError, match=r"a/ct.nii.gz and .*b/ct.nii.gz are both named after the case ct: rename one"):
+        _run(*words, "--output", tmp_path / "scores.csv")
+    assert not (tmp_path / "scores.csv").exists()
+
+
 def test_a_fold_is_scored(tmp_path):
     items = []
     for fold, case in enumerate(("a", "b")):

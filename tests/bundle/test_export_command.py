@@ -5,19 +5,23 @@
 from __future__ import annotations
 
 import json
+import warnings
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.data import load_net_with_metadata
 
 from c2f_monai import Segmenter
 from c2f_monai.apps.cli import main
 from c2f_monai.apps.segmentation import Segmentation
 from c2f_monai.handlers import save_weights
+from c2f_monai.inferers import QualityModel, quality_path, read_quality
+from c2f_monai.utils import sha256_of
 from tests.bundle.conftest import TINY
 from tests.bundle.volumes import make_volume, write_nifti
 
@@ -25,6 +29,8 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 AFFINE = np.diag([4.0, 4.0, 5.0, 1.0])
 OPTIONS = {"pixdim": [4.0, 4.0, 5.0]}
+#: Every answer is one to look at, and of an unusual size.
+QUALITY = QualityModel({"coarse_dsc": 0.8}, 0.1, 0.2, 1.0, 12, usual={"ml": (-2.0, -1.0)}, about="by hand")
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +41,7 @@ def weights(bundle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         state[f"views.axial.{part}.unet.segmentation_head.0.bias"] += 8.0
     path = tmp_path_factory.mktemp("weights") / "eager.pt"
     save_weights(state, path)
+    replace(QUALITY, sha256=sha256_of(path)[:12]).write(quality_path(path))
     return path
 
 
@@ -50,10 +57,18 @@ def expected(weights: Path) -> Segmentation:
     return Segmenter(weights, device="cpu", options=OPTIONS)(make_volume(), AFFINE, probability=True)
 
 
+def _axial(weights: Path) -> dict[str, torch.Tensor]:
+    """The weights of one view, whose graphs are made in a third of the time."""
+    state = torch.load(weights, weights_only=True)
+    return {key: value for key, value in state.items() if key.startswith("views.axial.")}
+
+
 def check_same(result: Segmentation, expected: Segmentation) -> None:
     assert [entry.voxels for entry in result.record.rounds] == [entry.voxels for entry in expected.record.rounds]
     torch.testing.assert_close(result.probability, expected.probability, atol=1e-4, rtol=0)
     assert torch.equal(result.mask, expected.mask)
+    assert result.record.predicted == pytest.approx(expected.record.predicted, abs=1e-4)
+    assert result.record.flags == expected.record.flags
 
 
 def test_the_engine_onnx_gives_the_same_mask_and_keeps_its_graphs(
@@ -61,8 +76,8 @@ def test_the_engine_onnx_gives_the_same_mask_and_keeps_its_graphs(
 ) -> None:
     """Of the tiny network: the default one's graphs are those of the export."""
     monkeypatch.setenv("C2F_MONAI_CACHE", str(tmp_path))
-    state, weights = torch.load(tiny_weights, weights_only=True), tmp_path / "tiny.pt"
-    save_weights({key: value for key, value in state.items() if key.startswith("views.axial.")}, weights)
+    weights = tmp_path / "tiny.pt"
+    save_weights(_axial(tiny_weights), weights)
     options = {**TINY, "views": ["axial"]}
     make = partial(Segmenter, weights, device="cpu", configs=["three_views.json"], options=options)
     expected = make()(make_volume(), AFFINE, probability=True)
@@ -107,6 +122,50 @@ def test_the_manifest_carries_the_settings_of_the_inferer(exported: Path) -> Non
     assert manifest["multiples"] == {"coarse": 64, "saliency": 1, "fine": 32}
     settings = manifest["settings"]
     assert (settings["pixdim"], settings["margin"], settings["result"]) == ([0.8, 0.8, -1.0], 20, "mean")
+
+
+def test_the_prediction_of_the_dsc_is_exported(
+    exported: Path, expected: Segmentation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert expected.record.predicted is not None
+    assert {"look at this one", "unusual size"} <= set(expected.record.flags)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "was fitted for other weights"
+        found = read_quality(exported / "manifest.json")
+    assert found == replace(QUALITY, sha256=sha256_of(exported / "manifest.json"))
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume((24, 20, 3)), AFFINE)
+    assert main(["segment", str(image), str(tmp_path / "m.nii.gz"), "--model", str(exported), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "predicted DSC 0." in said and "look at this one" in said and "unusual size" in said
+
+
+def test_a_bundle_from_before_an_id_existed_is_exported(tiny_weights: Path, bundle_root: Path, tmp_path: Path) -> None:
+    """Its inferer has some as arguments, others by default, and predicts no quality."""
+    files = [bundle_root / "configs" / f"{name}.json" for name in ("inference", "three_views")]
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    parser.update({**TINY, "views": ["axial"]})
+    config = parser.get()
+    config.pop("_meta_", None)
+    for place in (config, config["inferer"], config["options"]):
+        del place["bridge"]
+    for place in (config, config["inferer"]):
+        del place["quality"]
+    for name, value in (("fusion", ["vote", "mean"]), ("result", "last")):
+        del config[name], config["options"][name]
+        config["inferer"][name] = value
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in ("configs", "models"):
+        (old / folder).mkdir(parents=True)
+    (old / "configs" / "inference.json").write_text(json.dumps(config), encoding="utf-8")
+    save_weights(_axial(tiny_weights), old / "models" / "phantom.pt")  # as three_views.json calls them
+    assert main(["export", str(new), "--model", str(old), "--format", "onnx"]) == 0
+    settings = json.loads((new / "manifest.json").read_text(encoding="utf-8"))["settings"]
+    assert (settings["bridge"], settings["fusion"], settings["result"]) == (0, ["vote", "mean"], "last")
+    assert (settings["pixdim"], settings["min_size"], settings["max_rounds"]) == ([6.0, 6.0, 6.0], 16, 1)
+    assert not (new / "manifest.quality.json").exists()
+    masks = [Segmenter(model, device="cpu")(make_volume(), AFFINE).mask.as_tensor() for model in (old, new)]
+    assert torch.equal(*masks) and masks[0].any()
 
 
 def test_the_folder_is_a_bundle_that_runs(exported: Path, tmp_path: Path) -> None:

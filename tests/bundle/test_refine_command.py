@@ -108,6 +108,38 @@ def test_the_command_writes_the_mask_beside_the_answer(tmp_path: Path, capsys: p
     assert "ml given" in capsys.readouterr().out
 
 
+def test_the_given_answer_stays_by_whatever_name_the_output_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume((24, 20, 3)))
+    for folder in ("masks", "other"):
+        (tmp_path / folder).mkdir()
+    mask = write_nifti(tmp_path / "masks" / "m.nii.gz", ball((24, 20, 3)))
+    (tmp_path / "link").symlink_to(tmp_path / "masks")
+    (tmp_path / "m.nii.gz").symlink_to(mask)
+    before = mask.read_bytes()
+    for output in ("other/../masks/m.nii.gz", "link/m.nii.gz", "m.nii.gz"):
+        assert main(["refine", str(image), str(mask), str(tmp_path / output), "--overwrite"]) == 1
+        assert f"{output} is the answer that is to be refined: write to another place" in capsys.readouterr().err
+    assert mask.read_bytes() == before and (tmp_path / "m.nii.gz").is_symlink()
+
+
+def test_what_is_no_image_beside_the_ct_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = np.diag([8.0, 8.0, 10.0, 1.0])
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    write_nifti(folder / "ct.nii.gz", make_volume((24, 20, 3)), small)
+    for name in ("x.hdr", "x.img"):
+        (folder / name).touch()
+    mask = write_nifti(tmp_path / "m.nii.gz", ball((24, 20, 3)), small)
+    assert main(["refine", str(folder), str(mask), "--device", "cpu"]) == 0
+    assert nib.load(tmp_path / "m_refined.nii.gz").shape == (24, 20, 3)
+    write_nifti(folder / "second.nii.gz", make_volume((24, 20, 3)), small)
+    capsys.readouterr()
+    assert main(["refine", str(folder), str(mask), str(tmp_path / "again.nii.gz"), "--device", "cpu"]) == 1
+    assert f"{folder} holds 2 images: give one" in capsys.readouterr().err
+
+
 def test_what_cannot_be_an_answer_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = write_nifti(tmp_path / "ct.nii.gz", make_volume((24, 20, 3)))
     mask = write_nifti(tmp_path / "labels.nii.gz", 5 * ball((24, 20, 3)))

@@ -256,6 +256,33 @@ def test_a_share_that_was_made_otherwise_or_of_another_image_is_not_taken_in(
     assert "taken in" not in (said := capsys.readouterr().out) and "0: " in said and "1: " in said
 
 
+def test_a_share_does_what_the_folder_of_all_has_not_done_like_this(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive, out = write_archive(tmp_path / "archive", 3), tmp_path / "masks"
+    other = tmp_path / "other.json"
+    other.write_text('{"max_rounds": 0}', encoding="utf-8")
+    assert segment(archive, out) == 0
+    capsys.readouterr()
+
+    assert segment(archive, out, "--shard", "1/2", "--config", other) == 1  # as without --shard
+    assert f"{out} holds masks that were made otherwise (max_rounds 1 there, 0 now)" in capsys.readouterr().err
+    assert not (out / "shards").exists()
+
+    write_nifti(archive / "2.nii.gz", make_volume(seed=7), AFFINE)
+    assert segment(archive, out, "--shard", "1/2") == 0
+    assert "share 1 of 2: 1 cases" in (said := capsys.readouterr().out) and "2: " in said
+    assert segment(archive, out) == 0
+    assert "1 cases taken in from shares" in (said := capsys.readouterr().out) and "2 of 3 cases" not in said
+
+    before = (out / "0_seg.nii.gz").stat().st_mtime_ns
+    assert segment(archive, out, "--shard", "1/2", "--overwrite", "--config", other) == 0
+    assert "share 1 of 2: 2 cases" in capsys.readouterr().out
+    share = out / "shards" / "1-of-2"
+    assert {row["case"]: row["rounds"] for row in rows_of(share)} == {"0": "0", "2": "0"}
+    assert (out / "0_seg.nii.gz").stat().st_mtime_ns == before
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -235,7 +235,7 @@ def test_two_cases_of_a_data_set_with_one_name_are_refused(tmp_path: Path) -> No
     for name in ("a.nii.gz", "a.nii"):
         write_nifti(tmp_path / name, volume())
     (tmp_path / "dataset.json").write_text(json.dumps({"test": ["a.nii", "a.nii.gz"]}), encoding="utf-8")
-    with pytest.raises(ValueError, match="would both be written as a"):
+    with pytest.raises(ValueError, match="are both named after the case a: rename one"):
         list_inputs(tmp_path)
 
 

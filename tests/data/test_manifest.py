@@ -87,6 +87,25 @@ def test_the_next_run_goes_on_from_the_lines_of_a_killed_one(tmp_path: Path) -> 
     again.close()
 
 
+@pytest.mark.parametrize(("alone", "expected"), [(False, ["0", "1"]), (True, ["1"])])
+def test_a_run_that_is_alone_forgets_the_cases_of_others(tmp_path: Path, alone: bool, expected: list[str]) -> None:
+    manifest, _ = begin(tmp_path, 1)
+    write_mask(tmp_path, "0")
+    manifest.done("0", {"case": "0", "rounds": 2})
+    manifest.close()
+
+    (tmp_path / "1.nii").touch()
+    other = Manifest(tmp_path / "masks", alone=alone)
+    other.tables.append(CaseTable(tmp_path / "masks" / "cases.csv", other))
+    other.plan([{"image": str(tmp_path / "1.nii"), "case": "1"}])
+    other.begin()
+    write_mask(tmp_path, "1")
+    other.done("1", {"case": "1", "rounds": 1})
+    other.close()
+    assert [row["case"] for row in table(tmp_path)] == expected
+    assert (tmp_path / "masks" / "0_seg.nii.gz").is_file()
+
+
 def test_lines_of_several_processes_are_read_as_they_come(tmp_path: Path) -> None:
     first, second = (Journal(tmp_path / "cases.json", rank, 2) for rank in (0, 1))
     first.begin({"cases": {"a": {"status": "pending"}, "b": {"status": "pending"}}})
