@@ -206,11 +206,16 @@ def time_line(options: CheckOptions, seconds: float | None, source: str) -> str:
 
 
 def _voxels(splits: Mapping[str, Sequence[Mapping[str, Any]]], options: CheckOptions) -> dict[str, CaseVoxels]:
-    """Voxels of the labeled cases that are trained on or validated, by name."""
+    """Voxels of the labeled cases that are trained on or validated, by name, or path where it is another's."""
     values = {*(UNNAMED_LABELS if options.known_labels is None else options.known_labels), *options.label_value}
     cases = [case for split in ("training", "validation") for case in splits[split]]
     labeled = [case for case in cases if os.path.exists(case.get("label", ""))]
-    return {case_name(str(case["image"])): read_voxels(case, sorted(values)) for case in labeled}
+    found: dict[str, CaseVoxels] = {}
+    for case in labeled:
+        name = case_name(str(case["image"]))
+        # Images of several folders may be called alike.
+        found[str(case["image"]) if name in found else name] = read_voxels(case, sorted(values))
+    return found
 
 
 def _splits(folder: Path, options: CheckOptions) -> dict[str, list[dict[str, Any]]]:

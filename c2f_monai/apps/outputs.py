@@ -155,7 +155,7 @@ def plan_jobs(
         uncertainty: likewise, of maps of it.
 
     Raises:
-        ValueError: for a file where there are several images, one of another suffix, or a place in a series.
+        ValueError: for a file where there are several images, or one of another suffix.
 
     Examples:
         >>> cases = [{"image": "in/a.nii", "case": "a"}, {"image": "in/p1/ct.mha", "case": "p1/ct"}]
@@ -163,9 +163,6 @@ def plan_jobs(
         ['masks/a_seg.nii.gz', 'masks/p1/ct_seg.nii.gz']
     """
     names = [str(case["case"]) for case in cases]
-    images = [Path(case["image"]) for case in cases]
-    if inside := [image for image in images if image.is_dir() and output.absolute().is_relative_to(image.absolute())]:
-        raise ValueError(f"{output} lies in the series {inside[0]}, which would be another one then: write elsewhere.")
     masks = _places(names, output, suffixes, "seg")
     none: list[Path | None] = [None] * len(names)
     pictures = none if preview is None else _places(names, preview, (".png",), "preview")
@@ -201,7 +198,7 @@ def check_places(jobs: Sequence[Job], further: Sequence[Path], overwrite: bool) 
         overwrite: replace files that were not written by the command; never an image.
 
     Raises:
-        ValueError: for an image, a folder in the place of a file, two results in one place.
+        ValueError: for an image, a place in a series, a folder in the place of a file, two results in one place.
         FileExistsError: for a file that the command did not write.
         PermissionError: for a folder that cannot be written to.
     """
@@ -212,6 +209,10 @@ def check_places(jobs: Sequence[Job], further: Sequence[Path], overwrite: bool) 
     for path in paths:
         if path.resolve() in images:
             raise ValueError(f"{path} is an image to segment: write to another place.")
+        if inside := [image for image in images if image.is_dir() and path.resolve().is_relative_to(image)]:
+            raise ValueError(
+                f"{path} lies in the series {inside[0]}, which would be another one then: write elsewhere."
+            )
         if path.is_dir():
             raise ValueError(f"{path} is a folder, but a file is to be written.")
         if path.exists() and not overwrite and not made_here(path):

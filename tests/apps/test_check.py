@@ -223,3 +223,19 @@ def test_room_of_the_published_data() -> None:
 def test_an_option_without_a_value_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--dataset_dir", str(write_set(tmp_path)), *BASE, "--option", "fold"]) == 1
     assert "--option takes ID=VALUE, got 'fold'" in capsys.readouterr().err
+
+
+def test_images_of_two_folders_that_are_called_alike_are_both_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_set(tmp_path, 6)
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    (folder / "other").mkdir()
+    content["training"].append({})
+    for key, values in (("image", np.full((20, 24, 16), 7, np.int16)), ("label", np.zeros((20, 24, 16), np.uint8))):
+        name = content["training"][0][key]
+        write_nifti(folder / "other" / name, values, np.diag([-2.0, -2.0, 2.0, 1.0]))
+        content["training"][-1][key] = f"other/{name}"
+    (folder / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    assert main(["check", "--dataset_dir", str(folder), *BASE, "--voxels"]) == 1
+    assert f"{folder / 'other' / name.replace('l', 'c')}: every voxel is 7" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from c2f_monai.apps.cli import main
 from c2f_monai.apps.refine import read_answer, refine
 from c2f_monai.inferers import CoarseToFineInferer
 from tests.bundle.conftest import TINY
-from tests.bundle.volumes import make_volume, write_nifti
+from tests.bundle.volumes import make_volume, write_dicom_series, write_nifti
 
 # Left, back and head; 6 mm is the grid of the tiny network.
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 20], [0, 0, 2.5, -40], [0, 0, 0, 1]])
@@ -122,6 +122,13 @@ def test_the_given_answer_stays_by_whatever_name_the_output_is_called(
         assert main(["refine", str(image), str(mask), str(tmp_path / output), "--overwrite"]) == 1
         assert f"{output} is the answer that is to be refined: write to another place" in capsys.readouterr().err
     assert mask.read_bytes() == before and (tmp_path / "m.nii.gz").is_symlink()
+
+
+def test_a_series_takes_no_mask_into_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    series = write_dicom_series(tmp_path / "ct", make_volume(), AFFINE)
+    mask = write_nifti(tmp_path / "m.nii.gz", ball((40, 36, 30)), AFFINE)
+    assert main(["refine", str(series), str(mask), str(series / "better.nii.gz")]) == 1
+    assert "better.nii.gz lies in the series" in capsys.readouterr().err and not list(series.glob("*.nii.gz"))
 
 
 def test_what_is_no_image_beside_the_ct_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
