@@ -24,7 +24,7 @@ from ..metrics.rounds import (
     score_row,
 )
 from ..metrics.tables import read_cases
-from ..utils import atomic_write, bundle_root, config_file, sha256_of, some_names
+from ..utils import atomic_write, bundle_root, config_file, settings_file, sha256_of, some_names
 from ..visualize.charts import box_figure, convergence_figure
 from .evaluation import CASES_FILE, bundle_command, evaluate
 from .training_config import parse_option, read_training_config
@@ -77,7 +77,8 @@ def run(args: argparse.Namespace) -> None:
     """
     root = args.bundle_root or bundle_root()
     configs = root / "configs"
-    files = [configs / "train.json", *map(config_file, args.overlay), configs / "evaluate.json"]
+    own = [file for file in (settings_file(args.weights),) if file.is_file()]
+    files = [configs / "train.json", *own, *map(config_file, args.overlay), configs / "evaluate.json"]
     for path in (args.weights, *files):
         if not path.is_file():
             raise ValueError(f"there is no file {path}.")
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
         options["dataset_dir"] = str(args.dataset_dir)
     options |= dict(parse_option(text) for text in args.option)
     parser = read_training_config([str(path) for path in files], str(root), options=args.option)
-    digest = sha256_of(args.weights)
+    digest = " ".join(sha256_of(file) for file in (args.weights, *own))
     curves: dict[str, list[RoundCurve]] = {}
     left_out: set[str] = set()
     found = diagnoses(parser.get_parsed_content("views"))

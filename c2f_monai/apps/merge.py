@@ -16,14 +16,18 @@ from ..utils import View, read_state_dict, settings_file, view_of, views_of
 
 __all__ = ["average_weights", "merge_weights", "replace_coarse", "run"]
 
+#: Settings by which a voxel, or what is found in it, is something else.
+MEANING = ("label_value", "classes", "pixdim", "antialias", "window", "in_slices", "out_slices", "coarse_downsample")
+
 
 def run(args: argparse.Namespace) -> None:
     """Merge, write the file and print its views.
 
     Raises:
-        ValueError: When a file is no flat state_dict, a view comes twice, or the networks differ. Nothing is written
-            then.
+        ValueError: When a file is no flat state_dict, a view comes twice, or networks or settings differ. Nothing is
+            written then.
     """
+    _check_settings([*args.weights, *([] if args.coarse is None else [args.coarse])])
     merged = average_weights(args.weights) if args.average else merge_weights(args.weights)
     if args.coarse is not None:
         merged = replace_coarse(merged, args.coarse)
@@ -39,7 +43,23 @@ def _write(merged: Mapping[str, torch.Tensor], args: argparse.Namespace) -> None
         if len(args.weights) > 1 and not args.average:
             kept["views"] = list(views_of(merged))
         save_settings(kept, args.output)
+    else:
+        settings_file(args.output).unlink(missing_ok=True)  # of other weights
     save_weights(merged, args.output)
+
+
+def _check_settings(paths: Sequence[Path]) -> None:
+    """Refuse weights whose voxels mean something else; files without settings beside them are not compared."""
+    known = {path: settings_file(path) for path in paths if settings_file(path).is_file()}
+    settings = {path: json.loads(file.read_text(encoding="utf-8")) for path, file in known.items()}
+    first = next(iter(settings), None)
+    for path, other in settings.items():
+        for key in MEANING:
+            if first is not None and other.get(key) != settings[first].get(key):
+                values = (
+                    f"{json.dumps(one.get(key))} of {name}" for name, one in ((first, settings[first]), (path, other))
+                )
+                raise ValueError(f"{key} differs, {' and '.join(values)}: only weights of one meaning go together.")
 
 
 def merge_weights(paths: Sequence[Path]) -> dict[str, torch.Tensor]:

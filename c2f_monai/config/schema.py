@@ -153,7 +153,7 @@ _RUN = {
     "overwrite": ConfigId(flag(), "whether cases that are done, and masks of other options, are made again"),
     "strict": ConfigId(flag(), "whether the first case that fails ends the run"),
     "debug": ConfigId(flag(), "whether an error shows its traceback"),
-    "time_limit": ConfigId(number(above=0), "training ends after so long, seconds"),
+    "time_limit": ConfigId(integer(1), "training ends after so long, seconds"),
     "resume": ConfigId(flag(), "whether training goes on from the checkpoint in output_dir"),
     "selection": ConfigId(choice(["best", "last"]), "weights that training keeps"),
     "missing": ConfigId(text(), "what the error names where the package is not found"),

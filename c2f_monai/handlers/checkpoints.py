@@ -219,11 +219,17 @@ class TrainingCheckpoint:
         """Continue from the latest checkpoint that is whole, with the number of epochs of this run's config.
 
         Raises:
-            ValueError: when none is whole, or its ``settings`` are others.
+            ValueError: when none is whole, or its ``settings`` or number of iterations in an epoch are others.
         """
         path, checkpoint = self.read_latest()
         compare_settings(path, checkpoint.pop("settings", None), self.settings)
-        epochs = engine.state.max_epochs
+        epochs, length = engine.state.max_epochs, engine.state.epoch_length
+        saved = checkpoint["trainer"].get("epoch_length")
+        if length is not None and saved != length:
+            raise ValueError(
+                f"resume: {path} is of a run with {saved} iterations an epoch, now {length}: continue with as many "
+                "processes, batch_size and items_per_epoch as it had."
+            )
         Checkpoint.load_objects({**self.objects, "trainer": engine, "checkpointer": saver}, checkpoint)
         if engine.state.max_epochs != epochs:
             logger.warning(f"resume: the run was of {engine.state.max_epochs} epochs, now {epochs}: its schedule moves")

@@ -75,10 +75,12 @@ class TimeLeft:
 
     def _started(self, engine: Engine) -> None:
         self._begin = self._warm = time.perf_counter()
-        self._done, self._before = 0, engine.state.epoch
+        self._done = 0
         self._marks: list[float] = []
 
     def _epoch_started(self, engine: Engine) -> None:
+        if not self._marks:  # by now a checkpoint is loaded, whichever handler was attached first
+            self._before = engine.state.epoch - 1
         self._marks.append(time.perf_counter())
         if len(self._marks) > 1:
             took = [after - before for before, after in zip(self._marks, self._marks[1:], strict=False)]

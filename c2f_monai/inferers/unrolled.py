@@ -143,6 +143,10 @@ class UnrolledInferer(Inferer):
                 fine_alone = self.stage == TrainingStage.FINE
                 with frozen_shared_encoder(unwrap(network), view) if fine_alone else nullcontext():
                     found[view] = self._unroll(inputs[view], network, targets[view], _on_cpu(draws[view]), view)
+            if self.stage in (TrainingStage.COARSE, TrainingStage.FINE) and unwrap(network) is not network:
+                # DistributedDataParallel waits for a gradient of every parameter; here none of them is held back.
+                nothing = 0.0 * sum(p.sum() for p in unwrap(network).parameters())
+                found = {view: probability + nothing for view, probability in found.items()}
             return found
 
     def _unroll(
@@ -159,9 +163,6 @@ class UnrolledInferer(Inferer):
         else:
             probability = self._coarse(image, whole, network, view) * valid
         rounds = self.rounds if parts.has_fine and self.stage != TrainingStage.COARSE else 0
-        if self.stage in (TrainingStage.COARSE, TrainingStage.FINE) and parts is not network:
-            # DistributedDataParallel waits for a gradient of every parameter.
-            probability = probability + 0.0 * sum(p.sum() for p in parts.parameters())
         unrolled = [probability]
         true_boxes = _boxes_of(target > 0.5)
         groups = group_by_shape(whole) if rounds and parts.has_saliency else []

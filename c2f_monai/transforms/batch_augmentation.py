@@ -44,6 +44,7 @@ class SlabBatchAugmentation:
         gamma: exponent of the intensities, uniform between the two.
         gain: largest change of the intensities' scale, as a share.
         offset: largest shift of the intensities.
+        out_slices: slices that the label shows of each class. Defaults to None: all its channels, of one class.
 
     Raises:
         ValueError: for a bad window, or a range that is not increasing.
@@ -67,12 +68,13 @@ class SlabBatchAugmentation:
         gamma: tuple[float, float] = (0.74, 1.35),
         gain: float = 0.2,
         offset: float = 0.1,
+        out_slices: int | None = None,
     ) -> None:
         ranges = {"zoom": zoom, "level": level, "contrast": contrast, "low_resolution": low_resolution, "gamma": gamma}
         for name, (low, high) in ranges.items():
             if not low <= high or (name != "level" and low <= 0):
                 raise ValueError(f"{name} must be two increasing numbers above 0, got {[low, high]}.")
-        self.window = check_window(window)
+        self.window, self.out_slices = check_window(window), out_slices
         self.zoom, self.rotation, self.scale, self.shift = zoom, rotation, scale, shift
         self.phase_prob, self.level, self.contrast, self.target_shift = phase_prob, level, contrast, target_shift
         self.low_resolution_prob, self.low_resolution = low_resolution_prob, low_resolution
@@ -126,7 +128,7 @@ class SlabBatchAugmentation:
         level = draws.tensor(draws.between(*self.level))
         contrast = draws.tensor(np.exp(draws.between(math.log(self.contrast[0]), math.log(self.contrast[1]))))
         shift = draws.tensor(draws.between(-self.target_shift, self.target_shift))
-        hu = change_phase(image * (high - low) + low, level, contrast) + shift * soft_target(label)
+        hu = change_phase(image * (high - low) + low, level, contrast) + shift * soft_target(label, self.out_slices)
         return torch.where(draws.tensor(chosen) > 0, ((hu - low) / (high - low)).clamp(0.0, 1.0), image)
 
     def _resolution(self, draws: _Draws, image: torch.Tensor, size: torch.Tensor) -> torch.Tensor:

@@ -61,6 +61,7 @@ class RandContrastPhased(MapTransform, RandomizableTransform):
         label: key of the target (C', h, w); None leaves the target with the others.
         target_shift: largest shift of the target against the others, in HU.
         window: HU window the images were scaled from.
+        out_slices: slices that the target shows of each class. Defaults to None: all its channels, of one class.
 
     Raises:
         ValueError: for a bad window, or ranges that are not increasing, or contrasts not above 0.
@@ -75,6 +76,7 @@ class RandContrastPhased(MapTransform, RandomizableTransform):
         label: str | None = "label",
         target_shift: float = 20.0,
         window: tuple[float, float] = DEFAULT_WINDOW,
+        out_slices: int | None = None,
     ) -> None:
         MapTransform.__init__(self, keys)
         RandomizableTransform.__init__(self, prob)
@@ -84,7 +86,7 @@ class RandContrastPhased(MapTransform, RandomizableTransform):
         if contrast[0] <= 0:
             raise ValueError(f"contrast must be above 0, got {list(contrast)}.")
         self.level, self.contrast, self.label, self.target_shift = level, contrast, label, target_shift
-        self.window = check_window(window)
+        self.window, self.out_slices = check_window(window), out_slices
 
     def randomize(self, data: Any = None) -> None:
         """Draw whether, and to which phase."""
@@ -107,7 +109,7 @@ class RandContrastPhased(MapTransform, RandomizableTransform):
         for key in self.key_iterator(out):
             hu = change_phase(out[key] * (high - low) + low, self._level, self._contrast)
             if self.label is not None:
-                hu = hu + self._shift * soft_target(out[self.label][None])[0]
+                hu = hu + self._shift * soft_target(out[self.label][None], self.out_slices)[0]
             out[key] = ((hu - low) / (high - low)).clamp(0.0, 1.0)
         return out
 
@@ -117,14 +119,16 @@ def _ramp(hu: torch.Tensor, start: float, end: float) -> torch.Tensor:
     return ((hu - start) / (end - start)).clamp(0.0, 1.0)
 
 
-def soft_target(label: torch.Tensor) -> torch.Tensor:
-    """Share of the target around each pixel: of the middle slice, without an edge that could be learned.
+def soft_target(label: torch.Tensor, out_slices: int | None = None) -> torch.Tensor:
+    """Share of the target, of any class, around each pixel: of the middle slice, without an edge that could be learned.
 
     Args:
-        label: (B, C, h, w) in {0, 1}.
+        label: (B, K * out_slices, h, w) in {0, 1}.
+        out_slices: slices of each class. Defaults to None: all channels, of one class.
 
     Returns:
         (B, 1, h, w) in [0, 1].
     """
-    middle = label.shape[1] // 2
-    return F.avg_pool2d(label[:, middle : middle + 1].float(), 5, stride=1, padding=2)
+    slices = label.shape[1] if out_slices is None else out_slices
+    middle = label.unflatten(1, (-1, slices))[:, :, slices // 2].amax(dim=1, keepdim=True)
+    return F.avg_pool2d(middle.float(), 5, stride=1, padding=2)

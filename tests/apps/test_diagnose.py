@@ -36,7 +36,14 @@ def evaluated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
         if folder.name in first:
             return Path(shutil.copytree(first[folder.name], folder, dirs_exist_ok=True), "cases.csv")
         own = {key: value for key, value in options.items() if key not in ("bundle_root", "dataset_dir")}
-        run_bundle(tuple(f.stem for f in files), Path(options["dataset_dir"]), folder, **{"max_rounds": 10, **own})
+        # The settings beside the weights come before what the command adds; here they say the same.
+        assert [f.stem for f in files[:3]] == ["train", "model", "three_views"]
+        run_bundle(
+            tuple(f.stem for f in files if f.stem != "model"),
+            Path(options["dataset_dir"]),
+            folder,
+            **{"max_rounds": 10, **own},
+        )
         first[folder.name] = Path(shutil.copytree(folder, kept / folder.name))
         return folder / "cases.csv"
 
@@ -77,6 +84,10 @@ def test_weights_are_diagnosed_once(
     (output / "oracle_box" / "evaluation.json").unlink()  # killed before its end
     assert main(words) == 0 and evaluated == ["oracle_box"]
     evaluated.clear()
+    assert main([*words, "--option", "fusion=vote"]) == 0 and len(evaluated) == 4
+    evaluated.clear()
+    beside = weights.with_suffix(".json")
+    beside.write_text(beside.read_text(encoding="utf-8") + " ", encoding="utf-8")
     assert main([*words, "--option", "fusion=vote"]) == 0 and len(evaluated) == 4
     evaluated.clear()
     weights.write_bytes(weights.read_bytes() + b" ")

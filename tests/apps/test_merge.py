@@ -104,3 +104,20 @@ def test_settings_go_with_the_weights(tmp_path: Path) -> None:
     assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 0
     kept = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
     assert kept == {"views": ["sagittal", "axial"], "min_size": 64}
+
+
+def test_weights_of_another_meaning_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files, output = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal"], 2)], tmp_path / "model.pt"
+    for file, grid in zip(files, (0.8, 2.0), strict=True):
+        settings = {"pixdim": [grid] * 3, "max_rounds": int(grid)}
+        Path(file).with_suffix(".json").write_text(json.dumps(settings), encoding="utf-8")
+    assert main(["merge", *files, "--output", str(output)]) == 1
+    assert f"pixdim differs, [0.8, 0.8, 0.8] of {files[0]} and [2.0, 2.0, 2.0] of" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_settings_of_the_weights_that_were_there_do_not_stay(tmp_path: Path) -> None:
+    files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal"], 2)]
+    (tmp_path / "model.json").write_text("{}", encoding="utf-8")
+    assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 0
+    assert not (tmp_path / "model.json").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
 from c2f_monai.handlers import time_left
 from c2f_monai.handlers.time_left import TimeLeft, estimate_seconds_left
@@ -61,3 +61,21 @@ def test_a_run_that_continues_estimates_from_its_own_epochs(monkeypatch, caplog)
         trainer.run(range(20), max_epochs=4)
     told = [record.getMessage() for record in caplog.records if "left" in record.getMessage()]
     assert told[0] == "epoch 3 of 4: 20 s so far, about 40 s left"
+
+
+def test_a_checkpoint_may_be_loaded_after_it_has_started(monkeypatch, caplog) -> None:
+    """By a handler that was attached later."""
+    now = [0.0]
+    monkeypatch.setattr(time_left.time, "perf_counter", lambda: now[0])
+
+    def step(engine: Engine, batch: int) -> None:
+        now[0] += 1.0
+
+    trainer = Engine(step)
+    TimeLeft(lambda engine, epoch: 1.0 if epoch == 1 else 5.0).attach(trainer)
+    state = {"epoch_length": 20, "max_epochs": 4, "iteration": 20}
+    trainer.add_event_handler(Events.STARTED, lambda engine: engine.load_state_dict(state))
+    with caplog.at_level(logging.INFO):
+        trainer.run(range(20), max_epochs=4)
+    told = [record.getMessage() for record in caplog.records if "left" in record.getMessage()]
+    assert told == ["epoch 3 of 4: 20 s so far, about 40 s left", "epoch 4 of 4: 40 s so far, about 20 s left"]

@@ -615,6 +615,7 @@ def train(
     stop_after: int | None = None,
     resume: bool = False,
     ema: float | None = None,
+    length: int = 3,
     **options: object,
 ) -> tuple[nn.Module, list[int]]:
     """A tiny training, whose data are a function of the iteration; ``stop_after`` kills it within an epoch."""
@@ -633,7 +634,7 @@ def train(
         optimizer.step()
 
     engine, validator = Engine(step), make_engine()
-    engine.state.max_epochs, engine.state.epoch_length = epochs, 3
+    engine.state.max_epochs, engine.state.epoch_length = epochs, length
     if ema is not None:
         options["average"] = ExponentialAverage(network, ema)
         options["average"].attach(engine)
@@ -642,10 +643,19 @@ def train(
         validate(validator, 0.25)
     engine.add_event_handler(Events.COMPLETED, lambda e: validate(validator, 0.2))
     try:
-        engine.run(range(3), max_epochs=epochs)
+        engine.run(range(length), max_epochs=epochs)
     except KeyboardInterrupt:
         pass
     return network, done
+
+
+def test_epochs_of_another_length_are_not_continued(tmp_path: Path) -> None:
+    """Such as those of another number of processes, whose data are others."""
+    train(tmp_path, 5, stop_after=8)
+    kept = {path.name: path.read_bytes() for path in tmp_path.glob("*.pt")}
+    with pytest.raises(ValueError, match=r"a run with 3 iterations an epoch, now 2: continue with as many processes"):
+        train(tmp_path, 5, resume=True, length=2)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.pt")} == kept
 
 
 @pytest.mark.parametrize("removed", [False, True], ids=["in an iteration", "while a checkpoint is replaced"])

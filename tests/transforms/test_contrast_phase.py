@@ -60,6 +60,21 @@ def test_the_target_moves_for_itself_without_an_edge() -> None:
     torch.testing.assert_close(still({"image": image})["image"], image)
 
 
+@pytest.mark.parametrize(("classes", "out_slices"), [(2, 3), (3, 1), (2, 1)])
+def test_the_middle_slice_of_every_class_moves(classes: int, out_slices: int) -> None:
+    label = torch.zeros(classes, out_slices, 16, 40)
+    for number in range(classes):
+        label[number, out_slices // 2, 5:11, 12 * number + 3 : 12 * number + 9] = 1.0
+    label[:, :, 0] = 0.0 if out_slices == 1 else 1.0
+    label[:, out_slices // 2, 0] = 0.0  # of the neighbors alone
+    options = {"prob": 1.0, "level": (88.0, 88.0), "contrast": (1.0, 1.0), "out_slices": out_slices}
+    moved = RandContrastPhased("image", **options).set_random_state(3)(
+        {"image": torch.full((1, 16, 40), 0.5), "label": label.flatten(0, 1)}
+    )["image"][0]
+    found = {round(float(moved[8, 12 * number + 6]), 5) for number in range(classes)}
+    assert len(found) == 1 and 0.5 not in found and moved[0, 0] == 0.5
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
