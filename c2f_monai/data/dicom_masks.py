@@ -19,7 +19,10 @@ from .writers import MADE_BY, MaskOrigin
 
 pydicom, _ = optional_import("pydicom")
 
-__all__ = ["check_names", "codes_of", "dicom_problem", "equipment", "slices_of"]
+__all__ = ["UTF_8", "check_names", "codes_of", "dicom_problem", "equipment", "slices_of"]
+
+#: As DICOM names it.
+UTF_8 = "ISO_IR 192"
 
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
@@ -72,7 +75,7 @@ def _read_headers(place: str | os.PathLike[str]) -> list[Any]:
 
 
 def slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrigin) -> list[Any]:
-    """Headers of the slices that a mask lies on.
+    """Headers of the slices that a mask lies on, their text in UTF-8.
 
     Args:
         mask: (columns, rows, slices) integers on the grid of the series.
@@ -87,6 +90,10 @@ def slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrigi
     if mask.shape != shape:
         raise ValueError(f"the mask has the shape {mask.shape}, but the series {place} {shape}.")
     check_names(np.unique(mask).tolist(), origin)
+    for header in slices:
+        # UTF-8 takes text of any alphabet, labels as well; highdicom refuses some of the character sets of a series.
+        header.decode()
+        header.SpecificCharacterSet = UTF_8
     return slices
 
 

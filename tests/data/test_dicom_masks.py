@@ -202,6 +202,39 @@ def test_the_header_says_what_and_by_what(series: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO_IR 192", "Ωμ^é"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        (None, "Doe^Jane"),
+    ],
+    ids=["latin", "utf-8", "japanese", "plain"],
+)
+def test_names_of_patients_and_labels_are_kept(
+    tmp_path: Path, kind: str, charset: str | list[str] | None, name: str
+) -> None:
+    folder = write_dicom_series(tmp_path / "ct", make_volume((24, 20, 9)), AXIAL)
+    for path in folder.iterdir():
+        header = pydicom.dcmread(path)
+        if charset is None:
+            header.pop("SpecificCharacterSet", None)
+        else:
+            header.SpecificCharacterSet = charset
+        header.PatientName = name
+        header.save_as(path)
+        assert str(pydicom.dcmread(path).PatientName) == name
+    labels = {1: "pancreas", 2: "Zyste größer", 5: "膵臓"}
+    WRITERS[kind](tmp_path / "m.dcm", make_mask(), folder, MaskOrigin(labels, "pancreas"))
+    found = pydicom.dcmread(tmp_path / "m.dcm")
+    assert found.SpecificCharacterSet == "ISO_IR 192"
+    assert str(found.PatientName) == name
+    parts = found.SegmentSequence if kind == "dicom-seg" else found.StructureSetROISequence
+    assert [part.get("SegmentLabel") or part.ROIName for part in parts] == list(labels.values())
+
+
+@pytest.mark.parametrize("kind", WRITERS)
 def test_a_file_is_known_as_ones_own_and_whole_or_not_there(series: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "m.dcm"
     with pytest.raises(ValueError, match="metadata names no value of its masks"):
