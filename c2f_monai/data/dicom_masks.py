@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,19 @@ __all__ = ["UTF_8", "check_names", "codes_of", "dicom_problem", "equipment", "sl
 
 #: As DICOM names it.
 UTF_8 = "ISO_IR 192"
+#: Categories and DICOM's groups (CID) of what belongs to them; the first that has a code counts, and else it is tissue.
+_CATEGORIES = {
+    "MorphologicallyAbnormalStructure": (7194,),
+    "AnatomicalStructure": (7192, 10044),
+    "PhysicalObject": (7193,),
+    "BodySubstance": (7197,),
+}
+#: Of words that are in no group, or in that of anatomy without being anatomy.
+_CATEGORIES_OF_WORDS = {
+    "Bone": "AnatomicalStructure",
+    "Metastasis": "MorphologicallyAbnormalStructure",
+    "Thrombus": "MorphologicallyAbnormalStructure",
+}
 
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
@@ -114,5 +128,16 @@ def codes_of(name: str) -> tuple[Any, Any]:
     found = getattr(codes.SCT, keyword) if keyword in codes.SCT.dir() else None
     if found is None:
         return codes.SCT.Tissue, codes.SCT.Tissue
-    lesions = {getattr(codes.cid7159, lesion) for lesion in codes.cid7159.dir()}
-    return codes.SCT.MorphologicallyAbnormalStructure if found in lesions else codes.SCT.AnatomicalStructure, found
+    return getattr(codes.SCT, _category_of(keyword, found)), found
+
+
+def _category_of(keyword: str, code: Any) -> str:
+    if keyword in _CATEGORIES_OF_WORDS:
+        return _CATEGORIES_OF_WORDS[keyword]
+    return next((category for category, groups in _CATEGORIES.items() if code in _codes_in(groups)), "Tissue")
+
+
+@cache
+def _codes_in(groups: tuple[int, ...]) -> frozenset[Any]:
+    found = [getattr(pydicom.sr.codedict.codes, f"cid{group}") for group in groups]
+    return frozenset(getattr(group, keyword) for group in found for keyword in group.dir())
