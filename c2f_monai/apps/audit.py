@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import pydoc
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ from monai.bundle import ConfigParser
 
 from ..config.tree import nodes, target_path
 from ..utils import bundle_root, config_file, read_weights_file
+from .audit_pickles import UNPICKLERS, array_problem, is_unpickling
 
 __all__ = ["Finding", "audit", "is_allowed"]
 
@@ -34,6 +36,9 @@ OWN_ROOMS = (
 CONFIGS = (".json", ".yaml", ".yml")
 PROGRAMS = (".py", ".pyc", ".so", ".pyd", ".dll", ".sh", ".ts", ".pkl", ".pickle")
 WEIGHTS = (".pt", ".pth", ".ckpt")
+ARRAYS = (".npy", ".npz")
+#: Arguments of MONAI's transforms that name a class, which is called.
+_CLASSES = ("reader", "writer")
 _LOGGING = ("class", "args", "kwargs")
 
 
@@ -44,7 +49,7 @@ class Finding:
     Attributes:
         file: relative to the bundle.
         place: id in a configuration, or line; empty for a whole file.
-        kind: "expression", "target", "macro", "program", "logging", "weights" or "unreadable".
+        kind: "expression", "target", "macro", "pickle", "program", "logging", "weights" or "unreadable".
         what: the text.
     """
 
@@ -100,17 +105,24 @@ def audit(bundle: Path) -> Iterator[Finding]:
         return
     for path in sorted(bundle.rglob("*")):
         name = path.relative_to(bundle).as_posix()
-        suffix = path.suffix.lower()
         if path.is_symlink() and not path.resolve().is_relative_to(bundle.resolve()):
             yield Finding(name, "", "program", f"is a link out of the bundle, to {path.resolve()}")
-        elif path.is_file() and suffix in CONFIGS:
-            yield from _of_config(path, name)
-        elif path.is_file() and path.name == "logging.conf":
-            yield from _of_logging(path, name)
-        elif path.is_file() and suffix in PROGRAMS:
-            yield Finding(name, "", "program", "")
-        elif path.is_file() and suffix in WEIGHTS:
-            yield from _of_weights(path, name)
+        elif path.is_file():
+            yield from _of_file(path, name)
+
+
+def _of_file(path: Path, name: str) -> Iterator[Finding]:
+    suffix = path.suffix.lower()
+    if suffix in CONFIGS:
+        yield from _of_config(path, name)
+    elif path.name == "logging.conf":
+        yield from _of_logging(path, name)
+    elif suffix in PROGRAMS:
+        yield Finding(name, "", "program", "")
+    elif suffix in WEIGHTS:
+        yield from _of_weights(path, name)
+    elif suffix in ARRAYS and (problem := array_problem(path)):
+        yield Finding(name, "", "program", problem)
 
 
 def _of_config(path: Path, name: str) -> Iterator[Finding]:
@@ -124,10 +136,23 @@ def _of_config(path: Path, name: str) -> Iterator[Finding]:
             yield Finding(name, place, "expression", node)
         elif isinstance(node, str) and node.startswith("%") and ConfigParser.split_path_id(node[1:])[0]:
             yield Finding(name, place, "macro", node)
-        elif isinstance(node, dict) and "_target_" in node:
-            target = node["_target_"]
-            if not isinstance(target, str) or not (target.startswith("$") or is_allowed(target)):
-                yield Finding(name, place, "target", str(target))
+        elif isinstance(node, dict):
+            for key, value in node.items():
+                yield from _of_entry(name, place, str(key), value)
+
+
+def _of_entry(name: str, place: str, key: str, value: Any) -> Iterator[Finding]:
+    """What an argument of a component runs. A key may be an id, ``+a::b``, which MONAI puts into what it leads to."""
+    *parents, last = re.split("::|#", key.lstrip("+"))
+    at = "::".join(part for part in (place, *parents) if part)
+    if is_unpickling(last, value):
+        yield Finding(name, at, "pickle", f"{last}: {value}")
+    elif last == "_target_" and not (isinstance(value, str) and (value.startswith("$") or is_allowed(value))):
+        yield Finding(name, at, "target", str(value))
+    elif last in _CLASSES:
+        for named in value if isinstance(value, list) else [value]:
+            if isinstance(named, str) and not (named.startswith("$") or is_allowed(named)):
+                yield Finding(name, at, "target", named)
 
 
 def _of_logging(path: Path, name: str) -> Iterator[Finding]:
@@ -161,6 +186,8 @@ def is_allowed(target: str) -> bool:
     home = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
     if _inside(home, OWN_ROOMS):
         return callable(found)
+    if _inside(f"{home}.", UNPICKLERS):
+        return False
     return inspect.isclass(found) and _inside(home, ROOMS)
 
 

@@ -45,13 +45,16 @@ def run(args: argparse.Namespace) -> None:
     """Write the folder and its zip.
 
     Raises:
-        FileExistsError: when the folder holds something.
+        FileExistsError: when the folder holds something, or its zip is there.
         FileNotFoundError: when there is no such model.
         ValueError: when the weights are large and there is no address.
     """
     output: Path = args.output
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise FileExistsError(f"{output} exists: give a new or empty folder.")
+    archive = Path(f"{output}.zip")
+    if archive.exists():
+        raise FileExistsError(f"{archive} exists, and would be the folder's zip: remove it, or give another folder.")
     _, files, _ = find_model(args.model, args.config)
     config = read_model(args.model, args.config)
     weights = config.get_parsed_content("ckpt_path")
@@ -64,8 +67,9 @@ def run(args: argparse.Namespace) -> None:
     _write_configs(output, overlays, files, args.label)
     _write_metadata(output, weights)
     _copy(output, weights, args.url)
-    archive = shutil.make_archive(str(output), "zip", output.absolute().parent, output.name)
-    print(f"{output}: {sum(1 for path in output.rglob('*') if path.is_file())} files, {archive}")
+    with atomic_write(archive) as part:
+        shutil.make_archive(str(part.with_suffix("").absolute()), "zip", output.absolute().parent, output.name)
+    print(f"{output}: {sum(1 for path in output.rglob('*') if path.is_file())} files, {archive.absolute()}")
     if size > ADDED and not args.label:
         print(f"the model zoo: {_advice(args.url)}")
 

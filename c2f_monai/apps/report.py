@@ -25,6 +25,7 @@ __all__ = ["REPORT_NAME", "ReportCase", "images_by_case", "render_report", "run"
 
 REPORT_NAME = "report.html"
 _ENDING = "_seg.nii.gz"
+_DICOM_ENDING = "_seg.dcm"
 _TEMPLATE = Path(__file__).with_name("report.html")
 
 
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: when the images do not exist.
-        ValueError: when the folder holds neither masks nor a table of cases.
+        ValueError: when the folder holds neither masks nor a table of cases, or masks as DICOM alone.
     """
     if args.images is None:
         print(write_report(args.folder, _images_of_manifest(args.folder)))
@@ -110,10 +111,17 @@ def write_report(folder: Path, images: Mapping[str, Path], window: Any = DEFAULT
         The file.
 
     Raises:
-        ValueError: when there is no case.
+        ValueError: when there is no case, or all masks are DICOM.
     """
     known = _read_table(folder / "cases.csv")
-    masks = {_name_of(path, folder): path for path in folder.rglob(f"*{_ENDING}")}
+    masks = {_name_of(path, folder, _ENDING): path for path in folder.rglob(f"*{_ENDING}")}
+    dicom = {_name_of(path, folder, _DICOM_ENDING): path for path in sorted(folder.rglob(f"*{_DICOM_ENDING}"))}
+    if dicom and not masks:
+        raise ValueError(
+            f"the report reads masks as nifti, and {next(iter(dicom.values()))} is DICOM: segment with --output-type "
+            "nifti for a report."
+        )
+    masks = {**dicom, **masks}
     names = sorted({**known, **masks})
     if not names:
         raise ValueError(f"{folder} holds no masks (<case>{_ENDING}) and no cases.csv: give the folder of a run.")
@@ -171,6 +179,8 @@ def _add_mask(case: ReportCase, mask: Path | None, image: Path | None, window: A
     """
     if mask is None:
         raise ValueError("its mask is not in the folder.")
+    if mask.name.endswith(_DICOM_ENDING):
+        raise ValueError("its mask is DICOM, which the report does not read.")
     found = read_image(mask, np.uint8)
     if case.ml is None:
         case.ml = int((found > 0).sum()) * float(np.prod(np.asarray(found.pixdim))) / 1000.0
@@ -186,8 +196,8 @@ def _read_table(path: Path) -> dict[str, dict[str, str]]:
         return {text_of_cell(row["case"]): row for row in csv.DictReader(file)}
 
 
-def _name_of(mask: Path, folder: Path) -> str:
-    return mask.relative_to(folder).as_posix().removesuffix(_ENDING)
+def _name_of(mask: Path, folder: Path, ending: str) -> str:
+    return mask.relative_to(folder).as_posix().removesuffix(ending)
 
 
 def _images_of_manifest(folder: Path) -> dict[str, Path]:

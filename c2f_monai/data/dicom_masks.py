@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,23 @@ from .writers import MADE_BY, MaskOrigin
 
 pydicom, _ = optional_import("pydicom")
 
-__all__ = ["check_names", "codes_of", "dicom_problem", "equipment", "slices_of"]
+__all__ = ["UTF_8", "check_names", "codes_of", "dicom_problem", "equipment", "slices_of"]
+
+#: As DICOM names it.
+UTF_8 = "ISO_IR 192"
+#: Categories and DICOM's groups (CID) of what belongs to them; the first that has a code counts, and else it is tissue.
+_CATEGORIES = {
+    "MorphologicallyAbnormalStructure": (7194,),
+    "AnatomicalStructure": (7192, 10044),
+    "PhysicalObject": (7193,),
+    "BodySubstance": (7197,),
+}
+#: Of words that are in no group, or in that of anatomy without being anatomy.
+_CATEGORIES_OF_WORDS = {
+    "Bone": "AnatomicalStructure",
+    "Metastasis": "MorphologicallyAbnormalStructure",
+    "Thrombus": "MorphologicallyAbnormalStructure",
+}
 
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
@@ -72,7 +89,7 @@ def _read_headers(place: str | os.PathLike[str]) -> list[Any]:
 
 
 def slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrigin) -> list[Any]:
-    """Headers of the slices that a mask lies on.
+    """Headers of the slices that a mask lies on, their text in UTF-8.
 
     Args:
         mask: (columns, rows, slices) integers on the grid of the series.
@@ -87,6 +104,10 @@ def slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrigi
     if mask.shape != shape:
         raise ValueError(f"the mask has the shape {mask.shape}, but the series {place} {shape}.")
     check_names(np.unique(mask).tolist(), origin)
+    for header in slices:
+        # UTF-8 takes text of any alphabet, labels as well; highdicom refuses some of the character sets of a series.
+        header.decode()
+        header.SpecificCharacterSet = UTF_8
     return slices
 
 
@@ -107,5 +128,16 @@ def codes_of(name: str) -> tuple[Any, Any]:
     found = getattr(codes.SCT, keyword) if keyword in codes.SCT.dir() else None
     if found is None:
         return codes.SCT.Tissue, codes.SCT.Tissue
-    lesions = {getattr(codes.cid7159, lesion) for lesion in codes.cid7159.dir()}
-    return codes.SCT.MorphologicallyAbnormalStructure if found in lesions else codes.SCT.AnatomicalStructure, found
+    return getattr(codes.SCT, _category_of(keyword, found)), found
+
+
+def _category_of(keyword: str, code: Any) -> str:
+    if keyword in _CATEGORIES_OF_WORDS:
+        return _CATEGORIES_OF_WORDS[keyword]
+    return next((category for category, groups in _CATEGORIES.items() if code in _codes_in(groups)), "Tissue")
+
+
+@cache
+def _codes_in(groups: tuple[int, ...]) -> frozenset[Any]:
+    found = [getattr(pydicom.sr.codedict.codes, f"cid{group}") for group in groups]
+    return frozenset(getattr(group, keyword) for group in found for keyword in group.dir())

@@ -18,7 +18,7 @@ from contourpy import contour_generator
 from monai.utils import optional_import
 
 from ..utils import atomic_write
-from .dicom_masks import codes_of, equipment, slices_of
+from .dicom_masks import UTF_8, codes_of, equipment, slices_of
 from .writers import MADE_BY, MaskOrigin
 
 pydicom, _ = optional_import("pydicom")
@@ -61,6 +61,7 @@ def write_rtstruct(
         device_serial_number=origin.signature or "none",
         **equipment(first),
     )
+    rtstruct.SpecificCharacterSet = UTF_8
     rtstruct.copy_patient_and_study_information(first)
     rtstruct.OperatorsName = ""
     rtstruct.StructureSetLabel = MADE_BY

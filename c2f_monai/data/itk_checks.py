@@ -39,7 +39,7 @@ def check_data_files(path: str | os.PathLike[str]) -> None:
     Raises:
         ValueError: naming the file of the voxels.
     """
-    header = Path(path)
+    header = Path(os.path.abspath(path))  # of a relative path the folder would be ".", to which ".." seems to belong
     if header.suffix.lower() not in _FORMATS or not header.is_file():
         return
     _io_of(path)

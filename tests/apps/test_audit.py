@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,6 +46,13 @@ def bundle_of(folder: Path, config: Any, **files: str) -> Path:
         ("c2f_monai.data.datalist.os.remove", False),
         ("c2f_monai.apps.merge.run", False),
         ("no_such_class", False),
+        ("NibabelReader", True),
+        ("CacheDataset", True),
+        ("NumpyReader", False),  # these load pickles
+        ("monai.data.PersistentDataset", False),
+        ("CacheNTransDataset", False),
+        ("LMDBDataset", False),
+        ("torch.utils.data.datapipes.iter.RoutedDecoder", False),
         ("@other", False),
     ],
 )
@@ -83,6 +91,55 @@ def test_what_runs_is_listed_with_its_place_and_is_not_run(tmp_path: Path) -> No
         ("link", "program"),
     }
     assert not (tmp_path / "ran").exists() and not Path("ran").exists()
+
+
+class Touching:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_pickles_and_who_loads_them_are_listed(tmp_path: Path) -> None:
+    load = {"_target_": "LoadImaged", "keys": "image"}
+    config = {
+        "a": {**load, "reader": {"_target_": "NumpyReader", "allow_pickle": True}},
+        "b": {**load, "reader": "NumpyReader", "allow_pickle": "@yes"},
+        "c": {**load, "reader": ["NibabelReader", "os.system"]},
+        "d": {"_target_": "CheckpointLoader", "weights_only": False},
+        "e::pickle_module": "dill",
+        "+f#g": {**load, "allow_pickle": False, "weights_only": True, "pickle_module": "pickle"},
+        "h::_target_": "os.system",
+        "i": {"_target_": "SaveImaged", "keys": "pred", "writer": "os.system"},
+    }
+    bundle = bundle_of(tmp_path / "bundle", config)
+    things = np.array([Touching(tmp_path / "ran")], dtype=object)
+    np.save(bundle / "norm.npy", things)
+    np.savez(bundle / "more.npz", numbers=np.zeros(3), things=things)
+    things.dump(bundle / "bare.npy")
+    np.save(bundle / "numbers.npy", np.zeros((2, 3), np.float32))
+    np.savez_compressed(bundle / "numbers.npz", numbers=np.zeros(3), named=np.zeros(2, [("größe", "f4")]))
+    found = [(one.file, one.place, one.kind, one.what.split(": the magic")[0]) for one in audit(bundle)]
+    assert sorted(found) == [
+        ("bare.npy", "", "program", "cannot be read as arrays"),
+        ("configs/inference.json", "a::reader", "pickle", "allow_pickle: True"),
+        ("configs/inference.json", "a::reader", "target", "NumpyReader"),
+        ("configs/inference.json", "b", "pickle", "allow_pickle: @yes"),
+        ("configs/inference.json", "b", "target", "NumpyReader"),
+        ("configs/inference.json", "c", "target", "os.system"),
+        ("configs/inference.json", "d", "pickle", "weights_only: False"),
+        ("configs/inference.json", "e", "pickle", "pickle_module: dill"),
+        ("configs/inference.json", "h", "target", "os.system"),
+        ("configs/inference.json", "i", "target", "os.system"),
+        ("more.npz", "", "program", "holds pickled objects"),
+        ("norm.npy", "", "program", "holds pickled objects"),
+    ]
+    assert not (tmp_path / "ran").exists()
+    np.load(bundle / "norm.npy", allow_pickle=True)
+    assert (tmp_path / "ran").exists()
 
 
 def test_a_bundle_of_this_package_holds_nothing_new(capsys: pytest.CaptureFixture[str]) -> None:

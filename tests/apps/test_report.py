@@ -127,6 +127,23 @@ def test_names_of_folders_and_images_of_a_manifest(tmp_path: Path) -> None:
     assert [(row["name"], row["ml"]) for row in rows_of(page)] == [("p1/ct", "4.096"), ("p2/ct", "4.096")]
 
 
+def test_masks_as_dicom_are_refused_as_by_html(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_case(tmp_path, "a")
+    other = tmp_path / "dicom" / "p1" / "a_seg.dcm"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    write_table(tmp_path / "dicom" / "cases.csv", [{"case": "p1/a", "status": "done", "ml": 4.0}])
+    assert main(["report", str(tmp_path / "dicom"), "--images", str(tmp_path / "images")]) == 1
+    assert f"the report reads masks as nifti, and {other} is DICOM" in capsys.readouterr().err
+    assert not (tmp_path / "dicom" / "report.html").exists()
+    # Beside masks as nifti a DICOM file, such as a copy, costs nothing but its own row's pictures.
+    shutil.copy(tmp_path / "masks" / "a_seg.nii.gz", tmp_path / "dicom")
+    assert main(["report", str(tmp_path / "dicom"), "--images", str(tmp_path / "images")]) == 0
+    assert "its mask is DICOM, which the report does not read" in (tmp_path / "dicom" / "report.html").read_text(
+        "utf-8"
+    )
+
+
 def test_a_case_that_cannot_be_shown_costs_no_other(tmp_path: Path) -> None:
     images = {name: write_case(tmp_path, name) for name in ("a", "b")}
     write_nifti(images["a"], make_volume((8, 8, 8)))

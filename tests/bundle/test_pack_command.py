@@ -243,6 +243,24 @@ def test_it_holds_what_the_zoo_asks_for(packed: Path, tiny_weights: Path) -> Non
         assert not [name for name in archive.namelist() if "__pycache__" in name or "/apps/" in name]
 
 
+def test_a_zip_that_is_there_stays(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "model.v1.zip"
+    archive.write_bytes(b"of somebody")
+    words = ["pack", str(tiny_weights), "model.v1"]
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 1
+    assert "model.v1.zip exists, and would be the folder's zip" in capsys.readouterr().err
+    assert archive.read_bytes() == b"of somebody" and not (tmp_path / "model.v1").exists()
+    archive.unlink()
+    assert main(words) == 0
+    assert str(archive) in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.v1", "model.v1.zip"]
+    with zipfile.ZipFile(archive) as file:
+        assert "model.v1/configs/inference.json" in file.namelist()
+
+
 def test_large_weights_need_an_address(
     tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

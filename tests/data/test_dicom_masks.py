@@ -23,7 +23,7 @@ from tests.bundle.volumes import make_volume, write_dicom_series, write_nifti
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
 
-from c2f_monai.data.dicom_masks import dicom_problem  # noqa: E402
+from c2f_monai.data.dicom_masks import codes_of, dicom_problem  # noqa: E402
 from c2f_monai.data.dicom_rtstruct import write_rtstruct  # noqa: E402
 from c2f_monai.data.dicom_seg import write_seg  # noqa: E402
 
@@ -199,6 +199,58 @@ def test_the_header_says_what_and_by_what(series: Path, tmp_path: Path) -> None:
     other = highdicom.seg.segread(again)
     assert other.SOPInstanceUID != seg.SOPInstanceUID
     assert other.get_segment_description(1).tracking_uid == first.tracking_uid != second.tracking_uid
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "meaning"),
+    [
+        *((organ, "Anatomical Structure", None) for organ in ("pancreas", "spleen", "portal vein", "skin", "bone")),
+        *((organ, "Anatomical Structure", None) for organ in ("lymph node", "aorta", "bladder")),
+        *((lesion, "Morphologically Abnormal Structure", None) for lesion in ("cyst", "tumor", "metastasis")),
+        ("thrombus", "Morphologically Abnormal Structure", "Thrombus"),
+        ("stent", "Physical object", "Stent"),
+        ("urine", "Body Substance", "Urine"),
+        ("left", "Tissue", "Left"),
+        ("my own thing", "Tissue", "Tissue"),
+    ],
+)
+def test_what_is_no_organ_is_not_called_one(name: str, category: str, meaning: str | None) -> None:
+    found, kind = codes_of(name)
+    assert found.meaning.lower() == category.lower()
+    assert meaning is None or kind.meaning == meaning
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO_IR 192", "Ωμ^é"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        (None, "Doe^Jane"),
+    ],
+    ids=["latin", "utf-8", "japanese", "plain"],
+)
+def test_names_of_patients_and_labels_are_kept(
+    tmp_path: Path, kind: str, charset: str | list[str] | None, name: str
+) -> None:
+    folder = write_dicom_series(tmp_path / "ct", make_volume((24, 20, 9)), AXIAL)
+    for path in folder.iterdir():
+        header = pydicom.dcmread(path)
+        if charset is None:
+            header.pop("SpecificCharacterSet", None)
+        else:
+            header.SpecificCharacterSet = charset
+        header.PatientName = name
+        header.save_as(path)
+        assert str(pydicom.dcmread(path).PatientName) == name
+    labels = {1: "pancreas", 2: "Zyste größer", 5: "膵臓"}
+    WRITERS[kind](tmp_path / "m.dcm", make_mask(), folder, MaskOrigin(labels, "pancreas"))
+    found = pydicom.dcmread(tmp_path / "m.dcm")
+    assert found.SpecificCharacterSet == "ISO_IR 192"
+    assert str(found.PatientName) == name
+    parts = found.SegmentSequence if kind == "dicom-seg" else found.StructureSetROISequence
+    assert [part.get("SegmentLabel") or part.ROIName for part in parts] == list(labels.values())
 
 
 @pytest.mark.parametrize("kind", WRITERS)

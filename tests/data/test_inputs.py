@@ -19,6 +19,7 @@ from monai.transforms import Compose, LoadImaged
 
 from c2f_monai.data import CaseDataset, image_shape, list_inputs, read_image, require_input
 from c2f_monai.data.inputs import open_inputs
+from c2f_monai.data.itk_checks import check_data_files
 from c2f_monai.data.writers import write_nifti as write_mask
 from tests.bundle.volumes import itk_image, make_volume, write_dataset, write_dicom_series, write_nifti
 
@@ -162,6 +163,18 @@ def test_what_is_no_volume_is_told_by_its_header(tmp_path: Path, name: str, writ
     with pytest.raises(ValueError, match=re.escape(case["problem"])):
         CaseDataset([case])[0]
     assert CaseDataset([case], strict=False)[0] == case
+
+
+def test_voxels_outside_are_seen_from_the_folder_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    _voxels_outside(folder / "a.mhd")
+    (folder / "a.raw").rename(tmp_path / "a.raw")
+    monkeypatch.chdir(folder)
+    match = r"its voxels lie outside its folder, in \.\./a\.raw: put the file beside it"
+    for name in ("a.mhd", "./a.mhd", "../inner/a.mhd"):
+        with pytest.raises(ValueError, match=match):
+            check_data_files(name)
 
 
 def _without_codes(image: nib.Nifti1Image) -> None:
