@@ -120,7 +120,7 @@ def read_names(path: str | os.PathLike[str]) -> dict[int, str]:
         ValueError: for a line of another form, a value outside 1 to 255, or one that comes twice.
     """
     names: dict[int, str] = {}
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    for line in Path(path).read_text(encoding="utf-8-sig").splitlines():  # some editors begin with a mark
         if not line.strip():
             continue
         value, _, name = line.strip().partition(" ")

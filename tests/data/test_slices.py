@@ -190,6 +190,11 @@ def test_blanks_around_a_cell_make_no_other_patient(tmp_path: Path) -> None:
     assert found == {"7": [("a.png", "1"), ("b.png", "2")], "P.8": [("c.png", "-3")]}
 
 
+def test_a_table_saved_by_excel_is_read(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text("file,patient,z_index0\na.png,7,1\n", encoding="utf-8-sig")
+    assert read_index(tmp_path / "index.csv") == {"7": [{"file": "a.png", "patient": "7", "z_index0": "1"}]}
+
+
 def test_bad_pictures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = write_data(tmp_path, {"1": [1, 2]})
     for change, message in (

@@ -157,6 +157,11 @@ def test_bad_tables_of_names_are_refused(text: str, error: str, tmp_path: Path) 
         read_names(tmp_path / "names.txt")
 
 
+def test_a_table_of_names_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("50 pancreas\n", encoding="utf-8-sig")
+    assert read_names(tmp_path / "names.txt") == {50: "pancreas"}
+
+
 def test_label_maps_have_names_and_scans_of_their_own(folder: Path) -> None:
     assert [anatomy.name for anatomy in find_anatomies([folder / "maps"])] == ["map0", "map1", "map2"]
     with pytest.raises(ValueError, match="have one name"):
