@@ -99,7 +99,8 @@ class SyntheticPreparer(Preparer):
 
         validation = draw("validation", held, options.validation_count) if held else []
         training = draw("training", trained, options.count)
-        labels = {options.label_value: options.target}
+        known = {} if options.add_to is None else label_names(options.add_to)
+        labels = {options.label_value: options.target} | {value: name for value, name in known.items() if value}
         content = describe_dataset(output.name, labels, training, folds=None, further={"synthetic": True})
         if validation:
             content |= {"validation": validation, "numValidation": len(validation)}
@@ -108,7 +109,7 @@ class SyntheticPreparer(Preparer):
         yield f"{len(validation)} volumes of {len(held)} others to validate on"
         for split in (split for split, cases in others.items() if cases):
             yield f"{len(others[split])} cases of {options.add_to} under {split}"
-        yield f"labels: {options.label_value} {options.target}"
+        yield f"labels: {', '.join(f'{value} {labels[value]}' for value in sorted(labels))}"
         yield str(write_description(output, content))
 
 

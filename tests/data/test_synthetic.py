@@ -14,7 +14,7 @@ import pytest
 
 from c2f_monai.apps.cli import main
 from c2f_monai.data.anatomies import BODY, body_by_hu, body_by_labels, deform, tissues_of
-from c2f_monai.data.datalist import load_datalist
+from c2f_monai.data.datalist import label_names, load_datalist
 from c2f_monai.data.synthetic import Anatomy, draw_volume, find_anatomies, read_names
 from c2f_monai.transforms import TISSUES
 
@@ -99,6 +99,16 @@ def test_cases_of_another_data_set_are_listed_too(folder: Path) -> None:
     assert [Path(c["image"]).parents[1].name for c in load_datalist(folder / "b", "validation")] == ["a"]
     assert _prepare(folder, *words, "--label-value", "3", output="c") == 1
     assert not (folder / "c").exists()
+
+
+def test_labels_of_the_other_data_set_stay_known(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else training refuses its cases for values without a name."""
+    (folder / "base").mkdir()
+    content = {"name": "base", "labels": {"0": "background", "2": "cyst", "7": "pancreas"}, "training": []}
+    (folder / "base" / "dataset.json").write_text(json.dumps(content))
+    assert _prepare(folder, "--count", "1", "--label-value", "7", "--add-to", str(folder / "base")) == 0
+    assert "labels: 2 cyst, 7 pancreas" in capsys.readouterr().out.splitlines()
+    assert label_names(folder / "out") == {0: "background", 2: "cyst", 7: "pancreas"}
 
 
 def test_orientation_of_a_label_map_makes_no_difference(folder: Path) -> None:
