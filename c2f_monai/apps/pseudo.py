@@ -125,12 +125,17 @@ def _unlabeled(
 
     Raises:
         FileExistsError: when the output folder holds another data set.
-        ValueError: for a bad threshold, an output folder below the input, or when nothing is left.
+        ValueError: for a bad threshold, an output folder below the input, an input among what is written, or when
+            nothing is left.
     """
     if not 0.0 <= min_dsc <= 1.0:
         raise ValueError(f"--min-dsc must be a DSC from 0 to 1, got {min_dsc:g}.")
     if place.is_dir() and output.resolve().is_relative_to(place.resolve()):
         raise ValueError(f"--output {output} lies in the folder of the images, {place}: choose another one.")
+    folder = (place if place.is_dir() else place.parent).resolve()
+    for written in (output / "images", output / "labels"):
+        if folder.is_relative_to(written.resolve()):  # answers would take the place of what they were made from
+            raise ValueError(f"--input {place} lies in {written}, which is written to: choose another --output.")
     described = output / "dataset.json"
     if described.exists() and "pseudo_labels" not in json.loads(described.read_text(encoding="utf-8")):
         raise FileExistsError(f"{described} describes a data set of another kind already; choose another --output.")

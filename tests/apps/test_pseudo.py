@@ -219,6 +219,18 @@ def test_other_folders_are_not_written_to(folder: Path, capsys: pytest.CaptureFi
     assert [path.name for path in (folder / "out").iterdir()] == ["dataset.json"]
 
 
+@pytest.mark.parametrize("place", ["images", "images/p0", "images/p0/ct.nii.gz", "labels"])
+def test_an_input_among_what_is_written_is_refused(
+    place: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "out").mkdir()
+    (folder / "in").rename(folder / "out" / Path(place).parts[0])
+    before = sorted(folder.rglob("*"))
+    assert _prepare(folder, "--min-dsc", "0", "--input", str(folder / "out" / place)) == 1
+    assert "which is written to: choose another --output" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_a_model_of_the_package_labels_a_volume(tmp_path: Path) -> None:
     """With its own network and prediction."""
     phantom = write_phantom(tmp_path / "phantom", {"test": 1}, (64, 64, 40), processes=1, progress=False)

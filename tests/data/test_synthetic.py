@@ -143,6 +143,25 @@ def test_bad_options_are_refused_before_anything_is_drawn(
     assert not (folder / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["labels", "one file", "link", "images"])
+def test_no_volume_is_written_to_where_anatomies_are_read(
+    option: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next run would draw from it, and train on what was held out."""
+    (folder / "work").mkdir()
+    (folder / "maps").rename(folder / "work" / ("images" if option == "images" else "labels"))
+    (folder / "link").symlink_to(folder / "work")
+    (folder / "maps").symlink_to(folder / "work" / ("images" if option == "images" else "labels"))
+    before = sorted(folder.rglob("*"))
+    words = ("--images", str(folder / "maps")) if option == "images" else ()
+    if option == "one file":
+        words = ("--labels", str(folder / "maps" / "map1.nii.gz"))
+    assert _prepare(folder, "--count", "1", *words, output="link" if option == "link" else "work") == 1
+    assert "is read: choose another --output" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
+    assert _prepare(folder, "--count", "1", output="work/synthetic") == 0
+
+
 def test_bad_label_maps_leave_no_data_set(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _write(folder / "maps" / "map0.nii.gz", np.where(_labels() == 5, 0, _labels()).astype(np.uint8))
     assert _prepare(folder, "--count", "1") == 1
