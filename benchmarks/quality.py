@@ -92,13 +92,16 @@ def figures(rows: Sequence[dict]) -> dict:
 
 
 def volume_figures(rows: Sequence[dict]) -> dict:
-    """Coverage of the volume's interval, and the median of its upper over its lower end."""
+    """Coverage of the volume's interval, and the median of its upper over its lower end where that is above 0.
+
+    Where nothing was found the interval is (0, 0): such a case is covered or not, and has no ratio.
+    """
     known = [row for row in rows if row["voxels_low"] is not None]
     if not known:
         return {"volume_coverage": None, "volume_ratio": None}
     inside = [row["voxels_low"] <= row["label_voxels"] <= row["voxels_high"] for row in known]
-    ratio = np.median([row["voxels_high"] / row["voxels_low"] for row in known])
-    return {"volume_coverage": float(np.mean(inside)), "volume_ratio": float(ratio)}
+    ratios = [row["voxels_high"] / row["voxels_low"] for row in known if row["voxels_low"] > 0]
+    return {"volume_coverage": float(np.mean(inside)), "volume_ratio": float(np.median(ratios)) if ratios else None}
 
 
 def kept_mean(trust: np.ndarray, dsc: np.ndarray, share: float) -> float:
@@ -173,9 +176,8 @@ def table(found: dict[str, dict]) -> str:
         cells = [100 * f[key] for key in ("mean_dsc", "coverage", "mean_bound", "absolute_error")]
         kept = [100 * f["kept"][key] for key in ("0.75", "0.5")]
         values = [*(f"{value:.1f}" for value in cells), f"{f['spearman']:.2f}", *(f"{value:.1f}" for value in kept)]
-        volume = [""] * 2
-        if f["volume_coverage"] is not None:
-            volume = [f"{100 * f['volume_coverage']:.1f}", f"{f['volume_ratio']:.2f}"]
+        covered, ratio = f["volume_coverage"], f["volume_ratio"]
+        volume = ["" if covered is None else f"{100 * covered:.1f}", "" if ratio is None else f"{ratio:.2f}"]
         lines.append(f"| {name} | {f['cases']} | " + " | ".join([*values, *volume]) + " |")
     lines += ["", "Spearman's correlation of each signal with the DSC:", ""]
     lines += [

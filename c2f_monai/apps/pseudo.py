@@ -7,6 +7,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,15 +59,16 @@ class PseudoPreparer(Preparer):
         _check_quality(segmenter, options.min_dsc)
         names = _names(segmenter, options.add_to)
 
-        alike = _are_alike([*cases, *(case for listed in labeled.values() for case in listed)])
+        listed = [case for split in labeled.values() for case in split]
+        alike, files = _are_alike([*cases, *listed]), _file_names(cases, listed)
         entries: list[dict[str, Any]] = []
         left_out: dict[str, str] = {}
-        for case, result in zip(cases, segmenter.each_case(cases, keep_image=True), strict=True):
+        for case, name, result in zip(cases, files, segmenter.each_case(cases, keep_image=True), strict=True):
             reason = _reason(result, options.min_dsc, options.refuse)
             if reason or isinstance(result, Exception):
                 left_out[case["case"]] = reason
             else:
-                entries.append(_write_case(case, result, segmenter, output, alike))
+                entries.append(_write_case(case, name, result, segmenter, output, alike))
             yield f"{case['case']}: {_judgement(result)}{f'left out, {reason}' if reason else 'kept'}"
         if not entries:
             raise ValueError(f"none of the {len(cases)} answers is kept: lower --min-dsc, or leave --refuse out.")
@@ -122,12 +125,17 @@ def _unlabeled(
 
     Raises:
         FileExistsError: when the output folder holds another data set.
-        ValueError: for a bad threshold, an output folder below the input, or when nothing is left.
+        ValueError: for a bad threshold, an output folder below the input, an input among what is written, or when
+            nothing is left.
     """
     if not 0.0 <= min_dsc <= 1.0:
         raise ValueError(f"--min-dsc must be a DSC from 0 to 1, got {min_dsc:g}.")
     if place.is_dir() and output.resolve().is_relative_to(place.resolve()):
         raise ValueError(f"--output {output} lies in the folder of the images, {place}: choose another one.")
+    folder = (place if place.is_dir() else place.parent).resolve()
+    for written in (output / "images", output / "labels"):
+        if folder.is_relative_to(written.resolve()):  # answers would take the place of what they were made from
+            raise ValueError(f"--input {place} lies in {written}, which is written to: choose another --output.")
     described = output / "dataset.json"
     if described.exists() and "pseudo_labels" not in json.loads(described.read_text(encoding="utf-8")):
         raise FileExistsError(f"{described} describes a data set of another kind already; choose another --output.")
@@ -174,12 +182,24 @@ def _are_alike(cases: Sequence[Mapping[str, Any]]) -> bool:
     return len({case_name(case["image"]) for case in cases}) < len(cases)
 
 
+def _file_names(cases: Sequence[Mapping[str, Any]], labeled: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name of each case's files in one folder; a checksum of its path tells those apart that would be called alike.
+
+    Images of the labeled cases count, too, and letters that differ in case do not: some disks know no difference.
+    """
+    flat = [str(case["case"]).replace("/", "_") for case in cases]
+    taken = Counter(name.casefold() for name in [*flat, *(case_name(case["image"]) for case in labeled)])
+    return [
+        name if taken[name.casefold()] == 1 else f"{name}_{zlib.crc32(str(case['case']).encode()):08x}"
+        for case, name in zip(cases, flat, strict=True)
+    ]
+
+
 def _write_case(
-    case: Mapping[str, Any], result: Segmentation, segmenter: Segmenter, output: Path, alike: bool
+    case: Mapping[str, Any], name: str, result: Segmentation, segmenter: Segmenter, output: Path, alike: bool
 ) -> dict[str, Any]:
     """Write a label, and an image where it is no file of a name of its own; entry of the data set."""
     image = Path(case["image"])
-    name = case["case"].replace("/", "_")
     if not is_image_file(image) and result.image is not None:  # a DICOM series
         image = output / "images" / f"{name}.nii.gz"
         write_nifti(image, result.image[0].numpy(), result.affine)

@@ -192,7 +192,7 @@ def _add_mask(case: ReportCase, mask: Path | None, image: Path | None, window: A
 def _read_table(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel begins with a mark
         return {text_of_cell(row["case"]): row for row in csv.DictReader(file)}
 
 

@@ -32,7 +32,7 @@ class DecathlonPreparer(Preparer):
     def prepare(self, options: argparse.Namespace) -> Iterator[str]:
         """See :class:`Preparer`."""
         task = find_task(options.input, options.task)
-        if options.output.absolute() == task:
+        if _is_same_place(options.output, task):
             raise ValueError(f"--output must be another folder than the task's own {task}: its dataset.json stays.")
         content = list_decathlon(task, options.folds, options.fold_seed)
         if content["modality"]["0"] != "CT":
@@ -101,6 +101,13 @@ def list_decathlon(folder: str | os.PathLike[str], folds: int = 4, seed: int | N
         seed,
         modality=modality,
     )
+
+
+def _is_same_place(first: Path, second: Path) -> bool:
+    """Whether two paths are one folder, by whatever links they name it."""
+    if first.exists() and second.exists():
+        return os.path.samefile(first, second)  # also where a disk takes upper and lower case for the same
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def _has(source: Path, split: str) -> bool:

@@ -56,7 +56,7 @@ def read_negatives(path: str | os.PathLike[str]) -> list[Negative]:
         ValueError: for missing columns, no rows, a volume that cannot be read, a range that is empty or outside of its
             volume, or two rows of the same name.
     """
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:  # Excel begins with a mark
         rows = list(csv.DictReader(file))
     missing = [column for column in NEGATIVE_COLUMNS if not rows or any(row.get(column) is None for row in rows)]
     if missing:

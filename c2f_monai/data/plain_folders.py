@@ -147,7 +147,7 @@ def find_folder_cases(
     if isinstance(layout, str) and layout not in LAYOUTS:
         raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}.")
     patterns = [LAYOUTS[layout]] if isinstance(layout, str) else list(LAYOUTS.values()) if layout is None else [layout]
-    image_files, label_files = (_volumes(Path(folder).absolute()) for folder in (images, labels))
+    (image_files, twice), (label_files, again) = (_volumes(Path(folder).absolute()) for folder in (images, labels))
     found = [_pair(image_files, label_files, *pattern, names) for pattern in patterns]
     best = max(found, key=lambda cases: len(cases.labels))
     if not best.labels:
@@ -156,6 +156,7 @@ def find_folder_cases(
             + "; ".join(f"{image} and {label}" for image, label in patterns)
             + "): say how the files are called with --image-pattern and --label-pattern."
         )
+    _check_single(best, twice | again)
     return best
 
 
@@ -234,13 +235,24 @@ def link_or_copy(file: Path, link: Path) -> Path:
     return link
 
 
-def _volumes(folder: Path) -> dict[str, Path]:
-    """Volume files by their path below a folder without the suffix of an image."""
+def _volumes(folder: Path) -> tuple[dict[str, Path], dict[Path, Path]]:
+    """Volume files by their path below a folder without the suffix of an image, and by file another one of its path."""
     found: dict[str, Path] = {}
+    twice: dict[Path, Path] = {}
     for path in sorted(folder.rglob("*")):
         if is_image_file(path):
-            found.setdefault((path.relative_to(folder).parent / case_name(path)).as_posix(), path)
-    return found
+            first = found.setdefault((path.relative_to(folder).parent / case_name(path)).as_posix(), path)
+            if first != path:
+                twice[first] = path
+    return found, twice
+
+
+def _check_single(cases: FolderCases, twice: Mapping[Path, Path]) -> None:
+    """Refuse a case one of whose files is there twice, such as an old c1.nii beside c1.nii.gz: which one is meant?"""
+    for case, label in cases.labels.items():
+        for path in (cases.images[case], *(label.values() if isinstance(label, dict) else [label])):
+            if path in twice:
+                raise ValueError(f"{path} and {twice[path]} both belong to the case {case}: take one of them away.")
 
 
 def _pair(

@@ -7,8 +7,9 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ __all__ = ["COLUMNS", "SlicesPreparer", "check_single_slices", "prepare_slices",
 COLUMNS = ("file", "patient", "z_index0")
 #: Slices of a stack have no distance; a file must state one.
 STACK_STEP = 1.0
+#: What a patient must not have, since files are named after it: on some system it is no name, hidden, or elsewhere.
+_NO_FILE_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]|^\.|\.$')
 
 
 class SlicesPreparer(Preparer):
@@ -77,24 +80,51 @@ def read_index(path: str | os.PathLike[str]) -> dict[str, list[dict[str, str]]]:
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: for missing columns, no rows, a slice number that is none, or two slices of the same place.
+        ValueError: for missing columns or cells, no rows, a slice number that is none, two slices of the same place, a
+            patient that cannot name a file, or two that differ in upper and lower case alone.
     """
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    missing = [column for column in COLUMNS if not rows or not rows[0].get(column)]
-    if missing:
-        raise ValueError(f"{path} must have rows with the columns {', '.join(COLUMNS)}; without: {', '.join(missing)}.")
     patients: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        if not row["z_index0"].lstrip("-").isdigit():
+    for number, row in _index_rows(path):
+        if not re.fullmatch("-?[0-9]+", row["z_index0"]):
             raise ValueError(f"{path}: z_index0 of {row['file']} must be a whole number, got {row['z_index0']!r}.")
+        if _NO_FILE_NAME.search(row["patient"]):
+            raise ValueError(
+                f'{path}, row {number}: patient {row["patient"]!r} cannot name a file: leave out / \\ : * ? " < > |, '
+                "control characters, and a dot at the beginning or end."
+            )
         patients.setdefault(row["patient"], []).append(row)
+    _check_spelling(path, patients)
     for patient, own in patients.items():
         own.sort(key=lambda row: int(row["z_index0"]))
         numbers = [int(row["z_index0"]) for row in own]
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"{path}: patient {patient} has several slices of the same z_index0: {numbers}.")
     return {patient: patients[patient] for patient in sorted(patients)}
+
+
+def _index_rows(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, str]]]:
+    """Needed cells of each row of an index, without the blanks around them, and the row's number in the file."""
+    with open(path, newline="", encoding="utf-8-sig") as file:  # Excel begins with a mark
+        reader = csv.DictReader(file)
+        read = [(reader.line_num, row) for row in reader]
+    rows = [(number, {column: (row.get(column) or "").strip() for column in COLUMNS}) for number, row in read]
+    missing = [column for column in COLUMNS if not rows or column not in (reader.fieldnames or ())]
+    if missing:
+        raise ValueError(f"{path} must have rows with the columns {', '.join(COLUMNS)}; without: {', '.join(missing)}.")
+    for number, row in rows:
+        if blank := [column for column, cell in row.items() if not cell]:
+            told = ", ".join(blank)
+            raise ValueError(f"{path}, row {number}: {told} must not be blank: fill in or leave the row out.")
+    return rows
+
+
+def _check_spelling(path: str | os.PathLike[str], patients: Iterable[str]) -> None:
+    """Refuse patients that differ in upper and lower case alone: one person in two folds, or one file on some disks."""
+    seen: dict[str, str] = {}
+    for patient in patients:
+        other = seen.setdefault(patient.casefold(), patient)
+        if other != patient:
+            raise ValueError(f"{path} has the patients {other} and {patient}: spell them alike, or rename one.")
 
 
 def prepare_slices(

@@ -79,6 +79,7 @@ class SyntheticPreparer(Preparer):
     def prepare(self, options: argparse.Namespace) -> Iterator[str]:
         """See :class:`Preparer`."""
         names, anatomies = read_names(options.names), find_anatomies(options.labels, options.images)
+        _check_output(options)
         target, others = _check(options, names, anatomies), cases_by_split(options.add_to)
         held = [anatomy for anatomy in anatomies if anatomy.name in options.validation]
         trained = [anatomy for anatomy in anatomies if anatomy.name not in options.validation]
@@ -99,7 +100,8 @@ class SyntheticPreparer(Preparer):
 
         validation = draw("validation", held, options.validation_count) if held else []
         training = draw("training", trained, options.count)
-        labels = {options.label_value: options.target}
+        known = {} if options.add_to is None else label_names(options.add_to)
+        labels = {options.label_value: options.target} | {value: name for value, name in known.items() if value}
         content = describe_dataset(output.name, labels, training, folds=None, further={"synthetic": True})
         if validation:
             content |= {"validation": validation, "numValidation": len(validation)}
@@ -108,7 +110,7 @@ class SyntheticPreparer(Preparer):
         yield f"{len(validation)} volumes of {len(held)} others to validate on"
         for split in (split for split, cases in others.items() if cases):
             yield f"{len(others[split])} cases of {options.add_to} under {split}"
-        yield f"labels: {options.label_value} {options.target}"
+        yield f"labels: {', '.join(f'{value} {labels[value]}' for value in sorted(labels))}"
         yield str(write_description(output, content))
 
 
@@ -120,7 +122,7 @@ def read_names(path: str | os.PathLike[str]) -> dict[int, str]:
         ValueError: for a line of another form, a value outside 1 to 255, or one that comes twice.
     """
     names: dict[int, str] = {}
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
+    for line in Path(path).read_text(encoding="utf-8-sig").splitlines():  # some editors begin with a mark
         if not line.strip():
             continue
         value, _, name = line.strip().partition(" ")
@@ -229,7 +231,6 @@ def _check(options: argparse.Namespace, names: Mapping[int, str], anatomies: Seq
     """Label value of the target.
 
     Raises:
-        FileExistsError: when the output folder holds a data set of another kind.
         ValueError: for options that do not fit.
     """
     target = next((value for value, name in names.items() if name == options.target), None)
@@ -258,8 +259,23 @@ def _check(options: argparse.Namespace, names: Mapping[int, str], anatomies: Seq
             f"{options.add_to} has the labels {known_names}, and --label-value {options.label_value} is to be "
             f"{options.target}: give the value that it has there."
         )
+    tissues_of(names)
+    return target
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    """Refuse an output folder that is taken, or whose volumes the next run would draw from, held-out ones, too.
+
+    Raises:
+        FileExistsError: when it holds a data set of another kind.
+        ValueError: when volumes would be written to where label maps or CTs are read from.
+    """
+    given = [*options.labels, *([] if options.images is None else [options.images])]
+    read = {(place if place.is_dir() else place.parent).resolve(): place for place in given}
+    for written in (options.output / "labels", options.output / "images"):
+        if written.resolve() in read:
+            place = read[written.resolve()]
+            raise ValueError(f"volumes would be written to {written}, where {place} is read: choose another --output.")
     described = options.output / "dataset.json"
     if described.exists() and "synthetic" not in json.loads(described.read_text(encoding="utf-8")):
         raise FileExistsError(f"{described} describes a data set of another kind already; choose another --output.")
-    tissues_of(names)
-    return target

@@ -48,7 +48,7 @@ def read_cases(path: str | Path, columns: Sequence[str] = ()) -> dict[str, CaseR
         ValueError: When the file cannot be read, lacks a column or has no cases, or a case occurs twice.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:  # Excel begins with a mark
             reader = csv.DictReader(file)
             rows, present = list(reader), reader.fieldnames or []
             rows = [row for row in rows if (row.get("status") or Status.DONE) == Status.DONE]

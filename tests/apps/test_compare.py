@@ -49,6 +49,12 @@ def test_other_columns_names_and_scales(tmp_path, capsys):
     assert len(lines) == 3 and _cells(lines[2])[2:5] == ["3.00±1.00", "5.00±0.00", "-2.00±1.00"]
 
 
+def test_a_table_saved_by_excel_is_read(tmp_path, capsys):
+    first = _csv(tmp_path / "a.csv", ["a,0.9", "b,0.7"], "\ufeffcase,dsc")
+    _run(first, _csv(tmp_path / "b.csv", ["a,0.8", "b,0.8"], "case,dsc"))
+    assert _cells(capsys.readouterr().out.splitlines()[2])[:4] == ["all", "2", "80.00±10.00", "80.00±0.00"]
+
+
 def test_cases_without_a_value_are_counted_apart(tmp_path, capsys):
     first = _csv(tmp_path / "a.csv", ["a,,0.9", "b,,"])
     second = _csv(tmp_path / "b.csv", ["a,,0.8", "b,,nan"])

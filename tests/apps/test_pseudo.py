@@ -129,11 +129,33 @@ def test_the_threshold_and_flags_choose(
     assert sorted(path.name for path in (folder / "out" / "labels").iterdir()) == [f"{name}.nii.gz" for name in kept]
 
 
-def _labeled(folder: Path) -> Path:
-    """A data set that labels the first CT."""
+def test_cases_whose_paths_are_one_name_keep_their_own_labels(folder: Path) -> None:
+    """a/b and a_b, and of labeled images one that is called as a case is."""
+    for place, voxel in (("a/b", (1, 1, 1)), ("a_b", (4, 3, 2)), ("c", (3, 3, 3))):
+        path = folder / "in" / f"{place}.nii.gz"
+        path.parent.mkdir(exist_ok=True)
+        volume = np.full(SHAPE, -1000, np.int16)
+        volume[voxel] = 50
+        nib.save(nib.Nifti1Image(volume, np.diag([2.0, 2.0, 3.0, 1.0])), path)
+    labeled = _labeled(folder, shutil.copy(folder / "in" / "c.nii.gz", folder / "c.nii.gz"))
+    assert _prepare(folder, "--min-dsc", "0", "--add-to", str(labeled)) == 0
+    cases = load_datalist(folder / "out", "training", holdout=0)
+    found = {Path(c["image"]).resolve().relative_to(folder / "in").as_posix(): c for c in cases}
+    for image, voxel in (("a/b.nii.gz", [1, 1, 1]), ("a_b.nii.gz", [4, 3, 2]), ("c.nii.gz", [3, 3, 3])):
+        assert np.argwhere(nib.load(found[image]["label"]).dataobj).tolist() == [voxel]
+    images = [Path(case["image"]).name for case in [*cases, *load_datalist(folder / "out", "validation")]]
+    assert len(set(images)) == len(images) == 6
+    assert Path(found["p0/ct.nii.gz"]["label"]).name == "p0_ct.nii.gz"
+    labels = {case["label"] for case in cases}
+    assert _prepare(folder, "--min-dsc", "0", "--add-to", str(labeled)) == 0  # the same names again
+    assert {case["label"] for case in load_datalist(folder / "out", "training", holdout=0)} == labels
+
+
+def _labeled(folder: Path, image: str | Path | None = None) -> Path:
+    """A data set that labels the first CT, or another image."""
     labeled = folder / "labeled"
     labeled.mkdir()
-    image = folder / "in" / "p0" / "ct.nii.gz"
+    image = image or folder / "in" / "p0" / "ct.nii.gz"
     nib.save(nib.Nifti1Image(np.ones(SHAPE, np.uint8), nib.load(image).affine), labeled / "label.nii.gz")
     entry = {"image": str(image), "label": "label.nii.gz"}
     (labeled / "dataset.json").write_text(
@@ -195,6 +217,18 @@ def test_other_folders_are_not_written_to(folder: Path, capsys: pytest.CaptureFi
     assert _prepare(folder, "--min-dsc", "0") == 1
     assert "describes a data set of another kind" in capsys.readouterr().err
     assert [path.name for path in (folder / "out").iterdir()] == ["dataset.json"]
+
+
+@pytest.mark.parametrize("place", ["images", "images/p0", "images/p0/ct.nii.gz", "labels"])
+def test_an_input_among_what_is_written_is_refused(
+    place: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "out").mkdir()
+    (folder / "in").rename(folder / "out" / Path(place).parts[0])
+    before = sorted(folder.rglob("*"))
+    assert _prepare(folder, "--min-dsc", "0", "--input", str(folder / "out" / place)) == 1
+    assert "which is written to: choose another --output" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_model_of_the_package_labels_a_volume(tmp_path: Path) -> None:

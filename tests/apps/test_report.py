@@ -94,6 +94,9 @@ def test_scores_and_seconds_have_columns_where_a_case_has_them(tmp_path: Path) -
     page = write_report(tmp_path / "masks", {})
     told = {row["name"]: [row[key] for key in ("dsc", "hd95", "seconds")] for row in rows_of(page)}
     assert told == {"a": ["0.85", "4.24", "12.34"], "b": ["0.5", "", "7.0"]}
+    table = tmp_path / "masks" / "cases.csv"
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())  # as Excel saves it
+    assert rows_of(write_report(tmp_path / "masks", {})) == rows_of(page)
     text = page.read_text(encoding="utf-8")
     assert all(f'<th data-key="{key}"' in text for key in ("dsc", "hd95", "seconds"))
     assert all(f'<td class="number">{value}</td>' in text for value in ("0.850", "4.2", "12.3", "7.0"))

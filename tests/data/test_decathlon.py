@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from c2f_monai.apps.cli import main
 from c2f_monai.data.datalist import load_datalist
 from c2f_monai.data.decathlon import find_task, list_decathlon
 from c2f_monai.data.description import describe_dataset, write_description
@@ -115,3 +116,15 @@ def test_the_description_of_another_data_set_is_not_overwritten(tmp_path: Path) 
         write_description(tmp_path, describe_dataset("two", {1: "x"}, cases))
     write_description(tmp_path, describe_dataset("one", {1: "x"}, cases))
     assert path.read_text(encoding="utf-8") == before
+
+
+@pytest.mark.parametrize("output", ["data/Task07_Pancreas", "link/Task07_Pancreas", "data/../data/Task07_Pancreas"])
+def test_the_dataset_json_of_a_task_stays_by_whatever_path(
+    tmp_path: Path, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = write_task(tmp_path / "data")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    before = (task / "dataset.json").read_bytes()
+    assert main(["prepare", "msd", f"--input={task}", f"--output={tmp_path / output}"]) == 1
+    assert "--output must be another folder than the task's own" in capsys.readouterr().err
+    assert (task / "dataset.json").read_bytes() == before

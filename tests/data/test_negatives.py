@@ -115,3 +115,10 @@ def test_a_range_counts_slices_from_the_feet(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("file,first,last\nct.nii.gz,3,\n", encoding="utf-8")
     (negative,) = read_negatives(tmp_path / "table.csv")
     assert (negative.name, negative.first, negative.last) == ("negative_ct_3_5", 3, 5)
+
+
+def test_a_table_saved_by_excel_is_read(tmp_path: Path) -> None:
+    write_volume(tmp_path / "ct.nii.gz")
+    (tmp_path / "table.csv").write_text("file,first,last\nct.nii.gz,1,2\n", encoding="utf-8-sig")
+    (negative,) = read_negatives(tmp_path / "table.csv")
+    assert negative.name == "negative_ct_1_2"

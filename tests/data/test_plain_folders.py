@@ -67,6 +67,17 @@ def test_an_image_is_not_its_own_label(tmp_path: Path) -> None:
         find_folder_cases(root, root, ["pancreas"])
 
 
+@pytest.mark.parametrize("doubled", ["i/c1", "l/c1/organ"])
+def test_a_file_of_a_case_that_is_there_twice_is_refused(tmp_path: Path, doubled: str) -> None:
+    images, labels = volumes(tmp_path / "i", "c1", "c2", "c3"), volumes(tmp_path / "l", "c1/organ", "c2/organ")
+    for place in (images / "c3.nii", labels / "c1" / "other.nii", labels / "c1" / "other.nii.gz"):
+        write_nifti(place, np.ones(SHAPE, np.uint8))  # of no pair: does not matter
+    assert sorted(find_folder_cases(images, labels, ["organ"]).labels) == ["c1", "c2"]
+    write_nifti(tmp_path / f"{doubled}.nii", np.ones(SHAPE, np.uint8))
+    with pytest.raises(ValueError, match=f"{doubled}.nii and .*{doubled}.nii.gz both belong to the case c1: take one"):
+        find_folder_cases(images, labels, ["organ"])
+
+
 def test_masks_are_joined_and_the_later_organ_wins(tmp_path: Path) -> None:
     affine = np.diag([-1.0, 2.0, 3.0, 1.0])
     masks = {}

@@ -163,12 +163,36 @@ def test_slabs_of_several_slices_are_refused(tmp_path: Path) -> None:
         ("file,patient,z_index0", "without: file, patient, z_index0"),
         ("file,patient,z_index0\na.png,1,x", "z_index0 of a.png must be a whole number, got 'x'"),
         ("file,patient,z_index0\na.png,1,5\nb.png,1,5", r"patient 1 has several slices of the same z_index0: \[5, 5\]"),
+        ("file,patient,z_index0\na.png,7,1\nb.png,,2", "row 3: patient must not be blank"),
+        ("file,patient,z_index0\na.png,7,1\nb.png, ,2", "row 3: patient must not be blank"),
+        ("file,patient,z_index0\na.png,7,1\n\nb.png,8", "row 4: z_index0 must not be blank"),
+        ("file,patient,z_index0\na.png,p7,1\nb.png,P7,2", "has the patients p7 and P7: spell them alike"),
+        ("file,patient,z_index0\na.png,7,\u00b2", "z_index0 of a.png must be a whole number"),
+        *(
+            (f"file,patient,z_index0\na.png,7,1\nb.png,{name},2", "row 3: patient .* cannot name a file")
+            for name in ("../../up", "a/b", "a\\b", "C:up", "a*", "a?", "<a", "a>", "a|b", '"a""b"', "a\tb", ".a", "a.")
+        ),
     ],
 )
 def test_bad_tables_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "index.csv").write_text(text + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         read_index(tmp_path / "index.csv")
+
+
+def test_blanks_around_a_cell_make_no_other_patient(tmp_path: Path) -> None:
+    text = "file,patient,z_index0\n a.png,7,1\nb.png,7 , 2\nc.png,P.8,-3\n"
+    (tmp_path / "index.csv").write_text(text, encoding="utf-8")
+    found = {
+        patient: [(row["file"], row["z_index0"]) for row in rows]
+        for patient, rows in read_index(tmp_path / "index.csv").items()
+    }
+    assert found == {"7": [("a.png", "1"), ("b.png", "2")], "P.8": [("c.png", "-3")]}
+
+
+def test_a_table_saved_by_excel_is_read(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text("file,patient,z_index0\na.png,7,1\n", encoding="utf-8-sig")
+    assert read_index(tmp_path / "index.csv") == {"7": [{"file": "a.png", "patient": "7", "z_index0": "1"}]}
 
 
 def test_bad_pictures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from c2f_monai.apps.cli import main
 from c2f_monai.data.anatomies import BODY, body_by_hu, body_by_labels, deform, tissues_of
-from c2f_monai.data.datalist import load_datalist
+from c2f_monai.data.datalist import label_names, load_datalist
 from c2f_monai.data.synthetic import Anatomy, draw_volume, find_anatomies, read_names
 from c2f_monai.transforms import TISSUES
 
@@ -101,6 +101,16 @@ def test_cases_of_another_data_set_are_listed_too(folder: Path) -> None:
     assert not (folder / "c").exists()
 
 
+def test_labels_of_the_other_data_set_stay_known(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else training refuses its cases for values without a name."""
+    (folder / "base").mkdir()
+    content = {"name": "base", "labels": {"0": "background", "2": "cyst", "7": "pancreas"}, "training": []}
+    (folder / "base" / "dataset.json").write_text(json.dumps(content))
+    assert _prepare(folder, "--count", "1", "--label-value", "7", "--add-to", str(folder / "base")) == 0
+    assert "labels: 2 cyst, 7 pancreas" in capsys.readouterr().out.splitlines()
+    assert label_names(folder / "out") == {0: "background", 2: "cyst", 7: "pancreas"}
+
+
 def test_orientation_of_a_label_map_makes_no_difference(folder: Path) -> None:
     turned = nib.load(folder / "maps" / "map0.nii.gz").slicer[::-1, :, ::-1]
     nib.save(turned, folder / "turned.nii.gz")
@@ -133,6 +143,25 @@ def test_bad_options_are_refused_before_anything_is_drawn(
     assert not (folder / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["labels", "one file", "link", "images"])
+def test_no_volume_is_written_to_where_anatomies_are_read(
+    option: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next run would draw from it, and train on what was held out."""
+    (folder / "work").mkdir()
+    (folder / "maps").rename(folder / "work" / ("images" if option == "images" else "labels"))
+    (folder / "link").symlink_to(folder / "work")
+    (folder / "maps").symlink_to(folder / "work" / ("images" if option == "images" else "labels"))
+    before = sorted(folder.rglob("*"))
+    words = ("--images", str(folder / "maps")) if option == "images" else ()
+    if option == "one file":
+        words = ("--labels", str(folder / "maps" / "map1.nii.gz"))
+    assert _prepare(folder, "--count", "1", *words, output="link" if option == "link" else "work") == 1
+    assert "is read: choose another --output" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
+    assert _prepare(folder, "--count", "1", output="work/synthetic") == 0
+
+
 def test_bad_label_maps_leave_no_data_set(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _write(folder / "maps" / "map0.nii.gz", np.where(_labels() == 5, 0, _labels()).astype(np.uint8))
     assert _prepare(folder, "--count", "1") == 1
@@ -155,6 +184,11 @@ def test_bad_tables_of_names_are_refused(text: str, error: str, tmp_path: Path) 
     (tmp_path / "names.txt").write_text(text)
     with pytest.raises(ValueError, match=error):
         read_names(tmp_path / "names.txt")
+
+
+def test_a_table_of_names_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("50 pancreas\n", encoding="utf-8-sig")
+    assert read_names(tmp_path / "names.txt") == {50: "pancreas"}
 
 
 def test_label_maps_have_names_and_scans_of_their_own(folder: Path) -> None:
