@@ -22,7 +22,7 @@ from c2f_monai.data.writers import write_nifti
 from c2f_monai.metrics.markdown import markdown_table
 from c2f_monai.metrics.scores import read_mask
 from c2f_monai.metrics.tables import CaseRow, read_cases
-from c2f_monai.utils import atomic_write, case_name, sha256_of
+from c2f_monai.utils import atomic_write, case_name, sha256_of, voxel_volume
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 from .plan import METHODS, inference_files, inference_options
@@ -112,7 +112,7 @@ def component_ml(path: Path) -> list[float]:
     mask, affine = read_mask(path)
     labels, count = ndimage.label(mask.numpy())  # scipy's default structure is the 6-connected one in 3D
     voxels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    return sorted((voxels * float(affine[:3, :3].det().abs()) / 1000).tolist(), reverse=True)
+    return sorted((voxels * voxel_volume(affine) / 1000).tolist(), reverse=True)
 
 
 def volume_lines(cases: Mapping[str, CaseRow], parts: Mapping[str, Sequence[float]]) -> list[str]:

@@ -24,7 +24,7 @@ from ..metrics.rounds import (
     score_row,
 )
 from ..metrics.tables import read_cases
-from ..utils import atomic_write, bundle_root, config_file, settings_file, sha256_of, some_names
+from ..utils import atomic_write, bundle_root, config_file, settings_beside, sha256_of, some_names
 from ..visualize.charts import box_figure, convergence_figure
 from .evaluation import CASES_FILE, bundle_command, evaluate
 from .training_config import parse_option, read_training_config
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     """
     root = args.bundle_root or bundle_root()
     configs = root / "configs"
-    own = [file for file in (settings_file(args.weights),) if file.is_file()]
+    own = settings_beside(args.weights)
     files = [configs / "train.json", *own, *map(config_file, args.overlay), configs / "evaluate.json"]
     for path in (args.weights, *files):
         if not path.is_file():

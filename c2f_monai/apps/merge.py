@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from ..handlers import save_settings, save_weights
-from ..utils import View, read_state_dict, settings_file, view_of, views_of
+from ..utils import View, read_state_dict, settings_beside, settings_file, view_of, views_of
 
 __all__ = ["average_weights", "merge_weights", "replace_coarse", "run"]
 
@@ -50,16 +50,13 @@ def _write(merged: Mapping[str, torch.Tensor], args: argparse.Namespace) -> None
 
 def _check_settings(paths: Sequence[Path]) -> None:
     """Refuse weights whose voxels mean something else; files without settings beside them are not compared."""
-    known = {path: settings_file(path) for path in paths if settings_file(path).is_file()}
-    settings = {path: json.loads(file.read_text(encoding="utf-8")) for path, file in known.items()}
-    first = next(iter(settings), None)
-    for path, other in settings.items():
+    known = [(path, json.loads(file.read_text(encoding="utf-8"))) for path in paths for file in settings_beside(path)]
+    for path, other in known[1:]:
+        first, own = known[0]
         for key in MEANING:
-            if first is not None and other.get(key) != settings[first].get(key):
-                values = (
-                    f"{json.dumps(one.get(key))} of {name}" for name, one in ((first, settings[first]), (path, other))
-                )
-                raise ValueError(f"{key} differs, {' and '.join(values)}: only weights of one meaning go together.")
+            if other.get(key) != own.get(key):
+                values = f"{json.dumps(own.get(key))} of {first} and {json.dumps(other.get(key))} of {path}"
+                raise ValueError(f"{key} differs, {values}: only weights of one meaning go together.")
 
 
 def merge_weights(paths: Sequence[Path]) -> dict[str, torch.Tensor]:

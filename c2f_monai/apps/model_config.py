@@ -12,7 +12,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from ..config import override_config
-from ..utils import bundle_root, config_file, settings_file
+from ..utils import bundle_root, config_file, settings_beside
 from .models import DEFAULT_MODEL, MODELS
 
 __all__ = ["find_model", "read_model"]
@@ -54,7 +54,7 @@ def find_model(
         root = path.absolute()
     elif path.is_file():
         found = {"ckpt_path": str(path.absolute())}
-        beside = [file for file in (settings_file(path.absolute()),) if file.is_file()]
+        beside = settings_beside(path.absolute())
     else:
         raise FileNotFoundError(
             f"there is no model {model}: give one of {', '.join(MODELS)}, the folder of a bundle, or a file of weights."

@@ -18,7 +18,7 @@ from jinja2 import Environment
 from ..data import open_inputs, read_image
 from ..data.readers import reason_of
 from ..metrics.tables import CaseRow
-from ..utils import DEFAULT_WINDOW, atomic_write, case_name, text_of_cell
+from ..utils import DEFAULT_WINDOW, atomic_write, case_name, open_table, text_of_cell, voxel_volume
 from ..visualize import CasePictures, case_pictures
 
 __all__ = ["REPORT_NAME", "ReportCase", "images_by_case", "render_report", "run", "write_report"]
@@ -183,7 +183,7 @@ def _add_mask(case: ReportCase, mask: Path | None, image: Path | None, window: A
         raise ValueError("its mask is DICOM, which the report does not read.")
     found = read_image(mask, np.uint8)
     if case.ml is None:
-        case.ml = int((found > 0).sum()) * float(np.prod(np.asarray(found.pixdim))) / 1000.0
+        case.ml = int((found > 0).sum()) * voxel_volume(found.affine) / 1000.0
     if image is None or not image.exists():
         raise ValueError("no pictures: its image is not known here; c2f report FOLDER --images INPUT says where it is.")
     case.pictures = case_pictures(read_image(image), found, window)
@@ -192,7 +192,7 @@ def _add_mask(case: ReportCase, mask: Path | None, image: Path | None, window: A
 def _read_table(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel begins with a mark
+    with open_table(path) as file:
         return {text_of_cell(row["case"]): row for row in csv.DictReader(file)}
 
 

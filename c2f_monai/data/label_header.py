@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from ..utils import corner_distance, on_one_grid
+from ..utils import check_one_grid
 from .readers import image_header
 
 __all__ = ["check_label_header"]
@@ -32,8 +32,4 @@ def check_label_header(
     label_shape, label_affine = image_header(label)
     if label_shape != shape:
         raise ValueError(f"{label} has the shape {label_shape}, but its image {image} {shape}.")
-    if not on_one_grid(affine, label_affine, shape):
-        apart = corner_distance(affine, label_affine, shape)
-        raise ValueError(
-            f"{label} and its image {image} lie on different grids: a corner differs by up to {apart:.3g} mm."
-        )
+    check_one_grid(f"{label} and its image {image}", affine, label_affine, shape)

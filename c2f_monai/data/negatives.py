@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from monai.transforms import Orientation, ResizeWithPadOrCrop
 
-from ..utils import case_name
+from ..utils import case_name, open_table
 from .gray_levels import AIR_HU
 from .readers import image_header, read_image
 from .writers import write_nifti
@@ -56,7 +56,7 @@ def read_negatives(path: str | os.PathLike[str]) -> list[Negative]:
         ValueError: for missing columns, no rows, a volume that cannot be read, a range that is empty or outside of its
             volume, or two rows of the same name.
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:  # Excel begins with a mark
+    with open_table(path) as file:
         rows = list(csv.DictReader(file))
     missing = [column for column in NEGATIVE_COLUMNS if not rows or any(row.get(column) is None for row in rows)]
     if missing:

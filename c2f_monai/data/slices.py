@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..utils import SLICES_KEY
+from ..utils import SLICES_KEY, open_table
 from .description import Preparer, describe_dataset, write_description
 from .gray_levels import gray_to_hu
 from .negatives import NEGATIVE_COLUMNS, read_negatives, write_negative
@@ -104,7 +104,7 @@ def read_index(path: str | os.PathLike[str]) -> dict[str, list[dict[str, str]]]:
 
 def _index_rows(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, str]]]:
     """Needed cells of each row of an index, without the blanks around them, and the row's number in the file."""
-    with open(path, newline="", encoding="utf-8-sig") as file:  # Excel begins with a mark
+    with open_table(path) as file:
         reader = csv.DictReader(file)
         read = [(reader.line_num, row) for row in reader]
     rows = [(number, {column: (row.get(column) or "").strip() for column in COLUMNS}) for number, row in read]

@@ -14,9 +14,9 @@ from monai.inferers import Inferer
 
 from ..transforms.conditioning import check_distance, condition_on_organ, organ_box
 from ..utils import Bounds, OrganRegion, StopReason, unwrap
+from .case_loop import judge_answer
 from .coarse_to_fine import CoarseToFineInferer
 from .patches import Patch, whole_bounds
-from .quality import traits_of
 from .records import (
     CaseRecord,
     RoundRecord,
@@ -182,11 +182,8 @@ class CascadeInferer(Inferer):
         answer = Patch.trimmed(found >= self.neoplasm.threshold, box)
         record.touches_border = touches_border(answer.bounds, inputs.shape[2:])
         if record.signals:  # where in the field it lies is of the whole field
-            ml, traits = voxel_ml(inputs, index), None
-            if spacing is not None:
-                traits = traits_of(answer.values, answer.bounds, inputs.shape[2:], spacing)
-            ml = None if ml is None else ml * answer.voxels
-            record.judge(record.signals, self.neoplasm.quality, ml, traits)
+            place = inputs.shape[2:], spacing, voxel_ml(inputs, index)
+            judge_answer(record, record.signals, answer, *place, self.neoplasm.quality)
         return Patch(found, box).on(whole), record
 
     def _nothing(self, inputs: torch.Tensor, index: int, network: Any) -> tuple[torch.Tensor, CaseRecord]:

@@ -23,7 +23,7 @@ from .views import CropRule, VolumeInView
 if TYPE_CHECKING:
     from .coarse_to_fine import CoarseToFineInferer
 
-__all__ = ["Case", "CaseLoop"]
+__all__ = ["Case", "CaseLoop", "judge_answer"]
 
 #: A mask of fewer voxels says too little to look around; a rescued answer of fewer is none.
 FEW = 8
@@ -125,8 +125,9 @@ class CaseLoop:
             prior, mask = self._into(probability, prior, mask, record.rescued)
         record.voxels = mask.voxels
         if changes and record.voxels:
-            agreements = (view_dsc, changes[-1], patch_dice(first, mask))
-            _judge(record, agreements, prior, mask, case.volume.shape, case.spacing, voxel_ml, settings.quality)
+            expected = expected_dice(prior.values, mask.on(prior.bounds))
+            signals = signals_of(view_dsc, changes[-1], patch_dice(first, mask), expected)
+            judge_answer(record, signals, mask, case.volume.shape, case.spacing, voxel_ml, settings.quality)
         record.touches_border = touches_border(mask.bounds, case.volume.shape)
         return probability, mask.on(self.whole)
 
@@ -229,18 +230,26 @@ class CaseLoop:
         return torch.stack([filter_components(one, fraction, self.voxels) for one in mask]) if fraction else mask
 
 
-def _judge(
+def judge_answer(
     record: CaseRecord,
-    agreements: tuple[float | None, ...],
-    prior: Patch,
+    signals: dict[str, float],
     mask: Patch,
     shape: Sequence[int],
     spacing: tuple[float, ...] | None,
     voxel_ml: float | None,
     model: QualityModel | None,
 ) -> None:
-    """Note how far to trust an answer: the agreements of views, rounds and stages, and what P(T) and Z(T) tell."""
-    signals = signals_of(*agreements, expected_dice(prior.values, mask.on(prior.bounds)))
+    """Note how far to trust an answer: its signals, and its size and place in a volume of a shape.
+
+    Args:
+        record: is filled.
+        signals: of quality, see :py:func:`signals_of`.
+        mask: Z(T), not empty, in the volume's voxels.
+        shape: (H, W, D) of the volume.
+        spacing: mm of a voxel along its sides; None where it is not known.
+        voxel_ml: milliliters of a voxel; None where it is not known.
+        model: predicts the DSC; None leaves the signals.
+    """
     traits = None if spacing is None else traits_of(mask.values, mask.bounds, shape, spacing)
     record.judge(signals, model, None if voxel_ml is None else mask.voxels * voxel_ml, traits)
 

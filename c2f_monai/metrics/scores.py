@@ -13,7 +13,7 @@ import torch
 from monai.metrics import compute_hausdorff_distance
 
 from ..data.readers import read_image
-from ..utils import corner_distance, dice_coefficient, foreground_box, on_one_grid, reason_of, voxel_volume
+from ..utils import check_one_grid, dice_coefficient, foreground_box, reason_of, voxel_volume
 
 __all__ = ["CaseScore", "hausdorff95", "read_mask", "score_files", "score_masks"]
 
@@ -129,8 +129,6 @@ def score_files(pred: str | Path, label: str | Path, values: Sequence[int] = (1,
     (mask, affine), (truth, truth_affine) = read_mask(pred, values), read_mask(label, values)
     if mask.shape != truth.shape:
         raise ValueError(f"{pred} and {label} differ in shape, {tuple(mask.shape)} and {tuple(truth.shape)}.")
-    if not on_one_grid(truth_affine, affine, truth.shape):
-        shift = corner_distance(truth_affine, affine, truth.shape)
-        raise ValueError(f"{pred} and {label} lie on different grids: a corner differs by up to {shift:.3g} mm.")
+    check_one_grid(f"{pred} and {label}", truth_affine, affine, truth.shape)
     spacing = truth_affine[:3, :3].norm(dim=0)
     return score_masks(mask, truth, spacing.tolist(), voxel_volume(truth_affine))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..utils import Status, text_of_cell
+from ..utils import Status, open_table, text_of_cell
 
 __all__ = ["CaseRow", "read_cases"]
 
@@ -48,7 +48,7 @@ def read_cases(path: str | Path, columns: Sequence[str] = ()) -> dict[str, CaseR
         ValueError: When the file cannot be read, lacks a column or has no cases, or a case occurs twice.
     """
     try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:  # Excel begins with a mark
+        with open_table(path) as file:
             reader = csv.DictReader(file)
             rows, present = list(reader), reader.fieldnames or []
             rows = [row for row in rows if (row.get("status") or Status.DONE) == Status.DONE]

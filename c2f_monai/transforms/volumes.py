@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import ensure_tuple
 
-from ..utils import SLICES_KEY, corner_distance, on_one_grid
+from ..utils import SLICES_KEY, check_one_grid
 from .upright import MAX_SHEAR, MAX_TURN, axes_angles
 
 __all__ = [
@@ -259,12 +259,8 @@ class CheckSameGridd(MapTransform):
                     f"{source_of(reference)} {tuple(reference.shape[-3:])}: they must lie on the same grid."
                 )
             if isinstance(volume, MetaTensor) and isinstance(reference, MetaTensor):
-                grids = reference.affine.cpu(), volume.affine.cpu(), volume.shape[-3:]
-                if not on_one_grid(*grids):
-                    raise ValueError(
-                        f"{source_of(volume)} and {source_of(reference)} lie on different grids: a corner differs by "
-                        f"up to {corner_distance(*grids):.3g} mm."
-                    )
+                names = f"{source_of(volume)} and {source_of(reference)}"
+                check_one_grid(names, reference.affine.cpu(), volume.affine.cpu(), volume.shape[-3:])
         return out
 
 

@@ -20,7 +20,7 @@ from .boxes import (
     padded_side,
     paste_boxes,
 )
-from .cells import cell_text, text_of_cell
+from .cells import cell_text, open_table, text_of_cell
 from .devices import torch_device
 from .enums import Fusion, OrganRegion, Part, Prior, Result, Status, StopReason, TrainingStage, View
 from .environment import describe_machine, describe_versions, keep_freed_memory, package_version
@@ -42,7 +42,7 @@ from .files import (
     some_names,
     write_weights_file,
 )
-from .grids import corner_distance, on_one_grid, voxel_volume
+from .grids import check_one_grid, corner_distance, on_one_grid, voxel_volume
 from .locks import FolderLock
 from .orientation import (
     default_slice_axes,
@@ -53,7 +53,7 @@ from .orientation import (
     to_slices,
 )
 from .packages import REQUIRED, MissingPackagesError, check_extra, check_packages
-from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, settings_file, work_root
+from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, settings_beside, settings_file, work_root
 from .precision import amp_dtype_on, check_amp_dtype, has_bfloat16
 from .process_logs import CASES_LOGGER, log_on_first_process
 from .signals import end_on_signals, leave_if_signaled
@@ -78,7 +78,6 @@ __all__ = [
     "CACHE_VARIABLE",
     "CASES_LOGGER",
     "DEFAULT_SLAB",
-    "SLICES_KEY",
     "DEFAULT_WINDOW",
     "FolderLock",
     "Fusion",
@@ -89,6 +88,7 @@ __all__ = [
     "Prior",
     "REQUIRED",
     "Result",
+    "SLICES_KEY",
     "SlabSpec",
     "Status",
     "StopReason",
@@ -109,6 +109,7 @@ __all__ = [
     "amp_dtype_on",
     "check_amp_dtype",
     "check_extra",
+    "check_one_grid",
     "check_packages",
     "check_weights_file",
     "check_window",
@@ -138,10 +139,11 @@ __all__ = [
     "leave_if_signaled",
     "log_on_first_process",
     "name_of_case",
+    "on_one_grid",
+    "open_table",
     "package_version",
     "pad_end",
     "pad_to_multiple",
-    "on_one_grid",
     "padded_side",
     "part_beside",
     "paste_boxes",
@@ -151,6 +153,7 @@ __all__ = [
     "remove_leftovers",
     "root_cause",
     "scale_to_unit",
+    "settings_beside",
     "settings_file",
     "sha256_of",
     "slab_indices",
@@ -166,8 +169,8 @@ __all__ = [
     "unwrap",
     "view_of",
     "views_of",
-    "window_count",
     "voxel_volume",
+    "window_count",
     "work_root",
     "write_weights_file",
 ]

@@ -1,12 +1,15 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Texts in CSV files, which spreadsheets take for formulas where they begin like one."""
+"""CSV files between this package and spreadsheets, which take texts for formulas and begin files with a mark."""
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
+from typing import TextIO
 
-__all__ = ["cell_text", "text_of_cell"]
+__all__ = ["cell_text", "open_table", "text_of_cell"]
 
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 
@@ -29,3 +32,8 @@ def text_of_cell(cell: str) -> str:
         ('=HYPERLINK(A1)', "'quoted'")
     """
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+
+
+def open_table(path: str | os.PathLike[str]) -> TextIO:
+    """Open a CSV file to read; the byte order mark that Excel begins one with is no part of its first cell."""
+    return Path(path).open(newline="", encoding="utf-8-sig")

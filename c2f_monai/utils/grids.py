@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["corner_distance", "on_one_grid", "voxel_volume"]
+__all__ = ["check_one_grid", "corner_distance", "on_one_grid", "voxel_volume"]
 
 #: Of the smallest side of a voxel: what lies further away is nearer to another voxel.
 _HALF = 0.5
@@ -45,6 +45,23 @@ def on_one_grid(first: npt.ArrayLike, second: npt.ArrayLike, shape: Sequence[int
     """
     sides = np.linalg.norm(np.asarray(first, dtype=float)[:3, :3], axis=0)
     return corner_distance(first, second, shape) <= _HALF * float(sides.min())
+
+
+def check_one_grid(names: str, first: npt.ArrayLike, second: npt.ArrayLike, shape: Sequence[int]) -> None:
+    """Refuse two volumes that do not lie :func:`on_one_grid`.
+
+    Args:
+        names: of both, as the error begins.
+        first: (4, 4) affine to mm.
+        second: another one.
+        shape: (H, W, D), of both volumes.
+
+    Raises:
+        ValueError: with the distance of a corner.
+    """
+    if not on_one_grid(first, second, shape):
+        apart = corner_distance(first, second, shape)
+        raise ValueError(f"{names} lie on different grids: a corner differs by up to {apart:.3g} mm.")
 
 
 def voxel_volume(affine: npt.ArrayLike) -> float:

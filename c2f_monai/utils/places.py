@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["CACHE_VARIABLE", "bundle_root", "cache_dir", "config_file", "settings_file", "work_root"]
+__all__ = ["CACHE_VARIABLE", "bundle_root", "cache_dir", "config_file", "settings_beside", "settings_file", "work_root"]
 
 #: Environment variable with the folder of :func:`cache_dir`.
 CACHE_VARIABLE = "C2F_MONAI_CACHE"
@@ -70,6 +70,11 @@ def settings_file(weights: str | os.PathLike[str]) -> Path:
         'model.json'
     """
     return Path(weights).with_suffix(".json")
+
+
+def settings_beside(weights: str | os.PathLike[str]) -> list[Path]:
+    """The :func:`settings_file` of weights where there is one, else nothing: configurations to append."""
+    return [file for file in (settings_file(weights),) if file.is_file()]
 
 
 def work_root(root: str | os.PathLike[str]) -> str:

@@ -130,6 +130,16 @@ def test_names_of_folders_and_images_of_a_manifest(tmp_path: Path) -> None:
     assert [(row["name"], row["ml"]) for row in rows_of(page)] == [("p1/ct", "4.096"), ("p2/ct", "4.096")]
 
 
+def test_milliliters_of_a_tilted_gantry_are_those_of_its_voxels(tmp_path: Path) -> None:
+    affine = np.diag([2.0, 2.0, 5.0, 1.0])
+    affine[1, 2] = 5 * np.tan(np.radians(20))
+    mask = np.zeros((24, 20, 12), np.uint8)
+    mask[2:10, 2:10, 2:6] = 1
+    (tmp_path / "masks").mkdir()
+    write_nifti(tmp_path / "masks" / "a_seg.nii.gz", mask, affine)
+    assert [row["ml"] for row in rows_of(write_report(tmp_path / "masks", {}))] == ["5.12"]  # 256 voxels of 20 mm^3
+
+
 def test_masks_as_dicom_are_refused_as_by_html(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_case(tmp_path, "a")
     other = tmp_path / "dicom" / "p1" / "a_seg.dcm"

@@ -29,14 +29,19 @@ def test_without_an_epoch_there_is_no_estimate() -> None:
         estimate_seconds_left([1, 1], [])
 
 
-def test_a_run_tells_soon_and_with_each_epoch(monkeypatch, caplog) -> None:
+def trainer_of(monkeypatch, seconds: float) -> Engine:
+    """Its iterations take so long by a clock that nothing else moves."""
     now = [0.0]
     monkeypatch.setattr(time_left.time, "perf_counter", lambda: now[0])
 
     def step(engine: Engine, batch: int) -> None:
-        now[0] += 2.0
+        now[0] += seconds
 
-    trainer = Engine(step)
+    return Engine(step)
+
+
+def test_a_run_tells_soon_and_with_each_epoch(monkeypatch, caplog) -> None:
+    trainer = trainer_of(monkeypatch, 2.0)
     TimeLeft(lambda engine, epoch: 1.0 if epoch < 3 else 3.0).attach(trainer)
     with caplog.at_level(logging.INFO):
         trainer.run(range(100), max_epochs=3)
@@ -48,13 +53,7 @@ def test_a_run_tells_soon_and_with_each_epoch(monkeypatch, caplog) -> None:
 
 
 def test_a_run_that_continues_estimates_from_its_own_epochs(monkeypatch, caplog) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time_left.time, "perf_counter", lambda: now[0])
-
-    def step(engine: Engine, batch: int) -> None:
-        now[0] += 1.0
-
-    trainer = Engine(step)
+    trainer = trainer_of(monkeypatch, 1.0)
     TimeLeft(lambda engine, epoch: 100.0 if epoch == 1 else 1.0).attach(trainer)
     trainer.load_state_dict({"epoch_length": 20, "max_epochs": 4, "iteration": 20})
     with caplog.at_level(logging.INFO):
@@ -65,13 +64,7 @@ def test_a_run_that_continues_estimates_from_its_own_epochs(monkeypatch, caplog)
 
 def test_a_checkpoint_may_be_loaded_after_it_has_started(monkeypatch, caplog) -> None:
     """By a handler that was attached later."""
-    now = [0.0]
-    monkeypatch.setattr(time_left.time, "perf_counter", lambda: now[0])
-
-    def step(engine: Engine, batch: int) -> None:
-        now[0] += 1.0
-
-    trainer = Engine(step)
+    trainer = trainer_of(monkeypatch, 1.0)
     TimeLeft(lambda engine, epoch: 1.0 if epoch == 1 else 5.0).attach(trainer)
     state = {"epoch_length": 20, "max_epochs": 4, "iteration": 20}
     trainer.add_event_handler(Events.STARTED, lambda engine: engine.load_state_dict(state))
