@@ -7,7 +7,7 @@ from __future__ import annotations
 from .check import ConfigError, check_config, nearest, override_config
 from .run import check_run
 from .schema import GROUPS, IDS, ConfigId
-from .settings import inference_settings
+from .settings import changeable_settings, inference_settings
 
 __all__ = [
     "GROUPS",
@@ -16,6 +16,7 @@ __all__ = [
     "ConfigId",
     "check_config",
     "check_run",
+    "changeable_settings",
     "inference_settings",
     "nearest",
     "override_config",

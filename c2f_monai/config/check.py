@@ -62,7 +62,7 @@ def check_config(
     tree = ConfigTree(parser.get())
     known = {*MONAI_IDS, *IDS, *run_ids}
     reached = tree.reachable({*_ROOTS, *run_ids})
-    problems = [*_unknown_ids(tree, known), *_without_effect(tree, given or {})]
+    problems = [*_unknown_ids(tree, known), *_without_effect(tree, given or {}, reached)]
     problems += [*_unknown_arguments(tree, given or {}), *_unknown_places(tree, given or {})]
     values, wrong = _values(tree, reached)
     problems += _not_run(tree, {*_RUN_IDS, *run_ids})
@@ -133,9 +133,16 @@ def _unknown_ids(tree: ConfigTree, known: Set[str]) -> Iterator[str]:
             yield f"{name} is no id of the configuration{similar or ', and nothing in it refers to it'}"
 
 
-def _without_effect(tree: ConfigTree, given: Mapping[str, Any]) -> Iterator[str]:
-    """Known ids that were given where no part of the configuration looks at them, such as ``epochs`` in inference."""
+def _without_effect(tree: ConfigTree, given: Mapping[str, Any], reached: Set[str]) -> Iterator[str]:
+    """Ids that were given where no part of the configuration looks at them, such as ``epochs`` in inference.
+
+    Of what is inside of an id, augmentations alone: parts of networks may be given to several methods at once, of which
+    some have others.
+    """
     for name in given:
+        top, *inside = ReferenceResolver.split_id(name)
+        if inside and top == "augmentations" and reached and top not in reached:
+            yield f"{name} has no effect in this configuration: nothing that runs uses {top}"
         if name in IDS and IDS[name].kind.checked and not tree.is_used(name):
             similar = nearest(name, (one for one in tree.content if one in IDS and one != name))
             yield f"{name} has no effect in this configuration, nothing in it refers to it{similar}"

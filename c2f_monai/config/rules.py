@@ -15,6 +15,9 @@ from .tree import ConfigTree, UnresolvedError
 
 __all__ = ["contradictions", "doubts", "file_problems"]
 
+#: Augmentations of train.json by their ids, which SlabBatchAugmentation makes of whole batches.
+_IN_BATCHES = {"zoom", "affine", "phase", "low_resolution", "noise", "gamma", "scale", "shift"}
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,6 +37,7 @@ def contradictions(values: Mapping[str, Any], content: Mapping[str, Any]) -> Ite
     yield from _about_classes(values, content)
     yield from _about_stages(values)
     yield from _about_federated(values)
+    yield from _about_batches(content)
     for doubt in doubts(values, content):
         logger.warning(doubt)
     if "organ_distance_voxels" in values or "organ_distance_mm" in values:
@@ -75,8 +79,25 @@ def _about_federated(values: Mapping[str, Any]) -> Iterator[str]:
         yield "ema: a client of federated training sends the weights, not their average: leave configs/run/ema.json out"
 
 
+def _about_batches(content: Mapping[str, Any]) -> Iterator[str]:
+    if content.get("batch_augmentation") is not None and content.get("augmentation") is None:
+        yield (
+            "batch_augmentation is set and augmentation is None, so this recipe augments nothing: leave "
+            "configs/run/gpu.json out, or set batch_augmentation to None, too"
+        )
+
+
 def _count(value: Any) -> int:
     return len(value) if isinstance(value, (list, tuple)) else int(value is not None)
+
+
+def _other_augmentations(content: Mapping[str, Any]) -> Iterator[str]:
+    other = sorted({*content.get("augmentations", ())} ^ _IN_BATCHES)
+    if content.get("batch_augmentation") is not None and other:
+        yield (
+            "batch_augmentation augments as train.json does, in place of the augmentations of this configuration, "
+            f"which differ in {', '.join(other)}: its strengths are arguments, such as batch_augmentation#zoom"
+        )
 
 
 def doubts(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[str]:
@@ -91,6 +112,7 @@ def doubts(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[st
         yield f"fusion vote of {len(views)} views: a voxel that half of them find is background"
     if values.get("input") is not None and values.get("dataset_dir") is not None:
         yield f"input and dataset_dir are given: what is segmented is {values['input']}, the data set is not looked at"
+    yield from _other_augmentations(content)
     if values.get("prior") == Prior.MASK and content.get("saliency_def") is not None:
         yield "prior mask with a saliency transformation: it sees masks, not the probabilities that it weights by [3.4]"
     if _trains(content) and values.get("init_weights", "") is None and not values.get("resume"):

@@ -251,6 +251,7 @@ _COMPONENTS = {
         "parameter_groups": "parameters with their learning rates",
         "optimizer": "of training",
         "average": "of the weights over training; None: none",
+        "limit": "ends training after time_limit",
         "loss": "of training",
         "augmentations": "of training, by names",
         "augmentation": "all of them",

@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What inference must know of a training: an overlay for ``inference.json``."""
+"""What others must know of a training: inference, as an overlay for ``inference.json``, and a run that goes on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from .run import find_caller
-from .tree import ConfigTree
+from .tree import ConfigTree, UnresolvedError
 
-__all__ = ["inference_settings"]
+__all__ = ["changeable_settings", "inference_settings"]
 
 #: Ids of training and inference that answers depend on.
 SETTINGS = (
@@ -22,7 +22,36 @@ SETTINGS = (
     *("margin", "crop_multiple", "min_size", "bridge", "fusion", "prior", "result"),
     *("stop_dice", "max_rounds", "stopping", "component_fraction"),
 )
+#: Ids of training that a run may go on with at other values, but hardly without anyone noticing.
+CHANGEABLE = (
+    *("learning_rate", "warmup", "lr_factors", "backbone_lr_factors", "bias_lr_factor", "max_grad_norm", "optimizer"),
+    *("loss", "augmentations", "augmentation", "batch_augmentation", "fraction", "negative_fraction"),
+    *("fixed_margin_probability", "dataset_dir"),
+)
 DESCRIPTION = "Where this training differs from the bundle's default. After inference.json; segment takes it by itself."
+
+
+def changeable_settings(parser: ConfigParser | None = None) -> dict[str, Any]:
+    """Settings that :class:`c2f_monai.handlers.TrainingCheckpoint` compares when a run is continued.
+
+    Args:
+        parser: of the training's configuration. Defaults to None: the one that this is a component of.
+
+    Returns:
+        values by id; of what has to be built, and where an expression needs it, the configuration as it is.
+    """
+    parser = find_caller().parser if parser is None else parser
+    if parser is None:
+        return {}
+    tree = ConfigTree(parser.get())
+    return {name: _plain_value(tree, name) for name in CHANGEABLE if name in tree.content}
+
+
+def _plain_value(tree: ConfigTree, name: str) -> Any:
+    try:
+        return tree.value(name)
+    except (UnresolvedError, ValueError):
+        return tree.content[name]
 
 
 def inference_settings(parser: ConfigParser | None = None) -> dict[str, Any]:

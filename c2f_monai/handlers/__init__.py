@@ -19,6 +19,7 @@ from .onnx_loader import OnnxCheckpointLoader
 from .save_weights import save_settings, save_weights
 from .stage_schedule import StageSchedule, change_stages, learning_rate_factor, stage_ends
 from .target_reports import TargetReports
+from .time_limit import TimeLimit
 from .training_log import EventFile, GridDice, RoundLosses
 from .validation import EpochValidationHandler
 from .weight_average import ExponentialAverage
@@ -40,6 +41,7 @@ __all__ = [
     "StageSchedule",
     "StrictCheckpointLoader",
     "TargetReports",
+    "TimeLimit",
     "TrainingCheckpoint",
     "WaitingTime",
     "WriteInBackground",

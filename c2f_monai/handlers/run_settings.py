@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,7 @@ def compare_settings(path: Path, saved: Mapping[str, str] | None, own: Mapping[s
         logger.warning(f"resume: {path} does not tell its run's settings: they are not compared")
         return
     differ = {
-        kind: [
-            f"{key} {json.dumps(values[key])}, now {json.dumps(own[kind][key])}"
-            for key in values
-            if key in own[kind] and values[key] != own[kind][key]
-        ]
+        kind: [text for key in values if key in own[kind] for text in _differences(key, values[key], own[kind][key])]
         for kind, values in ((kind, json.loads(saved[kind])) for kind in ("fixed", "changeable"))
     }
     if differ["fixed"]:
@@ -64,3 +60,12 @@ def compare_settings(path: Path, saved: Mapping[str, str] | None, own: Mapping[s
         )
     if differ["changeable"]:
         logger.warning(f"resume: the run was begun with {'; '.join(differ['changeable'])}")
+
+
+def _differences(place: str, before: Any, now: Any) -> Iterator[str]:
+    """What is not the same, each innermost entry of two mappings by its own id."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*before, *now]):
+            yield from _differences(f"{place}#{key}", before.get(key), now.get(key))
+    elif before != now:
+        yield f"{place} {json.dumps(before)}, now {json.dumps(now)}"

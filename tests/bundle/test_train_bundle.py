@@ -201,10 +201,13 @@ def run_and_kill(*args: Any, **kwargs: Any) -> None:
     assert isinstance(caught.value.__cause__, KilledError)
 
 
-def test_same_seed_same_weights_and_a_killed_run_continues(dataset: Path, trained: Path, tmp_path: Path) -> None:
+def test_same_seed_same_weights_and_a_killed_run_continues(
+    dataset: Path, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run_and_kill(dataset, tmp_path)
     assert not (tmp_path / "model.pt").exists()
     run(dataset, tmp_path, resume=True)
+    assert "the run was begun with" not in caplog.text
     found, expected = weights(tmp_path), weights(trained)
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 

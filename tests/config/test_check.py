@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from monai.bundle import ConfigParser
 
-from c2f_monai.config import IDS, ConfigError, check_config, override_config
+from c2f_monai.config import IDS, ConfigError, changeable_settings, check_config, override_config
 from c2f_monai.config.schema import MONAI_IDS
 from c2f_monai.config.stage_kinds import STAGE_KEYS
 from c2f_monai.handlers import StageSchedule
@@ -204,6 +204,46 @@ def test_the_average_of_a_federated_client_is_refused() -> None:
     parser = parser_of("train", "ema", "federated")
     with pytest.raises(ConfigError, match="ema: a client of federated training sends the weights, not their average"):
         check_config(parser)
+
+
+def test_what_a_run_that_goes_on_is_compared_with_is_the_values_not_their_references() -> None:
+    settings = changeable_settings(parser_of("train", "three_views", learning_rate="$0.1 * 3"))
+    assert settings["learning_rate"] == pytest.approx(0.3)
+    assert settings["lr_factors"] == {"coarse": 1.0, "saliency": 1.0, "fine": 1.0}
+    assert settings["loss"]["coarse_weight"] == 8.0
+    assert list(settings["augmentations"]) == ["affine", "noise", "smooth", "scale", "shift"]
+    assert settings["dataset_dir"].endswith("phantom-v1")
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (("gpu",), {"augmentations#noise#prob": 0.1}, "augmentations#noise#prob has no effect in this configuration"),
+        (("three_views", "published", "gpu"), {}, "batch_augmentation is set and augmentation is None"),
+        (("gpu",), {"augmentation": None}, "batch_augmentation is set and augmentation is None"),
+        (("gpu",), {"augmentation": None, "batch_augmentation": None}, ""),
+        (("gpu",), {"batch_augmentation#noise": 0.1}, ""),
+        ((), {"augmentations#noise#prob": 0.1}, ""),
+    ],
+)
+def test_augmentations_that_batches_replace(names: tuple[str, ...], options: dict[str, Any], message: str) -> None:
+    parser = parser_of("train", *names)
+    if not message:
+        override_config(parser, options)
+        return
+    with pytest.raises(ConfigError, match=message):
+        override_config(parser, options)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [((), ""), (("three_views",), "which differ in gamma, low_resolution, phase, smooth, zoom")]
+)
+def test_batches_are_augmented_as_the_default_recipe_does(
+    names: tuple[str, ...], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        check_config(parser_of("train", *names, "gpu"))
+    assert (said in caplog.text) if said else not caplog.records
 
 
 def test_all_mistakes_are_said_at_once() -> None:

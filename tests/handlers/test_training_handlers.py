@@ -757,6 +757,20 @@ def test_a_run_continues_with_its_own_settings(tmp_path: Path, caplog: pytest.Lo
     assert "resume: the run was begun with learning_rate 0.1, now 0.05" in caplog.text
 
 
+def test_of_what_is_nested_the_log_says_the_entry_that_is_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = {"loss": {"batch": True, "cross_entropy": 2.0}, "augmentations": {"noise": {"std": 0.1}, "zoom": {}}}
+    now = {"loss": {"batch": True, "cross_entropy": 1.0}, "augmentations": {"noise": {"std": 0.1, "prob": 0.5}}}
+    train(tmp_path, 1, changeable=begun)
+    with caplog.at_level(logging.WARNING):
+        train(tmp_path, 2, resume=True, changeable=now)
+    assert (
+        "resume: the run was begun with loss#cross_entropy 2.0, now 1.0; augmentations#noise#prob null, now 0.5; "
+        "augmentations#zoom {}, now null"
+    ) in caplog.text
+
+
 def test_a_checkpoint_of_an_older_version_continues(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     train(tmp_path, 1)
     path = tmp_path / "checkpoint_1.pt"

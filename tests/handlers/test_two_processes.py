@@ -13,7 +13,7 @@ from ignite.engine import Engine
 from monai.engines import SupervisedTrainer
 from torch import multiprocessing, nn
 
-from c2f_monai.handlers import ExponentialAverage, GradientClipping
+from c2f_monai.handlers import ExponentialAverage, GradientClipping, TimeLimit
 
 
 def train_one_of_two(rank: int, value: float, folder: str) -> None:
@@ -67,3 +67,23 @@ def test_the_average_of_the_weights_is_the_same_in_both(tmp_path: Path) -> None:
     multiprocessing.start_processes(average_one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
     # 9/11 of the mean of both: what the average begins with has a running mean of 0
     assert [(tmp_path / f"{rank}.txt").read_text(encoding="utf-8") for rank in range(2)] == ["1.6364"] * 2
+
+
+def limit_one_of_two(rank: int, folder: str) -> None:
+    """Up to five iterations; by the clock of the second process alone the time is over in the third."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    limit = TimeLimit(3600)
+
+    def step(engine: Engine, batch: int) -> None:
+        if rank == 1 and engine.state.iteration == 3:
+            limit.start_time -= 3601
+
+    trainer = Engine(step)
+    limit.attach(trainer)
+    trainer.run(range(5))
+    Path(folder, f"{rank}.txt").write_text(str(trainer.state.iteration), encoding="utf-8")
+
+
+def test_the_time_is_over_in_both_after_the_same_iteration(tmp_path: Path) -> None:
+    multiprocessing.start_processes(limit_one_of_two, (str(tmp_path),), nprocs=2, start_method="fork")
+    assert [(tmp_path / f"{rank}.txt").read_text(encoding="utf-8") for rank in range(2)] == ["3"] * 2
