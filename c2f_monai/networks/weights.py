@@ -15,9 +15,9 @@ from functools import partial
 import torch
 
 from ..utils import DEFAULT_SLAB, View, describe_mismatch, slice_axcodes_of_array, slice_axes
-from .coarse_to_fine import CoarseToFineView
 from .efficientnet_lite import IMAGENET_MEAN, IMAGENET_STD, EfficientNetLiteEncoder
 from .fcn8s import VGG16_BLOCKS, FCN8s
+from .one_view import CoarseToFineView
 from .saliency import SaliencyTransform
 
 __all__ = [
