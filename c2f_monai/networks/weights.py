@@ -15,8 +15,9 @@ from functools import partial
 import torch
 
 from ..utils import DEFAULT_SLAB, View, describe_mismatch, slice_axcodes_of_array, slice_axes
-from .efficientnet_lite import IMAGENET_MEAN, IMAGENET_STD, EfficientNetLiteEncoder
+from .efficientnet_lite import EfficientNetLiteEncoder
 from .fcn8s import VGG16_BLOCKS, FCN8s
+from .first_layer import shared_out, slab_filters
 from .one_view import CoarseToFineView
 from .saliency import SaliencyTransform
 
@@ -150,7 +151,7 @@ def import_fcn8s(
     whole = _checked(source, {names[key]: shape for key, shape in shapes.items()}, "the file", "FCN-8s of 21 classes")
     started = {key: whole[theirs] for key, theirs in names.items() if "score" not in key}
     if in_slices != DEFAULT_SLAB.in_slices:
-        started["block1.conv1_1.weight"] = _shared_out(started["block1.conv1_1.weight"], in_slices)
+        started["block1.conv1_1.weight"] = shared_out(started["block1.conv1_1.weight"], in_slices)
     return _for_all(started, views)
 
 
@@ -228,38 +229,6 @@ def import_lite0(source: Mapping[str, torch.Tensor], views: Sequence[str] = tupl
         shapes |= {f"{prefix}.{key}": value.shape for key, value in module.state_dict().items()}
     whole = _checked(source, shapes, "the file", "EfficientNet-Lite0 of 1000 classes")
     return _for_all({f"unet.encoder.{key}": whole[key].to(value.dtype) for key, value in own.items()}, views)
-
-
-def slab_filters(weight: torch.Tensor, bias: torch.Tensor, in_slices: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    """Filters of a normalized RGB image as filters of a slab of slices in [0, 1].
-
-    The channels of a slab are neighbors in space, not colors: a filter of red against green would become one of the
-    lower against the upper slice, which means nothing. So each slice gets its share of the sum of the three colors'
-    filters, and ImageNet's normalization, which slabs do not have, goes into weights and bias. A slab of equal slices
-    then gives what the gray image gave, but for the border, where a slab is padded with 0 and a normalized image with
-    its mean.
-
-    Args:
-        weight: (n, 3, k, k), of red, green and blue.
-        bias: (n,).
-        in_slices: slices of a slab. Defaults to 3.
-
-    Returns:
-        weight (n, in_slices, k, k) and bias (n,).
-
-    Raises:
-        ValueError: for ``in_slices`` below 1.
-    """
-    mean, std = weight.new_tensor(IMAGENET_MEAN), weight.new_tensor(IMAGENET_STD)
-    scaled = weight / std[:, None, None]
-    return _shared_out(scaled, in_slices), bias - (scaled * mean[:, None, None]).sum(dim=(1, 2, 3))
-
-
-def _shared_out(weight: torch.Tensor, in_slices: int) -> torch.Tensor:
-    """Filters (n, in_slices, k, k) in which each slice has its share of the sum over the channels of others."""
-    if in_slices < 1:
-        raise ValueError(f"in_slices must be at least 1, got {in_slices}.")
-    return (weight.sum(dim=1, keepdim=True) / in_slices).repeat(1, in_slices, 1, 1)
 
 
 def _port_name(key: str) -> str:
