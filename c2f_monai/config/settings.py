@@ -21,6 +21,7 @@ SETTINGS = (
     *("backbone_def", "coarse_def", "fine_def", "saliency_def", "network_def", "coarse_downsample"),
     *("margin", "crop_multiple", "min_size", "bridge", "fusion", "prior", "result"),
     *("stop_dice", "max_rounds", "stopping", "component_fraction"),
+    *("rescue", "damping", "damping_decay", "resolve_cycles"),
 )
 DESCRIPTION = "Where this training differs from the bundle's default. After inference.json; segment takes it by itself."
 
