@@ -19,6 +19,9 @@ __all__ = ["InitialWeights"]
 
 logger = logging.getLogger(__name__)
 
+#: Names that the log lists; of more it tells the modules, as far as so many parts of their names.
+MOST, DEPTH = 8, 5
+
 
 class InitialWeights:
     """
@@ -66,9 +69,9 @@ class InitialWeights:
             logger.warning(f"init_weights: not filled: {_summary(left)}; not used: {_summary(unused)}")
 
 
-def _summary(names: Sequence[str], most: int = 8, depth: int = 5) -> str:
+def _summary(names: Sequence[str]) -> str:
     """Names of tensors; where they are many, the modules that they belong to and how many of each."""
-    if len(names) <= most:
+    if len(names) <= MOST:
         return ", ".join(names) or "none"
-    modules = Counter(".".join(name.split(".")[:-1][:depth]) for name in names)
+    modules = Counter(".".join(name.split(".")[:-1][:DEPTH]) for name in names)
     return ", ".join(f"{module} ({count})" for module, count in modules.items())
