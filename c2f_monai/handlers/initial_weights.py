@@ -52,7 +52,14 @@ class InitialWeights:
         network = unwrap(self.network)
         source = read_state_dict(self.path)
         own = network.state_dict()
-        turned = [key for key in source if key.endswith(".slice_axes") and key not in own]
+        # Axes that the network has would be replaced by the file's, but the data set goes on by slice_axcodes.
+        axes = {key: value.tolist() for key, value in source.items() if key.endswith(".slice_axes")}
+        views = {key.split(".")[1] for key in own if key.startswith("views.")}
+        turned = [
+            key
+            for key, codes in axes.items()
+            if key.split(".")[1] in views and (key not in own or own[key].tolist() != codes)
+        ]
         if turned:
             raise ValueError(
                 f"init_weights: {self.path} was trained on slices of another orientation ({turned[0]}): "

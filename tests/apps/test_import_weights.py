@@ -10,7 +10,7 @@ import torch
 
 from c2f_monai.apps import import_weights
 from c2f_monai.apps.cli import main
-from c2f_monai.handlers import InitialWeights, load_weights
+from c2f_monai.handlers import InitialWeights, load_weights, save_weights
 from c2f_monai.networks import CoarseToFineNet, CoarseToFineView, FCN8s, LiteUNet, SaliencyTransform
 from c2f_monai.networks.weights import import_fcn8s, import_rstn, rstn_view
 from c2f_monai.utils import SlabSpec
@@ -60,6 +60,20 @@ def test_one_plane_and_other_arrays(tmp_path: Path, capsys: pytest.CaptureFixtur
     filled = network(views=["axial"], slice_axcodes=CODES)
     load_weights(filled, str(tmp_path / "model.pt"))
     assert filled.views["axial"].slice_axes.tolist() == [-3, -2, -1]  # the checkpoint's, not the given ones
+
+
+def test_training_goes_on_from_weights_of_its_own_orientation_alone(tmp_path: Path) -> None:
+    """The data set cuts slices by slice_axcodes: a network that took the file's axes would validate on others."""
+    snapshots = {plane: random_tensors(rstn_shapes(DIVISOR), seed) for seed, plane in enumerate("XYZ")}
+    view = partial(rstn_view, WIDTH, FC)
+    for name, axcodes in (("same.pt", "PLS"), ("other.pt", "PLI")):
+        save_weights(import_rstn(snapshots, axcodes, view), tmp_path / name)
+    started = network(views=["axial"], slice_axcodes=CODES)
+    InitialWeights(started, str(tmp_path / "same.pt"))(None)
+    assert torch.equal(started.views["axial"].fine.fc.fc6.bias, snapshots["Z"]["fine_model.fc6.bias"])
+    for target in (network(views=["axial"], slice_axcodes=CODES), network(views=["axial"])):
+        with pytest.raises(ValueError, match=r"other.pt was trained on slices of another orientation \(views.axial"):
+            InitialWeights(target, str(tmp_path / "other.pt"))(None)
 
 
 def test_a_start_of_training_fills_both_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
