@@ -76,7 +76,7 @@ def _run_rstn(args: argparse.Namespace) -> None:
 def _run_start(args: argparse.Namespace) -> None:
     convert, rest = STARTS[args.kind]
     source = read_state_dict(args.weights)
-    options = {"in_slices": args.in_slices} if args.kind == "vgg16" else {}
+    options = {} if args.kind == "lite0" else {"in_slices": args.in_slices}  # LiteUNet takes a single slice as it is
     try:
         imported = convert(source, args.views, **options)
     except ValueError as error:

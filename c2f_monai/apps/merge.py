@@ -104,7 +104,7 @@ def average_weights(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
 
     Raises:
         FileNotFoundError: When a file does not exist.
-        ValueError: When a file is no such state_dict, or the networks differ.
+        ValueError: When a file is no such state_dict, or the networks or the orientations of their slices differ.
     """
     states = [
         {f"views.{view}.{key}": value for view, part in _read(path).items() for key, value in part.items()}
@@ -113,6 +113,7 @@ def average_weights(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
     for path, state in zip(paths, states, strict=True):
         if _layout(state) != _layout(states[0]):
             raise ValueError(f"the networks of {paths[0]} and {path} differ: only weights of one network have a mean.")
+        _check_axes(states[0], state, path)
     return {
         key: torch.stack([state[key] for state in states]).mean(dim=0) if value.is_floating_point() else value
         for key, value in states[0].items()
@@ -128,7 +129,8 @@ def replace_coarse(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str,
 
     Raises:
         FileNotFoundError: When the file does not exist.
-        ValueError: When the coarse networks differ, or the fine ones share their encoder.
+        ValueError: When the coarse networks or the orientations of their slices differ, or the fine ones share their
+            encoder.
     """
     if _shares_encoder(weights):
         raise ValueError(
@@ -139,7 +141,20 @@ def replace_coarse(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str,
     coarse = {key: value for key, value in state.items() if _is_coarse(key)}
     if _layout(own) != _layout(coarse):
         raise ValueError(f"{path} has other views or coarse networks than the merged weights: train both alike.")
+    _check_axes(weights, state, path)
     return {**weights, **coarse}
+
+
+def _check_axes(first: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse weights that expect their slices turned or flipped in another way; shapes do not tell."""
+    own, theirs = (
+        {key: value.tolist() for key, value in state.items() if key.endswith(".slice_axes")} for state in (first, other)
+    )
+    if own != theirs:
+        raise ValueError(
+            f"{path} was trained on slices of another orientation than the other weights ({theirs or 'RAS'}, "
+            f"{own or 'RAS'}): only weights of one orientation go together."
+        )
 
 
 def _shares_encoder(weights: Mapping[str, torch.Tensor]) -> bool:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +17,7 @@ from ..config import override_config
 from ..utils import bundle_root, config_file, settings_beside
 from .models import DEFAULT_MODEL, MODELS
 
-__all__ = ["find_model", "read_model"]
+__all__ = ["find_model", "label_names", "read_model", "signature_of"]
 
 
 def read_model(
@@ -63,3 +65,34 @@ def find_model(
     if missing := [file for file in files if not file.is_file()]:
         raise FileNotFoundError(f"{model} is no bundle that can be used: there is no {missing[0]}.")
     return root, [*files, *beside, *map(config_file, configs)], found
+
+
+def label_names(root: Path) -> dict[int, str]:
+    """Names of the values of masks, but the background's; none where a bundle's metadata does not say them.
+
+    Args:
+        root: folder of the bundle.
+    """
+    try:
+        metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        names = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+    except (FileNotFoundError, KeyError):
+        return {}
+    return {int(value): str(name) for value, name in names.items() if int(value) > 0}
+
+
+def signature_of(config: ConfigParser, weights: Sequence[str]) -> str:
+    """Digest of what answers depend on: ids without places and devices, and the hashes of the weights.
+
+    Args:
+        config: of the model.
+        weights: hashes, and what else tells models apart.
+
+    Returns:
+        12 hexadecimal digits.
+    """
+    places = ("bundle_root", "device", "input", "dataset_dir", "output_dir", "progress", "description")
+    beside = (*places, "debug", "overwrite", "strict")
+    content = {k: value for k, value in config.get().items() if k not in beside and not k.endswith("ckpt_path")}
+    text = json.dumps([content, weights], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser
 from monai.data import decollate_batch
 from monai.transforms import Compose
 
@@ -23,7 +20,7 @@ from ..data.preprocessing import READ_IMAGE, keep_read_image
 from ..data.writers import MaskOrigin
 from ..utils import amp_dtype_on, check_amp_dtype, has_bfloat16, reason_of, sha256_of, torch_device
 from .engines import check_engine, graphs_of
-from .model_config import read_model
+from .model_config import label_names, read_model, signature_of
 from .models import DEFAULT_MODEL
 from .outputs import OUTPUT_TYPES, OutputType, check_type
 from .segmentation import Segmentation
@@ -92,7 +89,7 @@ class Segmenter:
         files = [self.files] if isinstance(self.files, str) else [file for _, file in sorted(self.files.items())]
         self.weights = {file: sha256_of(file) for file in files}
         self.name = Path(model).name  # no place: it goes to archives
-        self.signature = _signature(self.config, [*self.weights.values(), *([] if engine == "torch" else [engine])])
+        self.signature = signature_of(self.config, [*self.weights.values(), *([] if engine == "torch" else [engine])])
         if engine == "onnx":
             self.network = graphs_of(self.network, self.name, self.signature)
         self.preprocessing, self.inferer = self._content("preprocessing"), self._content("evaluator#inferer")
@@ -170,7 +167,7 @@ class Segmenter:
     def origin(self) -> MaskOrigin:
         """What masks are of, for the headers of their files; labels are named by the bundle's metadata."""
         weights = {Path(file).name: digest for file, digest in self.weights.items()}
-        return MaskOrigin(_labels(Path(self.config["bundle_root"])), self.name, weights, self.signature)
+        return MaskOrigin(label_names(Path(self.config["bundle_root"])), self.name, weights, self.signature)
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -287,22 +284,3 @@ def _check_output(image: Any, output: str | os.PathLike[str] | None, output_type
     if output_type != "nifti" and not is_path(image):
         raise ValueError(f"{output_type} refers to files of a DICOM series, but the image is in memory: give its path.")
     return kind
-
-
-def _labels(root: Path) -> dict[int, str]:
-    """Names of the values of masks, but the background's; none where the metadata does not say them."""
-    try:
-        metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        names = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    except (FileNotFoundError, KeyError):
-        return {}
-    return {int(value): str(name) for value, name in names.items() if int(value) > 0}
-
-
-def _signature(config: ConfigParser, weights: Sequence[str]) -> str:
-    """Digest of what answers depend on: ids without places and devices, and the hashes of the weights."""
-    places = ("bundle_root", "device", "input", "dataset_dir", "output_dir", "progress", "description")
-    beside = (*places, "debug", "overwrite", "strict")
-    content = {k: value for k, value in config.get().items() if k not in beside and not k.endswith("ckpt_path")}
-    text = json.dumps([content, weights], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -25,6 +25,8 @@ _RUN_IDS = ("initialize", "run", "finalize")
 _ROOTS = {"imports", *_RUN_IDS}
 #: How alike two names are of which one is taken for a typing error of the other, where any name might be meant.
 _ALIKE = 0.88
+#: Names that a question lists.
+_SHOWN = 3
 
 
 class ConfigError(ValueError):
@@ -90,7 +92,7 @@ def override_config(parser: ConfigParser, options: Mapping[str, Any]) -> None:
     check_config(parser, options)
 
 
-def nearest(name: str, known: Iterable[str], shown: int = 3) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """A question for the known names that are nearest to one, empty where none is near.
 
     Examples:
@@ -100,8 +102,8 @@ def nearest(name: str, known: Iterable[str], shown: int = 3) -> str:
     names = sorted(set(known))
     # Cut short, such as air for air_threshold.
     close = sorted((one for one in names if one.startswith(name) and len(name) > 1), key=len)
-    close += [one for one in difflib.get_close_matches(name, names, shown) if one not in close]
-    return f": did you mean {' or '.join(close[:shown])}?" if close else ""
+    close += [one for one in difflib.get_close_matches(name, names, _SHOWN) if one not in close]
+    return f": did you mean {' or '.join(close[:_SHOWN])}?" if close else ""
 
 
 def _take_as_meant(parser: ConfigParser, given: Mapping[str, Any]) -> None:

@@ -21,12 +21,12 @@ SETTINGS = (
     *("backbone_def", "coarse_def", "fine_def", "saliency_def", "network_def", "coarse_downsample"),
     *("margin", "crop_multiple", "min_size", "bridge", "fusion", "prior", "result"),
     *("stop_dice", "max_rounds", "stopping", "component_fraction"),
+    *("rescue", "damping", "damping_decay", "resolve_cycles"),
 )
 #: Ids of training that a run may go on with at other values, but hardly without anyone noticing.
 CHANGEABLE = (
     *("learning_rate", "warmup", "lr_factors", "backbone_lr_factors", "bias_lr_factor", "max_grad_norm", "optimizer"),
-    *("loss", "augmentations", "augmentation", "batch_augmentation", "fraction", "negative_fraction"),
-    *("fixed_margin_probability", "dataset_dir"),
+    *("loss", "augmentations", "augmentation", "batch_augmentation", "dataset_dir"),
 )
 DESCRIPTION = "Where this training differs from the bundle's default. After inference.json; segment takes it by itself."
 

@@ -1,6 +1,6 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What ITK does not say of a MetaImage or NRRD file: that it is none, or that its voxels are missing or cut off."""
+"""Headers by ITK, and what it does not say of MetaImage and NRRD: that a file is none, or its voxels are cut off."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import itk
+import numpy as np
 
-__all__ = ["check_data_files", "itk_information"]
+__all__ = ["check_data_files", "itk_header", "itk_information"]
 
 _FORMATS = {".mha": "MetaImage", ".mhd": "MetaImage", ".nrrd": "NRRD", ".nhdr": "NRRD"}
 #: Fields that name the file of the voxels, in MetaImage and NRRD.
@@ -29,6 +30,22 @@ def itk_information(path: str | os.PathLike[str]) -> Any:
     io.SetFileName(str(path))
     io.ReadImageInformation()
     return io
+
+
+def itk_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
+    """Voxels along the axes, values in a voxel and affine, (4, 4) to RAS mm, of a file's header.
+
+    Raises:
+        ValueError: where the file is of no format that ITK knows.
+    """
+    io = itk_information(path)
+    axes = range(io.GetNumberOfDimensions())
+    affine = np.eye(4)
+    for i in list(axes)[:3] if len(axes) >= 3 else []:
+        affine[:3, i] = np.asarray(io.GetDirection(i), dtype=float)[:3] * io.GetSpacing(i)
+        affine[i, 3] = io.GetOrigin(i)
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # ITK's world is LPS
+    return tuple(int(io.GetDimensions(i)) for i in axes), int(io.GetNumberOfComponents()), affine
 
 
 def check_data_files(path: str | os.PathLike[str]) -> None:

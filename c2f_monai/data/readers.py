@@ -21,7 +21,7 @@ from ..transforms import check_spacing
 from ..utils import IMAGE_SUFFIXES, reason_of
 from .dicom import HuVolume, read_series, series_header
 from .dicom_files import is_dicom_place
-from .itk_checks import check_data_files, itk_information
+from .itk_checks import check_data_files, itk_header
 from .nifti_checks import check_nifti_size, checked_image, nifti_notes, nifti_problem, open_nifti
 
 __all__ = [
@@ -109,7 +109,7 @@ class _ItkReader(ITKReader):
     def header(self, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
         """Shape, values in a voxel and affine."""
         check_data_files(path)
-        return _itk_header(path)
+        return itk_header(path)
 
 
 class _DicomReader(ImageReader):
@@ -290,14 +290,3 @@ def _header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndar
         return header
     image = read_image(path, dtype=None)
     return tuple(image.shape[1:]), image.shape[0], np.asarray(image.affine, dtype=float)
-
-
-def _itk_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.ndarray]:
-    io = itk_information(path)
-    axes = range(io.GetNumberOfDimensions())
-    affine = np.eye(4)
-    for i in list(axes)[:3] if len(axes) >= 3 else []:
-        affine[:3, i] = np.asarray(io.GetDirection(i), dtype=float)[:3] * io.GetSpacing(i)
-        affine[i, 3] = io.GetOrigin(i)
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # ITK's world is LPS
-    return tuple(int(io.GetDimensions(i)) for i in axes), int(io.GetNumberOfComponents()), affine

@@ -19,7 +19,7 @@ from monai.transforms import ResampleToMatch
 
 from ..data.manifest import Manifest
 from ..data.readers import read_image
-from ..transforms.volumes import class_values, select_label
+from ..transforms.label_maps import class_values, select_label
 from ..utils import CASES_LOGGER, SLICES_KEY, Status, case_name
 from .case_rows import Row, case_row, describe_row, summarize_rows
 from .case_table import CaseTable, write_table, write_whole

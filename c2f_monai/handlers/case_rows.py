@@ -16,7 +16,7 @@ from ..metrics.statistics import summarize
 from ..utils import StopReason, dice_coefficient, voxel_volume
 from .case_table import columns_of
 
-__all__ = ["Row", "case_row", "describe_row", "summarize_rows"]
+__all__ = ["Row", "case_row", "describe_row", "grid_dsc", "summarize_rows"]
 
 Row = dict[str, Any]
 
@@ -62,8 +62,7 @@ def case_row(
     if label_grid is not None:
         grid = torch.as_tensor(label_grid)[0].cpu() > 0
         row |= {
-            f"dsc_round_{t}": _grid_dsc(found[channel], grid, score.label_voxels)
-            for t, found in enumerate(record.masks)
+            f"dsc_round_{t}": grid_dsc(found[channel], grid, score.label_voxels) for t, found in enumerate(record.masks)
         }
     row |= {f"d_{entry.index}": entry.dsc for entry in record.rounds[1:]}
     return row | {
@@ -78,8 +77,14 @@ def case_row(
     }
 
 
-def _grid_dsc(mask: torch.Tensor, truth: torch.Tensor, label_voxels: int) -> float | None:
-    """DSC on the working grid; where both are empty, 0 for a target that the resampling lost, None without a target."""
+def grid_dsc(mask: torch.Tensor, truth: torch.Tensor, label_voxels: int) -> float | None:
+    """DSC on the working grid; where both are empty, 0 for a target that the resampling lost, None without a target.
+
+    Args:
+        mask: bool.
+        truth: bool, of the same shape.
+        label_voxels: of the target on the image's own grid.
+    """
     if not (mask.any() or truth.any()):
         return 0.0 if label_voxels else None
     return dice_coefficient(mask, truth)
@@ -97,7 +102,7 @@ def describe_row(row: Mapping[str, Any]) -> str:
 
 
 def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts, and mean, std, max and min of DSC, HD95 (mm), rounds and seconds.
+    """Counts, and mean, std, max and min of DSC, HD95 (mm), rounds, seconds, and DSC and d(t) of each round.
 
     Cases in which prediction and truth are both empty have no DSC; they are counted as ``both_empty``.
     """
@@ -107,7 +112,7 @@ def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "both_empty": sum(row.get("label_voxels") == 0 and row["voxels"] == 0 for row in rows),
     }
     known = ("dsc", "hd95", "rounds", "seconds")
-    numbers = [key for key in columns_of(rows) if key in known or key[:2] in ("ds", "d_")]
+    numbers = [key for key in columns_of(rows) if key in known or key.startswith(("dsc_round_", "d_"))]
     for key in numbers:
         values = [row[key] for row in rows if row.get(key) is not None]
         if values:

@@ -19,6 +19,9 @@ __all__ = ["InitialWeights"]
 
 logger = logging.getLogger(__name__)
 
+#: Names that the log lists; of more it tells the modules, as far as so many parts of their names.
+MOST, DEPTH = 8, 5
+
 
 class InitialWeights:
     """
@@ -49,7 +52,14 @@ class InitialWeights:
         network = unwrap(self.network)
         source = read_state_dict(self.path)
         own = network.state_dict()
-        turned = [key for key in source if key.endswith(".slice_axes") and key not in own]
+        # Axes that the network has would be replaced by the file's, but the data set goes on by slice_axcodes.
+        axes = {key: value.tolist() for key, value in source.items() if key.endswith(".slice_axes")}
+        views = {key.split(".")[1] for key in own if key.startswith("views.")}
+        turned = [
+            key
+            for key, codes in axes.items()
+            if key.split(".")[1] in views and (key not in own or own[key].tolist() != codes)
+        ]
         if turned:
             raise ValueError(
                 f"init_weights: {self.path} was trained on slices of another orientation ({turned[0]}): "
@@ -66,9 +76,9 @@ class InitialWeights:
             logger.warning(f"init_weights: not filled: {_summary(left)}; not used: {_summary(unused)}")
 
 
-def _summary(names: Sequence[str], most: int = 8, depth: int = 5) -> str:
+def _summary(names: Sequence[str]) -> str:
     """Names of tensors; where they are many, the modules that they belong to and how many of each."""
-    if len(names) <= most:
+    if len(names) <= MOST:
         return ", ".join(names) or "none"
-    modules = Counter(".".join(name.split(".")[:-1][:depth]) for name in names)
+    modules = Counter(".".join(name.split(".")[:-1][:DEPTH]) for name in names)
     return ", ".join(f"{module} ({count})" for module, count in modules.items())

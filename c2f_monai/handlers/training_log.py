@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
-from ..utils import dice_coefficient
+from .case_rows import grid_dsc
 
 __all__ = ["EventFile", "GridDice", "RoundLosses"]
 
@@ -127,18 +128,18 @@ class GridDice:
     Makes metrics of the evaluator: the mean DSC of the coarse stage and of every round on the working grid.
 
     ``grid DSC coarse``, ``grid DSC round <t>`` and ``grid DSC last round`` of ``engine.state.metrics`` are then written
-    by MONAI's handlers, which are attached after this one. A case that stopped before round t counts with its last.
-    Each process tells those of its own cases.
+    by MONAI's handlers, which are attached after this one. A case that stopped before round t counts with its last; one
+    without target, in which nothing was found either, has no DSC. Each process tells those of its own cases.
 
     Args:
         inferer: the evaluator's :py:class:`c2f_monai.inferers.CoarseToFineInferer`, with ``keep_rounds=True``.
-        label_key: key of the label on the working grid, (K, H, W, D).
+        label_key: key of the label on the working grid, (K, H, W, D); "label" is that on the image's own, where known.
     """
 
     def __init__(self, inferer: Any, label_key: str = "label_grid") -> None:
         self.inferer = inferer
         self.label_key = label_key
-        self._scores: list[list[float]] = []
+        self._scores: list[list[float | None]] = []
 
     def attach(self, engine: Engine) -> None:
         """Attach to the evaluator of the validation."""
@@ -150,12 +151,14 @@ class GridDice:
         cases: Any = engine.state.batch
         for case, record in zip(cases, self.inferer.records, strict=True):
             label = torch.as_tensor(case[self.label_key]).cpu() > 0.5
-            self._scores.append([dice_coefficient(mask, label) for mask in record.masks])
+            voxels = int((torch.as_tensor(case.get("label", label)) > 0).sum())
+            self._scores.append([grid_dsc(mask, label, voxels) for mask in record.masks])
 
     def _publish(self, engine: Engine) -> None:
         rounds = max((len(scores) for scores in self._scores), default=0)
         for t in range(rounds):
             scores = [case[min(t, len(case) - 1)] for case in self._scores]
-            mean = sum(scores) / len(scores)
+            known = [score for score in scores if score is not None]
+            mean = sum(known) / len(known) if known else math.nan
             engine.state.metrics[f"grid DSC round {t}" if t else "grid DSC coarse"] = mean
             engine.state.metrics["grid DSC last round"] = mean

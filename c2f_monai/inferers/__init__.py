@@ -8,7 +8,8 @@ from .autocast import AutocastInferer
 from .cascade import CascadeInferer
 from .coarse_to_fine import CoarseToFineInferer
 from .logits import LogitsInferer
-from .quality import SIGNALS, TRAITS, QualityModel, check_case_count, entropy, fit_quality, quality_path, read_quality
+from .quality import SIGNALS, TRAITS, QualityModel, entropy, quality_path, read_quality
+from .quality_fit import check_case_count, fit_quality
 from .records import CaseRecord, RoundRecord
 from .several_organs import SeveralOrgansInferer
 from .stopping import StopRule

@@ -11,7 +11,27 @@ import torch
 from ..utils import Fusion
 from .records import plain
 
-__all__ = ["by_case", "check_initial", "check_loop_arguments"]
+__all__ = ["by_case", "check_counts", "check_initial", "check_loop_arguments"]
+
+
+def check_counts(
+    margin: int | None, crop_multiple: int, min_size: int, max_margin: int | None, bridge: int, pixels_per_batch: int
+) -> None:
+    """Numbers of pixels and slices.
+
+    Raises:
+        ValueError: for one out of range.
+    """
+    for name, value, least in (
+        ("margin", 0 if margin is None else margin, 0),
+        ("crop_multiple", crop_multiple, 1),
+        ("min_size", min_size, 0),
+        ("max_margin", 0 if max_margin is None else max_margin, 0),
+        ("bridge", bridge, 0),
+        ("pixels_per_batch", pixels_per_batch, 1),
+    ):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}.")
 
 
 def check_loop_arguments(rescue: float | None, damping: float, damping_decay: float, fine_fusion: Fusion) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,6 +64,32 @@ class Case:
         return replace(self, volume=self.volume[tuple(slice(*side) for side in bounds)])
 
 
+@dataclass
+class _State:
+    """Where the loop stands after round t.
+
+    Attributes:
+        prior: P(t).
+        mask: Z(t); before the first round of a rescued case, where this looks.
+        raw: the mask before the component filter, (K, h, w, d) bool on the bounds of ``prior``; None at t = 0.
+        changes: d(1) .. d(t).
+        cycle: Z(t) is Z(t-2), but not Z(t-1).
+        view_dsc: how far the views agree; None at t = 0 and for a single view.
+    """
+
+    prior: Patch
+    mask: Patch
+    raw: torch.Tensor | None = None
+    changes: list[float] = field(default_factory=list)
+    cycle: bool = False
+    view_dsc: float | None = None
+
+    def forget(self) -> None:
+        """Nothing is found: all of P(t) counts as removed."""
+        self.raw = torch.ones_like(self.prior.values, dtype=torch.bool)
+        self.mask = Patch.trimmed(~self.raw, self.prior.bounds)
+
+
 class CaseLoop:
     """The loop of Algorithms 1 and 2 on one volume [3.3.2, 3.4.2].
 
@@ -88,48 +114,50 @@ class CaseLoop:
         """
         settings, case, rule = self.settings, self.case, self._rule()
         note = RoundRecorder(record, voxel_ml, self.whole, settings.keep_rounds, rule.max_rounds, settings.progress)
-
         prior, raw = self._coarse() if case.initial is None else self._given(case.initial)
-        mask, probability = Patch.trimmed(raw, prior.bounds), prior.on(self.whole)
-        del raw
-        note(None, mask)
-        first, view_dsc, earlier, cycle = mask, None, None, False
-        if settings.rescue is not None and case.label is None and rule.max_rounds and mask.voxels < FEW:
-            mask = self._most_probable(prior, settings.rescue)
-            record.rescued = not mask.empty
-
-        record.seen = self._kept(prior, mask)
-
-        oracle = None if case.label is None else Patch.trimmed((case.label > 0.5).to(case.volume.device), self.whole)
-        changes: list[float] = []
-        while rule.reason(changes, cycle, (box := mask if oracle is None else oracle).empty) is None:
-            last = prior
-            prior, raw, view_dsc = self._fine(self._seen(prior, mask), box)
-            if (share := self._share(len(changes) + 1)) < 1.0:
-                prior, raw = self._mixed(last, prior, share)
-            new = Patch.trimmed(self._filter(raw), prior.bounds)
-            changes.append(patch_dice(mask, new))
-            cycle = earlier is not None and new.same_as(earlier) and not new.same_as(mask)
-            earlier, mask = mask, new
-            note(changes[-1], mask)
-        if cycle and settings.resolve_cycles:
-            prior, raw = self._mixed(last, prior, 0.5)
-            mask = Patch.trimmed(self._filter(raw), prior.bounds)
-        if record.rescued and not _is_plausible(mask, changes):
-            mask, record.rescued = Patch.trimmed(torch.zeros_like(raw := torch.ones_like(raw)), prior.bounds), False
-
+        now = _State(prior, Patch.trimmed(raw, prior.bounds))
+        probability, first = prior.on(self.whole), now.mask
+        del prior, raw
+        note(None, first)
+        if settings.rescue is not None and case.label is None and rule.max_rounds and first.voxels < FEW:
+            now.mask = self._most_probable(now.prior, settings.rescue)
+            record.rescued = not now.mask.empty
+        record.seen = self._kept(now.prior, now.mask)
+        self._refine(now, rule, note)
+        if record.rescued and not _is_plausible(now.mask, now.changes):
+            now.forget()
+            record.rescued = False
         note.close()
-        record.stop_reason = rule.reason(changes, cycle, mask.empty, over=True)
-        if changes:
-            prior.values.masked_fill_(raw & ~mask.on(prior.bounds), 0.0)
+        record.stop_reason = rule.reason(now.changes, now.cycle, now.mask.empty, over=True)
+        prior, mask = now.prior, now.mask
+        if now.raw is not None:
+            prior.values.masked_fill_(now.raw & ~mask.on(prior.bounds), 0.0)
             prior, mask = self._into(probability, prior, mask, record.rescued)
         record.voxels = mask.voxels
-        if changes and record.voxels:
+        if now.changes and record.voxels:
             expected = expected_dice(prior.values, mask.on(prior.bounds))
-            signals = signals_of(view_dsc, changes[-1], patch_dice(first, mask), expected)
+            signals = signals_of(now.view_dsc, now.changes[-1], patch_dice(first, mask), expected)
             judge_answer(record, signals, mask, case.volume.shape, case.spacing, voxel_ml, settings.quality)
         record.touches_border = touches_border(mask.bounds, case.volume.shape)
         return probability, mask.on(self.whole)
+
+    def _refine(self, now: _State, rule: StopRule, note: RoundRecorder) -> None:
+        """Round after round, until the rule ends it."""
+        label, earlier = self.case.label, None
+        oracle = None if label is None else Patch.trimmed((label > 0.5).to(self.case.volume.device), self.whole)
+        while rule.reason(now.changes, now.cycle, (box := now.mask if oracle is None else oracle).empty) is None:
+            last, before = now.prior, now.mask
+            now.prior, now.raw, now.view_dsc = self._fine(self._seen(last, before), box)
+            if (share := self._share(len(now.changes) + 1)) < 1.0:
+                now.prior, now.raw = self._mixed(last, now.prior, share)
+            now.mask = Patch.trimmed(self._filter(now.raw), now.prior.bounds)
+            now.changes.append(patch_dice(before, now.mask))
+            now.cycle = earlier is not None and now.mask.same_as(earlier) and not now.mask.same_as(before)
+            earlier = before
+            note(now.changes[-1], now.mask)
+        if now.cycle and self.settings.resolve_cycles:
+            now.prior, now.raw = self._mixed(last, now.prior, 0.5)
+            now.mask = Patch.trimmed(self._filter(now.raw), now.prior.bounds)
 
     def _rule(self) -> StopRule:
         rule = self.settings.stopping if self.case.caller.has_fine else StopRule(dice=None, max_rounds=0)

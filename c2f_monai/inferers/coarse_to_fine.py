@@ -14,7 +14,7 @@ from monai.inferers import Inferer
 
 from ..transforms.conflicts import resolve_conflicts
 from ..utils import Fusion, Prior, Result, View, amp_dtype_on, check_amp_dtype, check_window, unwrap
-from .arguments import by_case, check_initial, check_loop_arguments
+from .arguments import by_case, check_counts, check_initial, check_loop_arguments
 from .case_loop import Case, CaseLoop
 from .fusion import check_fusion, check_mask_arguments, move_to_mask
 from .network_caller import NetworkCaller, network_kind
@@ -146,16 +146,7 @@ class CoarseToFineInferer(Inferer):
         quality: QualityModel | None = None,
         keep_seen: bool = False,
     ) -> None:
-        for name, value, least in (
-            ("margin", 0 if margin is None else margin, 0),
-            ("crop_multiple", crop_multiple, 1),
-            ("min_size", min_size, 0),
-            ("max_margin", 0 if max_margin is None else max_margin, 0),
-            ("bridge", bridge, 0),
-            ("pixels_per_batch", pixels_per_batch, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}.")
+        check_counts(margin, crop_multiple, min_size, max_margin, bridge, pixels_per_batch)
         check_mask_arguments(threshold, component_fraction)
         if not isinstance(stopping, StopRule):
             raise TypeError(

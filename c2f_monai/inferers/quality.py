@@ -13,9 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.optimize import nnls
 
 from ..utils import Bounds, atomic_write, dice_of_counts, sha256_of
 
@@ -23,9 +21,7 @@ __all__ = [
     "SIGNALS",
     "TRAITS",
     "QualityModel",
-    "check_case_count",
     "entropy",
-    "fit_quality",
     "quality_path",
     "read_quality",
     "signals_of",
@@ -39,11 +35,8 @@ SIGNALS = ("view_dsc", "round_dsc", "coarse_dsc", "expected_dsc")
 #: What is compared with the range of the fitted cases: where in the field the answer lies, as fractions of its sides
 #: from left, back and below, and the sides of the field in mm; the answer's volume, ``ml``, likewise.
 TRAITS = ("place_r", "place_a", "place_s", "fov_r", "fov_a", "fov_s")
-#: Share of the cases whose DSC is to lie at or above the lower bound, and whose volume in its interval.
-CONFIDENCE = 0.9
-_RIDGE = 0.05  # keeps weights small where cases are few and signals say the same
-_FLOOR = 0.05  # missing DSC below which no interval of a volume is narrower
-_BEYOND = 0.25  # of their width, how far ranges reach beyond the fitted cases, which are few
+#: Missing DSC below which no interval of a volume is narrower.
+FLOOR = 0.05
 
 
 def view_dice(masks: Sequence[torch.Tensor]) -> float | None:
@@ -173,7 +166,7 @@ class QualityModel:
         """
         if self.volume is None:
             return None
-        center, reach = self.volume[0], self.volume[1] * max(1.0 - predicted, _FLOOR)
+        center, reach = self.volume[0], self.volume[1] * max(1.0 - predicted, FLOOR)
         return ml * math.exp(center - reach), ml * math.exp(center + reach)
 
     def unusual(self, traits: Mapping[str, float]) -> list[str]:
@@ -190,95 +183,6 @@ class QualityModel:
         """Write it as JSON, whole or not at all."""
         with atomic_write(Path(path)) as part:
             part.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-
-
-def check_case_count(count: int) -> None:
-    """Refuse to fit a bound on too few cases.
-
-    Raises:
-        ValueError: for fewer than nine.
-    """
-    least = math.ceil(CONFIDENCE / (1.0 - CONFIDENCE) - 1e-9)
-    if count < least:
-        raise ValueError(f"a bound that holds for 90 % of the cases needs {least} labeled cases, got {count}.")
-
-
-def fit_quality(
-    cases: Sequence[Mapping[str, float]],
-    scores: Sequence[float],
-    sha256: str = "",
-    volumes: Sequence[tuple[float, float]] | None = None,
-    traits: Sequence[Mapping[str, float]] = (),
-) -> QualityModel:
-    """Fit the prediction and its bound on labeled cases that the networks were not trained on.
-
-    Args:
-        cases: signals of each; the names that all have are used.
-        scores: their true DSC in [0, 1].
-        sha256: of the file of weights that the signals are of.
-        volumes: found and true volume of each, above 0, in any unit; None leaves their interval out.
-        traits: "ml" and :py:data:`TRAITS` of each, whose ranges are kept; the names that all have are used.
-
-    Raises:
-        ValueError: for fewer than nine cases, too few for a bound that holds for 90 %, or no common signal.
-    """
-    check_case_count(len(cases))
-    names = [name for name in SIGNALS if all(name in case for case in cases)]
-    if not names:
-        raise ValueError(f"the cases have none of the signals {', '.join(SIGNALS)} in common.")
-    doubts = np.array([[1.0 - case[name] for name in names] for case in cases])
-    missing = 1.0 - np.asarray(scores, dtype=np.float64)
-    everyone = np.arange(len(missing))
-    solution = _solve(doubts, missing)
-    # What a case's own label has not taught says how wrong a prediction is.
-    left_out = [_missing(doubts[i], _solve(doubts[everyone != i], missing[everyone != i])) for i in everyone]
-    margin = _conformal(missing - np.array(left_out))
-    predicted = [1.0 - _missing(row, solution) for row in doubts]
-    return QualityModel(
-        weights={name: float(weight) for name, weight in zip(names, solution[1:], strict=True)},
-        intercept=float(solution[0]),
-        margin=max(margin, 0.0),
-        look_below=float(np.quantile(predicted, 0.1)),
-        cases=len(cases),
-        sha256=sha256,
-        volume=None if volumes is None else _volume_of(volumes, left_out),
-        usual=_ranges(traits),
-    )
-
-
-def _conformal(errors: np.ndarray) -> float:
-    """The error that a further case's exceeds in one of ten cases."""
-    return float(np.sort(errors)[math.ceil((len(errors) + 1) * CONFIDENCE - 1e-9) - 1])
-
-
-def _volume_of(volumes: Sequence[tuple[float, float]], missing: Sequence[float]) -> tuple[float, float]:
-    """Center and spread of the logarithm of true over found volume, the spread in units of the missing DSC."""
-    logs = np.log([true / found for found, true in volumes])
-    others = (logs.sum() - logs) / (len(logs) - 1)
-    return float(logs.mean()), _conformal(np.abs(logs - others) / np.maximum(missing, _FLOOR))
-
-
-def _ranges(traits: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    """What the cases' traits lie between, and a little beyond."""
-    names = [name for name in ("ml", *TRAITS) if traits and all(name in case for case in traits)]
-    found = {}
-    for name in names:
-        low, high = min(case[name] for case in traits), max(case[name] for case in traits)
-        found[name] = (low - _BEYOND * (high - low), high + _BEYOND * (high - low))
-    return found
-
-
-def _solve(doubts: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """(1 + signals,) intercept and weights, none below zero, by least squares with a ridge on the weights."""
-    count = doubts.shape[1]
-    rows = np.hstack([np.ones((len(doubts), 1)), doubts])
-    ridge = np.hstack([np.zeros((count, 1)), _RIDGE * np.eye(count)])
-    solution: np.ndarray = nnls(np.vstack([rows, ridge]), np.concatenate([missing, np.zeros(count)]))[0]
-    return solution
-
-
-def _missing(doubts: np.ndarray, solution: np.ndarray) -> float:
-    return float(solution[0] + doubts @ solution[1:])
 
 
 def quality_path(weights: str | Path) -> Path:

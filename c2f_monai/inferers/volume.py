@@ -86,9 +86,11 @@ class VolumeInferer(Inferer):
         Args:
             inputs: volumes in HU where ``window`` is set, else in [0, 1].
             network: gives logits (B, K, ...) of the windows or volumes that the wrapped inferer hands it.
+            args: further arguments of the wrapped inferer.
             label: (B, K, H, W, D) true mask for the oracle box, a diagnostic [3.5.3.2]: the network sees the true 3D
                 box with ``margin``, or ``context`` where that is larger, and what lies outside the box with
                 ``margin`` is background. None is the method.
+            kwargs: further ones, by name.
 
         Returns:
             (B, K, H, W, D) float32 probabilities; voxels that the filter removed are 0. A MetaTensor where the input

@@ -48,11 +48,11 @@ class RoundsLoss(_Loss):
         coarse_weight: weight of the coarse result as a multiple of a round's; 0.5 in the paper. The rounds also reach
             the coarse network, through g; where their gradient is the larger one, a larger weight keeps the coarse
             result good.
+        target_weight: weight of the target's pixels in the cross-entropy against those of the background, which are
+            many more; 1 treats all alike. Defaults to 1.
         reduction: "mean" weighs the coarse result and the rounds so that the weights sum to 1, as in the paper's
             end-to-end training; "sum" adds them with the weights ``coarse_weight`` and 1, so that parts that share no
             parameter (step-wise) step at exactly their own learning rates. Defaults to "mean".
-        target_weight: weight of the target's pixels in the cross-entropy against those of the background, which are
-            many more; 1 treats all alike. Defaults to 1.
 
     Raises:
         ValueError: for another ``reduction``, a negative ``cross_entropy``, or a ``coarse_weight`` or ``target_weight``

@@ -78,6 +78,9 @@ def bootstrap_interval(
 
     Returns:
         (low, high); NaN for fewer than two cases, where no interval exists.
+
+    Raises:
+        ValueError: for samples of different lengths, without values, or with values that are not finite.
     """
     arrays = [_scores(sample) for sample in samples]
     if len({len(x) for x in arrays}) != 1:

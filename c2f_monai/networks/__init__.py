@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from .coarse_to_fine import CoarseToFineNet, CoarseToFineView
+from .coarse_to_fine import CoarseToFineNet
 from .deeplab import DeepLab
 from .efficientnet_lite import EfficientNetLiteEncoder, LiteUNet
 from .factories import build_network, fcn8s_compact, unet
 from .fcn8s import FCN8s
+from .one_view import CoarseToFineView
 from .onnx_network import OnnxNetwork
 from .saliency import SaliencyTransform
 

@@ -66,14 +66,7 @@ class DeepLab(nn.Module):
         ):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
-        if not kernel_sizes or any(k < 1 or k % 2 == 0 for k in kernel_sizes):
-            raise ValueError(f"kernel_sizes must be odd numbers, at least one, got {list(kernel_sizes)}.")
-        if len(dilations) != len(kernel_sizes) or min(dilations) < 1:
-            raise ValueError(
-                f"dilations must be positive, one for each of the {len(kernel_sizes)} kernels, got {list(dilations)}."
-            )
-        if score_init not in ("zero", "xavier"):
-            raise ValueError(f"score_init must be 'zero' or 'xavier', got {score_init!r}.")
+        self._check_choices(kernel_sizes, dilations, score_init)
         # A configuration file gives a list.
         kind = norm if norm is None or isinstance(norm, str) else tuple(norm)
         blocks: list[nn.Module] = []
@@ -98,6 +91,17 @@ class DeepLab(nn.Module):
         self.dropout = nn.Dropout(float(dropout))
         self.score = nn.Conv2d(aspp_channels * len(kernel_sizes), out_channels, 1)
         self._initialize(score_init)
+
+    @staticmethod
+    def _check_choices(kernel_sizes: Sequence[int], dilations: Sequence[int], score_init: str) -> None:
+        if not kernel_sizes or any(k < 1 or k % 2 == 0 for k in kernel_sizes):
+            raise ValueError(f"kernel_sizes must be odd numbers, at least one, got {list(kernel_sizes)}.")
+        if len(dilations) != len(kernel_sizes) or min(dilations) < 1:
+            raise ValueError(
+                f"dilations must be positive, one for each of the {len(kernel_sizes)} kernels, got {list(dilations)}."
+            )
+        if score_init not in ("zero", "xavier"):
+            raise ValueError(f"score_init must be 'zero' or 'xavier', got {score_init!r}.")
 
     @staticmethod
     def _block(

@@ -60,11 +60,11 @@ class FCN8s(nn.Module):
         norm: MONAI normalization name or (name, arguments), such as "batch"; None as published.
         padding: "same", or 100: the original's padding of conv1_1 (fc6 then pads nothing), for imported weights.
         score_init: "zero" (PyTorch port) or "xavier" (Caffe RSTN) start of the score layers.
-        upsampling_init: "bilinear" (original code), or "random", as the chapter's RSTN starts [3.5.3.1]: normal, so
-            that a map keeps its variance.
         freeze_upsampling: keep the up-sampling kernels fixed, as the original code does.
         prior: share of the target in a slice, where every probability starts but for those of the outermost 4 pixels,
             see :py:func:`c2f_monai.networks.initialization.prior_logit`; None starts at 0.5, as published.
+        upsampling_init: "bilinear" (original code), or "random", as the chapter's RSTN starts [3.5.3.1]: normal, so
+            that a map keeps its variance.
 
     Raises:
         ValueError: for sizes below 1, an even ``fc_kernel_size``, one that is not 7 with ``padding=100`` (the original
@@ -96,19 +96,8 @@ class FCN8s(nn.Module):
         upsampling_init: str = "bilinear",
     ) -> None:
         super().__init__()
-        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("width", width)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
-        if fc_channels < 1 or fc_kernel_size < 1 or fc_kernel_size % 2 == 0:
-            raise ValueError(
-                f"fc_channels must be positive and fc_kernel_size odd, got {fc_channels} and {fc_kernel_size}."
-            )
-        if padding not in ("same", ORIGINAL_PADDING):
-            raise ValueError(f"padding must be 'same' or {ORIGINAL_PADDING}, got {padding!r}.")
-        if padding == ORIGINAL_PADDING and fc_kernel_size != 7:
-            raise ValueError(f"fc_kernel_size must be 7 with padding {ORIGINAL_PADDING}, got {fc_kernel_size}.")
-        if score_init not in ("zero", "xavier"):
-            raise ValueError(f"score_init must be 'zero' or 'xavier', got {score_init!r}.")
+        self._check_sizes(in_channels, out_channels, width, fc_channels, fc_kernel_size)
+        self._check_choices(padding, fc_kernel_size, score_init)
         self._check_upsampling(upsampling_init, freeze_upsampling, prior)
         self.original_padding = padding == ORIGINAL_PADDING
         self.normalized = norm is not None
@@ -142,6 +131,25 @@ class FCN8s(nn.Module):
         if prior is not None:
             bias: Any = self.score_pool3.bias  # of the last score layer; the kernel after it sums to 1
             nn.init.constant_(bias, prior_logit(prior))
+
+    @staticmethod
+    def _check_sizes(in_channels: int, out_channels: int, width: int, fc_channels: int, fc_kernel_size: int) -> None:
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("width", width)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        if fc_channels < 1 or fc_kernel_size < 1 or fc_kernel_size % 2 == 0:
+            raise ValueError(
+                f"fc_channels must be positive and fc_kernel_size odd, got {fc_channels} and {fc_kernel_size}."
+            )
+
+    @staticmethod
+    def _check_choices(padding: str | int, fc_kernel_size: int, score_init: str) -> None:
+        if padding not in ("same", ORIGINAL_PADDING):
+            raise ValueError(f"padding must be 'same' or {ORIGINAL_PADDING}, got {padding!r}.")
+        if padding == ORIGINAL_PADDING and fc_kernel_size != 7:
+            raise ValueError(f"fc_kernel_size must be 7 with padding {ORIGINAL_PADDING}, got {fc_kernel_size}.")
+        if score_init not in ("zero", "xavier"):
+            raise ValueError(f"score_init must be 'zero' or 'xavier', got {score_init!r}.")
 
     @staticmethod
     def _check_upsampling(init: str, frozen: bool, prior: float | None) -> None:

@@ -17,7 +17,8 @@ import torch
 import torch.nn as nn
 
 from ..utils import Part, atomic_write, check_extra, sha256_of
-from .coarse_to_fine import CoarseToFineNet, CoarseToFineView
+from .coarse_to_fine import CoarseToFineNet
+from .one_view import CoarseToFineView
 from .onnx_network import INPUT, MANIFEST, OUTPUT, OnnxNetwork
 
 __all__ = ["TOLERANCE", "export_onnx", "prepare_for_export"]

@@ -14,10 +14,11 @@ from functools import partial
 
 import torch
 
-from ..utils import View, describe_mismatch, slice_axcodes_of_array, slice_axes
-from .coarse_to_fine import CoarseToFineView
-from .efficientnet_lite import IMAGENET_MEAN, IMAGENET_STD, EfficientNetLiteEncoder
+from ..utils import DEFAULT_SLAB, View, describe_mismatch, slice_axcodes_of_array, slice_axes
+from .efficientnet_lite import EfficientNetLiteEncoder
 from .fcn8s import VGG16_BLOCKS, FCN8s
+from .first_layer import shared_out, slab_filters
+from .one_view import CoarseToFineView
 from .saliency import SaliencyTransform
 
 __all__ = [
@@ -118,30 +119,40 @@ def import_rstn(
 
 
 def import_fcn8s(
-    source: Mapping[str, torch.Tensor], views: Sequence[str] = tuple(View), fcn: Callable[..., FCN8s] = FCN8s
+    source: Mapping[str, torch.Tensor],
+    views: Sequence[str] = tuple(View),
+    fcn: Callable[..., FCN8s] = FCN8s,
+    in_slices: int = 3,
 ) -> State:
     """FCN-8s on PASCAL VOC, in the naming of the PyTorch port of the Caffe model, as a start for every network.
 
     All but the score and up-sampling layers, which have 21 classes. The values are not changed, as in the original
-    code, although they were trained on blue, green and red from 0 to 255 with the mean subtracted.
+    code, although they were trained on blue, green and red from 0 to 255 with the mean subtracted. For slabs of other
+    than three slices the first layer gives of equal slices what it gives of three: a single slice is seen as if it were
+    in all three channels [3.3.1].
 
     Args:
         source: its state_dict (``conv1_1.weight``, ..., ``fc7.bias``, ``score_fr.weight``, ...).
         views: views to start.
         fcn: makes the network that it must fit.
+        in_slices: slices of a slab. Defaults to 3.
 
     Returns:
         ``views.<view>.coarse.*`` and ``views.<view>.fine.*`` without score and up-sampling layers, float32. One tensor
         under several names.
 
     Raises:
-        ValueError: when it does not fit name by name and shape by shape, or holds values that are not finite.
+        ValueError: when it does not fit name by name and shape by shape, or holds values that are not finite, and for
+            ``in_slices`` below 1.
     """
     with torch.device("meta"):
         shapes = {key: value.shape for key, value in fcn(out_channels=VOC_CLASSES).state_dict().items()}
     names = {key: _port_name(key) for key in shapes}
     whole = _checked(source, {names[key]: shape for key, shape in shapes.items()}, "the file", "FCN-8s of 21 classes")
-    return _for_all({key: whole[theirs] for key, theirs in names.items() if "score" not in key}, views)
+    started = {key: whole[theirs] for key, theirs in names.items() if "score" not in key}
+    if in_slices != DEFAULT_SLAB.in_slices:
+        started["block1.conv1_1.weight"] = shared_out(started["block1.conv1_1.weight"], in_slices)
+    return _for_all(started, views)
 
 
 def import_vgg16(
@@ -167,7 +178,8 @@ def import_vgg16(
         under several names.
 
     Raises:
-        ValueError: when it does not fit name by name and shape by shape, or holds values that are not finite.
+        ValueError: when it does not fit name by name and shape by shape, or holds values that are not finite, and for
+            ``in_slices`` below 1.
     """
     with torch.device("meta"):
         own = {key: value.shape for key, value in fcn().state_dict().items() if "score" not in key}
@@ -217,31 +229,6 @@ def import_lite0(source: Mapping[str, torch.Tensor], views: Sequence[str] = tupl
         shapes |= {f"{prefix}.{key}": value.shape for key, value in module.state_dict().items()}
     whole = _checked(source, shapes, "the file", "EfficientNet-Lite0 of 1000 classes")
     return _for_all({f"unet.encoder.{key}": whole[key].to(value.dtype) for key, value in own.items()}, views)
-
-
-def slab_filters(weight: torch.Tensor, bias: torch.Tensor, in_slices: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    """Filters of a normalized RGB image as filters of a slab of slices in [0, 1].
-
-    The channels of a slab are neighbors in space, not colors: a filter of red against green would become one of the
-    lower against the upper slice, which means nothing. So each slice gets its share of the sum of the three colors'
-    filters, and ImageNet's normalization, which slabs do not have, goes into weights and bias. A slab of equal slices
-    then gives what the gray image gave, but for the border, where a slab is padded with 0 and a normalized image with
-    its mean.
-
-    Args:
-        weight: (n, 3, k, k), of red, green and blue.
-        bias: (n,).
-        in_slices: slices of a slab. Defaults to 3.
-
-    Returns:
-        weight (n, in_slices, k, k) and bias (n,).
-    """
-    mean, std = weight.new_tensor(IMAGENET_MEAN), weight.new_tensor(IMAGENET_STD)
-    scaled = weight / std[:, None, None]
-    return (
-        scaled.mean(dim=1, keepdim=True).repeat(1, in_slices, 1, 1) * (len(IMAGENET_MEAN) / in_slices),
-        bias - (scaled * mean[:, None, None]).sum(dim=(1, 2, 3)),
-    )
 
 
 def _port_name(key: str) -> str:

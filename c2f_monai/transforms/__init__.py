@@ -10,26 +10,22 @@ from .components import filter_components
 from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask, organ_box
 from .conflicts import resolve_conflicts
 from .contrast_phase import RandContrastPhased
+from .label_maps import (
+    SelectLabeld,
+    ToLabelMapd,
+    all_label_values,
+    class_values,
+    label_values,
+    select_label,
+    to_label_map,
+)
 from .labels import UNNAMED_LABELS, CheckLabeledd, check_contrast, check_label, count_values, label_problem
 from .mask_reach import KeepNearMaskd
 from .spacing import ResampleToSpacingd, SmoothForSpacingd, working_shape
 from .synthetic_ct import RandSyntheticCT
 from .tissues import TISSUES, Tissue
 from .upright import TurnUprightd, axes_angles, upright_grid
-from .volumes import (
-    CheckSameGridd,
-    CheckVolumed,
-    CompactDtyped,
-    SelectLabeld,
-    ToLabelMapd,
-    all_label_values,
-    check_spacing,
-    check_volume,
-    class_values,
-    label_values,
-    select_label,
-    to_label_map,
-)
+from .volumes import CheckSameGridd, CheckVolumed, CompactDtyped, check_spacing, check_volume
 
 __all__ = [
     "CheckLabeledd",

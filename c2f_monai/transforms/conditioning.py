@@ -17,7 +17,8 @@ from monai.utils import convert_to_numpy
 from scipy import ndimage
 
 from ..utils import DEFAULT_WINDOW, Bounds, OrganRegion, foreground_box, grow_bounds
-from .volumes import label_values, select_label, source_of
+from .label_maps import label_values, select_label
+from .volumes import source_of
 
 __all__ = ["ConditionOnOrgan", "ConditionOnOrgand", "condition_on_organ", "near_mask", "organ_box"]
 

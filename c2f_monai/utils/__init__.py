@@ -30,17 +30,12 @@ from .files import (
     append_bytes,
     atomic_write,
     case_name,
-    check_weights_file,
-    describe_mismatch,
     flush_to_disk,
     name_of_case,
     part_beside,
-    read_state_dict,
-    read_weights_file,
     remove_leftovers,
     sha256_of,
     some_names,
-    write_weights_file,
 )
 from .grids import check_one_grid, corner_distance, on_one_grid, voxel_volume
 from .locks import FolderLock
@@ -71,6 +66,7 @@ from .slabs import (
 )
 from .values import DEFAULT_WINDOW, check_window, dice_coefficient, dice_of_counts, scale_to_unit
 from .views import view_of, views_of
+from .weight_files import check_weights_file, describe_mismatch, read_state_dict, read_weights_file, write_weights_file
 from .wrapping import unwrap
 
 __all__ = [

@@ -19,7 +19,7 @@ from monai.data import MetaTensor
 from monai.transforms import Orientation
 
 from ..data.readers import read_image
-from ..transforms.volumes import class_values, select_label
+from ..transforms.label_maps import class_values, select_label
 from ..utils import DEFAULT_WINDOW, View, atomic_write, foreground_box, grow_bounds, name_of_case
 
 __all__ = [

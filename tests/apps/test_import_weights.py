@@ -10,9 +10,10 @@ import torch
 
 from c2f_monai.apps import import_weights
 from c2f_monai.apps.cli import main
-from c2f_monai.handlers import InitialWeights, load_weights
+from c2f_monai.handlers import InitialWeights, load_weights, save_weights
 from c2f_monai.networks import CoarseToFineNet, CoarseToFineView, FCN8s, LiteUNet, SaliencyTransform
 from c2f_monai.networks.weights import import_fcn8s, import_rstn, rstn_view
+from c2f_monai.utils import SlabSpec
 from tests.networks.port import fcn_shapes, random_tensors, rstn_shapes
 
 WIDTH, FC, DIVISOR = 2, 128, 32
@@ -61,6 +62,20 @@ def test_one_plane_and_other_arrays(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert filled.views["axial"].slice_axes.tolist() == [-3, -2, -1]  # the checkpoint's, not the given ones
 
 
+def test_training_goes_on_from_weights_of_its_own_orientation_alone(tmp_path: Path) -> None:
+    """The data set cuts slices by slice_axcodes: a network that took the file's axes would validate on others."""
+    snapshots = {plane: random_tensors(rstn_shapes(DIVISOR), seed) for seed, plane in enumerate("XYZ")}
+    view = partial(rstn_view, WIDTH, FC)
+    for name, axcodes in (("same.pt", "PLS"), ("other.pt", "PLI")):
+        save_weights(import_rstn(snapshots, axcodes, view), tmp_path / name)
+    started = network(views=["axial"], slice_axcodes=CODES)
+    InitialWeights(started, str(tmp_path / "same.pt"))(None)
+    assert torch.equal(started.views["axial"].fine.fc.fc6.bias, snapshots["Z"]["fine_model.fc6.bias"])
+    for target in (network(views=["axial"], slice_axcodes=CODES), network(views=["axial"])):
+        with pytest.raises(ValueError, match=r"other.pt was trained on slices of another orientation \(views.axial"):
+            InitialWeights(target, str(tmp_path / "other.pt"))(None)
+
+
 def test_a_start_of_training_fills_both_stages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = random_tensors(fcn_shapes(21, DIVISOR))
     torch.save(source, tmp_path / "fcn8s_from_caffe.pth", _use_new_zipfile_serialization=False)
@@ -77,6 +92,19 @@ def test_a_start_of_training_fills_both_stages(tmp_path: Path, capsys: pytest.Ca
     assert torch.equal(started.views["sagittal"].coarse.fc.fc6.weight, source["fc6.weight"])
 
 
+def test_a_start_for_single_slices_fits_them(tmp_path: Path) -> None:
+    source = random_tensors(fcn_shapes(21, DIVISOR))
+    torch.save(source, tmp_path / "fcn8s.pth")
+    command = ["import-weights", "fcn8s", str(tmp_path / "fcn8s.pth"), "--in-slices", "1", "--views", "axial"]
+    assert main([*command, "--output", str(tmp_path / "start.pt")]) == 0
+    started = CoarseToFineNet(
+        partial(SMALL, 1, 1), partial(SMALL, 1, 1), views=["axial"], slab=SlabSpec(in_slices=1, out_slices=1)
+    )
+    InitialWeights(started, str(tmp_path / "start.pt"))(None)
+    own = started.views["axial"].fine.block1.conv1_1.weight
+    torch.testing.assert_close(own, source["conv1_1.weight"].sum(dim=1, keepdim=True))
+
+
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rstn, fcn, text = tmp_path / "rstn.pkl", tmp_path / "fcn.pth", tmp_path / "text.pth"
     torch.save(random_tensors(rstn_shapes(DIVISOR)), rstn)
@@ -89,6 +117,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path: Path, capsys: py
         (["rstn", "--x", str(rstn), "--axcodes", "up"], "axis codes must be letters"),
         (["rstn", "--x", str(tmp_path / "none.pkl")], "there are no weights at"),
         (["fcn8s", str(rstn)], f"error: {rstn}: the file is not FCN-8s of 21 classes: 39 missing"),
+        (["fcn8s", str(fcn), "--in-slices", "0"], "in_slices must be at least 1, got 0"),
         (["fcn8s", str(text)], f"error: {text} cannot be read as weights"),
         (["fcn8s", str(tmp_path / "checkpoint.pth")], "not a flat state_dict of tensors: epoch, state are none"),
         (["fcn8s", str(fcn), "--views", "front"], "'front' is not a valid View"),

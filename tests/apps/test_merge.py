@@ -83,6 +83,22 @@ def test_the_coarse_networks_of_another_file(tmp_path: Path, capsys: pytest.Capt
     assert "has other views or coarse networks" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("theirs", [None, [3, 2, -1]], ids=["of RAS", "flipped"])
+def test_weights_of_slices_of_another_orientation_do_not_go_together(
+    theirs: list[int] | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, output = [tmp_path / "turned.pt", tmp_path / "other.pt"], str(tmp_path / "model.pt")
+    for seed, (path, axes) in enumerate(zip(files, ([3, -2, -1], theirs), strict=True)):
+        own = {} if axes is None else {"views.axial.slice_axes": torch.tensor(axes)}
+        save_weights(make_net(["axial"], seed).state_dict() | own, path)
+    assert main(["merge", str(files[0]), "--coarse", str(files[1]), "--output", output]) == 1
+    assert "other.pt was trained on slices of another orientation than the other weights" in capsys.readouterr().err
+    if theirs is not None:
+        assert main(["merge", "--average", *map(str, files), "--output", output]) == 1
+        assert "only weights of one orientation go together" in capsys.readouterr().err
+    assert not Path(output).exists()
+
+
 def test_a_shared_encoder_stays_with_its_coarse_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = {f"views.axial.{key}": torch.ones(1) for key in ("coarse.encoder.0", "coarse.decoder", "fine.decoder")}
     save_weights(state, tmp_path / "shared.pt")

@@ -223,5 +223,5 @@ def test_weights_of_another_orientation_are_no_start_for_a_network_without(
 ) -> None:
     save_weights(imported, tmp_path / "model.pt")
     part = partial(FCN8s, width=WIDTH, fc_channels=FC)
-    with pytest.raises(ValueError, match=r"slices of another orientation \(views.coronal.slice_axes\)"):
+    with pytest.raises(ValueError, match=r"slices of another orientation \(views.axial.slice_axes\)"):
         InitialWeights(CoarseToFineNet(part, views=["axial"]), str(tmp_path / "model.pt"))(None)

@@ -206,6 +206,9 @@ def test_same_seed_same_weights_and_a_killed_run_continues(
 ) -> None:
     run_and_kill(dataset, tmp_path)
     assert not (tmp_path / "model.pt").exists()
+    with pytest.raises(RuntimeError) as caught:  # other slabs and other pixels, to which every tensor fits all the same
+        run(dataset, tmp_path, resume=True, negative_fraction=0.5, coarse_downsample=2)
+    assert "negative_fraction 0.1, now 0.5; coarse_downsample 1, now 2" in str(caught.value.__cause__)
     run(dataset, tmp_path, resume=True)
     assert "the run was begun with" not in caplog.text
     found, expected = weights(tmp_path), weights(trained)

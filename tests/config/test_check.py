@@ -16,8 +16,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from monai.bundle import ConfigParser
 
-from c2f_monai.config import IDS, ConfigError, changeable_settings, check_config, override_config
+from c2f_monai.config import IDS, ConfigError, changeable_settings, check_config, inference_settings, override_config
 from c2f_monai.config.schema import MONAI_IDS
+from c2f_monai.config.settings import SETTINGS
 from c2f_monai.config.stage_kinds import STAGE_KEYS
 from c2f_monai.handlers import StageSchedule
 
@@ -90,6 +91,16 @@ def test_the_schema_holds_the_ids_of_all_configurations_and_no_others() -> None:
 def test_every_id_is_explained_in_a_line() -> None:
     for name, entry in IDS.items():
         assert entry.meaning and entry.kind.words and "\n" not in entry.meaning, name
+
+
+def test_weights_keep_what_their_validation_was_told() -> None:
+    """All that answers depend on and that training knows, but the precision, which is the machine's."""
+    options = json.loads(FILES["inference"].read_text(encoding="utf-8"))["options"]
+    own = {name for name in options if name in parser_of("train")} - {"amp_dtype"}
+    assert own <= set(SETTINGS)
+    settings = inference_settings(parser_of("train", damping=0.7, damping_decay=0.5, rescue=0.5, resolve_cycles=True))
+    del settings["description"]
+    assert settings == {"damping": 0.7, "damping_decay": 0.5, "rescue": 0.5, "resolve_cycles": True}
 
 
 @pytest.mark.parametrize(("name", "base"), RUNS, ids=lambda one: one)

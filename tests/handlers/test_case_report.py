@@ -151,13 +151,19 @@ def test_rows_of_several_processes_are_joined_and_repeated_cases_dropped(monkeyp
 
 def test_cases_without_a_score_do_not_enter_the_mean() -> None:
     rows = [
-        {"case": "a", "dsc": 0.5, "voxels": 3, "label_voxels": 4, "stop_reason": "converged", "rounds": 2},
+        {"case": "a", "dsc": 0.5, "d_1": 0.9, "voxels": 3, "label_voxels": 4, "stop_reason": "converged", "rounds": 2},
         {"case": "b", "dsc": None, "voxels": 0, "label_voxels": 0, "stop_reason": "empty", "rounds": 0},
     ]
     summary = summarize_rows(rows)
     assert (summary["cases"], summary["converged"], summary["both_empty"]) == (2, 1, 1)
     assert summary["dsc"]["mean"] == 0.5
     assert summary["rounds"]["mean"] == 1.0
+    assert summary["d_1"]["mean"] == 0.9
+
+
+def test_the_summary_takes_a_predicted_bound_for_no_score() -> None:
+    row = {"case": "a", "dsc": 0.5, "dsc_bound": 0.4, "voxels": 3, "stop_reason": "converged", "rounds": 2}
+    assert set(summarize_rows([row])) == {"cases", "converged", "both_empty", "dsc", "rounds"}
 
 
 def test_a_folder_that_cannot_be_made_stops_before_the_first_case(tmp_path: Path) -> None:

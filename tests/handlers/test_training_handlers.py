@@ -859,6 +859,19 @@ def test_a_run_writes_one_file_of_losses_rates_and_validation(tmp_path: Path) ->
     assert [value for _, value in values["grid DSC last round"]] == [1.0, 1.0]
 
 
+def test_the_mean_of_a_round_leaves_out_cases_without_target_in_which_nothing_was_found() -> None:
+    none, some = torch.zeros(1, 4, 4, 4).bool(), torch.zeros(1, 4, 4, 4).bool()
+    some[0, :2] = True
+    # (truth on the working grid, on the image's own, masks of the rounds): the third was lost in the resampling.
+    cases = [(some, some, [some, none]), (none, none, [none, some]), (none, some, [none, none])]
+    inferer = SimpleNamespace(records=[SimpleNamespace(masks=masks) for *_, masks in cases])
+    validator = make_engine()
+    GridDice(inferer).attach(validator)
+    validator.run([[{"label_grid": grid.float(), "label": label.float()} for grid, label, _ in cases]])
+    assert validator.state.metrics["grid DSC coarse"] == 0.5  # 1 and 0
+    assert validator.state.metrics["grid DSC last round"] == 0.0  # 0, 0 and 0
+
+
 def test_the_mean_loss_leaves_out_what_is_no_number() -> None:
     loss = SimpleNamespace(rounds={})
 

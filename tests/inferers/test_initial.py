@@ -70,6 +70,19 @@ def test_a_mask_of_another_model_is_both_prior_and_box(kind) -> None:
     assert inferer.records[0].rounds[0].dsc is None
 
 
+def test_coarse_probabilities_of_8_bits_as_in_the_original_testing() -> None:
+    """It kept whole numbers from 0 to 255: Z(0) stays, since 0.5 becomes 128 / 255, and g sees a rounded map."""
+    network, volume, options = random_network(), volume_of(SHAPE, 4), {"margin": 2, "crop_multiple": 8}
+    coarse = make(max_rounds=0, **options)(volume, network)
+    rounded = (255 * coarse).round() / 255
+    assert torch.equal(rounded >= 0.5, coarse >= 0.5) and not torch.equal(rounded, coarse)
+    at_threshold = torch.tensor([0.5, np.nextafter(np.float32(0.5), 0)])
+    assert (255 * at_threshold).round().tolist() == [128.0, 127.0]
+    answer = make(max_rounds=1, **options)(volume, network, initial=rounded)
+    prior, reference = rounded[0].double().numpy(), Reference(network, Settings(**options))
+    compare(answer[0], reference.fine(volume[0, 0].double().numpy(), prior, prior >= 0.5))
+
+
 def test_a_network_without_a_coarse_part() -> None:
     small = partial(FCN8s, width=4, fc_channels=8, fc_kernel_size=3, score_init="xavier")
     torch.manual_seed(0)

@@ -16,7 +16,7 @@ from c2f_monai.inferers import SIGNALS, CoarseToFineInferer, QualityModel, StopR
 from c2f_monai.inferers.case_loop import CaseLoop
 from c2f_monai.inferers.patches import Patch, whole_bounds
 from c2f_monai.inferers.quality import entropy, expected_dice, traits_of, view_dice
-from c2f_monai.utils import sha256_of
+from c2f_monai.utils import StopReason, sha256_of
 from tests.inferers.levels import network
 
 TWO = StopRule(dice=None, max_rounds=2)
@@ -160,6 +160,20 @@ def test_a_rescued_answer_is_not_averaged_with_a_coarse_map_that_saw_nothing() -
     inferer = CoarseToFineInferer(stopping=TWO, margin=4, rescue=0.5, result="mean")
     assert torch.equal(inferer(volume, net) >= 0.5, volume > 0)
     assert inferer.records[0].flags == ["rescued"]
+
+
+class AtOnce(StopRule):
+    """A rule of a user's that ends the loop before the first round."""
+
+    def reason(self, changes, cycle=False, empty=False, over=False):
+        """See StopRule."""
+        return StopReason.EMPTY if empty else StopReason.FIXED_ROUNDS
+
+
+def test_a_rescue_without_a_round_finds_nothing() -> None:
+    inferer = CoarseToFineInferer(stopping=AtOnce(), margin=4, rescue=0.5)
+    assert not inferer(blob(0.55), network(0.3, coarse=[0.57])).any()
+    assert inferer.records[0].flags == ["nothing found"]
 
 
 @pytest.mark.parametrize("value", [0.0, 0.52])

@@ -95,6 +95,22 @@ def test_fcn8s_starts_both_stages_of_each_view_without_its_21_classes():
     assert torch.equal(network.views["coronal"].coarse.fc.fc7.bias, source["fc7.bias"])
 
 
+@pytest.mark.parametrize("in_slices", [1, 5])
+def test_fcn8s_sees_a_slab_of_equal_slices_as_the_slice_in_all_three_channels(in_slices: int):
+    source = random_tensors(fcn_shapes(21, DIVISOR))
+    state = import_fcn8s(source, ["axial"], SMALL, in_slices)
+    network = SMALL(in_channels=in_slices)
+    network.load_state_dict({**network.state_dict(), **_of(state, "views.axial.coarse.")})
+    slice_ = torch.rand(1, 1, 9, 12)
+    first = nn.functional.conv2d(slice_.repeat(1, 3, 1, 1), source["conv1_1.weight"], source["conv1_1.bias"], padding=1)
+    torch.testing.assert_close(network.block1[0](slice_.repeat(1, in_slices, 1, 1)), first)
+    assert torch.equal(network.block1.conv1_2.weight, source["conv1_2.weight"])
+
+
+def _of(state, prefix):
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
 LEFT_OUT = ("score_fr", "score_pool3", "score_pool4", "upscore2", "upscore8", "upscore_pool4")
 
 

@@ -40,7 +40,8 @@ def add_parser(commands: Commands) -> None:
         start = add_command(kinds, kind, text)
         start.add_argument("weights", type=Path, help="the state_dict")
         start.add_argument("--views", nargs="+", default=["sagittal", "coronal", "axial"], help="views (default: all)")
-    kinds.choices["vgg16"].add_argument("--in-slices", type=int, default=3, help="slices of a slab (default: 3)")
+    for kind in ("fcn8s", "vgg16"):
+        kinds.choices[kind].add_argument("--in-slices", type=int, default=3, help="slices of a slab (default: 3)")
     for one in kinds.choices.values():
         one.add_argument("--output", required=True, type=Path, help="file to write")
     parser.set_defaults(run=runs("import_weights"))

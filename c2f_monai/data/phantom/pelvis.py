@@ -34,7 +34,13 @@ def paint_heart(canvas: Canvas, build: Build, rng: np.random.Generator) -> None:
 
 def paint_pelvis(canvas: Canvas, build: Build, cavity: np.ndarray, rng: np.random.Generator) -> None:
     """Paint iliac bones, femoral heads, sacrum, sigmoid and rectum, bladder and iliac vessels."""
-    hu, bone = build.hu, build.hu["bone"]
+    _paint_bones(canvas, build.hu["bone"], rng)
+    _paint_sigmoid(canvas, build, cavity, rng)
+    _paint_bladder(canvas, build, rng)
+    _paint_vessels(canvas, build)
+
+
+def _paint_bones(canvas: Canvas, bone: float, rng: np.random.Generator) -> None:
     for side in (-1, 1):
         center = np.array((side * 66, -22, -165)) + rng.uniform(-4, 4, 3)
         wing = ellipsoid(canvas, center, np.multiply((44, 56, 66), rng.uniform(0.92, 1.08, 3)))
@@ -52,6 +58,10 @@ def paint_pelvis(canvas: Canvas, build: Build, cavity: np.ndarray, rng: np.rando
     if sacrum:
         canvas.paint(sacrum.region, sacrum.distance, bone + 90)
         canvas.paint(sacrum.region, sacrum.distance + 3, bone - 20)
+
+
+def _paint_sigmoid(canvas: Canvas, build: Build, cavity: np.ndarray, rng: np.random.Generator) -> None:
+    """Sigmoid and rectum."""
     end = build.half_width - build.fat - 38
     sigmoid = np.array(
         [(-end, -18, -120), (-66, -8, -160), (-24, 6, -192), (4, -20, -210), (0, -42, -245), (0, -44, -290)]
@@ -59,12 +69,19 @@ def paint_pelvis(canvas: Canvas, build: Build, cavity: np.ndarray, rng: np.rando
     points = smooth_curve(sigmoid + rng.normal(0, 5, sigmoid.shape), 3.5)
     widths = rng.uniform(0.85, 1.15) * taper((16, 14, 13, 14, 18, 15), len(points))
     paint_bowel_tube(canvas, build, rng, points, widths, str(rng.choice(["food", "gas", "collapsed"])), cavity)
+
+
+def _paint_bladder(canvas: Canvas, build: Build, rng: np.random.Generator) -> None:
     bladder = ellipsoid(
         canvas, (0, 26, -250) + rng.uniform(-5, 5, 3), np.multiply((40, 32, 34), rng.uniform(0.6, 1.15, 3))
     )
     if bladder:
-        canvas.paint(bladder.region, bladder.distance - 3, hu["muscle"])
-        canvas.paint(bladder.region, bladder.distance, hu["fluid"])
+        canvas.paint(bladder.region, bladder.distance - 3, build.hu["muscle"])
+        canvas.paint(bladder.region, bladder.distance, build.hu["fluid"])
+
+
+def _paint_vessels(canvas: Canvas, build: Build) -> None:
+    """Iliac arteries and veins."""
     for side in (-1, 1):
         for tissue, radius, start in (("artery", 5.0, (-4, -14, -126)), ("vein", 6.5, (17, -14, -128))):
             behind = 0 if tissue == "artery" else -12
@@ -77,5 +94,5 @@ def paint_pelvis(canvas: Canvas, build: Build, cavity: np.ndarray, rng: np.rando
             points = smooth_curve(np.asarray(course, dtype=float))
             vessel = tube(canvas, points, np.full(len(points), radius))
             if vessel:
-                canvas.paint(vessel.region, vessel.distance - 0.8, hu["fat"])
-                canvas.paint(vessel.region, vessel.distance, hu[tissue])
+                canvas.paint(vessel.region, vessel.distance - 0.8, build.hu["fat"])
+                canvas.paint(vessel.region, vessel.distance, build.hu[tissue])
