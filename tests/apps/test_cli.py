@@ -69,6 +69,26 @@ def test_options_may_be_written_as_ids_of_configurations(tmp_path: Path, capsys:
     assert "no_set does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "values", "expected"),
+    [
+        ("evaluate --dataset d --output o", "--config", ["a.json", "b.json"], ["a.json", "b.json"]),
+        ("check --dataset-dir d", "--config-file", ["a.json", "b.json"], ["a.json", "b.json"]),
+        ("diagnose --weights w", "--overlay", ["a.json", "b.json"], ["a.json", "b.json"]),
+        ("score --pred p --label l --output o", "--label-value", ["1", "2"], [1, 2]),
+        ("refine ct mask out", "--label-value", ["1", "2"], [1, 2]),
+    ],
+)
+def test_an_option_that_is_given_again_adds_to_the_first(
+    command: str, option: str, values: list[str], expected: list[object]
+) -> None:
+    """As those of ``train`` and ``segment`` do; the last one alone would silently leave the others out."""
+    parser = build_parser(command.split()[:1])
+    for words in ([option, *values], [word for value in values for word in (option, value)]):
+        args = parser.parse_args([*command.split(), *words])
+        assert getattr(args, option[2:].replace("-", "_")) == expected
+
+
 @pytest.mark.parametrize("words", [[], ["segment"]])
 def test_the_version_is_the_packages(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
