@@ -9,6 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from ..utils import config_file
 from .run import find_caller
 from .tree import ConfigTree
 
@@ -46,4 +47,15 @@ def inference_settings(parser: ConfigParser | None = None) -> dict[str, Any]:
     other = {name for name in both if training.content[name] != inference[name]}
     needed = training.reachable(other, known=inference)
     values = {name: value for name, value in training.content.items() if name in needed}
+    if "classes" in other and "output_value" not in training.content:
+        values |= _of_several_organs()
     return {"description": DESCRIPTION, **values}
+
+
+def _of_several_organs() -> dict[str, Any]:
+    """The overlay that makes a label map and a table for each class; nothing where it is not there."""
+    try:
+        overlay = ConfigParser.load_config_file(config_file("task/several_organs_inference.json"))
+    except FileNotFoundError:  # a packed bundle has no overlays
+        return {}
+    return {name: value for name, value in overlay.items() if name not in ("description", "output_dir")}
