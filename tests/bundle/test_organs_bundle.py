@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -221,6 +222,27 @@ def test_weights_of_several_organs_need_no_overlay(
     for case in ("test0", "test1"):
         found, same = (nib.load(folder / f"{case}_seg.nii.gz") for folder in (tmp_path / "out", expected))
         assert np.array_equal(np.asarray(found.dataobj), np.asarray(same.dataobj))
+
+
+def test_the_organs_weights_are_an_option_of_segment(
+    dataset: Path, weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"organ_ckpt_path": str(weights["organ"]), "ckpt_path": str(weights["cyst"])}
+    run_bundle(("inference", "three_views", "organ_then_cyst"), dataset, tmp_path / "expected", **options)
+    ids = NETWORK | {"organ_ckpt_path": weights["organ"]}
+    words = [word for key, value in ids.items() for word in ("--option", f"{key}={value}")]
+    words += ["--model", str(weights["cyst"]), "--config", "task/organ_then_cyst.json"]
+    report = tmp_path / "report.json"
+    given = [str(dataset / "test0.nii.gz"), str(tmp_path / "mask.nii.gz")]
+    assert main(["segment", *given, *words, "--report", str(report)]) == 0
+    found, expected = (nib.load(tmp_path / file) for file in ("mask.nii.gz", "expected/test0_seg.nii.gz"))
+    assert np.asarray(expected.dataobj).any()
+    assert np.array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
+    assert f"organ_ckpt_path={weights['organ']}" in json.loads(report.read_text(encoding="utf-8"))["options"]
+    for wrong, message in (("max_round=3", "did you mean max_rounds or"), ("output_dir=x", "an argument of its own")):
+        capsys.readouterr()
+        assert main(["segment", *given, "--option", wrong]) == 1
+        assert message in capsys.readouterr().err
 
 
 def test_organs_that_were_trained_alone_read_the_volume_once(
