@@ -23,6 +23,8 @@ SETTINGS = (
     *("margin", "crop_multiple", "min_size", "bridge", "fusion", "prior", "result"),
     *("stop_dice", "max_rounds", "stopping", "component_fraction"),
 )
+#: Ids of training alone that go with the network: those of another one stop a training of its packed bundle.
+OF_NETWORK = ("backbone_lr_factors", "lr_factors")
 DESCRIPTION = "Where this training differs from the bundle's default. After inference.json; segment takes it by itself."
 
 
@@ -45,6 +47,10 @@ def inference_settings(parser: ConfigParser | None = None) -> dict[str, Any]:
     inference = ConfigTree(ConfigParser.load_config_file(path)).content
     both = [name for name in SETTINGS if name in inference and name in training.content]
     other = {name for name in both if training.content[name] != inference[name]}
+    default = path.with_name("train.json")
+    usual = ConfigTree(ConfigParser.load_config_file(default)).content if default.is_file() else {}
+    known = set(usual) & set(training.content)
+    other |= {name for name in OF_NETWORK if name in known and training.content[name] != usual[name]}
     needed = training.reachable(other, known=inference)
     values = {name: value for name, value in training.content.items() if name in needed}
     if "classes" in other and "output_value" not in training.content:
