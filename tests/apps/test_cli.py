@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigWorkflow
 
 import c2f_monai
 from c2f_monai.apps.cli import build_parser, main, run_command
@@ -114,6 +117,53 @@ def test_what_goes_wrong_is_one_line(
     parser.set_defaults(run=fail)
     assert run_command(parser, []) == status
     assert capsys.readouterr().err == text
+
+
+def test_what_monai_says_in_every_run_is_left_out(
+    caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    """What it says of anything else stays."""
+
+    def say(args: argparse.Namespace) -> None:
+        logger = logging.getLogger("monai.bundle.workflows")
+        logger.warning("Not all config files are in configs. If logging_file and meta_file arenot specified, ...")
+        logger.warning("Logging file is set to False, skipping logging.")
+        warnings.warn("monai.metrics.utils get_mask_edges:always_return_as_numpy: deprecated", FutureWarning, 1)
+        warnings.warn("monai.metrics.utils get_mask_edges: something else", FutureWarning, 1)
+
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(run=say)
+    assert run_command(parser, []) == 0
+    assert caplog.messages == ["Logging file is set to False, skipping logging."]
+    assert [str(warning.message) for warning in recwarn] == ["monai.metrics.utils get_mask_edges: something else"]
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "said"),
+    [
+        (["checkpoint_3.pt"], "{} has checkpoints: the same command with --resume goes on\nstopped.\n"),
+        ([], "stopped.\n"),
+    ],
+)
+def test_a_stopped_training_says_how_to_go_on(
+    checkpoints: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Stopped(ConfigWorkflow):
+        def initialize(self) -> None:
+            pass
+
+        def run(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("c2f_monai.apps.train.ConfigWorkflow", Stopped)
+    for name in checkpoints:
+        (tmp_path / name).touch()
+    assert main(["train", "--dataset", str(tmp_path), "--output", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.endswith(said.format(tmp_path))
 
 
 def wrapped(cause: BaseException) -> RuntimeError:
