@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..metrics.markdown import CHANGE_HEADER, SCORE_HEADER, change_cells, markdown_table, score_cells
+from ..metrics.markdown import CHANGE_HEADER, SCORE_HEADER, change_cells, markdown_links, markdown_table, score_cells
 from ..metrics.rounds import (
     Pick,
     RoundCurve,
@@ -151,7 +151,7 @@ def _write(
         with atomic_write(folder / name) as part:
             figure.savefig(part)
     pictures = sorted(path.relative_to(folder).as_posix() for path in (folder / _ROUNDS).glob("*.png"))
-    lines += ["", "Figures: " + ", ".join(f"[{name}]({name})" for name in (*figures, *pictures)), ""]
+    lines += ["", f"Figures: {markdown_links([*figures, *pictures])}", ""]
     path = folder / "table.md"
     with atomic_write(path) as part:
         part.write_text("\n".join(lines), encoding="utf-8")

@@ -8,6 +8,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,16 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from ..config import override_config
 from ..data.manifest import CasesFailed
 from ..data.plain_folders import find_folder_cases
+from ..handlers import TargetReports
 from ..inferers import SIGNALS, TRAITS, QualityModel, check_case_count, fit_quality
 from ..metrics.scores import CaseScore
 from ..metrics.tables import CaseRow, read_cases
 from ..utils import atomic_write, root_cause
-from .evaluation import CASES_FILE
 from .model_config import find_model
 from .score import read_truths, summary_lines
 from .training_config import parse_option
 
-__all__ = ["calibrate", "evaluate_dataset", "fit_rows", "pair_folders", "run_inference", "signals_in"]
+__all__ = ["ScoredTable", "calibrate", "evaluate_dataset", "fit_rows", "pair_folders", "run_inference", "signals_in"]
 
 
 def run(args: argparse.Namespace) -> None:
@@ -43,12 +44,41 @@ def run(args: argparse.Namespace) -> None:
         dataset = args.dataset.absolute()
         if args.labels is not None:
             dataset, options["split"] = pair_folders(dataset, args.labels, Path(folder)), "test"
-        cases = evaluate_dataset(files, dataset, output, options, args.calibrate is not None)
-    groups = {case: row.group for case, row in cases.items()}
-    print("\n".join(summary_lines({case: _score_of(row) for case, row in cases.items()}, groups)))
+        tables = evaluate_dataset(files, dataset, output, options, args.calibrate is not None)
+    for table in tables:
+        for line in summary_lines({case: _score_of(row) for case, row in table.cases.items()}, table.groups):
+            print(f"{table.target}, {line}" if table.target else line)
     if args.calibrate is not None:
-        print(calibrate(cases, output, args.calibrate))
-    print(f"Masks and {CASES_FILE} of {len(cases)} cases are in {args.output}")
+        print(calibrate(_only_table(tables).cases, output, args.calibrate))
+    names = ", ".join(table.path.name for table in tables)
+    print(f"Masks and {names} of {len(tables[0].cases)} cases are in {args.output}")
+
+
+@dataclass(frozen=True)
+class ScoredTable:
+    """A table of cases that an evaluation wrote.
+
+    Attributes:
+        target: name of the target; "" where there is one alone.
+        path: of the file.
+        cases: its rows by case: scores on the images' own grids.
+    """
+
+    target: str
+    path: Path
+    cases: dict[str, CaseRow]
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The group of each case."""
+        return {case: row.group for case, row in self.cases.items()}
+
+
+def _only_table(tables: Sequence[ScoredTable]) -> ScoredTable:
+    if len(tables) > 1:
+        targets = ", ".join(table.target for table in tables)
+        raise ValueError(f"a prediction is of one target, but this configuration scores several: {targets}.")
+    return tables[0]
 
 
 def calibrate(cases: Mapping[str, CaseRow], output: Path, path: Path) -> str:
@@ -122,7 +152,7 @@ def pair_folders(images: Path, labels: Path, output: Path) -> Path:
 
 def evaluate_dataset(
     files: Sequence[Path], dataset: Path, output: Path, options: Mapping[str, Any], calibrates: bool = False
-) -> dict[str, CaseRow]:
+) -> list[ScoredTable]:
     """Run the bundle's inference on labeled cases, as ``python -m monai.bundle run`` does.
 
     Args:
@@ -133,24 +163,27 @@ def evaluate_dataset(
         calibrates: whether a prediction is to be fitted on them, for which they must be enough. Defaults to False.
 
     Returns:
-        The rows of the table by case: scores on the images' own grids.
+        The table of cases; one for each target where the configuration has several, such as organ and cyst.
 
     Raises:
         FileNotFoundError: When a folder or file does not exist.
-        ValueError: When a case has no label, the cases are too few to calibrate, or the evaluation fails.
+        ValueError: When a case has no label, the cases are too few to calibrate, the evaluation fails, or the
+            configuration writes no table.
     """
     # Refuses cases without a label.
     truths = read_truths(dataset / "dataset.json", options["split"], options["fold"], _holdout(files, options))
     if calibrates:
         check_case_count(len(truths))
-    (output / CASES_FILE).unlink(missing_ok=True)  # of an earlier run: it must not be taken for this one's
     # The table, the summary and what is fitted on them are about these cases, whatever else the folder holds.
     again = {"overwrite": True, "strict": True, "manifest#alone": True}
-    run_inference(files, {"dataset_dir": str(dataset), "output_dir": str(output), **again, **options})
-    if not (output / CASES_FILE).is_file():
-        tables = ", ".join(sorted(path.name for path in output.glob("cases_*.csv")))
-        raise ValueError(f"the configuration scores several targets, one table each: see {tables} in {output}.")
-    return read_cases(output / CASES_FILE, ["dsc", "voxels", "label_voxels"])
+    parser = run_inference(files, {"dataset_dir": str(dataset), "output_dir": str(output), **again, **options})
+    report = parser.get_parsed_content("case_report") if "case_report" in parser else None
+    reports = report.reports if isinstance(report, TargetReports) else {"": report}
+    paths = {target: one.path for target, one in reports.items() if one is not None and one.path is not None}
+    if not paths:
+        raise ValueError("the configuration writes no table of cases: leave case_report as it is in inference.json.")
+    columns = ["dsc", "voxels", "label_voxels"]
+    return [ScoredTable(target, path, read_cases(path, columns)) for target, path in paths.items()]
 
 
 def _holdout(files: Sequence[Path], options: Mapping[str, Any]) -> float:
@@ -161,8 +194,8 @@ def _holdout(files: Sequence[Path], options: Mapping[str, Any]) -> float:
     return float(parser.get_parsed_content("holdout")) if "holdout" in parser else 0.2
 
 
-def run_inference(files: Sequence[Path], options: Mapping[str, Any]) -> None:
-    """Run a bundle's inference in this process.
+def run_inference(files: Sequence[Path], options: Mapping[str, Any]) -> ConfigParser:
+    """Run a bundle's inference in this process, and return its configuration.
 
     Args:
         files: ``inference.json`` and overlays.
@@ -185,6 +218,8 @@ def run_inference(files: Sequence[Path], options: Mapping[str, Any]) -> None:
         raise ValueError(f"inference failed: {root_cause(error)}") from error
     except CasesFailed as failed:
         raise ValueError(str(failed)) from None
+    parser: ConfigParser = workflow.parser
+    return parser
 
 
 def _score_of(row: CaseRow) -> CaseScore:

@@ -16,8 +16,13 @@ from monai.bundle import ConfigParser
 from ..config import override_config
 from ..utils import bundle_root, config_file, settings_beside
 from .models import DEFAULT_MODEL, MODELS
+from .training_config import parse_option
 
-__all__ = ["find_model", "label_names", "read_model", "signature_of"]
+__all__ = ["find_model", "label_names", "model_ids", "read_model", "signature_of"]
+
+#: Ids that commands with INPUT and OUTPUT have arguments for, or do not look at.
+OF_COMMANDS = {"input", "output_dir", "dataset_dir", "split", "fold", "overwrite", "strict", "overlays", "bundle_root"}
+OF_COMMANDS |= {"ckpt_path", "device", "progress"}
 
 
 def read_model(
@@ -96,3 +101,20 @@ def signature_of(config: ConfigParser, weights: Sequence[str]) -> str:
     content = {k: value for k, value in config.get().items() if k not in beside and not k.endswith("ckpt_path")}
     text = json.dumps([content, weights], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def model_ids(options: Sequence[str]) -> dict[str, Any]:
+    """Ids and values of ``--option`` of a command that has arguments of its own for places and cases.
+
+    Args:
+        options: such as "max_rounds=3", see :func:`c2f_monai.apps.training_config.parse_option`.
+
+    Raises:
+        ValueError: for one that is no ID=VALUE, and for an id that the command says otherwise.
+    """
+    ids = dict(parse_option(text) for text in options)
+    if said := sorted(ids.keys() & OF_COMMANDS):
+        raise ValueError(
+            f"--option {said[0]}: this command says it by an argument of its own, or not at all: see --help."
+        )
+    return ids

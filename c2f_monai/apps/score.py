@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: When cases cannot be matched, a file cannot be read, or grids differ. Nothing is written then.
     """
     truths = read_truths(args.label, args.split, args.fold, args.holdout)
-    scores = score_folder(args.pred, truths, args.label_value, args.suffix, args.partial)
+    scores = score_folder(args.pred, truths, args.label_value or (1,), args.suffix, args.partial)
     groups = {case: truth.group for case, truth in truths.items()}
     write_scores(args.output, scores, groups)
     print("\n".join(summary_lines(scores, groups)))

@@ -25,6 +25,7 @@ from ..handlers.case_table import CaseTable
 from ..metrics.target import target_statistics
 from ..utils import describe_machine, describe_versions, end_on_signals, leave_if_signaled, torch_device, voxel_volume
 from ..visualize import save_overlay
+from .model_config import model_ids
 from .outputs import (
     MADE_BY,
     OUTPUT_TYPES,
@@ -66,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
         jobs = plan_jobs(wanted, args.output, kind.suffixes, args.preview, args.probabilities, args.uncertainty)
         check_places(jobs, [path for path in (args.statistics, args.report) if path is not None], args.overwrite)
         progress = not args.quiet
-        segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress, engine=args.engine)
+        ids = model_ids(args.option)
+        segmenter = Segmenter(args.model, args.device, args.fast, args.config, progress, ids, args.engine)
         kind.check(segmenter.values, segmenter.origin)
         command = _Command(args, kind, segmenter)
         if args.shard is not None:
@@ -277,6 +279,7 @@ def _setting(args: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
         "weights": segmenter.weights,
         "signature": segmenter.signature,
         "configs": [str(file) for file in args.config],
+        "options": args.option,
         "device": str(segmenter.device),
         "precision": segmenter.precision,
         "engine": segmenter.engine,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from monai.bundle import ConfigWorkflow
 
@@ -28,6 +29,11 @@ def run(args: argparse.Namespace) -> None:
     workflow = ConfigWorkflow(files, workflow_type="train", meta_file=None)
     override_config(workflow.parser, options | dict(parse_option(text) for text in args.option))
     workflow.initialize()
-    workflow.run()
+    try:
+        workflow.run()
+    except KeyboardInterrupt:
+        if any(args.output.glob("checkpoint_*.pt")):
+            print(f"{args.output} has checkpoints: the same command with --resume goes on", file=sys.stderr)
+        raise
     workflow.finalize()
     print(f"{args.output / 'model.pt'}: c2f segment and c2f evaluate take it as --model")

@@ -9,6 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from ..utils import config_file
 from .run import find_caller
 from .tree import ConfigTree, UnresolvedError
 
@@ -28,6 +29,8 @@ CHANGEABLE = (
     *("learning_rate", "warmup", "lr_factors", "backbone_lr_factors", "bias_lr_factor", "max_grad_norm", "optimizer"),
     *("loss", "augmentations", "augmentation", "batch_augmentation", "dataset_dir"),
 )
+#: Ids of training alone that go with the network: those of another one stop a training of its packed bundle.
+OF_NETWORK = ("backbone_lr_factors", "lr_factors")
 DESCRIPTION = "Where this training differs from the bundle's default. After inference.json; segment takes it by itself."
 
 
@@ -73,6 +76,21 @@ def inference_settings(parser: ConfigParser | None = None) -> dict[str, Any]:
     inference = ConfigTree(ConfigParser.load_config_file(path)).content
     both = [name for name in SETTINGS if name in inference and name in training.content]
     other = {name for name in both if training.content[name] != inference[name]}
+    default = path.with_name("train.json")
+    usual = ConfigTree(ConfigParser.load_config_file(default)).content if default.is_file() else {}
+    known = set(usual) & set(training.content)
+    other |= {name for name in OF_NETWORK if name in known and training.content[name] != usual[name]}
     needed = training.reachable(other, known=inference)
     values = {name: value for name, value in training.content.items() if name in needed}
+    if "classes" in other and "output_value" not in training.content:
+        values |= _of_several_organs()
     return {"description": DESCRIPTION, **values}
+
+
+def _of_several_organs() -> dict[str, Any]:
+    """The overlay that makes a label map and a table for each class; nothing where it is not there."""
+    try:
+        overlay = ConfigParser.load_config_file(config_file("task/several_organs_inference.json"))
+    except FileNotFoundError:  # a packed bundle has no overlays
+        return {}
+    return {name: value for name, value in overlay.items() if name not in ("description", "output_dir")}

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import atexit
+from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
-from threading import Event, Semaphore, Thread
+from threading import Event, Semaphore, Thread, current_thread
 from typing import Any
 
 from monai.data import DataLoader, Dataset, MetaTensor, list_data_collate
@@ -14,6 +15,20 @@ from monai.data import DataLoader, Dataset, MetaTensor, list_data_collate
 from ..transforms.axis_resampling import memory_order
 
 __all__ = ["PrefetchDataLoader", "collate_volumes"]
+
+#: Threads that make batches, and what stops each before its next one.
+_MAKING: dict[Thread, Callable[[], None]] = {}
+#: Seconds that the end of the process waits for the batches in work: some slabs, but not a large volume.
+PATIENCE = 2.0
+
+
+@atexit.register
+def end_threads() -> None:
+    """Let threads come out of PyTorch's code, which aborts a process that ends within it: its exit status is lost."""
+    for stop in list(_MAKING.values()):
+        stop()
+    for thread in list(_MAKING):
+        thread.join(PATIENCE)
 
 
 def collate_volumes(batch: Sequence[Any]) -> Any:
@@ -68,7 +83,17 @@ class PrefetchDataLoader(DataLoader):
         made: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         room, stopped = Semaphore(self.ahead), Event()
 
+        def stop() -> None:
+            stopped.set()
+            room.release()
+
         def make() -> None:
+            try:
+                make_batches()
+            finally:
+                _MAKING.pop(current_thread(), None)
+
+        def make_batches() -> None:
             batch = None
             while batch is not end:
                 room.acquire()
@@ -81,8 +106,10 @@ class PrefetchDataLoader(DataLoader):
                     batch = end
                     made.put((end, error))
 
-        # A daemon: a process that is to end does not wait until a volume is read.
-        Thread(target=make, daemon=True).start()
+        # A daemon: a process that is to end does not wait long for a volume that is read.
+        thread = Thread(target=make, daemon=True)
+        _MAKING[thread] = stop
+        thread.start()
         try:
             while True:
                 batch, error = made.get()
@@ -93,5 +120,4 @@ class PrefetchDataLoader(DataLoader):
                 room.release()
                 yield batch
         finally:  # also when the engine ends in the middle
-            stopped.set()
-            room.release()
+            stop()

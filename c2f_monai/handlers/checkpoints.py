@@ -189,6 +189,7 @@ class TrainingCheckpoint:
         )
         if self.resume:
             engine.add_event_handler(Events.STARTED, self.load, saver)
+        engine.add_event_handler(Events.STARTED, self.write_settings)  # a run that is refused leaves the old ones
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), saver)
 
     def begin(self) -> None:
@@ -202,8 +203,11 @@ class TrainingCheckpoint:
             for left in self.directory.glob("tmp????????"):  # of Ignite's DiskSaver
                 if left.is_file():
                     left.unlink()
-            if self.inference:
-                save_settings(self.inference, self.directory / "model.pt")
+
+    def write_settings(self) -> None:
+        """Write ``model.json``, what inference must know of this training; by the first process."""
+        if self.inference and idist.get_rank() == 0:
+            save_settings(self.inference, self.directory / "model.pt")
 
     def failed(self, engine: Engine, error: BaseException) -> None:
         """Give the directory back."""
@@ -236,6 +240,8 @@ class TrainingCheckpoint:
         engine.state.max_epochs = epochs
         self.remove_older(path, [name for _, name in saver.state_dict()["_saved"]])
         logger.info(f"resume: continuing after epoch {engine.state.epoch} from {path}")
+        if engine.state.epoch >= (epochs or 0):
+            logger.warning(f"resume: nothing is left to train, epochs is {epochs}: a larger number goes on")
 
     def remove_older(self, path: Path, known: Sequence[str]) -> None:
         """Remove checkpoints before ``path`` that a run was killed before it removed; by the first process."""

@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
 
-from ..utils import Fusion
+from ..utils import Fusion, View
 from .records import plain
 
-__all__ = ["by_case", "check_counts", "check_initial", "check_loop_arguments"]
+__all__ = ["by_case", "check_counts", "check_initial", "check_loop_arguments", "network_views", "warn_of_other_unit"]
+
+#: Beyond it values are no scaled intensities, z-scores included, but HU or gray values.
+SCALED = 50.0
 
 
 def check_counts(
@@ -73,3 +77,40 @@ def check_initial(initial: torch.Tensor) -> None:
             f"initial must be a probability or a mask in [0, 1], got values from {low:g} to {high:g}: apply a sigmoid "
             "to logits, and give each class of a label map a channel of its own."
         )
+
+
+def warn_of_other_unit(volumes: torch.Tensor, window: tuple[float, float] | None) -> None:
+    """Warn of HU that no window scales, and of scaled values that a window makes one gray of: nothing would be found.
+
+    Args:
+        volumes: of a call.
+        window: HU that become 0 and 1; None where inputs are in [0, 1].
+    """
+    low, high = (value.item() for value in (volumes.min(), volumes.max()))
+    if window is None and max(-low, high) > SCALED:
+        warnings.warn(
+            f"inputs have values from {low:g} to {high:g} and are taken as scaled to [0, 1]: are they in HU? Give the "
+            "inferer a window, such as window=(-100, 240), or scale them before.",
+            stacklevel=4,
+        )
+    if window is not None and window[1] - window[0] > SCALED and 0 <= low < high <= 1:
+        warnings.warn(
+            f"inputs have values from {low:g} to {high:g} and are taken as HU, of which window {window} makes one "
+            "gray: are they scaled to [0, 1] already? Leave window out.",
+            stacklevel=4,
+        )
+
+
+def network_views(module: torch.nn.Module) -> list[View]:
+    """Views of a coarse-to-fine network.
+
+    Raises:
+        TypeError: for a network of another kind.
+    """
+    names = getattr(module, "view_names", None)
+    if names is None:
+        raise TypeError(
+            f"the network must be a CoarseToFineNet, or one with its interface, got {type(module).__name__}, which has "
+            "no view_names: make one of 2D networks by c2f_monai.networks.CoarseToFineNet or build_network."
+        )
+    return [View(name) for name in names]

@@ -14,7 +14,7 @@ from monai.inferers import Inferer
 
 from ..transforms.conflicts import resolve_conflicts
 from ..utils import Fusion, Prior, Result, View, amp_dtype_on, check_amp_dtype, check_window, unwrap
-from .arguments import by_case, check_counts, check_initial, check_loop_arguments
+from .arguments import by_case, check_counts, check_initial, check_loop_arguments, network_views, warn_of_other_unit
 from .case_loop import Case, CaseLoop
 from .fusion import check_fusion, check_mask_arguments, move_to_mask
 from .network_caller import NetworkCaller, network_kind
@@ -203,7 +203,10 @@ class CoarseToFineInferer(Inferer):
             mask, Z(T) where ``result`` is "last": voxels that the component filter removed are 0. A MetaTensor where
             the input is one.
 
+        Warns of a network in training mode, of HU without ``window``, and of values in [0, 1] with one.
+
         Raises:
+            TypeError: for a network that is no coarse-to-fine network.
             ValueError: for another shape of inputs, initial or label, an initial that is neither probability nor mask,
                 or views or a coarse part that the network does not have.
         """
@@ -244,7 +247,8 @@ class CoarseToFineInferer(Inferer):
         if module.training:
             warnings.warn("the network is in training mode: call network.eval() before inference.", stacklevel=2)
         volumes = plain(inputs).to(self.volume_device or inputs.device)
-        caller, views = self._caller(module, volumes), self._views(module)
+        views, caller = self._views(module), self._caller(module, volumes)
+        warn_of_other_unit(volumes, self.window)
         if initial is None and not caller.has_coarse:
             raise ValueError("the network has no coarse part: give initial, an answer that the rounds start from.")
         starts, labels = (
@@ -266,7 +270,7 @@ class CoarseToFineInferer(Inferer):
         return confidence, mask
 
     def _views(self, module: torch.nn.Module) -> list[View]:
-        names = [View(name) for name in module.view_names]  # type: ignore[union-attr]
+        names = network_views(module)
         missing = [view.value for view in self.views or [] if view not in names]
         if missing:
             raise ValueError(f"the network has no networks for the views {missing}, it has {[v.value for v in names]}.")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from .statistics import Comparison
 
@@ -15,6 +16,7 @@ __all__ = [
     "SCORE_HEADER",
     "change_cells",
     "comparison_cells",
+    "markdown_links",
     "markdown_table",
     "score_cells",
 ]
@@ -28,6 +30,16 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list
     """Lines of a table."""
     lines = [_line(header), "|" + "---|" * len(header)]
     return lines + [_line(row) for row in rows]
+
+
+def markdown_links(paths: Iterable[str]) -> str:
+    """Links to files, by their relative paths, separated by commas; names may hold spaces and umlauts.
+
+    Examples:
+        >>> markdown_links(["box.png", "rounds/case 1.png"])
+        '[box.png](box.png), [rounds/case 1.png](rounds/case%201.png)'
+    """
+    return ", ".join(f"[{path}]({quote(path)})" for path in paths)
 
 
 def _line(cells: Sequence[str]) -> str:

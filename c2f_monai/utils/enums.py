@@ -14,6 +14,12 @@ class View(StrEnum):
     CORONAL = "coronal"
     AXIAL = "axial"
 
+    @classmethod
+    def _missing_(cls, value: object) -> View:
+        """Of a text in the place of a list, each letter comes here."""
+        names = ", ".join(view.value for view in cls)
+        raise ValueError(f"{value!r} is not a valid View: give a list of {names}, such as ['axial'].")
+
     @property
     def axis(self) -> int:
         """Axis of an (H, W, D) = (R, A, S) volume along which the slices of this view run."""

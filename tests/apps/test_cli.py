@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigWorkflow
 
 import c2f_monai
 from c2f_monai.apps.cli import build_parser, main, run_command
@@ -69,6 +72,26 @@ def test_options_may_be_written_as_ids_of_configurations(tmp_path: Path, capsys:
     assert "no_set does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "values", "expected"),
+    [
+        ("evaluate --dataset d --output o", "--config", ["a.json", "b.json"], ["a.json", "b.json"]),
+        ("check --dataset-dir d", "--config-file", ["a.json", "b.json"], ["a.json", "b.json"]),
+        ("diagnose --weights w", "--overlay", ["a.json", "b.json"], ["a.json", "b.json"]),
+        ("score --pred p --label l --output o", "--label-value", ["1", "2"], [1, 2]),
+        ("refine ct mask out", "--label-value", ["1", "2"], [1, 2]),
+    ],
+)
+def test_an_option_that_is_given_again_adds_to_the_first(
+    command: str, option: str, values: list[str], expected: list[object]
+) -> None:
+    """As those of ``train`` and ``segment`` do; the last one alone would silently leave the others out."""
+    parser = build_parser(command.split()[:1])
+    for words in ([option, *values], [word for value in values for word in (option, value)]):
+        args = parser.parse_args([*command.split(), *words])
+        assert getattr(args, option[2:].replace("-", "_")) == expected
+
+
 @pytest.mark.parametrize("words", [[], ["segment"]])
 def test_the_version_is_the_packages(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
@@ -94,6 +117,53 @@ def test_what_goes_wrong_is_one_line(
     parser.set_defaults(run=fail)
     assert run_command(parser, []) == status
     assert capsys.readouterr().err == text
+
+
+def test_what_monai_says_in_every_run_is_left_out(
+    caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    """What it says of anything else stays."""
+
+    def say(args: argparse.Namespace) -> None:
+        logger = logging.getLogger("monai.bundle.workflows")
+        logger.warning("Not all config files are in configs. If logging_file and meta_file arenot specified, ...")
+        logger.warning("Logging file is set to False, skipping logging.")
+        warnings.warn("monai.metrics.utils get_mask_edges:always_return_as_numpy: deprecated", FutureWarning, 1)
+        warnings.warn("monai.metrics.utils get_mask_edges: something else", FutureWarning, 1)
+
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(run=say)
+    assert run_command(parser, []) == 0
+    assert caplog.messages == ["Logging file is set to False, skipping logging."]
+    assert [str(warning.message) for warning in recwarn] == ["monai.metrics.utils get_mask_edges: something else"]
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "said"),
+    [
+        (["checkpoint_3.pt"], "{} has checkpoints: the same command with --resume goes on\nstopped.\n"),
+        ([], "stopped.\n"),
+    ],
+)
+def test_a_stopped_training_says_how_to_go_on(
+    checkpoints: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Stopped(ConfigWorkflow):
+        def initialize(self) -> None:
+            pass
+
+        def run(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("c2f_monai.apps.train.ConfigWorkflow", Stopped)
+    for name in checkpoints:
+        (tmp_path / name).touch()
+    assert main(["train", "--dataset", str(tmp_path), "--output", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.endswith(said.format(tmp_path))
 
 
 def wrapped(cause: BaseException) -> RuntimeError:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -13,6 +14,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from c2f_monai import Segmenter
+from c2f_monai.apps.cli import main
 from c2f_monai.metrics.tables import read_cases
 from tests.bundle.overlays import NETWORK, SHAPE, config_files, run_bundle, write_organs
 
@@ -192,6 +194,55 @@ def test_several_organs_are_channels_of_one_network(dataset: Path, weights, tmp_
     assert {"cases_1.csv", "cases_2.csv", "test0_overlay.png"} <= {path.name for path in tmp_path.iterdir()}
     inferer = flow.parser.get_parsed_content("inferer")
     assert inferer.exclusive and len(inferer.records) == 1
+
+
+def test_weights_of_several_organs_need_no_overlay(
+    dataset: Path, weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``model.json`` beside them makes the label map, and a table of each organ, whose scores are printed."""
+    expected = tmp_path / "expected"
+    files = ("inference", "three_views", "several_organs", "several_organs_inference")
+    run_bundle(files, dataset, expected, ckpt_path=str(weights["several"]), views=VIEWS)
+    tiny = [word for key, value in NETWORK.items() for word in ("--option", f"{key}={value}")]
+    words = ["evaluate", "--dataset", str(dataset), "--model", str(weights["several"]), *tiny]
+    capsys.readouterr()
+    assert main([*words, "--output", str(tmp_path / "out")]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if ": DSC [%]" in line or line.startswith("Masks")]
+    means = []
+    for target in ("1", "2"):
+        rows, same = (read_cases(folder / f"cases_{target}.csv") for folder in (tmp_path / "out", expected))
+        assert {case: row.number("dsc") for case, row in rows.items()} == {
+            case: row.number("dsc") for case, row in same.items()
+        }
+        means.append(np.mean([row.number("dsc") for row in rows.values()]))
+    assert [line[:18] for line in lines[:2]] == [
+        f"{i}, all: DSC [%] {100 * m:.2f}"[:18] for i, m in enumerate(means, 1)
+    ]
+    assert lines[2] == f"Masks and cases_1.csv, cases_2.csv of 2 cases are in {tmp_path / 'out'}"
+    for case in ("test0", "test1"):
+        found, same = (nib.load(folder / f"{case}_seg.nii.gz") for folder in (tmp_path / "out", expected))
+        assert np.array_equal(np.asarray(found.dataobj), np.asarray(same.dataobj))
+
+
+def test_the_organs_weights_are_an_option_of_segment(
+    dataset: Path, weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"organ_ckpt_path": str(weights["organ"]), "ckpt_path": str(weights["cyst"])}
+    run_bundle(("inference", "three_views", "organ_then_cyst"), dataset, tmp_path / "expected", **options)
+    ids = NETWORK | {"organ_ckpt_path": weights["organ"]}
+    words = [word for key, value in ids.items() for word in ("--option", f"{key}={value}")]
+    words += ["--model", str(weights["cyst"]), "--config", "task/organ_then_cyst.json"]
+    report = tmp_path / "report.json"
+    given = [str(dataset / "test0.nii.gz"), str(tmp_path / "mask.nii.gz")]
+    assert main(["segment", *given, *words, "--report", str(report)]) == 0
+    found, expected = (nib.load(tmp_path / file) for file in ("mask.nii.gz", "expected/test0_seg.nii.gz"))
+    assert np.asarray(expected.dataobj).any()
+    assert np.array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
+    assert f"organ_ckpt_path={weights['organ']}" in json.loads(report.read_text(encoding="utf-8"))["options"]
+    for wrong, message in (("max_round=3", "did you mean max_rounds or"), ("output_dir=x", "an argument of its own")):
+        capsys.readouterr()
+        assert main(["segment", *given, "--option", wrong]) == 1
+        assert message in capsys.readouterr().err
 
 
 def test_organs_that_were_trained_alone_read_the_volume_once(

@@ -181,6 +181,24 @@ def test_weights_are_segmented_with_the_settings_of_their_training(dataset: Path
     assert Segmenter(trained / "model.pt", device="cpu", options={"max_rounds": 1}).options["max_rounds"] == 1
 
 
+def test_a_packed_training_goes_on_with_its_own_network(dataset: Path, trained: Path, tmp_path: Path) -> None:
+    """Learning rates by modules are those of the network that is packed, not of the package's default."""
+    assert main(["pack", str(trained / "model.pt"), str(tmp_path / "packed")]) == 0
+    config = json.loads((tmp_path / "packed" / "configs" / "train.json").read_text(encoding="utf-8"))
+    assert config["lr_factors"] == {"coarse": 1.0, "saliency": 1.0, "fine": 1.0}
+    options = {key: value for key, value in TINY.items() if not key.startswith("fcn_def")}
+    options |= {"epochs": 1, "stages": TINY["stages"][-1:], "init_weights": str(tmp_path / "packed/models/model.pt")}
+    options |= {"bundle_root": str(tmp_path / "packed"), "dataset_dir": str(dataset)}
+    options |= {"output_dir": str(tmp_path / "on")}
+    files = [str(tmp_path / "packed" / "configs" / "train.json")]
+    flow = ConfigWorkflow(files, meta_file=None, logging_file=False, workflow_type="train", **options)
+    flow.initialize()
+    flow.run()
+    flow.finalize()
+    before, after = weights(trained), weights(tmp_path / "on")
+    assert before.keys() == after.keys() and any(not torch.equal(before[key], after[key]) for key in before)
+
+
 class KilledError(Exception):
     """Stands for a signal."""
 

@@ -2,12 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 import threading
+from pathlib import Path
 
 import pytest
 from torch.utils.data import Dataset
 
 from c2f_monai.data import PrefetchDataLoader
+from tests.processes import run_python
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Numbers(Dataset):
@@ -58,3 +63,34 @@ def test_an_error_is_raised_where_its_batch_is_due() -> None:
 def test_nothing_ahead_is_refused() -> None:
     with pytest.raises(ValueError, match="ahead must be at least 1, got 0"):
         PrefetchDataLoader(Numbers(1), ahead=0)
+
+
+ENDS = """
+import sys, threading, time
+from c2f_monai.data import PrefetchDataLoader, prefetch
+
+class Slow:
+    def __len__(self):
+        return 9
+    def __getitem__(self, index):
+        if index == 1:
+            begun.set()
+            time.sleep(float(sys.argv[1]))
+            print("made", flush=True)
+        return index
+
+begun, prefetch.PATIENCE = threading.Event(), float(sys.argv[2])
+batches = iter(PrefetchDataLoader(Slow(), batch_size=1))
+next(batches)
+begun.wait()
+sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(("seconds", "patience", "printed"), [("0.2", "30", "made\n"), ("30", "0.1", "")])
+def test_the_end_of_the_process_waits_for_a_batch_but_not_long(
+    seconds: str, patience: str, printed: str, tmp_path: Path
+) -> None:
+    """A thread that is in PyTorch's code at the end aborts the process."""
+    done = run_python(["-c", ENDS, seconds, patience], ROOT, dict(os.environ))
+    assert (done.returncode, done.stdout) == (130, printed)

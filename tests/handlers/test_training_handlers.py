@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -769,6 +770,28 @@ def test_of_what_is_nested_the_log_says_the_entry_that_is_another(
         "resume: the run was begun with loss#cross_entropy 2.0, now 1.0; augmentations#noise#prob null, now 0.5; "
         "augmentations#zoom {}, now null"
     ) in caplog.text
+
+
+def test_a_run_that_is_not_continued_leaves_the_settings_of_the_weights(tmp_path: Path) -> None:
+    """Else weights would be evaluated on a target, a grid or views that they were not trained for."""
+    train(tmp_path, 1, settings={"label_value": 1}, inference={"label_value": 1})
+    with pytest.raises(ValueError, match="label_value 1, now 2"):
+        train(tmp_path, 2, resume=True, settings={"label_value": 2}, inference={"label_value": 2})
+    assert json.loads((tmp_path / "model.json").read_text(encoding="utf-8")) == {"label_value": 1}
+    train(tmp_path, 2, resume=True, settings={"label_value": 1}, inference={"label_value": 1, "max_rounds": 3})
+    assert json.loads((tmp_path / "model.json").read_text(encoding="utf-8")) == {"label_value": 1, "max_rounds": 3}
+
+
+@pytest.mark.parametrize(("epochs", "iterations"), [(1, 0), (2, 0), (3, 3)])
+def test_a_run_without_epochs_left_says_so(
+    epochs: int, iterations: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(tmp_path, 2)
+    with caplog.at_level(logging.WARNING):
+        _, done = train(tmp_path, epochs, resume=True)
+    assert len(done) == iterations
+    said = f"resume: nothing is left to train, epochs is {epochs}: a larger number goes on"
+    assert (said in caplog.messages) is (iterations == 0)
 
 
 def test_a_checkpoint_of_an_older_version_continues(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

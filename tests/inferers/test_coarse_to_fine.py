@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import re
 import sys
+import warnings
 from functools import partial
 
 import numpy as np
@@ -624,6 +626,34 @@ def test_progress_bar_counts_rounds(capsys, monkeypatch):
     assert "d=1.000" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "window", "said"),
+    [
+        (-1000.0, 1500.0, None, r"values from -1000 to 1500 .* are they in HU\? Give the inferer a window"),
+        (0.0, 255.0, None, "values from 0 to 255 "),
+        (0.0, 1.0, (-100, 240), r"values from 0 to 1 .* window \(-100.*, 240.*\) makes one gray: .*Leave window out"),
+        (0.0, 1.0, None, None),
+        (0.0, 1.0, (0, 1), None),
+        (-4.0, 12.0, None, None),  # of own networks: mean 0, deviation 1
+        (-1000.0, 1500.0, (-100, 240), None),
+        (0.0, 0.0, (-100, 240), None),
+    ],
+)
+def test_inputs_of_another_unit_are_warned_of(low, high, window, said):
+    volume = torch.full((1, 1, 16, 16, 4), low)
+    volume[..., 8:, :, :] = high
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        make(max_rounds=1, window=window)(volume, random_network(views=["axial"]))
+    messages = [str(warning.message) for warning in found if "inputs have values" in str(warning.message)]
+    assert [bool(re.search(said, message)) for message in messages] == [True] if said else messages == []
+
+
+def test_a_network_of_another_kind_is_refused():
+    with pytest.raises(TypeError, match="must be a CoarseToFineNet, or one with its interface, got UNet, which"):
+        make()(torch.zeros(1, 1, 16, 16, 16), UNet(3, 1, 1, (4, 8), (2,)).eval())
+
+
 def test_training_mode_is_warned_of():
     network = random_network().train()
     with pytest.warns(UserWarning, match="training mode"):
@@ -636,6 +666,7 @@ def test_training_mode_is_warned_of():
         ({"views": []}, r"views must be different names, at least one, got \[\]"),
         ({"views": ["axial", "axial"]}, "views must be different names"),
         ({"views": ["front"]}, "'front' is not a valid View"),
+        ({"views": "axial"}, r"'a' is not a valid View: give a list of sagittal, coronal, axial, such as \['axial'\]"),
         ({"fusion": "median"}, "fusion must be one of .* got 'median'"),
         ({"prior": "box"}, "'box' is not a valid Prior"),
         ({"margin": -1}, "margin must be at least 0, got -1"),

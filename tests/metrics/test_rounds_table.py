@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from c2f_monai.metrics.markdown import markdown_links
 from c2f_monai.metrics.rounds import (
     Picked,
     RoundCurve,
@@ -132,3 +133,19 @@ def test_more_rounds_than_were_run_and_no_cases_are_refused() -> None:
         score_row("none", [])
     with pytest.raises(ValueError, match="x: 2 rounds need 3 DSC with the coarse result, got 2"):
         RoundCurve("x", (0.1, 0.2), (0.3, 0.4))
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["box.png"], "[box.png](box.png)"),
+        (
+            ["rounds/case 1.png", "Müller.png"],
+            "[rounds/case 1.png](rounds/case%201.png), [Müller.png](M%C3%BCller.png)",
+        ),
+        ([], ""),
+    ],
+)
+def test_links_to_files_whose_names_hold_spaces(paths: list[str], expected: str) -> None:
+    """A space ends the address of a link in Markdown."""
+    assert markdown_links(paths) == expected

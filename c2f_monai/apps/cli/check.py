@@ -20,7 +20,7 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "check", "check a data set before training on it", DESCRIPTION, examples)
     parser.add_argument("--dataset-dir", required=True, type=Path, help="folder with a dataset.json")
     configs = "training configuration and overlays (default: the bundle's train.json)"
-    parser.add_argument("--config-file", nargs="+", help=configs)
+    parser.add_argument("--config-file", nargs="+", action="extend", help=configs)
     parser.add_argument("--bundle-root", type=Path, help="the bundle (default: the one of this package)")
     parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override, such as fold=0")
     parser.add_argument("--voxels", action="store_true", help="read images and labels: values, foreground fractions")

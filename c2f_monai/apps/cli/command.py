@@ -55,6 +55,12 @@ def add_config(parser: CommandParser) -> None:
     parser.add_argument("--config", action="append", default=[], metavar="FILE", help=config)
 
 
+def add_option(parser: CommandParser) -> None:
+    """Add the option of ids."""
+    option = "an id of the model's configuration, such as max_rounds=3; may be repeated"
+    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
+
+
 def add_device(parser: CommandParser) -> None:
     """Add the option of the device."""
     parser.add_argument("--device", help="cpu, gpu, gpu:1 or mps (default: the first GPU, else the CPU)")

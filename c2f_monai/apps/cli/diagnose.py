@@ -24,7 +24,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--dataset-dir", type=Path, help="folder with a dataset.json (default: the phantom)")
     parser.add_argument("--output", type=Path, default=Path("runs/diagnosis"), help="default: runs/diagnosis")
     parser.add_argument("--bundle-root", type=Path, help="the bundle (default: the one of this package)")
-    parser.add_argument("--overlay", nargs="*", default=[], help="configs after train.json, as in the training")
+    parser.add_argument(
+        "--overlay", nargs="*", action="extend", default=[], help="configs after train.json, as in the training"
+    )
     option = "override of every evaluation, such as split=validation"
     parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
     parser.set_defaults(run=runs("diagnose"))

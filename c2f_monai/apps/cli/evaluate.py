@@ -27,11 +27,16 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--split", default="test", help="list of dataset.json (default: test)")
     parser.add_argument("--fold", type=int, help="fold of dataset.json that the split test is (default: no folds)")
     add_model(parser)
-    config = "overlays after the model's configuration, files or names such as data/nih_slices.json"
-    parser.add_argument("--config", nargs="*", default=[], metavar="FILE", help=config)
+    config = "overlays after the model's configuration, files or names such as data/nih_slices.json; may be repeated"
+    parser.add_argument("--config", nargs="*", action="extend", default=[], metavar="FILE", help=config)
     option = "an id of the configuration, such as label_value=10"
     parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
-    parser.add_argument("--output", required=True, type=Path, help="folder of masks, cases.csv and summary.json")
+    parser.add_argument(
+        "--output",
+        required=True,
+        type=Path,
+        help="folder of masks, cases.csv and summary.json (of several targets cases_<target>.csv)",
+    )
     calibrate = (
         "fit the prediction of the DSC on these cases and write it here: beside the weights, as model.quality.json"
     )

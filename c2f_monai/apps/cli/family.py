@@ -111,9 +111,7 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
         Exception: what is no bad input; with ``--debug`` a bad input, too.
     """
     args = parser.parse_args(argv)
-    # Where pydicom is installed, MONAI's LoadImage says each time that a decoder of NVIDIA's is not.
-    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", "NvImgCodecPydicomReader: nvImageCodec")
+    _silence_monai()
     try:
         args.run(args)
     except KeyboardInterrupt:
@@ -128,6 +126,20 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
         print(error_line(cause), file=sys.stderr)
         return 1
     return 0
+
+
+def _silence_monai() -> None:
+    """Leave out what MONAI says in every run of what no user can change."""
+    # Where pydicom is installed, its LoadImage says each time that a decoder of NVIDIA's is not.
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "NvImgCodecPydicomReader: nvImageCodec")
+    # It gives itself an argument that it has deprecated, and each overlay lies in another folder than the bundle's.
+    warnings.filterwarnings("ignore", "monai.metrics.utils get_mask_edges:always_return_as_numpy")
+    logging.getLogger("monai.bundle.workflows").addFilter(_tells_more_than_folders)
+
+
+def _tells_more_than_folders(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Not all config files are in")
 
 
 def _dashed_words(words: Sequence[str]) -> list[str]:

@@ -26,7 +26,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("mask", type=Path, metavar="MASK", help="what the other model says")
     output = "mask to write (default: <MASK>_refined.nii.gz beside it)"
     parser.add_argument("output", type=Path, nargs="?", metavar="OUTPUT", help=output)
-    parser.add_argument("--label-value", type=int, nargs="+", help="values of MASK that are the target")
+    parser.add_argument(
+        "--label-value", type=int, nargs="+", action="extend", help="values of MASK that are the target"
+    )
     add_model(parser)
     add_config(parser)
     add_device(parser)

@@ -23,7 +23,7 @@ def add_parser(commands: Commands) -> None:
     holdout = "share of the training cases that the split validation is, where dataset.json has none (default: 0.2)"
     parser.add_argument("--holdout", type=float, default=0.2, help=holdout)
     parser.add_argument("--output", required=True, type=Path, help="CSV file to write, one row for each case")
-    parser.add_argument("--label-value", type=int, nargs="+", default=[1], help="foreground values (default: 1)")
+    parser.add_argument("--label-value", type=int, nargs="+", action="extend", help="foreground values (default: 1)")
     parser.add_argument("--suffix", default="", help="end of the masks' names that is not part of the case's name")
     parser.add_argument("--partial", action="store_true", help="accept labels without a prediction")
     parser.set_defaults(run=runs("score"))

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from ... import __version__
-from .command import Commands, add_command, add_config, add_device, add_model, runs
+from .command import Commands, add_command, add_config, add_device, add_model, add_option, runs
 
 __all__ = ["add_parser"]
 
@@ -26,6 +26,8 @@ EXAMPLES = (
     "c2f segment dicom_folder seg.dcm --output-type dicom-seg",
     "c2f segment archive masks --report report.json",
     "c2f segment ct.nii.gz mask.nii.gz --model my_run/model.pt --config network/deeplab.json",
+    "c2f segment ct.nii.gz mask.nii.gz --model cyst.pt --config task/organ_then_cyst.json "
+    "--option organ_ckpt_path=organ.pt",
 )
 
 
@@ -36,6 +38,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="mask to write, or folder of masks")
     add_model(parser)
     add_config(parser)
+    add_option(parser)
     add_device(parser)
     shard = "the third of eight shares of the cases; the shares of a folder may run at once, on several machines"
     parser.add_argument("--shard", type=_shard, metavar="3/8", help=shard)
