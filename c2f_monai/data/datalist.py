@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..utils import remove_leftovers, some_names
+from .patients import PATIENT, patient_of, patients_in_order
 from .phantom.writer import COHORTS, write_phantom
 
 __all__ = [
@@ -67,7 +68,8 @@ def load_datalist(
     the validation split, and ``training`` is the rest. In a cross-validation the cases of one fold are the test split
     and the others are training and validation: the tested fold never chooses weights. Cases of ``training`` whose
     "fold" is null are always trained on, with and without folds: hard negatives whose label is empty, or cases of
-    another source. They are neither tested nor held back.
+    another source. They are neither tested nor held back. Entries may have the key "patient": all scans of one are
+    held back, tested or trained on together, and a share is one of patients.
 
     Args:
         dataset_dir: folder with a ``dataset.json`` whose splits are lists of ``{"image", "label"}`` or image paths.
@@ -84,8 +86,8 @@ def load_datalist(
     Raises:
         FileNotFoundError: when the folder, its ``dataset.json`` or a listed file does not exist.
         ValueError: for an unknown split, a bad holdout, or a ``dataset.json`` that is unreadable, lacks the split,
-            lists no case in it, has an entry without an image, has no such fold, or tests or validates on an image that
-            it trains on.
+            lists no case in it, has an entry without an image, has no such fold, or tests or validates on an image or a
+            patient that it trains on.
 
     Examples:
         >>> folder = getfixture("tmp_path")
@@ -226,20 +228,24 @@ def _named_values(key: str, entry: Any) -> list[tuple[Any, str]]:
 
 
 def _check_apart(content: dict[str, Any], folder: Path, path: Path) -> None:
-    """Refuse images that are trained on and tested, or validated: their scores would say nothing."""
+    """Refuse images and patients that are trained on and tested, or validated: their scores would say nothing."""
 
     def images(split: str) -> set[str]:
         # Other names of one file, also by links.
         entries = _entries(content, split, path) if content.get(split) else []
         return {os.path.realpath(folder / entry["image"]) for entry in entries}
 
-    trained = images("training")
+    def patients(split: str) -> set[str]:
+        entries = _entries(content, split, path) if content.get(split) else []
+        return {str(entry[PATIENT]) for entry in entries if entry.get(PATIENT) is not None}
+
     for split in ("test", "validation"):
-        if shared := sorted(trained & images(split)):
-            raise ValueError(
-                f"{path} lists {some_names(shared)} under training and under {split!r}: "
-                f"take {len(shared)} cases out of one of them."
-            )
+        for what, of in (("", images), ("scans of the patients ", patients)):
+            if shared := sorted(of("training") & of(split)):
+                raise ValueError(
+                    f"{path} lists {what}{some_names(shared)} under training and under {split!r}: "
+                    f"take {len(shared)} {'cases' if of is images else 'patients'} out of one of them."
+                )
 
 
 def _select_fold(content: dict[str, Any], fold: int, path: Path) -> dict[str, Any]:
@@ -252,6 +258,11 @@ def _select_fold(content: dict[str, Any], fold: int, path: Path) -> dict[str, An
         )
     if fold not in (known := sorted({entry["fold"] for entry in entries if entry["fold"] is not None})):
         raise ValueError(f"{path} has the folds {', '.join(map(str, known))}, got fold {fold!r}.")
+    folds_of: dict[Any, set[Any]] = {}
+    for entry in entries:
+        folds_of.setdefault(patient_of(entry), set()).add(entry["fold"])
+    if split_up := sorted(str(patient[1]) for patient, folds in folds_of.items() if len(folds) > 1):
+        raise ValueError(f"{path} has scans of one patient in several folds: {some_names(split_up)}.")
     parts = {tested: [e for e in entries if (e["fold"] == fold) == tested] for tested in (True, False)}
     return {**content, "test": parts[True], "training": parts[False]}
 
@@ -261,13 +272,14 @@ def _hold_back(entries: list[dict[str, Any]], split: str, holdout: float, path: 
         return [] if split == "validation" else entries
     extra = [entry for entry in entries if entry.get("fold", 0) is None]
     ordered = sorted((entry for entry in entries if entry.get("fold", 0) is not None), key=lambda e: e["image"])
-    if len(ordered) < 2:
+    patients = patients_in_order(ordered)
+    if len(patients) < 2:
         raise ValueError(f"{path} has no 'validation' and only one training case; holding back needs at least two.")
-    count = max(1, int(len(ordered) * holdout))
+    count = max(1, int(len(patients) * holdout))
     # Evenly spread over the sorted names: no random numbers, so that every machine holds back the same cases.
-    held = {(2 * i + 1) * len(ordered) // (2 * count) for i in range(count)}
-    kept = [entry for i, entry in enumerate(ordered) if (i in held) == (split == "validation")]
-    return kept if split == "validation" else kept + extra
+    held = {patients[(2 * i + 1) * len(patients) // (2 * count)] for i in range(count)}
+    kept = [entry for entry in ordered if (patient_of(entry) in held) == (split == "validation")]
+    return kept if split == "validation" else kept + [entry for entry in extra if patient_of(entry) not in held]
 
 
 def _with_absolute_paths(entry: dict[str, Any], folder: Path, path: Path, check_files: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..utils import atomic_write
 from .folds import assign_folds
+from .patients import patient_of, patients_in_order
 
 __all__ = ["Preparer", "add_cases", "describe_dataset", "description_lines", "write_description"]
 
@@ -69,7 +70,7 @@ def describe_dataset(
         name: of the data set.
         labels: name of each label value; 0, the background, is added.
         training: labeled cases, in the order that folds are counted in. Each gets the key "fold", as in MONAI's
-            ``Auto3DSeg``, unless there are fewer cases than folds.
+            ``Auto3DSeg``, unless there are fewer patients than folds; cases of one "patient" get the same.
         test: cases of a test split, if there is one.
         folds: number of folds. Defaults to 4. None: cases bring their own "fold", or none.
         seed: see :func:`c2f_monai.data.folds.assign_folds`.
@@ -82,9 +83,11 @@ def describe_dataset(
     if not training:
         raise ValueError(f"{name}: there is no labeled case.")
     cases = [dict(case) for case in training]
-    if folds is not None and len(cases) >= folds:
-        for case, fold in zip(cases, assign_folds(len(cases), folds, seed), strict=True):
-            case["fold"] = fold
+    patients = patients_in_order(cases)
+    if folds is not None and len(patients) >= folds:
+        fold_of = dict(zip(patients, assign_folds(len(patients), folds, seed), strict=True))
+        for case in cases:
+            case["fold"] = fold_of[patient_of(case)]
     return {
         "name": name,
         "tensorImageSize": "3D",

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from ..utils import atomic_write, case_name, on_one_grid, some_names
 from .description import Preparer, describe_dataset, description_lines, write_description
 from .label_header import check_label_header
+from .patients import PATIENT, read_patients
 from .readers import image_header, is_image_file, read_image
 from .writers import write_nifti
 
@@ -76,6 +77,8 @@ class FoldersPreparer(Preparer):
         parser.add_argument("--layout", choices=list(LAYOUTS), help="how files are called (default: the one that fits)")
         parser.add_argument("--image-pattern", help="instead: path of an image, such as img{case}")
         parser.add_argument("--label-pattern", help="path of a label, such as {case} or {case}/{name}")
+        patients = "table (CSV: case,patient) where patients have several scans: their folds are those of patients"
+        parser.add_argument("--patients", type=Path, help=patients)
         parser.add_argument("--dataset-name", help="name of the data set (default: the output folder's)")
 
     def prepare(self, options: argparse.Namespace) -> Iterator[str]:
@@ -87,7 +90,8 @@ class FoldersPreparer(Preparer):
                 raise ValueError("give --image-pattern and --label-pattern together, or --layout.")
             layout = (options.image_pattern, options.label_pattern)
         cases = find_folder_cases(options.images, options.labels, list(names.values()), layout)
-        entries, overlap = list_folder_cases(cases, names, options.output)
+        patients = read_patients(options.patients, cases.labels) if options.patients else {}
+        entries, overlap = list_folder_cases(cases, names, options.output, patients)
         for kind, left in (("images without a label", cases.unlabeled), ("labels without an image", cases.strangers)):
             if left:
                 yield f"left out, {kind}: {len(left)} ({some_names(left)})"
@@ -194,12 +198,23 @@ def join_masks(masks: Mapping[str, Path], names: Mapping[int, str], path: Path) 
 
 
 def list_folder_cases(
-    cases: FolderCases, names: Mapping[int, str], output: str | os.PathLike[str], progress: bool = True
+    cases: FolderCases,
+    names: Mapping[int, str],
+    output: str | os.PathLike[str],
+    patients: Mapping[str, str] | None = None,
+    progress: bool = True,
 ) -> tuple[list[dict[str, str]], int]:
     """Entries of a ``dataset.json``; masks of single organs are joined into ``labels/`` of the output folder.
 
     Results are named after the image's file. Where all images are called the same (``ct.nii.gz``), ``images/`` of the
     output folder gets links to them, named after the cases.
+
+    Args:
+        cases: that were found.
+        names: of organs by value.
+        output: folder of the data set.
+        patients: of each case, where some have several scans. Defaults to none.
+        progress: whether a bar is shown. Defaults to True.
 
     Returns:
         entries in the order of the cases' names, numbers in them by value, and voxels that several masks claimed.
@@ -221,7 +236,8 @@ def list_folder_cases(
             label = path
         if same:
             image = link_or_copy(image, target / "images" / f"{case}{image.name[len(case_name(image)) :]}")
-        entries.append({"image": str(image), "label": str(label)})
+        patient = {PATIENT: patients[case]} if patients else {}
+        entries.append({"image": str(image), "label": str(label), **patient})
     return entries, overlap
 
 

@@ -95,6 +95,32 @@ def test_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "give --image-pattern and --label-pattern together" in capsys.readouterr().err
 
 
+def test_folds_of_folders_are_those_of_patients(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, value in (("images", np.int16), ("labels", np.uint8)):
+        (tmp_path / kind).mkdir()
+        for number in range(6):
+            write_nifti(tmp_path / kind / f"s{number}.nii.gz", np.ones((4, 4, 4), value))
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient\ns0,anna\ns1,ben\ns2,anna\ns3,cleo\ns4,ben\ns5,dora\n", encoding="utf-8")
+    options = ["--images", str(tmp_path / "images"), "--labels", str(tmp_path / "labels"), "--names", "pancreas"]
+    command = ["prepare", "folders", *options, "--output", str(tmp_path / "o"), "--folds", "2"]
+    assert main([*command, "--patients", str(table)]) == 0
+    entries = json.loads((tmp_path / "o" / "dataset.json").read_text(encoding="utf-8"))["training"]
+    assert [(entry["patient"], entry["fold"]) for entry in entries] == [
+        *(("anna", 0), ("ben", 0), ("anna", 0)),
+        *(("cleo", 1), ("ben", 0), ("dora", 1)),
+    ]
+    for text, message in (
+        ("case,patient\ns0,anna\ns0,ben\n", "the case 's0' is of two patients, 'anna' and 'ben'"),
+        ("case,patient\ns0,anna\ns1,\n", "names no patient of the case 's1'"),
+        ("case,patient\ns0,anna\n", "has no row of 5 cases: s1, s2"),
+        ("case,name\ns0,anna\n", "must have the columns case and patient; without: patient"),
+    ):
+        table.write_text(text, encoding="utf-8")
+        assert main([*command, "--patients", str(table)]) == 1
+        assert message in capsys.readouterr().err
+
+
 class Tarball(Preparer):
     """A data set of another kind: what a module of its own would hold."""
 

@@ -191,6 +191,28 @@ def test_a_case_that_is_trained_on_is_not_tested(tmp_path: Path, split: str) -> 
             load_datalist(folder, asked)
 
 
+def of_patients(cases: list[dict[str, Any]], patients: str) -> list[dict[str, Any]]:
+    return [{**case, "patient": patient} for case, patient in zip(cases, patients, strict=True)]
+
+
+def test_all_scans_of_a_patient_are_held_back_together(tmp_path: Path) -> None:
+    """Of six patients the second and the fifth, as of six images; a scan that is always trained on is left out, too."""
+    extra = [{**pairs(1, 20)[0], "fold": None, "patient": "b"}, {**pairs(1, 21)[0], "fold": None}]
+    folder = make_dataset(tmp_path, {"training": [*of_patients(pairs(9), "aabbbcdef"), *extra]})
+    assert names(load_datalist(folder, "validation", 0.34)) == [2, 3, 4, 7]
+    assert names(load_datalist(folder, "training", 0.34)) == [0, 1, 5, 6, 8, 21]
+
+
+def test_a_patient_is_not_trained_on_and_tested(tmp_path: Path) -> None:
+    content = {"training": of_patients(pairs(3), "abc"), "test": of_patients(pairs(2, 5), "dc")}
+    folder = make_dataset(tmp_path, content)
+    with pytest.raises(ValueError, match="lists scans of the patients c under training and under 'test': take 1 pati"):
+        load_datalist(folder, "training")
+    folder = make_dataset(tmp_path, {"training": of_patients(folded(8, 4), "abcdefbg")})
+    with pytest.raises(ValueError, match="scans of one patient in several folds: b"):
+        load_datalist(folder, "training", fold=0)
+
+
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
