@@ -24,7 +24,7 @@ def check_counts(
     """Numbers of pixels and slices.
 
     Raises:
-        ValueError: for one out of range.
+        ValueError: for one out of range, or between two numbers.
     """
     for name, value, least in (
         ("margin", 0 if margin is None else margin, 0),
@@ -34,6 +34,8 @@ def check_counts(
         ("bridge", bridge, 0),
         ("pixels_per_batch", pixels_per_batch, 1),
     ):
+        if value != int(value):
+            raise ValueError(f"{name} must be a whole number, got {value}.")
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}.")
 

@@ -670,6 +670,7 @@ def test_training_mode_is_warned_of():
         ({"fusion": "median"}, "fusion must be one of .* got 'median'"),
         ({"prior": "box"}, "'box' is not a valid Prior"),
         ({"margin": -1}, "margin must be at least 0, got -1"),
+        ({"margin": 4.5}, "margin must be a whole number, got 4.5"),
         ({"crop_multiple": 0}, "crop_multiple must be at least 1, got 0"),
         ({"min_size": -2}, "min_size must be at least 0, got -2"),
         ({"max_rounds": -1}, "max_rounds must be at least 0, got -1"),
