@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ from c2f_monai.inferers import SIGNALS, CoarseToFineInferer, QualityModel, StopR
 from c2f_monai.inferers.case_loop import CaseLoop
 from c2f_monai.inferers.patches import Patch, whole_bounds
 from c2f_monai.inferers.quality import entropy, expected_dice, traits_of, view_dice
+from c2f_monai.networks import CoarseToFineNet
 from c2f_monai.utils import sha256_of
 from tests.inferers.levels import network
+from tests.inferers.test_coarse_to_fine import D1, NOTHING, WHOLE, Z0, Z1, Z2, Everywhere, Scripted, block, numbered
 
 TWO = StopRule(dice=None, max_rounds=2)
+LONG = (6, 9, 8)
 
 
 def blob(value: float) -> torch.Tensor:
@@ -171,6 +175,47 @@ def test_nothing_found_stays_possible(value: float) -> None:
     assert inferer.records[0].flags == ["nothing found"]
 
 
+@pytest.mark.parametrize(("voxels", "flags"), [(7, ["rescued"]), (8, [])])
+def test_a_mask_of_eight_voxels_is_enough_to_look_around(voxels: int, flags: list[str]) -> None:
+    start, full = block((1, 2), (1, 1 + voxels), (3, 4), LONG), block((1, 3), (1, 5), (3, 5), LONG)
+    inferer = CoarseToFineInferer(stopping=TWO, rescue=0.5, **{**WHOLE, "margin": 9})
+    found = inferer(numbered(LONG), Scripted([start, full, full]))
+    assert torch.equal(found[0, 0] >= 0.5, full) and inferer.records[0].flags == flags
+
+
+@pytest.mark.parametrize("kept", [8, 7])
+def test_a_rescued_answer_counts_from_eight_voxels_and_a_dsc_of_four_fifths(kept: int) -> None:
+    few, large = block((1, 2), (1, 4), (3, 4)), block((1, 3), (1, 4), (3, 5))  # 3 and 12 voxels
+    last = large & (large.flatten().cumsum(0).reshape(large.shape) <= kept)  # d(2) = 16 / 20, or 14 / 19
+    inferer = CoarseToFineInferer(stopping=TWO, rescue=0.5, **WHOLE)
+    found = inferer(numbered(), Scripted([few, large, last]))
+    assert torch.equal(found[0, 0] >= 0.5, last if kept == 8 else NOTHING)
+    assert inferer.records[0].flags == (["rescued"] if kept == 8 else ["nothing found"])
+
+
+def test_rescue_looks_at_a_fraction_of_the_maximum_in_the_largest_component() -> None:
+    """The fine network says foreground everywhere: the answer is the frame around what was looked at."""
+    start = torch.zeros(1, 1, 24, 24, 9)
+    start[..., 4:6, 4:6, 3:6], start[..., 4, 4, 4] = 0.125, 0.25  # half of the maximum is enough
+    start[..., 12:14, 4:6, 3:5] = 0.2  # a smaller component
+    start[..., 4:6, 12:20, 3:6] = 0.12  # a larger one under the fraction
+    net = CoarseToFineNet(None, partial(Everywhere, True), views=["axial"]).eval()
+    inferer = CoarseToFineInferer(stopping=TWO, margin=0, crop_multiple=1, rescue=0.5, keep_rounds=True)
+    inferer(torch.zeros(1, 1, 24, 24, 9), net, initial=start)
+    assert inferer.records[0].rounds[1].box == ((4, 6), (4, 6), (2, 7))  # two thirds beside it
+
+
+def test_rescue_needs_rounds_and_no_truth() -> None:
+    speck = torch.zeros(1, 1, 32, 32, 32)
+    speck[..., 10, 12, 14] = 0.9
+    inferer = CoarseToFineInferer(stopping=StopRule(max_rounds=0), rescue=0.5)
+    assert torch.equal(inferer(blob(1.0), network(0.5), initial=speck), speck)
+    assert inferer.records[0].voxels == 1
+    oracle = CoarseToFineInferer(stopping=TWO, margin=4, rescue=0.5)
+    oracle(blob(1.0), network(0.5), initial=speck, label=(blob(1.0) > 0).float())
+    assert oracle.records[0].flags == [] and oracle.records[0].rounds[1].dsc == pytest.approx(2 / 481)  # 8 * 10 * 6
+
+
 def test_damping_keeps_a_part_of_the_last_round() -> None:
     volume, net = blob(0.6), network(0.56, coarse=[0.6])  # P(0) = 0.5 in the target, f_F says sigmoid(1.6)
     once = StopRule(dice=None, max_rounds=1)
@@ -225,6 +270,16 @@ def test_a_cycle_of_two_ends_with_the_mean_of_both(monkeypatch: pytest.MonkeyPat
     assert record.stop_reason == "cycle of two" and record.fine_rounds == 3
     assert found[0, 0, 5, 10, 10] == found[0, 0, 21, 10, 10] == pytest.approx(0.45)
     assert int((found >= 0.5).sum()) == 4 * 8 * 8
+
+
+def test_rounds_without_a_cycle_are_not_averaged() -> None:
+    plain, resolved = (
+        CoarseToFineInferer(stopping=StopRule(dice=D1), resolve_cycles=resolve, **WHOLE)(
+            numbered(), Scripted([Z0, Z1, Z2])
+        )
+        for resolve in (False, True)
+    )
+    assert torch.equal(plain, resolved) and torch.equal(plain[0, 0] >= 0.5, Z1)
 
 
 @pytest.mark.parametrize(
