@@ -13,7 +13,16 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
-from c2f_monai.inferers import SIGNALS, CoarseToFineInferer, QualityModel, StopRule, fit_quality, read_quality
+from c2f_monai.inferers import (
+    SIGNALS,
+    CaseRecord,
+    CoarseToFineInferer,
+    QualityModel,
+    RoundRecord,
+    StopRule,
+    fit_quality,
+    read_quality,
+)
 from c2f_monai.inferers.case_loop import CaseLoop
 from c2f_monai.inferers.patches import Patch, whole_bounds
 from c2f_monai.inferers.quality import entropy, expected_dice, traits_of, view_dice
@@ -48,6 +57,7 @@ def test_sure_probabilities_expect_all() -> None:
 
 def test_entropy_is_one_bit_where_all_is_open() -> None:
     assert entropy(torch.tensor([0.0, 0.5, 1.0])).tolist() == [0.0, 1.0, 0.0]
+    assert entropy(torch.tensor([-1e-6, 1 + 1e-6])).tolist() == [0.0, 0.0]  # a mean of ones may be a little more
     assert float(entropy(torch.tensor([0.25]))) == pytest.approx(2 - 0.75 * np.log2(3), abs=1e-6)
 
 
@@ -109,6 +119,23 @@ def test_the_bound_covers_nine_tenths_of_new_cases() -> None:
     assert 0.86 <= np.mean(covered) <= 0.94
 
 
+def test_the_interval_of_nine_volumes_by_hand() -> None:
+    """Eight are e^0.9 larger than found, one is right: the others' mean is 0.9 off, over the least missing DSC."""
+    sure = [dict.fromkeys(SIGNALS, 1.0)] * 9
+    model = fit_quality(sure, [1.0] * 9, volumes=[(2.0, 2.0 * np.exp(0.9))] * 8 + [(3.0, 3.0)])
+    assert model.volume == pytest.approx((0.8, 0.9 / 0.05))
+
+
+def test_without_a_signal_of_the_model_nothing_is_predicted() -> None:
+    """One view has none to agree with."""
+    net = CoarseToFineNet(partial(Everywhere, False), partial(Everywhere, False), views=["axial"]).eval()
+    inferer = CoarseToFineInferer(stopping=TWO, margin=4, quality=QualityModel({"view_dsc": 1.0}, 0.5, 0.1, 0.7, 12))
+    assert inferer(blob(1.0), net).max() > 0.5
+    (record,) = inferer.records
+    assert set(record.signals) == {*SIGNALS} - {"view_dsc"}
+    assert (record.predicted, record.interval, record.flags) == (None, None, [])
+
+
 def test_few_cases_give_no_bound() -> None:
     cases, scores = linear_cases(8)
     with pytest.raises(ValueError, match="needs 9 labeled cases, got 8"):
@@ -127,6 +154,15 @@ def test_it_lies_beside_its_weights_alone(tmp_path) -> None:
     weights.write_bytes(b"others")
     with pytest.warns(UserWarning, match="fitted for other weights"):
         assert read_quality(weights) is None
+    weights.unlink()
+    assert read_quality(weights) is None
+
+
+@pytest.mark.parametrize(("look_below", "flags"), [(0.5, []), (0.51, ["look at this one"])])
+def test_only_a_prediction_below_the_mark_is_low(look_below: float, flags: list[str]) -> None:
+    record = CaseRecord(rounds=[RoundRecord(0, None, 1, None, ((2, 3),) * 3, 0.0)], voxels=1)
+    record.judge({"view_dsc": 1.0}, QualityModel({"view_dsc": 1.0}, 0.5, 0.1, look_below, 12))
+    assert record.flags == flags
 
 
 def test_a_low_prediction_is_flagged() -> None:
