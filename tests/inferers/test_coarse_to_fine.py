@@ -346,10 +346,12 @@ def test_prior_is_the_probability_or_the_mask(prior, value):
             return out if part != "coarse" else torch.where(torch.tensor([1, 1, 0])[:, None, None] > 0, out, -20.0)
 
     network = TwoOfThree([Z0, Z0], saliency=True)
-    make(**WHOLE, prior=prior)(numbered(), network)
+    inferer = make(**WHOLE, prior=prior, keep_seen=True)
+    inferer(numbered(), network)
     # the first slab that is run is number 1; its last channel is slice 2
     assert network.priors[0][0, 2, 2, 2] == pytest.approx(value, abs=1e-6)
     assert network.priors[0][0, 0].max() == pytest.approx(0, abs=1e-6)
+    assert inferer.records[0].seen[0, 2, 2, 2] == pytest.approx(value, abs=1e-6)
 
 
 class Everywhere(torch.nn.Module):

@@ -74,6 +74,7 @@ def test_a_body_that_lies_a_little_askew_stays_as_it_is(degrees: float) -> None:
     assert torch.equal(data["image"], volume) and torch.equal(data["image"].affine, volume.affine)
     back = transform.inverse(data)["image"]
     assert torch.equal(back, volume) and back.applied_operations == []
+    assert back.data_ptr() == volume.data_ptr()  # without a copy of a whole CT
 
 
 @pytest.mark.parametrize(("turn", "shear"), [(turned_about("z", 40), 0.0), (turned_about("z", 0), 0.5)])
