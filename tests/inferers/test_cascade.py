@@ -119,9 +119,9 @@ def test_outside_is_the_bottom_of_the_window() -> None:
     run = CascadeInferer(
         CoarseToFineInferer(**window, component_fraction=0.5), CoarseToFineInferer(**window), distance_voxels=1.0
     )
-    hu = torch.where(image() > 0, 340.0 * image() - 100.0, torch.tensor(50.0))
+    hu = torch.where(image() > 0, 340.0 * image() - 100.0, torch.tensor(-20.0))  # neither organ nor dark
     found = run(hu[None], both)[0]
-    assert torch.equal(found[1] >= 0.5, found[0] < 0.5)
+    assert torch.equal(found[0] >= 0.5, ORGAN) and torch.equal(found[1] >= 0.5, ~ORGAN)
 
 
 def test_the_distance_in_mm_goes_by_the_inputs_affine() -> None:
