@@ -115,6 +115,14 @@ def test_masks_lead_back_to_the_file() -> None:
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.95
 
 
+@pytest.mark.parametrize(("mode", "values"), [("nearest", {0.0, 1.0}), ("bilinear", None)])
+def test_the_way_back_has_the_mode_of_the_way_there(mode: str, values: set[float] | None) -> None:
+    mask = (ball(grid(turned_about("z", 40))) > 0).float()
+    transform = TurnUprightd("mask", mode=mode)
+    back = set(transform.inverse(transform({"mask": mask}))["mask"].unique().tolist())
+    assert back == values if values else len(back) > 10
+
+
 def test_parts_make_the_same_volume(monkeypatch: pytest.MonkeyPatch) -> None:
     volume = ball(grid(turned_about("z", 40)))
     whole = TurnUprightd("image")({"image": volume})["image"]
