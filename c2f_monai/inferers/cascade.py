@@ -148,11 +148,11 @@ class CascadeInferer(Inferer):
         self, inputs: torch.Tensor, index: int, organ: torch.Tensor, network: Any
     ) -> tuple[torch.Tensor, CaseRecord]:
         """Probability (K, H, W, D) of the neoplasm in one case and what happened to it."""
+        if self.region == OrganRegion.CROP:
+            return self._in_box(inputs, index, organ, network)
         if not organ.any():
             return self._nothing(inputs, index, network)
         volume = plain(inputs)[index]
-        if self.region == OrganRegion.CROP:
-            return self._in_box(inputs, index, organ, network)
         conditioned = condition_on_organ(
             volume,
             organ.to(volume.device),

@@ -173,7 +173,7 @@ class UnrolledInferer(Inferer):
                 weights = self._weights(probability, groups, network, view)
                 # Times 0 instead of left out: every parameter takes part in every step, as DDP wants.
                 plain = self.stage in (TrainingStage.SEPARATE, TrainingStage.FINE)
-                weighted = image * (1.0 + 0.0 * (weights - 1.0) if plain else weights)
+                weighted = image * (1.0 + 0.0 * weights if plain else weights)
             probability = self._fine(weighted, inner, size, network, view)
             unrolled.append(probability)
         return torch.stack(unrolled, dim=1)

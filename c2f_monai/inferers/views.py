@@ -63,11 +63,11 @@ class CropRule:
         bridge: networks of one slice also answer in gaps of the mask of at most so many slices.
     """
 
-    margin: int | None = 20
-    multiple: int = 16
-    min_size: int = 0
-    max_margin: int | None = None
-    bridge: int = 0
+    margin: int | None
+    multiple: int
+    min_size: int
+    max_margin: int | None
+    bridge: int
 
     def reach(self, shape: Sequence[int]) -> int:
         """The largest margin in a volume of a shape."""
@@ -121,7 +121,7 @@ def _bridged(centers: torch.Tensor, boxes: torch.Tensor, bridge: int) -> tuple[t
     counts = torch.cat([torch.where(steps <= bridge + 1, steps, 1), steps.new_ones(1)])
     source = torch.arange(len(centers)).repeat_interleave(counts)
     beyond = torch.arange(len(source)) - (counts.cumsum(0) - counts)[source]
-    after = (source + (beyond > 0)).clamp_max(len(centers) - 1)
+    after = source + (beyond > 0)
     low, high = (pick(boxes[source], boxes[after]) for pick in (torch.minimum, torch.maximum))
     return centers[source] + beyond, torch.cat([low[:, :2], high[:, 2:]], dim=1)
 

@@ -42,7 +42,7 @@ def filter_components(mask: ArrayOrTensor, fraction: float, voxels: int | None =
     if fraction == 0:
         return mask
     if isinstance(mask, torch.Tensor):
-        filtered = _filter_array(mask.detach().cpu().numpy(), fraction, voxels)
+        filtered = _filter_array(mask.cpu().numpy(), fraction, voxels)
         # Going through MONAI keeps the metadata of a MetaTensor; a plain tensor stays plain.
         return convert_to_dst_type(filtered, mask, dtype=torch.bool)[0]
     return _filter_array(mask, fraction, voxels)

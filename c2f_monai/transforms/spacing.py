@@ -83,7 +83,8 @@ class SmoothForSpacingd(MapTransform):
     def _smooth(self, key: Hashable, volume: Any) -> torch.Tensor:
         if not isinstance(volume, MetaTensor):
             raise ValueError(f"{key} must be a MetaTensor to have a voxel size, got {type(volume).__name__}.")
-        factors = [size / own for size, own in zip(self.pixdim, volume.pixdim.tolist(), strict=True)]
+        spacing = volume.pixdim.tolist()
+        factors = [size / own if size > 0 else 1.0 for size, own in zip(self.pixdim, spacing, strict=True)]
         sigmas = [math.sqrt(max(factor**2 - 1.0, 0.0) / 12.0) for factor in factors]
         kernels = {axis: _kernel(sigma) for axis, sigma in enumerate(sigmas, start=1)}
         kernels = {axis: kernel for axis, kernel in kernels.items() if _changes(kernel, volume.dtype)}

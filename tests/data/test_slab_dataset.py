@@ -11,7 +11,8 @@ import pytest
 import torch
 from monai.transforms import Compose, RandAffined, RandGaussianNoised
 
-from c2f_monai.data import SlabCollate, SlabDataset, draw_margins, slice_threshold
+from c2f_monai.data import CaseSampler, SlabCollate, SlabDataset, draw_margins, slice_threshold
+from c2f_monai.data.slab_draws import draw_fallback_box
 from c2f_monai.utils import SlabSpec
 
 
@@ -47,6 +48,26 @@ def test_slice_threshold_refuses_both() -> None:
         slice_threshold([np.array([1])], 100, 0.98)
     with pytest.raises(ValueError, match=r"fraction must be in \(0, 1\], got 0"):
         slice_threshold([np.array([1])], None, 0.0)
+    with pytest.raises(ValueError, match=r"fraction must be in \(0, 1\], got 1.1"):
+        slice_threshold([np.array([1])], None, 1.1)
+
+
+def test_fallback_boxes_are_an_eighth_to_a_half_of_the_slice_anywhere_in_it() -> None:
+    rng = np.random.default_rng(0)
+    top, left, bottom, right = np.array([draw_fallback_box(rng, (16, 40)) for _ in range(2000)]).T
+    assert set(bottom - top) == set(range(2, 9)) and set(right - left) == set(range(5, 21))
+    assert (top.min(), left.min(), bottom.max(), right.max()) == (0, 0, 16, 40)
+    assert draw_fallback_box(rng, (1, 1)).tolist() == [0, 0, 1, 1]
+
+
+def test_every_case_once_over_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+    for rank, expected in enumerate(([0, 3, 6], [1, 4], [2, 5])):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        assert list(CaseSampler(range(7), "validation")) == expected
+    assert list(CaseSampler(range(3), "validation")) == [2]
+    with pytest.raises(ValueError, match="validation has 2 cases for 3 processes: start at most 2"):
+        CaseSampler(range(2), "validation")
 
 
 def test_stacks_of_single_slices_have_no_slabs_of_several() -> None:

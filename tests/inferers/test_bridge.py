@@ -67,11 +67,12 @@ def test_slabs_of_several_slices_see_gaps_as_they_are() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x[:, 1:2])
 
-    slab = SlabSpec(3, 1)
+    volume, slab = organ(), SlabSpec(3, 1)
+    volume[..., 4] *= 2  # a gap of 3..6, of which slabs 4 and 5 see no foreground
     network = CoarseToFineNet(lambda: Middle(20.0, 1.0), lambda: Middle(20.0, 1.0, 2.0), None, ["axial"], slab=slab)
     answers = [
         CoarseToFineInferer(bridge=bridge, margin=1, crop_multiple=1, stopping=StopRule(None, 1))(
-            organ(), network.eval()
+            volume, network.eval()
         )
         for bridge in (0, 9)
     ]

@@ -119,9 +119,9 @@ def test_outside_is_the_bottom_of_the_window() -> None:
     run = CascadeInferer(
         CoarseToFineInferer(**window, component_fraction=0.5), CoarseToFineInferer(**window), distance_voxels=1.0
     )
-    hu = torch.where(image() > 0, 340.0 * image() - 100.0, torch.tensor(50.0))
+    hu = torch.where(image() > 0, 340.0 * image() - 100.0, torch.tensor(-20.0))  # neither organ nor dark
     found = run(hu[None], both)[0]
-    assert torch.equal(found[1] >= 0.5, found[0] < 0.5)
+    assert torch.equal(found[0] >= 0.5, ORGAN) and torch.equal(found[1] >= 0.5, ~ORGAN)
 
 
 def test_the_distance_in_mm_goes_by_the_inputs_affine() -> None:
@@ -138,17 +138,40 @@ def test_the_distance_in_mm_goes_by_the_inputs_affine() -> None:
         run(image()[None], networks())
 
 
-def test_an_organ_that_is_not_found_gives_an_empty_neoplasm_and_says_so() -> None:
+@pytest.mark.parametrize("region", ["mask", "crop"])
+def test_an_organ_that_is_not_found_gives_an_empty_neoplasm_and_says_so(region: str) -> None:
     dark = torch.zeros(1, *SHAPE)
-    run = inferer(STEP_WISE)
+    run = inferer(STEP_WISE, region=region)
     found = run(torch.stack([dark, image()]), networks(0.7, 0.8))
-    assert found.shape == (2, 3, *SHAPE)
+    assert found.shape == (2, 3, *SHAPE) and type(found) is torch.Tensor
     assert (found[0, 1:] == 0).all() and bool((found[1, 1:] >= 0.5).any())
     missing, there = run.records
     assert missing.flags == ["organ not found", "nothing found"]
     assert (missing.stop_reason, missing.fine_rounds, missing.masks[0].shape) == (StopReason.EMPTY, 0, (2, *SHAPE))
+    assert not missing.masks[0].any() and [entry.ml for entry in missing.rounds] == [None]  # no voxel size is known
     assert there.flags == []
     assert run.organ_records[0].flags == ["nothing found"]
+
+
+def test_nothing_is_no_milliliter_where_the_voxel_size_is_known_and_on_the_volumes_device() -> None:
+    organ, neoplasm = CoarseToFineInferer(**STEP_WISE), CoarseToFineInferer(**STEP_WISE, volume_device="meta")
+    run, x = CascadeInferer(organ, neoplasm), MetaTensor(torch.zeros(1, 1, *SHAPE), affine=torch.eye(4))
+    found, record = run._nothing(x, 0, network(0.7))
+    assert found.device.type == "meta" and [entry.ml for entry in record.rounds] == [0.0] and record.masks == []
+    neoplasm.volume_device = None
+    assert run._nothing(x, 0, network(0.7))[0].device == x.device
+
+
+def test_the_organ_is_where_it_reaches_its_inferers_threshold() -> None:
+    """At exactly one half a voxel is organ, as everywhere."""
+    both = torch.nn.ModuleDict({"organ": network(0.5), "neoplasm": network(0.7)}).eval()
+    run = CascadeInferer(CoarseToFineInferer(**RSTN, component_fraction=1.0), CoarseToFineInferer(**RSTN))
+    x = image()
+    x[0, 20:22, 15:17, 12:14] = 0  # no decoy
+    found = run(x[None], both)[0]
+    assert torch.equal(found[0] >= 0.5, ORGAN) and torch.equal(found[1] >= 0.5, NEOPLASM)
+    x[x == 0.9] = 0.5  # all of the organ is at one half, and the neoplasm is not seen
+    assert run(x[None], both)[0, 0].max() == 0.5 and run.records[0].notes == []
 
 
 def test_the_true_organ_takes_the_place_of_the_first_two_stages() -> None:

@@ -16,7 +16,7 @@ from monai.networks.nets import UNet
 
 from c2f_monai.inferers import CoarseToFineInferer, StopRule
 from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
-from c2f_monai.utils import SlabSpec, dice_coefficient
+from c2f_monai.utils import SlabSpec, View, default_slice_axes, dice_coefficient
 from tests.inferers.reference import Reference, Settings
 
 VIEWS = ("sagittal", "coronal", "axial")
@@ -167,7 +167,7 @@ def test_the_mean_of_the_coarse_and_the_last_answer(component_fraction):
     kept = mask | (mean < 0.5)
     assert not mask.equal(last >= 0.5) and both.records[0].voxels == mask.sum()
     assert torch.allclose(probability[kept], mean[kept], atol=1e-6)
-    assert component_fraction or kept.all()
+    assert kept.all() == (component_fraction == 0) and (probability[~kept] == 0).all()
     assert [entry.dsc for entry in both.records[0].rounds] == [entry.dsc for entry in rounds.records[0].rounds]
     assert make(**options, max_rounds=0, result="mean")(volume, network).equal(coarse)
 
@@ -294,6 +294,7 @@ def test_rounds_by_hand(masks, arguments, voxels, changes, reason, flags):
     assert [entry.dsc for entry in record.rounds[1:]] == pytest.approx(changes)
     assert (record.stop_reason, record.flags, record.fine_rounds) == (reason, flags, len(changes))
     assert torch.equal(answer[0, 0] >= 0.5, masks[len(voxels) - 1])
+    assert bool(record.signals) == (voxels[-1] > 0)  # of nothing there is nothing to say
     assert [int(mask.sum()) for mask in record.masks] == voxels
     assert all(entry.seconds >= 0 for entry in record.rounds)
     assert record.seconds == sum(entry.seconds for entry in record.rounds)
@@ -347,10 +348,12 @@ def test_prior_is_the_probability_or_the_mask(prior, value):
             return out if part != "coarse" else torch.where(torch.tensor([1, 1, 0])[:, None, None] > 0, out, -20.0)
 
     network = TwoOfThree([Z0, Z0], saliency=True)
-    make(**WHOLE, prior=prior)(numbered(), network)
+    inferer = make(**WHOLE, prior=prior, keep_seen=True)
+    inferer(numbered(), network)
     # the first slab that is run is number 1; its last channel is slice 2
     assert network.priors[0][0, 2, 2, 2] == pytest.approx(value, abs=1e-6)
     assert network.priors[0][0, 0].max() == pytest.approx(0, abs=1e-6)
+    assert inferer.records[0].seen[0, 2, 2, 2] == pytest.approx(value, abs=1e-6)
 
 
 class Everywhere(torch.nn.Module):
@@ -485,7 +488,8 @@ def test_saliency_near_the_crops_equals_saliency_of_the_whole_slab(kernels):
     assert kernels == (1,) or (inferer(volume, network) - expected).abs().max() > 1e-4
 
 
-def test_air_around_the_body_is_left_out():
+@pytest.mark.parametrize("air", [0.0, 0.5])  # air is what is at the threshold, too
+def test_air_around_the_body_is_left_out(air):
     """The coarse networks run on the bright box alone; its edge slices are repeated and divided by two."""
     network = CoarseToFineNet(partial(Everywhere, False), views=("axial",)).eval()
     volume = torch.zeros(1, 1, 9, 10, 11)
@@ -493,7 +497,7 @@ def test_air_around_the_body_is_left_out():
     spied = []
     network.views["axial"].coarse.register_forward_hook(lambda _, x, y: spied.append(tuple(x[0].shape)))
     arguments = {"max_rounds": 0, "crop_multiple": 1, "keep_rounds": True}
-    inferer = make(**arguments, air_threshold=0.5)
+    inferer = make(**arguments, air_threshold=air)
     answer = inferer(volume, network)
     assert spied == [(4, 3, 4, 2)]
     assert torch.equal(answer >= 0.5, volume > 0.5)
@@ -704,13 +708,28 @@ def test_drawn_margins_vary_within_their_bound_and_repeat():
     network = CoarseToFineNet(partial(Everywhere, False), partial(Everywhere, True), views=("axial",)).eval()
     volume = torch.zeros(1, 1, 40, 40, 10)
     volume[0, 0, 20, 20, 4:6] = 1.0
-    inferer = make(crop_multiple=1, max_margin=6, max_rounds=1)
+    inferer = make(crop_multiple=1, margin=0, max_margin=6, max_rounds=1)
     answer = inferer(volume, network)
     assert torch.equal(answer, inferer(volume, network))
     rows = (answer[0, 0] > 0).any(dim=1).int()
     extents = {(int(r.argmax()), int(r.sum())) for r in rows.T if r.any()}
     assert len(extents) > 1
     assert all(14 <= start <= 20 and start + length <= 27 for start, length in extents)
+    assert inferer.rule.margins(100).unique().tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("signs", [(-1, 1, 1), (1, -1, -1), (-1, -1, -1)])
+@pytest.mark.parametrize("slab", [(3, 3), (5, 3), (1, 1)])
+@pytest.mark.parametrize("view", VIEWS)
+def test_weights_of_another_orientation_see_the_volume_turned_round(view, slab, signs):
+    """Slices, rows or columns from the other end, in several batches: it is as if the volume was turned."""
+    network, volume = random_network(slab=slab, views=(view,)), volume_of((21, 25, 19), 1)
+    arguments = {"margin": 2, "crop_multiple": 8, "stop": None, "max_rounds": 1, "pixels_per_batch": 1500}
+    axes = default_slice_axes(View(view))
+    turned = [abs(axis) + 1 for axis, sign in zip(axes, signs, strict=True) if sign < 0]
+    expected = make(**arguments)(volume.flip(turned), network).flip(turned)
+    network.views[view].slice_axes = torch.tensor(axes) * torch.tensor(signs)
+    torch.testing.assert_close(make(**arguments)(volume, network), expected, atol=1e-6, rtol=0)
 
 
 def test_axes_of_a_broken_checkpoint():

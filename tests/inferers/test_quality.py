@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,26 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 
-from c2f_monai.inferers import SIGNALS, CoarseToFineInferer, QualityModel, StopRule, fit_quality, read_quality
+from c2f_monai.inferers import (
+    SIGNALS,
+    CaseRecord,
+    CoarseToFineInferer,
+    QualityModel,
+    RoundRecord,
+    StopRule,
+    fit_quality,
+    read_quality,
+)
 from c2f_monai.inferers.case_loop import CaseLoop
 from c2f_monai.inferers.patches import Patch, whole_bounds
 from c2f_monai.inferers.quality import entropy, expected_dice, traits_of, view_dice
+from c2f_monai.networks import CoarseToFineNet
 from c2f_monai.utils import StopReason, sha256_of
 from tests.inferers.levels import network
+from tests.inferers.test_coarse_to_fine import D1, NOTHING, WHOLE, Z0, Z1, Z2, Everywhere, Scripted, block, numbered
 
 TWO = StopRule(dice=None, max_rounds=2)
+LONG = (6, 9, 8)
 
 
 def blob(value: float) -> torch.Tensor:
@@ -44,6 +57,7 @@ def test_sure_probabilities_expect_all() -> None:
 
 def test_entropy_is_one_bit_where_all_is_open() -> None:
     assert entropy(torch.tensor([0.0, 0.5, 1.0])).tolist() == [0.0, 1.0, 0.0]
+    assert entropy(torch.tensor([-1e-6, 1 + 1e-6])).tolist() == [0.0, 0.0]  # a mean of ones may be a little more
     assert float(entropy(torch.tensor([0.25]))) == pytest.approx(2 - 0.75 * np.log2(3), abs=1e-6)
 
 
@@ -105,6 +119,23 @@ def test_the_bound_covers_nine_tenths_of_new_cases() -> None:
     assert 0.86 <= np.mean(covered) <= 0.94
 
 
+def test_the_interval_of_nine_volumes_by_hand() -> None:
+    """Eight are e^0.9 larger than found, one e^0.1: the others' mean is 0.8 off, over the least missing DSC."""
+    sure = [dict.fromkeys(SIGNALS, 1.0)] * 9
+    model = fit_quality(sure, [1.0] * 9, volumes=[(2.0, 2.0 * np.exp(0.9))] * 8 + [(3.0, 3.0 * np.exp(0.1))])
+    assert model.volume == pytest.approx((7.3 / 9, 0.8 / 0.05))
+
+
+def test_without_a_signal_of_the_model_nothing_is_predicted() -> None:
+    """One view has none to agree with."""
+    net = CoarseToFineNet(partial(Everywhere, False), partial(Everywhere, False), views=["axial"]).eval()
+    inferer = CoarseToFineInferer(stopping=TWO, margin=4, quality=QualityModel({"view_dsc": 1.0}, 0.5, 0.1, 0.7, 12))
+    assert inferer(blob(1.0), net).max() > 0.5
+    (record,) = inferer.records
+    assert set(record.signals) == {*SIGNALS} - {"view_dsc"}
+    assert (record.predicted, record.interval, record.flags) == (None, None, [])
+
+
 def test_few_cases_give_no_bound() -> None:
     cases, scores = linear_cases(8)
     with pytest.raises(ValueError, match="needs 9 labeled cases, got 8"):
@@ -123,6 +154,15 @@ def test_it_lies_beside_its_weights_alone(tmp_path) -> None:
     weights.write_bytes(b"others")
     with pytest.warns(UserWarning, match="fitted for other weights"):
         assert read_quality(weights) is None
+    weights.unlink()
+    assert read_quality(weights) is None
+
+
+@pytest.mark.parametrize(("look_below", "flags"), [(0.5, []), (0.51, ["look at this one"])])
+def test_only_a_prediction_below_the_mark_is_low(look_below: float, flags: list[str]) -> None:
+    record = CaseRecord(rounds=[RoundRecord(0, None, 1, None, ((2, 3),) * 3, 0.0)], voxels=1)
+    record.judge({"view_dsc": 1.0}, QualityModel({"view_dsc": 1.0}, 0.5, 0.1, look_below, 12))
+    assert record.flags == flags
 
 
 def test_a_low_prediction_is_flagged() -> None:
@@ -185,6 +225,47 @@ def test_nothing_found_stays_possible(value: float) -> None:
     assert inferer.records[0].flags == ["nothing found"]
 
 
+@pytest.mark.parametrize(("voxels", "flags"), [(7, ["rescued"]), (8, [])])
+def test_a_mask_of_eight_voxels_is_enough_to_look_around(voxels: int, flags: list[str]) -> None:
+    start, full = block((1, 2), (1, 1 + voxels), (3, 4), LONG), block((1, 3), (1, 5), (3, 5), LONG)
+    inferer = CoarseToFineInferer(stopping=TWO, rescue=0.5, **{**WHOLE, "margin": 9})
+    found = inferer(numbered(LONG), Scripted([start, full, full]))
+    assert torch.equal(found[0, 0] >= 0.5, full) and inferer.records[0].flags == flags
+
+
+@pytest.mark.parametrize("kept", [8, 7])
+def test_a_rescued_answer_counts_from_eight_voxels_and_a_dsc_of_four_fifths(kept: int) -> None:
+    few, large = block((1, 2), (1, 4), (3, 4)), block((1, 3), (1, 4), (3, 5))  # 3 and 12 voxels
+    last = large & (large.flatten().cumsum(0).reshape(large.shape) <= kept)  # d(2) = 16 / 20, or 14 / 19
+    inferer = CoarseToFineInferer(stopping=TWO, rescue=0.5, **WHOLE)
+    found = inferer(numbered(), Scripted([few, large, last]))
+    assert torch.equal(found[0, 0] >= 0.5, last if kept == 8 else NOTHING)
+    assert inferer.records[0].flags == (["rescued"] if kept == 8 else ["nothing found"])
+
+
+def test_rescue_looks_at_a_fraction_of_the_maximum_in_the_largest_component() -> None:
+    """The fine network says foreground everywhere: the answer is the frame around what was looked at."""
+    start = torch.zeros(1, 1, 24, 24, 9)
+    start[..., 4:6, 4:6, 3:6], start[..., 4, 4, 4] = 0.125, 0.25  # half of the maximum is enough
+    start[..., 12:14, 4:6, 3:5] = 0.2  # a smaller component
+    start[..., 4:6, 12:20, 3:6] = 0.12  # a larger one under the fraction
+    net = CoarseToFineNet(None, partial(Everywhere, True), views=["axial"]).eval()
+    inferer = CoarseToFineInferer(stopping=TWO, margin=0, crop_multiple=1, rescue=0.5, keep_rounds=True)
+    inferer(torch.zeros(1, 1, 24, 24, 9), net, initial=start)
+    assert inferer.records[0].rounds[1].box == ((4, 6), (4, 6), (2, 7))  # two thirds beside it
+
+
+def test_rescue_needs_rounds_and_no_truth() -> None:
+    speck = torch.zeros(1, 1, 32, 32, 32)
+    speck[..., 10, 12, 14] = 0.9
+    inferer = CoarseToFineInferer(stopping=StopRule(max_rounds=0), rescue=0.5)
+    assert torch.equal(inferer(blob(1.0), network(0.5), initial=speck), speck)
+    assert inferer.records[0].voxels == 1
+    oracle = CoarseToFineInferer(stopping=TWO, margin=4, rescue=0.5)
+    oracle(blob(1.0), network(0.5), initial=speck, label=(blob(1.0) > 0).float())
+    assert oracle.records[0].flags == [] and oracle.records[0].rounds[1].dsc == pytest.approx(2 / 481)  # 8 * 10 * 6
+
+
 def test_damping_keeps_a_part_of_the_last_round() -> None:
     volume, net = blob(0.6), network(0.56, coarse=[0.6])  # P(0) = 0.5 in the target, f_F says sigmoid(1.6)
     once = StopRule(dice=None, max_rounds=1)
@@ -239,6 +320,16 @@ def test_a_cycle_of_two_ends_with_the_mean_of_both(monkeypatch: pytest.MonkeyPat
     assert record.stop_reason == "cycle of two" and record.fine_rounds == 3
     assert found[0, 0, 5, 10, 10] == found[0, 0, 21, 10, 10] == pytest.approx(0.45)
     assert int((found >= 0.5).sum()) == 4 * 8 * 8
+
+
+def test_rounds_without_a_cycle_are_not_averaged() -> None:
+    plain, resolved = (
+        CoarseToFineInferer(stopping=StopRule(dice=D1), resolve_cycles=resolve, **WHOLE)(
+            numbered(), Scripted([Z0, Z1, Z2])
+        )
+        for resolve in (False, True)
+    )
+    assert torch.equal(plain, resolved) and torch.equal(plain[0, 0] >= 0.5, Z1)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ D1, D2 = 96 / 112, 72 / 84
         (StopRule(None, 2), [0.5, 0.5], {"cycle": True}, "fixed rounds"),
         (StopRule(1.01, 2), [1.0, 1.0], {}, "max rounds"),
         (StopRule(), [0.5], {"over": True}, "max rounds"),
+        (StopRule(), [0.5] * 9, {}, GO_ON),
+        (StopRule(), [0.5] * 10, {}, "max rounds"),  # T = 10 [3.3.2]
         (StopRule(None), [0.5], {"over": True}, "fixed rounds"),
     ],
 )

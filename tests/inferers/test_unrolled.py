@@ -96,6 +96,9 @@ def test_joint_falls_back_to_the_truth_then_to_the_drawn_box() -> None:
     assert found.nonzero().amin(0).tolist() == [3, 3] and found.nonzero().amax(0).tolist() == [6, 6]
     found = run("joint", dark, dark, make_net())[0, 1, 0] > 0  # box (0, 0, 2, 2) and margin 1
     assert found.nonzero().amax(0).tolist() == [2, 2]
+    # A pixel of one half is of the prediction.
+    found = run("joint", 0.5 * square(5, 5, 3), square(0, 0, 2), make_net())[0, 1, 0] > 0
+    assert found.nonzero().amin(0).tolist() == [4, 4] and found.nonzero().amax(0).tolist() == [8, 8]
     # separate, without truth: the prediction's box
     found = run("separate", square(5, 5, 3), dark, make_net())[0, 1, 0] > 0
     assert found.nonzero().amin(0).tolist() == [4, 4] and found.nonzero().amax(0).tolist() == [8, 8]
@@ -190,6 +193,14 @@ def test_gradients_of_slabs_on_a_canvas_are_those_of_each_alone() -> None:
     for found, expected in zip(gradients([(canvas, target, sizes)]), gradients(alone), strict=True):
         assert expected.abs().max() > 1e-3
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("slab_multiple", "side"), [(None, 16), (32, 32), (1, 12)])
+def test_whole_slabs_have_a_multiple_of_their_own(slab_multiple: int | None, side: int) -> None:
+    net = make_net()
+    run("separate", square(2, 2, 4), square(3, 3, 6), net, crop_multiple=8, slab_multiple=slab_multiple)
+    assert net.views["axial"].coarse.shapes == [(1, 3, side, side)]
+    assert net.views["axial"].fine.shapes == [(1, 3, 8, 8)]
 
 
 def test_crops_of_equal_shape_share_a_call() -> None:

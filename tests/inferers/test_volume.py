@@ -58,6 +58,7 @@ def test_cases_of_a_batch_are_independent():
         (3, (1, 1, 1), 8, (11, 6, 6)),
         (0, (12, 4, 1), 6, (12, 4, 1)),
         (2, (20, 8, 6), 6, (16, 8, 6)),  # the second run is seen, but lies outside the box
+        (None, (1, 1, 1), 8, (16, 8, 8)),
     ],
 )
 def test_the_oracle_box_is_the_truths_and_a_margin(margin, context, voxels, seen):
@@ -75,6 +76,16 @@ def test_the_oracle_box_is_the_truths_and_a_margin(margin, context, voxels, seen
     assert shapes == [seen]
     assert [int((case >= 0.5).sum()) for case in out] == [voxels, 0]
     assert out[0, 0, 2, 2, 2] == out[0, 0, 7, 2, 2] == pytest.approx(torch.sigmoid(torch.tensor(10.0)).item())
+
+
+def test_scaled_volumes_of_two_classes_have_a_record_of_both() -> None:
+    volume = torch.zeros(1, 1, 16, 8, 8)
+    volume[0, 0, 2:8, 2, 2], volume[0, 0, 2:4, 5, 5] = 0.6, 1.0
+    inferer = VolumeInferer(SimpleInferer())
+    out = inferer(volume, lambda x: 40 * torch.cat([0.15 - (x - 0.6).abs(), 0.15 - (x - 1.0).abs()], dim=1))
+    assert [int((channel >= 0.5).sum()) for channel in out[0]] == [6, 2]
+    (only,) = inferer.records[0].rounds
+    assert (only.voxels, only.box) == (8, ((2, 8), (2, 6), (2, 6)))
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,11 @@ def test_empty_slabs_give_numbers_and_gradients(batch: bool) -> None:
         assert pred.grad is not None and torch.isfinite(pred.grad).all()
 
 
+def test_a_millionth_is_added_to_numerator_and_denominator() -> None:
+    pred = torch.full((1, 1, 3, 1, 1), 1e-6)  # of a sum of 3e-6: 1 - 1 / (3 + 1)
+    assert RoundsLoss()({"axial": pred}, {"axial": torch.zeros(1, 3, 1, 1)}).item() == pytest.approx(0.75, abs=1e-6)
+
+
 def test_gradient_is_the_chapters_formula() -> None:
     y = torch.tensor([1.0, 0.0, 1.0]).view(1, 3, 1, 1)
     z = torch.tensor([0.7, 0.4, 0.2]).view(1, 1, 3, 1, 1).requires_grad_()
@@ -97,7 +102,8 @@ def test_cross_entropy_is_added_to_each_round() -> None:
     pred = 0.5 * target[:, None]
     loss = RoundsLoss(cross_entropy=3.0)
     expected = 1 / 3 + 3.0 * math.log(2.0) / 12
-    assert loss({"axial": pred}, {"axial": target}).item() == pytest.approx(expected, abs=1e-5)
+    for truth in (target, target.bool()):
+        assert loss({"axial": pred}, {"axial": truth}).item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(("cross_entropy", "alive"), [(0.0, False), (1.0, True)])

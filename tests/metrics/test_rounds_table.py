@@ -52,6 +52,11 @@ def test_what_the_run_itself_ended_with() -> None:
     assert last_round(RoundCurve("stopped", (0.5, 0.6), (0.96,), stopped=True)) == Picked(0.6, 1)
 
 
+def test_the_rows_of_the_paper_and_of_the_original_code() -> None:
+    rows = ["coarse", "1 round", "2 rounds", "3 rounds", "5 rounds", "10 rounds"]
+    assert list(round_picks()) == [*rows, "d >= 0.90", "d >= 0.95", "d >= 0.98", "d >= 0.99", "best of all rounds"]
+
+
 def test_the_rows_by_hand() -> None:
     picks = round_picks(fixed=(1, 2, 4), thresholds=(0.90, 0.98))
     rows = {name: score_row(name, [pick(curve) for curve in CURVES]) for name, pick in picks.items()}

@@ -86,6 +86,7 @@ def test_only_the_given_values_are_foreground(tmp_path):
         (np.zeros((12, 12, 12)), np.diag([2.0, 2.0, 2.1, 1.0]), "different grids: a corner differs by up to 1.2 mm"),
         (np.zeros((12, 12, 12)), np.diag([-2.0, 2.0, 2.0, 1.0]), "different grids"),
         (np.zeros((12, 12)), None, r"pred.nii.gz is not a 3D mask: its shape is \(12, 12\)"),
+        (np.zeros((12, 12, 12, 2)), None, r"pred.nii.gz is not a 3D mask: its shape is \(12, 12, 12, 2\)"),
     ],
 )
 def test_masks_that_do_not_fit_the_label_are_refused(tmp_path, array, affine, message):

@@ -14,6 +14,7 @@ import torch.nn as nn
 from c2f_monai.handlers import copy_to_fine, load_weights, parameter_groups, save_weights
 from c2f_monai.networks import CoarseToFineNet, FCN8s, LiteUNet, SaliencyTransform, build_network, fcn8s_compact, unet
 from c2f_monai.networks.onnx_export import prepare_for_export
+from c2f_monai.networks.shared_encoder import share_encoder
 from c2f_monai.utils import SlabSpec
 
 TINY = partial(fcn8s_compact, width=2, fc_channels=4)
@@ -91,6 +92,19 @@ def test_a_shared_encoder_is_there_once() -> None:
     parts = network.views["axial"]
     assert rates[id(parts.fine.encoder[0].weight)] == pytest.approx(0.03)  # as the coarse network's
     assert rates[id(parts.fine.decoder.weight)] == pytest.approx(0.2)
+
+
+def test_the_outermost_encoder_is_shared_and_lies_at_the_same_place() -> None:
+    def nested() -> nn.Module:
+        inner = nn.ModuleDict({"encoder": nn.Linear(2, 2)})
+        return nn.ModuleDict({"unet": nn.ModuleDict({"encoder": nn.ModuleDict({"a": inner, "b": nn.Linear(3, 3)})})})
+
+    first, second = nested(), nested()
+    assert share_encoder(first, second) == "unet.encoder"
+    assert second.unet.encoder is first.unet.encoder
+    elsewhere = nn.ModuleDict({"encoder": nested().unet.encoder})
+    with pytest.raises(ValueError, match=r"coarse network \(unet.encoder\) and of the fine one \(encoder\) differ"):
+        share_encoder(first, elsewhere)
 
 
 def test_both_networks_move_the_statistics_of_a_shared_encoder() -> None:

@@ -105,6 +105,27 @@ def test_low_resolution_blurs_within_the_slab() -> None:
     assert torch.equal(label, batch()[1])
 
 
+def test_low_resolution_has_the_sides_of_the_slab() -> None:
+    """A tenth of 10 x 40 pixels is one row of four: columns still differ, rows do not."""
+    image = torch.zeros(1, 1, 16, 48)
+    image[0, 0, :10, :40] = torch.rand(10, 1) * 0.2 + torch.arange(40) / 50
+    augmentation = SlabBatchAugmentation(**(STILL | {"low_resolution_prob": 1.0, "low_resolution": (0.1, 0.1)}))
+    found, _ = augmentation(image, torch.zeros_like(image), torch.tensor([[10, 40]]), torch.tensor([1]))
+    slab = found[0, 0, :10, :40]
+    torch.testing.assert_close(slab, slab[:1].expand(10, 40), atol=1e-5, rtol=0)
+    assert float(slab[0, 35] - slab[0, 5]) == pytest.approx(0.6, abs=0.03)
+
+
+def test_the_canvas_around_a_slab_does_not_matter() -> None:
+    image, label, size = batch()
+    options = {"rotation": 0.7, "zoom": (0.8, 1.3), "scale": 0.1, "shift": 6.0, "low_resolution_prob": 0.5}
+    augmentation, seeds = SlabBatchAugmentation(**(STILL | options)), torch.tensor([1, 2])
+    narrow = augmentation(image, label, size, seeds)
+    wide = augmentation(*(torch.nn.functional.pad(x, (0, 40, 0, 8)) for x in (image, label)), size, seeds)
+    torch.testing.assert_close(wide[0][..., :64, :64], narrow[0], atol=1e-4, rtol=0)
+    assert int((wide[1][..., :64, :64] != narrow[1]).sum()) <= 2  # a place between two pixels may be rounded
+
+
 def test_bad_ranges_are_refused() -> None:
     with pytest.raises(ValueError, match=r"zoom must be two increasing numbers above 0, got \[2.0, 1.0\]"):
         SlabBatchAugmentation(zoom=(2.0, 1.0))

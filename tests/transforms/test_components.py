@@ -32,10 +32,13 @@ def _sizes(mask: np.ndarray) -> list[int]:
         (1.0, (10, 9, 10), [10, 0, 10]),  # equals of the largest stay
         (0.5, (0, 0, 0), [0, 0, 0]),
         (0.9, (1, 0, 0), [1, 0, 0]),
+        (0.5, (1, 1, 1), [1, 1, 1]),
     ],
 )
 def test_components_under_the_fraction_of_the_largest_leave(fraction, sizes, expected):
-    assert _sizes(filter_components(_blocks(*sizes), fraction)) == expected
+    mask = _blocks(*sizes)
+    kept = filter_components(mask, fraction)
+    assert _sizes(kept) == expected and not (kept & ~mask).any()
 
 
 @pytest.mark.parametrize("touching", [(1, 1, 0), (1, 1, 1)])

@@ -181,6 +181,11 @@ def test_without_the_organ_crop_cuts_nothing_and_leaves_nothing() -> None:
     assert crop.inverse({"image": found["image"]})["image"].shape == (1, 6, 6, 6)
 
 
+def test_a_distance_is_refused_before_any_image_is_read() -> None:
+    with pytest.raises(ValueError, match="distance_mm must be above 0, got -1"):
+        ConditionOnOrgand("image", "organ", distance_mm=-1)
+
+
 def test_another_region_is_refused() -> None:
     with pytest.raises(ValueError, match="'box' is not a valid OrganRegion"):
         ConditionOnOrgand("image", "label", 1, region="box")

@@ -23,6 +23,7 @@ from c2f_monai.transforms import ResampleToSpacingd, SmoothForSpacingd, axis_res
         ((10,), (3.0 + 1e-6,), (2.0,), (15,)),
         ((10,), (2.9,), (2.0,), (14,)),
         ((10,), (3.0,), (-1.0,), (10,)),
+        ((10,), (3.0,), (0.0,), (10,)),
     ],
 )
 def test_extents_are_rounded_with_halves_up(shape, spacing, pixdim, expected) -> None:
@@ -74,9 +75,15 @@ def test_the_inverse_in_pieces_is_monais(monkeypatch: pytest.MonkeyPatch, rows: 
     assert back.applied_operations == [] and back.shape == source.shape
 
 
-def test_an_axis_without_a_voxel_size_keeps_its_slices() -> None:
+def test_one_voxel_size_is_that_of_all_axes() -> None:
+    one, three = (ResampleToSpacingd("x", pixdim)({"x": volume()})["x"] for pixdim in (2.2, [2.2] * 3))
+    assert torch.equal(one.as_tensor(), three.as_tensor()) and torch.equal(one.affine, three.affine)
+
+
+@pytest.mark.parametrize("none", [-1.0, 0.0])
+def test_an_axis_without_a_voxel_size_keeps_its_slices(none: float) -> None:
     source = volume()
-    transform = ResampleToSpacingd(["x"], [6.0, 5.0, -1.0], mode="bilinear")
+    transform = ResampleToSpacingd(["x"], [6.0, 5.0, none], mode="bilinear")
     grid = transform({"x": source})["x"]
     assert grid.shape == (1, 5, 5, 6) and grid.pixdim.tolist() == pytest.approx([6.0, 5.0, 5.0])
     assert torch.allclose(grid[0, 1, 1].as_tensor(), source[0, 2, 2].as_tensor(), atol=1e-5)
@@ -141,6 +148,14 @@ def test_whole_numbers_are_left_alone_where_no_blur_could_change_one() -> None:
     edge = MetaTensor(torch.tensor([0, 0, 3000, 3000], dtype=torch.int16).reshape(1, 4, 1, 1), affine=source.affine)
     smooth = SmoothForSpacingd("x", (1.085, -1.0, -1.0))({"x": edge})["x"]  # a share of 7.7e-4 of 3000
     assert smooth.flatten().tolist() == [0, 2, 2998, 3000]
+
+
+def test_an_axis_without_a_voxel_size_is_not_blurred_however_thin_its_slices_are() -> None:
+    source = noise()
+    source.affine = torch.diag(torch.tensor([0.8, 0.8, 0.4, 1.0]))
+    assert SmoothForSpacingd("x", (0.8, 0.8, -1.0))({"x": source})["x"] is source
+    smooth, thick = (SmoothForSpacingd("x", (1.6, 0.8, last))({"x": source})["x"] for last in (-1.0, 0.4))
+    assert torch.equal(smooth.as_tensor(), thick.as_tensor()) and not torch.equal(smooth, source)
 
 
 def test_a_blur_needs_a_voxel_size() -> None:

@@ -74,6 +74,7 @@ def test_a_body_that_lies_a_little_askew_stays_as_it_is(degrees: float) -> None:
     assert torch.equal(data["image"], volume) and torch.equal(data["image"].affine, volume.affine)
     back = transform.inverse(data)["image"]
     assert torch.equal(back, volume) and back.applied_operations == []
+    assert back.data_ptr() == volume.data_ptr()  # without a copy of a whole CT
 
 
 @pytest.mark.parametrize(("turn", "shear"), [(turned_about("z", 40), 0.0), (turned_about("z", 0), 0.5)])
@@ -112,6 +113,14 @@ def test_masks_lead_back_to_the_file() -> None:
     np.testing.assert_allclose(back.affine, affine)
     found, truth = back > 0.5, label > 0
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.95
+
+
+@pytest.mark.parametrize(("mode", "values"), [("nearest", {0.0, 1.0}), ("bilinear", None)])
+def test_the_way_back_has_the_mode_of_the_way_there(mode: str, values: set[float] | None) -> None:
+    mask = (ball(grid(turned_about("z", 40))) > 0).float()
+    transform = TurnUprightd("mask", mode=mode)
+    back = set(transform.inverse(transform({"mask": mask}))["mask"].unique().tolist())
+    assert back == values if values else len(back) > 10
 
 
 def test_parts_make_the_same_volume(monkeypatch: pytest.MonkeyPatch) -> None:
