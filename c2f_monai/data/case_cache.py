@@ -21,7 +21,7 @@ from .disk_cache import cache_name, describe_transform
 
 __all__ = ["CachedCases"]
 
-_VERSION = 2
+_VERSION = 3
 
 
 class CachedCases(CacheDataset):

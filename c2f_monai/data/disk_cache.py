@@ -31,7 +31,7 @@ from ..utils import View, atomic_write, case_name
 
 __all__ = ["DiskCache", "DiskVolume", "cache_name", "count_target", "describe_transform"]
 
-_VERSION = 1
+_VERSION = 2
 _DEPTH = 12
 
 
