@@ -284,4 +284,4 @@ def judge_answer(
 
 def _is_plausible(mask: Patch, changes: Sequence[float]) -> bool:
     """Whether a rescued answer counts: it is no speck, and the last two rounds agree on it."""
-    return mask.voxels >= FEW and changes[-1] >= RESCUE_AGREEMENT
+    return bool(changes) and mask.voxels >= FEW and changes[-1] >= RESCUE_AGREEMENT
