@@ -41,7 +41,7 @@ class Estimate:
 
     def interval(self, level: float = 0.95) -> Interval:
         """Two-sided interval of the statistic."""
-        half = float(stats.t.ppf(0.5 + level / 2, self.freedom)) * self.error if self.error else 0.0
+        half = float(stats.t.ppf(0.5 + level / 2, self.freedom)) * self.error
         return self.value - half, self.value + half
 
     def planned(self, seeds: int, cases: int | None = None) -> Estimate:

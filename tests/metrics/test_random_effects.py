@@ -32,6 +32,9 @@ def test_a_single_seed_leaves_the_cases() -> None:
     found = two_way_bootstrap(scores)
     assert found.error == pytest.approx(scores.std(ddof=1) / np.sqrt(50), rel=0.05)
     assert found.freedom == pytest.approx(49)
+    # Of two cases at 0 and 2, the variance of the mean is 2 / 2: that of resamples is half of it.
+    found = two_way_bootstrap([[0.0, 2.0]])
+    assert (found.of_seeds, found.of_cases) == (0.0, pytest.approx(1.0, rel=0.05))
 
 
 def test_seeds_that_vary_most_leave_few_degrees_of_freedom() -> None:
@@ -48,6 +51,7 @@ def test_p_values_and_intervals_agree() -> None:
     low, high = found.interval(1 - p)
     assert low == pytest.approx(0.0, abs=1e-9) and high == pytest.approx(2 * found.value)
     assert found.p_value(side="greater") == pytest.approx(p / 2)
+    assert found.p_value(side="less") == pytest.approx(1 - p / 2)
     assert found.p_value(null=found.value, side="less") == pytest.approx(0.5)
     with pytest.raises(ValueError, match="side must be two-sided, greater or less, got 'above'"):
         found.p_value(side="above")
@@ -57,6 +61,9 @@ def test_without_any_variation_the_value_is_known() -> None:
     found = two_way_bootstrap(np.full((3, 4), 0.5))
     assert (found.interval(), found.p_value(), found.p_value(null=0.5)) == ((0.5, 0.5), 0.0, 1.0)
     assert (found.p_value(side="less"), found.p_value(null=0.6, side="less")) == (1.0, 0.0)
+    assert (found.p_value(side="greater"), found.p_value(null=0.6, side="greater")) == (0.0, 1.0)
+    assert [found.p_value(null=0.5, side=side) for side in ("less", "greater")] == [1.0, 1.0]
+    assert (found.of_seeds, found.of_cases, found.freedom) == (0.0, 0.0, 3.0)
     assert np.isnan(two_way_bootstrap([[0.5]]).interval()).all()
 
 
@@ -75,7 +82,9 @@ def test_any_statistic_of_paired_samples() -> None:
     [
         (([[1.0, 2.0]], [[1.0]]), r"the same ones, got shapes \[\(1, 2\), \(1, 1\)\]"),
         (([1.0, 2.0],), r"must be \(seeds, cases\)"),
+        ((np.zeros((2, 0)),), r"must be \(seeds, cases\)"),
         (([[1.0, float("nan")]],), "scores must be finite"),
+        (([[1.0, 2.0]], [[1.0, float("inf")]]), "scores must be finite"),
     ],
 )
 def test_bad_samples_are_refused(samples: tuple, message: str) -> None:
@@ -110,6 +119,19 @@ def test_more_seeds_lessen_what_is_theirs_and_not_what_is_of_the_cases() -> None
     assert found.planned(10**6, 800).error == pytest.approx(many.error / np.sqrt(2), rel=0.01)
 
 
+def test_what_is_planned_by_hand() -> None:
+    found = Estimate(0.0, 1.0, 9.0, of_seeds=0.2, of_cases=0.3, seeds=3, cases=5)
+    same = found.planned(3)
+    assert (same.error, same.freedom) == (1.0, pytest.approx(0.5**2 / (0.2**2 / 2 + 0.3**2 / 4)))
+    # The least that can be planned: 3 times the variance of the seeds, which tell no freedom, and 5/2 of the cases'.
+    least = found.planned(1, 2)
+    assert (least.of_seeds, least.of_cases) == (pytest.approx(0.6), pytest.approx(0.75))
+    assert (least.error, least.freedom) == (pytest.approx(np.sqrt(1.35 / 0.5)), pytest.approx((1.35 / 0.75) ** 2))
+    for seeds, cases in ((0, 5), (3, 1)):
+        with pytest.raises(ValueError, match=rf"seeds >= 1, cases >= 2, and two seeds measured: {seeds}, {cases}, 3"):
+            found.planned(seeds, cases)
+
+
 def test_a_single_seed_plans_nothing() -> None:
     with pytest.raises(ValueError, match="two seeds measured: 5, 3, 1"):
         two_way_bootstrap([[1.0, 2.0, 3.0]]).planned(5)
@@ -120,6 +142,7 @@ def test_groups_are_the_random_effect_where_each_has_its_own_training() -> None:
     # A thousand cases in two groups tell no more than two numbers do.
     found = mean_of_groups([[1.0] * 500, [3.0] * 500])
     assert (found.value, found.error, found.freedom) == (2.0, pytest.approx(1.0), 1.0)
+    assert (found.seeds, found.cases, found.of_seeds, found.of_cases) == (2, 1000, pytest.approx(1.0), 0.0)
     assert found.interval()[1] == pytest.approx(2.0 + 12.706, abs=1e-3)
     # Groups count alike, whatever their size.
     assert mean_of_groups([[1.0], [3.0] * 9]).value == 2.0

@@ -14,6 +14,7 @@ def test_summary_of_hand_numbers():
     assert summary.mean == pytest.approx(0.7)
     assert summary.std == pytest.approx(np.sqrt(0.02 / 4))
     assert summary.format(100, 2) == "70.00±7.07 (max 80.00, min 60.00, 4 cases)"
+    assert summary.format() == "0.7000±0.0707 (max 0.8000, min 0.6000, 4 cases)"
 
 
 def test_bootstrap_interval_is_that_of_the_normal_theory_and_repeats():
@@ -28,6 +29,19 @@ def test_bootstrap_interval_is_that_of_the_normal_theory_and_repeats():
 @pytest.mark.parametrize(("scores", "expected"), [([0.5, 0.5, 0.5], (0.5, 0.5)), ([0.5], (np.nan, np.nan))])
 def test_bootstrap_interval_without_variation_or_with_one_case(scores, expected):
     np.testing.assert_allclose(bootstrap_interval(scores), expected)
+
+
+def test_samples_of_the_same_cases_are_resampled_together():
+    """One that is 0.1 lower in every case differs by that in every resample, though its cases vary by 0.3."""
+    scores = np.random.default_rng(4).normal(0.5, 0.3, size=20)
+    found = bootstrap_interval(scores - 0.1, scores, statistic=lambda a, b, axis: a.mean(axis) - b.mean(axis))
+    assert found == pytest.approx((-0.1, -0.1))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # scipy also tells the error of the resamples, which one has not
+def test_a_single_resample_has_an_interval_of_no_width():
+    low, high = bootstrap_interval([0.1, 0.5, 0.9, 0.2], resamples=1)
+    assert low == high
 
 
 def test_paired_comparison_of_hand_numbers():
@@ -50,6 +64,7 @@ def test_equal_scores_are_no_evidence():
     ("call", "message"),
     [
         (lambda: summarize([]), "non-empty"),
+        (lambda: summarize([[0.5, 0.6]]), r"one value for each case, got shape \(1, 2\)"),
         (lambda: summarize([0.5, float("nan")]), "finite, got nan at position 1"),
         (lambda: compare_paired([1.0, 2.0], [1.0]), r"same cases, got \[2, 1\]"),
         (lambda: bootstrap_interval([1.0, 2.0], [1.0]), r"same cases, got \[2, 1\]"),
