@@ -38,6 +38,7 @@ def test_samples_of_the_same_cases_are_resampled_together():
     assert found == pytest.approx((-0.1, -0.1))
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # scipy also tells the error of the resamples, which one has not
 def test_a_single_resample_has_an_interval_of_no_width():
     low, high = bootstrap_interval([0.1, 0.5, 0.9, 0.2], resamples=1)
     assert low == high
