@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from c2f_monai.data import dicom, image_preprocessing
-from c2f_monai.data.dicom import read_series, series_header
-from c2f_monai.data.dicom_files import SliceHeader, scan_folder
+from c2f_monai.data.dicom import read_series, series_header, slice_files
+from c2f_monai.data.dicom_files import SliceHeader, is_dicom_place, scan_folder, series_files
 from c2f_monai.transforms import axes_angles
 from c2f_monai.transforms.upright import MAX_SHEAR
 from tests.bundle.volumes import make_volume, write_dicom_series
@@ -214,6 +215,7 @@ def test_slices_that_are_there_twice_are_dropped_with_a_note(tmp_path: Path) -> 
     double_one(folder)
     found = read_series(folder)
     assert found.notes == ("1 doubled slices dropped",) and series_header(folder)[0] == SHAPE
+    assert [path.name for path in slice_files(folder)] == [f"1.2.3.4_000{index}.dcm" for index in range(SHAPE[2])]
     np.testing.assert_array_equal(found.hu, hu)
     np.testing.assert_allclose(found.affine, LPS, atol=1e-5)
 
@@ -236,7 +238,7 @@ def test_a_localizer_and_other_objects_are_left_out_with_the_reason(tmp_path: Pa
     write_dicom_series(folder, hu, LPS, "1.2.3.6", tags={"0008|0060": "MR"})
     begin = b"\0" * 128 + b"DICM\x02\0\x02\0UI"
     for name, uid in (("dose", b"1.2.840.10008.5.1.4.1.1.481.3\0"), ("DICOMDIR", b"1.2.840.10008.1.3.10")):
-        (folder / name).write_bytes(begin + len(uid).to_bytes(2, "little") + uid)
+        (folder / name).write_bytes(begin + len(uid).to_bytes(2, "little") + uid + b"\x02\0\x03\0UI\x04\x001.2\0")
     np.testing.assert_array_equal(read_series(folder).hu, hu)
     found = scan_folder(folder)
     assert [series.uid for series in found.cases()] == ["1.2.3.4"]
@@ -246,6 +248,55 @@ def test_a_localizer_and_other_objects_are_left_out_with_the_reason(tmp_path: Pa
         "DICOMDIR": "a DICOMDIR, no image",
         "dose": "an RT structure set or plan, no image",
     }
+
+
+def test_two_slices_are_a_stack_and_a_slice_beside_them_is_none(tmp_path: Path) -> None:
+    folder = write_dicom_series(tmp_path / "s", make_volume((8, 7, 2)), LPS)
+    write_dicom_series(folder, make_volume((8, 7, 1)), LPS, "1.2.3.5")
+    assert read_series(folder).hu.shape == (8, 7, 2)
+    assert scan_folder(folder).left_out() == [(folder / "1.2.3.5", "a series of 1 slice beside others")]
+    assert read_series(folder / "1.2.3.5").hu.shape == (8, 7, 1)
+    with pytest.raises(ValueError, match=r"s holds no series 1.2.3.9, but 1.2.3.4, 1.2.3.5\."):
+        read_series(folder / "1.2.3.9")
+
+
+def test_a_single_file_is_a_volume_as_thick_as_it_says(tmp_path: Path) -> None:
+    hu = make_volume(SHAPE)
+    folder = write_dicom_series(tmp_path / "s", hu, LPS)
+    one = folder / "1.2.3.4_0003.dcm"  # no word of the slices beside it
+    found = read_series(one)
+    np.testing.assert_array_equal(found.hu, hu[:, :, 3:4])
+    np.testing.assert_allclose(found.affine, LPS @ shift(2, 3), atol=1e-5)
+    without(0x18, 0x50)(folder)
+    with pytest.raises(ValueError, match=r"_0000.dcm is one slice without a SliceThickness; a volume needs at least 2"):
+        read_series(folder / "1.2.3.4_0000.dcm")
+
+
+def test_what_a_place_of_dicom_files_is(tmp_path: Path) -> None:
+    for name, content in {
+        "a.dcm": b"",
+        "B.DCM": b"",
+        "IM1": b"\0" * 128 + b"DICM",
+        "IM2": b"",
+        "notes": b"",
+        ".hidden.dcm": b"",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "sub.dcm").mkdir()
+    assert [path.name for path in series_files(tmp_path)] == ["B.DCM", "IM1", "IM2", "a.dcm"]
+    places = ("", "a.dcm", "B.DCM", "IM1", "IM2", "1.2.3", "notes", "1.2.x", "none/1.2.3")
+    assert [is_dicom_place(tmp_path / name) for name in places] == [*[True] * 4, False, True, *[False] * 3]
+
+
+def test_several_frames_in_a_file_and_other_directions_are_refused() -> None:
+    slices = headers_at(straight(3))[0]
+    dicom._check_each(slices)
+    dicom._check_alike(slices)
+    with pytest.raises(ValueError, match=r"000.dcm holds 2 frames: convert it to a volume"):
+        dicom._check_each([replace(slices[0], frames=2)])
+    turned = np.array([[np.cos(0.01), np.sin(0.01), 0.0], [-np.sin(0.01), np.cos(0.01), 0.0]])
+    with pytest.raises(ValueError, match=r"001.dcm differs from 000.dcm in size, pixel spacing or orientation"):
+        dicom._check_alike([slices[0], replace(slices[1], rows=turned)])
 
 
 def test_a_localizer_within_the_series_is_left_out_with_a_note(tmp_path: Path) -> None:

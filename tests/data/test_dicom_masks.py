@@ -24,8 +24,8 @@ pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
 
 from c2f_monai.data.dicom_masks import codes_of, dicom_problem  # noqa: E402
-from c2f_monai.data.dicom_rtstruct import write_rtstruct  # noqa: E402
-from c2f_monai.data.dicom_seg import write_seg  # noqa: E402
+from c2f_monai.data.dicom_rtstruct import _polygons, write_rtstruct  # noqa: E402
+from c2f_monai.data.dicom_seg import _mend_geometry, write_seg  # noqa: E402
 
 ORIGIN = MaskOrigin({1: "pancreas", 2: "cyst", 5: "my own thing"}, "pancreas", {"model.pt": "ab" * 32}, "0123456789ab")
 AXIAL = np.diag([-0.7, -0.8, 2.5, 1.0])
@@ -164,6 +164,54 @@ def test_a_structure_set_lies_where_the_mask_lies(series: Path, tmp_path: Path) 
     for number, value in ((1, 1), (2, 2)):
         assert dice(rtstruct_mask(tmp_path / "rt.dcm", image, number), mask == value) > 0.97
     assert not rtstruct_mask(tmp_path / "rt.dcm", image, 3).any()
+
+
+@pytest.mark.parametrize("signature", ["0123456789ab", ""])
+def test_structures_say_what_they_are_and_contours_which_slice_they_are_of(tmp_path: Path, signature: str) -> None:
+    folder = write_dicom_series(tmp_path / "ct", make_volume((24, 20, 9)), AXIAL)
+    origin = MaskOrigin({5: "my own thing", 2: "cyst", 1: "pancreas"}, "pancreas", signature=signature)
+    write_rtstruct(tmp_path / "rt.dcm", make_mask(), folder, origin)
+    found = pydicom.dcmread(tmp_path / "rt.dcm")
+    assert found.DeviceSerialNumber == (signature or "none")
+    assert [one.ROIName for one in found.StructureSetROISequence] == ["pancreas", "cyst", "my own thing"]
+    assert [one.RTROIInterpretedType for one in found.RTROIObservationsSequence] == ["ORGAN", "", ""]
+    pancreas, cyst, empty = found.ROIContourSequence
+    assert pancreas.ROIDisplayColor == [255, 0, 0] != cyst.ROIDisplayColor
+    assert "ContourSequence" not in empty
+    series = [pydicom.dcmread(path) for path in folder.iterdir()]
+    heights = {header.SOPInstanceUID: float(header.ImagePositionPatient[2]) for header in series}
+    for contour in pancreas.ContourSequence:
+        (image,) = contour.ContourImageSequence
+        assert image.ReferencedSOPClassUID == "1.2.840.10008.5.1.4.1.1.2"
+        z = np.array(contour.ContourData, dtype=float).reshape(-1, 3)[:, 2]
+        assert z == pytest.approx(heights[image.ReferencedSOPInstanceUID], abs=1e-3)
+
+
+def test_an_outline_runs_half_way_to_the_pixels_beside_it_and_does_not_repeat_its_begin() -> None:
+    plane = np.zeros((6, 7), bool)
+    plane[2, 3] = True
+    (points,) = _polygons(plane)
+    assert sorted(points.tolist()) == [[1.5, 3.0], [2.0, 2.5], [2.0, 3.5], [2.5, 3.0]]
+
+
+def test_a_hole_is_cut_out_of_the_area() -> None:
+    """3 x 3 pixels without their corners' corners, 9 - 4 / 8, less the half of a pixel in their middle."""
+    plane = np.zeros((6, 7), bool)
+    plane[1:4, 2:5] = True
+    plane[2, 3] = False
+    (points,) = _polygons(plane)
+    x, y = points.T
+    assert abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2 == pytest.approx(8.5 - 0.5)
+    assert _polygons(np.zeros((3, 3), bool)) == []
+
+
+def test_the_spacing_of_two_slices_is_their_distance() -> None:
+    slices = [pydicom.Dataset() for _ in range(2)]
+    for index, header in enumerate(slices):
+        header.ImagePositionPatient, header.ImageOrientationPatient = [3.0, 4.0, 2.5 * index], [1, 0, 0, 0, 1, 0]
+        header.SliceThickness = 5.0
+    _mend_geometry(slices)
+    assert [(header.SpacingBetweenSlices, header.SliceThickness) for header in slices] == [(2.5, 5.0)] * 2
 
 
 @pytest.mark.parametrize("kind", WRITERS)

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -182,8 +183,14 @@ def _without_codes(image: nib.Nifti1Image) -> None:
     image.set_qform(None, code=0)
 
 
-def _moved_qform(image: nib.Nifti1Image) -> None:
-    image.set_qform(AFFINE @ np.diag([1, 1, 1, 1]) + np.pad(np.full((3, 1), 20.0), ((0, 1), (3, 0))), code=1)
+def _moved_qform(by: float, codes: tuple[int, int] = (1, 2)) -> Callable[[nib.Nifti1Image], None]:
+    """By so many mm along each axis; the codes of qform and sform."""
+
+    def change(image: nib.Nifti1Image) -> None:
+        image.set_sform(AFFINE, code=codes[1])
+        image.set_qform(AFFINE + np.pad(np.full((3, 1), by), ((0, 1), (3, 0))), code=codes[0])
+
+    return change
 
 
 def _not_a_number(content: bytes) -> bytes:
@@ -196,10 +203,13 @@ def _not_a_number(content: bytes) -> bytes:
     [
         (_without_codes, bytes, "it has neither sform nor qform, so that its orientation is not known: set one.", ""),
         (lambda image: None, _not_a_number, "its scale factor is nan and its intercept 0, which are no numbers", ""),
-        (_moved_qform, bytes, "", "qform and sform differ by 20 mm, sform used"),
+        (_moved_qform(20.0), bytes, "", "qform and sform differ by 20 mm, sform used"),
+        (_moved_qform(1.25, (2, 1)), bytes, "", "qform and sform differ by 1.25 mm, sform used"),
+        (_moved_qform(0.75), bytes, "", ""),
+        (_moved_qform(20.0, (0, 1)), bytes, "", ""),
         (lambda image: None, bytes, "", ""),
     ],
-    ids=["no orientation", "scale factor", "two places", "good"],
+    ids=["no orientation", "scale factor", "two places", "a mm apart", "less", "no qform", "good"],
 )
 def test_what_nibabel_passes_over_is_told(tmp_path: Path, name: str, change, patch, problem: str, notes: str) -> None:
     image = nib.Nifti1Image(volume(), AFFINE)

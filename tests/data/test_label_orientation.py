@@ -19,7 +19,10 @@ from tests.data.nih_download import AFFINE, make_patient
 FLIPS = [axes for count in range(4) for axes in itertools.combinations(range(3), count)]
 
 
-@pytest.mark.parametrize("header", [AFFINE, np.eye(4), np.zeros((4, 4))], ids=["true", "identity", "none"])
+HEADERS = {"true": AFFINE, "identity": np.eye(4), "none": np.zeros((4, 4)), "nan": np.where(np.eye(4) == 1, np.nan, 0)}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
 @pytest.mark.parametrize("flip", FLIPS, ids=str)
 def test_every_flip_is_found_whatever_the_header_says(flip: tuple[int, ...], header: np.ndarray) -> None:
     hu, mask = make_patient()
@@ -57,6 +60,29 @@ def test_a_header_that_is_right_but_turned_asks_for_no_change() -> None:
     found = place_label(np.asarray(turned.dataobj) > 0, turned.affine, hu, AFFINE)
     assert found.change == "none"
     np.testing.assert_array_equal(apply_orientation(turned.get_fdata() > 0, found.orientation), mask)
+
+
+@pytest.mark.parametrize(("flip", "change"), [((), "none"), ((0, 1), "mirrored front-back and up-down")])
+def test_a_header_that_is_right_but_transposed_asks_for_no_change(flip: tuple[int, ...], change: str) -> None:
+    """Axes of the file: rows, slices, columns, so that the order of the axes is not its own inverse."""
+    hu, mask = make_patient()
+    label = np.flip(mask.transpose(1, 2, 0), flip)
+    found = place_label(label, AFFINE[:, [1, 2, 0, 3]], hu, AFFINE)
+    assert found.change == change
+    np.testing.assert_array_equal(apply_orientation(label, found.orientation), mask)
+
+
+@pytest.mark.parametrize(("share", "accepted"), [(0.58, False), (0.62, True)])
+def test_three_fifths_of_an_organ_are_soft_tissue(share: float, accepted: bool) -> None:
+    """250 HU still are, 251 HU are not; the organ's place is clear from either."""
+    hu, mask = make_patient()
+    count = int(mask.sum())
+    hu[mask] = np.where(np.arange(count) < share * count, 250, 251)
+    if accepted:
+        assert place_label(mask, AFFINE, hu, AFFINE).soft == pytest.approx(share, abs=1 / count)
+    else:
+        with pytest.raises(ValueError, match=r"58 % of the label is soft tissue .* an organ has 60 % or more"):
+            place_label(mask, AFFINE, hu, AFFINE)
 
 
 def test_a_symmetric_patient_is_ambiguous_and_both_numbers_are_told() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import itk
@@ -14,7 +15,7 @@ from monai.data import MetaTensor
 from monai.transforms import SaveImage
 
 from c2f_monai.data import AtomicNiftiWriter, CaseLayout, name_after_case
-from c2f_monai.data.writers import made_here, write_nifti
+from c2f_monai.data.writers import MaskOrigin, check_nifti_name, made_here, write_nifti
 
 OBLIQUE = np.array([[1.8, -0.4, 0.0, 10.0], [0.4, 1.8, 0.0, -5.0], [0.0, 0.0, 3.0, 7.0], [0.0, 0.0, 0.0, 1.0]])
 
@@ -83,9 +84,32 @@ def test_itk_puts_no_sheared_mask_elsewhere(tmp_path: Path) -> None:
         itk.imread(str(tmp_path / "m.nii.gz"))
 
 
-def test_several_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"one channel of three axes can be written, got the shape \(2, 3, 3, 3\)"):
-        AtomicNiftiWriter().set_data_array(np.zeros((2, 3, 3, 3)))
+@pytest.mark.parametrize("shape", [(2, 3, 3, 3), (1, 3, 3), (1, 3, 3, 3, 1)])
+def test_several_channels_and_other_axes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ValueError, match=rf"one channel of three axes can be written, got the shape {re.escape(str(shape))}"
+    ):
+        AtomicNiftiWriter().set_data_array(np.zeros(shape))
+
+
+def test_a_case_without_a_file_is_named_by_its_number(tmp_path: Path) -> None:
+    save = saver(tmp_path)
+    for _ in range(2):
+        save(MetaTensor(torch.ones(1, 2, 2, 2)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0_seg.nii.gz", "1_seg.nii.gz"]
+
+
+def test_names_of_files_end_as_nifti_in_small_or_capital_letters() -> None:
+    for name in ("a.nii", "A.NII", "a.nii.gz", "A.Nii.GZ"):
+        check_nifti_name(name)
+    for name in ("a.gz", "a.mha", "nii"):
+        with pytest.raises(ValueError, match=r"must end in .nii.gz or .nii"):
+            check_nifti_name(name)
+
+
+def test_a_description_has_the_64_letters_of_dicom() -> None:
+    assert len(MaskOrigin(signature="a" * 64).description) == 64
+    assert MaskOrigin().description == MaskOrigin().description.strip()
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
