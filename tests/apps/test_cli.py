@@ -218,3 +218,12 @@ def test_what_the_help_writes_out_is_what_the_package_has() -> None:
     assert all(f"--{plane.lower()}" in text for plane in RSTN_PLANES)
     kinds = next(action for action in ALL["c2f segment"]._actions if action.dest == "output_type")
     assert set(kinds.choices or ()) == set(OUTPUT_TYPES)
+
+
+def test_output_that_is_cut_short_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "c2f_monai", "models"]
+    ended = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")

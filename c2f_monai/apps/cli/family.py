@@ -105,7 +105,7 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
         argv: arguments after the program's name; None takes the process's own.
 
     Returns:
-        0, or 1 after a bad input, which is told in one line on stderr, or 130 where the user ended it.
+        0, or 1 after a bad input, which is told in one line on stderr, 130 where the user ended it, or 141 where who reads did, such as ``head``.
 
     Raises:
         Exception: what is no bad input; with ``--debug`` a bad input, too.
@@ -114,6 +114,11 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
     _silence_monai()
     try:
         args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has enough, such as head; what is left in the buffer must not be told at the end of Python either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
         return 130
