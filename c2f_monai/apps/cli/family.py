@@ -105,7 +105,8 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
         argv: arguments after the program's name; None takes the process's own.
 
     Returns:
-        0, or 1 after a bad input, which is told in one line on stderr, 130 where the user ended it, or 141 where who reads did, such as ``head``.
+        0, 1 after a bad input, which is told in one line on stderr, 130 where the user ended it, or 141 where who reads
+        did, such as ``head``.
 
     Raises:
         Exception: what is no bad input; with ``--debug`` a bad input, too.
