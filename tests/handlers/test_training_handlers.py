@@ -462,6 +462,7 @@ def test_parameter_groups() -> None:
     assert rates[id(part["coarse"].weight)] == pytest.approx((0.1, 0.5))
     assert rates[id(part["fine"].weight)] == pytest.approx((1.0, 0.5))
     assert rates[id(part["fine"].bias)] == pytest.approx((2.0, 0.0))
+    assert {group["weight_decay"] for group in parameter_groups(network, 0.1)} == {0.0}  # where none is asked for
     assert len(rates) == len(list(network.parameters()))
     with pytest.raises(ValueError, match="lr_factors knows"):
         parameter_groups(network, 0.1, lr_factors={"final": 2.0})

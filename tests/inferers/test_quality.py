@@ -136,6 +136,19 @@ def test_without_a_signal_of_the_model_nothing_is_predicted() -> None:
     assert (record.predicted, record.interval, record.flags) == (None, None, [])
 
 
+def test_the_prediction_is_of_what_all_cases_tell() -> None:
+    """A signal that one case has not is left out: its others have all that the fit is of."""
+    cases, scores = linear_cases(21)
+    whole = fit_quality([{"view_dsc": case["view_dsc"]} for case in cases], scores)
+    del cases[3]["round_dsc"]
+    model = fit_quality(cases, scores)
+    assert model == whole and set(model.weights) == {"view_dsc"}
+    # Of 21 cases a tenth is two: these are looked at, and the third is the mark.
+    assert sorted(model.predict(case)[0] for case in cases)[2] == pytest.approx(model.look_below)
+    with pytest.raises(ValueError, match="the cases have none of the signals .*view_dsc.* in common"):
+        fit_quality([{SIGNALS[i % 2]: 1.0} for i in range(9)], [1.0] * 9)
+
+
 def test_few_cases_give_no_bound() -> None:
     cases, scores = linear_cases(8)
     with pytest.raises(ValueError, match="needs 9 labeled cases, got 8"):

@@ -81,6 +81,19 @@ def test_a_hollow_organ_has_a_wall_of_its_own() -> None:
     assert set(image.unique().tolist()) == {-1000.0, -900.0, 50.0}
 
 
+def test_contents_have_the_texture_of_their_organ() -> None:
+    """Its fine structures alone, whose standard deviation is the organ's spread."""
+    table = {
+        "air": Tissue((-1000.0, -1000.0), (0.0, 0.0)),
+        "fluid": Tissue((-400.0, -400.0), (0.0, 0.0)),
+        "bowel": Tissue((50.0, 50.0), (20.0, 20.0), contents=("fluid",)),
+    }
+    image = RandSyntheticCT({0: "air", 1: "bowel"}, table, **SHARP).set_random_state(0)(_cube(64))
+    contents = image[0, 22:42, 22:42, 22:42]  # 6 mm below the surface
+    assert float(contents.mean()) == pytest.approx(-400.0, abs=5.0)
+    assert float(contents.std()) == pytest.approx(20.0, rel=0.2)
+
+
 @pytest.mark.parametrize("step", [1.0, 3.0])
 def test_blur_is_in_mm(step: float) -> None:
     """The edge of a slab is as wide in mm on either grid."""

@@ -17,6 +17,7 @@ from c2f_monai.utils import (
     grow_bounds,
     grow_boxes,
     inside_boxes,
+    pad_end,
     pad_to_multiple,
     paste_boxes,
 )
@@ -188,3 +189,12 @@ def test_padding_to_a_multiple_is_zero_and_behind(shape, multiple, expected):
     assert padded.shape[-2:] == expected
     assert torch.equal(padded[..., : shape[0], : shape[1]], x)
     assert padded.sum() == pytest.approx(float(x.sum()), rel=1e-5)
+
+
+def test_an_image_is_padded_or_cut_at_its_end_to_a_size() -> None:
+    x = torch.arange(1.0, 7.0).reshape(1, 2, 3)
+    assert pad_end(x, (2, 3)) is x
+    assert pad_end(x, (3, 3)).tolist() == [[[1, 2, 3], [4, 5, 6], [0, 0, 0]]]
+    assert pad_end(x, (2, 4)).tolist() == [[[1, 2, 3, 0], [4, 5, 6, 0]]]
+    assert pad_end(x, (1, 4)).tolist() == [[[1, 2, 3, 0]]]
+    assert pad_end(x, (2, 2)).tolist() == [[[1, 2], [4, 5]]]
