@@ -122,6 +122,46 @@ def test_the_chapters_difference_stands_beside() -> None:
     assert known["more rounds help the worst case", "step-wise, lowest tenth, 10 rounds - 1 round"] is None  # means are
 
 
+def test_each_claim_is_a_gain_where_the_chapter_prints_one() -> None:
+    """Its printed means, the claimed side first; loss in the fine stage is what coarse has more."""
+    organs = {"gallbladder": (4,), "inferior vena cava": (9,)}
+    printed: dict[str, list[float]] = {}
+    for one in build_claims(build_tables(organs)):
+        if one.chapter is not None:
+            printed.setdefault(one.text, []).append(one.chapter)
+    assert {text: pytest.approx(sorted(gains)) for text, gains in printed.items()} == {
+        "fine beats coarse": [84.50 - 78.23, 82.37 - 75.74],
+        "one round brings most of it": [82.16 - (75.74 + 82.25) / 2],
+        "end-to-end beats step-wise, fine stage": [84.50 - 82.37],
+        "1x1 < 3x3": [83.47 - 82.85],
+        "3x3 < 5x5": [83.64 - 83.47],
+        "two-layer 3x3 best": [83.93 - 83.64, 83.93 - 83.47, 83.93 - 82.85],
+        "fine-tuning on predicted references helps": [0.0, 83.99 - 83.47],
+        "fine-tuning shrinks the gap to the oracle box": [(86.26 - 83.68) - (86.37 - 84.50)],
+        "fusion beats each view": [75.74 - 73.08, 75.74 - 71.41, 75.74 - 66.88],
+        "the cyst gains from the organ": [63.44 - 60.46, 67.19 - 60.73],
+        "without the organ the two approaches tie": [60.73 - 60.46],
+        "a stronger coarse network of the organ helps the cyst": [69.38 - 63.44],
+        "gallbladder may lose in the fine stage": [82.57 - 82.12],
+        "inferior vena cava may lose in the fine stage": [71.77 - 71.15],
+    }
+
+
+def test_only_ties_and_what_is_insensitive_are_to_be_equal() -> None:
+    for one in build_claims(build_tables(DEFAULT_ORGANS)):
+        assert one.equal == (one.text.startswith("insensitive to ") or one.text.endswith(" tie")), one.text
+
+
+def test_faster_is_fewer_rounds() -> None:
+    """Until the first of two masks that agree by 0.95, whatever their DSC."""
+    (faster,) = (c for c in build_claims(build_tables(DEFAULT_ORGANS)) if c.text == "RSTN converges faster")
+    stepwise, rstn = faster.terms
+    assert (stepwise.evaluation.weights.name, stepwise.factor) == ("stepwise", 1.0)
+    assert (rstn.evaluation.weights.name, rstn.factor) == ("rstn", -1.0)
+    curve = RoundCurve("case", (0.5, 0.6, 0.7, 0.8), (0.9, 0.95, 0.99))
+    assert [term.value(curve) for term in faster.terms] == [2, 2]
+
+
 def test_the_coarse_stages_are_compared_under_one_fusion_and_with_a_control() -> None:
     of_coarse = [c for c in build_claims(build_tables(DEFAULT_ORGANS)) if "coarse" in c.text and "joint" in c.compared]
     fused = {

@@ -90,6 +90,7 @@ def test_the_difference_to_be_told(of: Claim, value: float, difference: float) -
     plan = plan_of(of, measured(value, 1e-4, 1e-4), 1, None)
     assert plan is not None and plan.difference == pytest.approx(difference)
     assert (plan.seeds, plan.hours) == (5, None)
+    assert plan.is_within(0.0) and str(plan).endswith(": 5 seeds, 40 cases")  # hours that nobody measured
 
 
 def test_what_is_out_of_reach_is_said() -> None:

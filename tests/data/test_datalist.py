@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from c2f_monai.data import datalist
-from c2f_monai.data.datalist import known_labels, load_datalist, resolve_dataset
+from c2f_monai.data.datalist import cases_by_split, known_labels, load_datalist, resolve_dataset
+from c2f_monai.data.patients import read_patients
 
 
 def make_dataset(folder: Path, content: dict[str, Any]) -> Path:
@@ -230,3 +231,27 @@ def test_known_labels_are_those_with_a_name(tmp_path: Path, labels: Any, expecte
 def test_labels_of_another_form_are_refused(tmp_path: Path, labels: Any) -> None:
     with pytest.raises(ValueError, match="dataset.json: labels must be names by value"):
         known_labels(make_dataset(tmp_path, {"labels": labels}))
+
+
+def test_labels_of_a_data_set_that_is_not_there_yet_are_not_known(tmp_path: Path) -> None:
+    assert known_labels(tmp_path) is None and known_labels(tmp_path / "nowhere") is None
+
+
+def test_cases_of_all_splits_are_listed_and_no_file_is_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": pairs(1), "test": ["a.nii"]}), encoding="utf-8")
+    assert cases_by_split(tmp_path) == {
+        "training": [{"image": str(tmp_path / "i00.nii"), "label": str(tmp_path / "l00.nii")}],
+        "validation": [],
+        "test": [{"image": str(tmp_path / "a.nii")}],
+    }
+    assert cases_by_split(None) == {"training": [], "validation": [], "test": []}
+
+
+def test_patients_are_read_without_the_spaces_around_them(tmp_path: Path) -> None:
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient,age\n a , anna ,40\nb,anna\nother,ben\n", encoding="utf-8")
+    assert read_patients(table, ["b", "a"]) == {"b": "anna", "a": "anna"}
+    for row in ("c", "c, ", "c,,40"):  # a row may end early
+        table.write_text(f"case,patient,age\n{row}\n", encoding="utf-8")
+        with pytest.raises(ValueError, match=r"patients.csv names no patient of the case 'c'\."):
+            read_patients(table, ["c"])
