@@ -130,3 +130,47 @@ def test_lines_of_a_journal_share_the_names_of_their_columns() -> None:
     one, other = (json.loads(line, object_pairs_hook=_with_shared_keys) for line in ('{"case_": 1}', '{"case_": 2}'))
     assert (one, other) == ({"case_": 1}, {"case_": 2})
     assert next(iter(one)) is next(iter(other))
+
+
+def test_a_case_without_a_mask_has_failed_and_the_reason_names_its_image(tmp_path: Path) -> None:
+    manifest, _ = begin(tmp_path, 2)
+    manifest.done("0", {"case": "0"})
+    manifest.fail("1", ValueError("no voxels"))
+    reasons = {row["case"]: (row["status"], row["reason"]) for row in manifest.rows()}
+    assert reasons["1"] == ("failed", f"{tmp_path}/1.nii: no voxels")
+    assert reasons["0"] == ("failed", f"{tmp_path}/0.nii: {tmp_path}/masks/0_seg.nii.gz was not written.")
+    assert manifest.failure().startswith(f"2 of 2 cases failed, see {tmp_path}/masks: {tmp_path}/0.nii: ")
+    manifest.close()
+
+
+def test_a_strict_run_ends_with_its_first_failure(tmp_path: Path) -> None:
+    (tmp_path / "0.nii").touch()
+    manifest = Manifest(tmp_path / "masks", strict=True)
+    manifest.plan([{"image": str(tmp_path / "0.nii"), "case": "0"}])
+    manifest.begin()
+    with pytest.raises(ValueError, match="^no voxels$"):
+        manifest.fail("0", ValueError("no voxels"))
+    assert [row["status"] for row in manifest.rows()] == ["failed"]
+
+
+def test_a_case_is_in_the_table_of_each_target_that_it_is_done_for(tmp_path: Path) -> None:
+    manifest, _ = begin(tmp_path, 2)
+    write_mask(tmp_path, "0")
+    manifest.done("0", {"case": "0", "rounds": 2}, "organ")
+    assert manifest.row("0", "cyst") is None and manifest.row("1", "organ") is None
+    row = manifest.row("0", "organ")
+    assert row is not None and (row["status"], row["rounds"]) == ("done", 2)
+    manifest.close()
+
+
+def test_a_case_whose_other_files_are_missing_is_done_again(tmp_path: Path) -> None:
+    manifest, cases = begin(tmp_path, 2)
+    for name in ("0", "1"):
+        write_mask(tmp_path, name)
+        manifest.done(name, {"case": name})
+    manifest.close()
+    again = Manifest(tmp_path / "masks")
+    assert again.missing(cases) == [] == again.missing(cases, {"0", "1"})
+    assert [case["case"] for case in again.missing(cases, {"0"})] == ["1"]
+    anew = Manifest(tmp_path / "masks", overwrite=True)
+    assert [case["case"] for case in anew.missing(cases)] == ["0", "1"]
