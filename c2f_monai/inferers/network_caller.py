@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ..utils import Part, SlabSpec, View, scale_to_unit
+from .network_errors import explained_channels
 
 __all__ = ["NetworkCaller", "network_kind"]
 
@@ -115,13 +116,15 @@ class NetworkCaller:
 
     def _probability(self, x: torch.Tensor, part: Part, view: View) -> torch.Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None):
+        autocast = torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None)
+        with autocast, explained_channels(self.network, part.value):
             logits = self.network(x, part.value, view.value)
         return torch.sigmoid(logits.to(self.dtype))
 
     def weights(self, prior: torch.Tensor, view: View) -> torch.Tensor:
         """Weights (B, in_slices, h, w) of slabs of the prior (B, K * out_slices, h, w)."""
-        weights: torch.Tensor = self.network(prior.to(self.device), Part.SALIENCY.value, view.value)
+        with explained_channels(self.network, Part.SALIENCY.value):
+            weights: torch.Tensor = self.network(prior.to(self.device), Part.SALIENCY.value, view.value)
         return weights
 
     def batches(self, count: int, pixels: int) -> Iterator[tuple[int, int]]:

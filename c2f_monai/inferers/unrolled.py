@@ -13,7 +13,6 @@ from monai.inferers import Inferer
 
 from ..utils import (
     Part,
-    SlabSpec,
     TrainingStage,
     add_margins,
     amp_dtype_on,
@@ -28,6 +27,7 @@ from ..utils import (
     unwrap,
 )
 from .frozen import frozen_shared_encoder
+from .network_errors import check_draws, check_slabs, explained_channels
 
 __all__ = ["UnrolledInferer"]
 
@@ -43,6 +43,8 @@ class UnrolledInferer(Inferer):
     its effect by 0), so DistributedDataParallel needs no search for unused parameters. P(t-1) is the view's own map,
     not detached. In stage "fine" f_C is not run: P(0) is 0, a constant of the loss, and only f_F learns [3.3.2]; an
     encoder that f_F has from f_C stays as it is, its batch norms included.
+    In a training of one's own :py:func:`c2f_monai.handlers.prepare_slab_batch` makes the arguments of a call of a batch
+    of :py:class:`c2f_monai.data.SlabCollate`, also as ``prepare_batch`` of MONAI's SupervisedTrainer.
     Only crops of equal shape share a forward call. A network without a fine part gives P(0) alone; one without a
     saliency part is the step-wise approach.
 
@@ -133,9 +135,11 @@ class UnrolledInferer(Inferer):
             for each view (B, T + 1, K * out_slices, h, w) float32 probabilities, zero outside a round's ungrown boxes.
 
         Raises:
-            ValueError: for slabs of other slices or classes than the network's, and in stage "fine" without f_F.
+            ValueError: for slabs of other slices or classes than the network's, networks of other slabs, targets or
+                draws that lack a view or a round, and in stage "fine" without f_F.
         """
-        _check_slabs(inputs, targets, unwrap(network))
+        check_slabs(inputs, targets, unwrap(network))
+        check_draws(inputs, draws, self.rounds if self._runs_fine(unwrap(network)) else 0)
         # An outer autocast keeps the 16-bit copies of the weights until the end of the step: each part is called often.
         with torch.autocast(next(iter(inputs.values())).device.type, enabled=False):
             found = {}
@@ -148,6 +152,9 @@ class UnrolledInferer(Inferer):
                 nothing = 0.0 * sum(p.sum() for p in unwrap(network).parameters())
                 found = {view: probability + nothing for view, probability in found.items()}
             return found
+
+    def _runs_fine(self, parts: Any) -> bool:
+        return bool(parts.has_fine) and self.stage != TrainingStage.COARSE
 
     def _unroll(
         self, image: torch.Tensor, network: Any, target: torch.Tensor, draws: Mapping[str, torch.Tensor], view: str
@@ -162,7 +169,7 @@ class UnrolledInferer(Inferer):
             probability = torch.zeros_like(target, dtype=torch.float32)
         else:
             probability = self._coarse(image, whole, network, view) * valid
-        rounds = self.rounds if parts.has_fine and self.stage != TrainingStage.COARSE else 0
+        rounds = self.rounds if self._runs_fine(parts) else 0
         unrolled = [probability]
         true_boxes = _boxes_of(target > 0.5)
         groups = group_by_shape(whole) if rounds and parts.has_saliency else []
@@ -192,7 +199,8 @@ class UnrolledInferer(Inferer):
         """Probabilities of one batch of equal shape."""
         x = x.contiguous(memory_format=torch.channels_last)
         dtype = amp_dtype_on(self.amp_dtype, x.device, training=True)
-        with torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None):
+        autocast = torch.autocast(x.device.type, dtype=dtype, enabled=dtype is not None)
+        with autocast, explained_channels(unwrap(network), part.value):
             logits = network(x, part.value, view)
         return torch.sigmoid(logits.float())
 
@@ -272,15 +280,3 @@ def _by_group(groups: Groups, run: Callable[[tuple[int, int], torch.Tensor], Ite
     for shape, rows in groups:
         slabs.update(zip(rows.tolist(), run(shape, rows), strict=True))
     return torch.stack([slabs[row] for row in range(len(slabs))])
-
-
-def _check_slabs(inputs: Mapping[str, torch.Tensor], targets: Mapping[str, torch.Tensor], network: Any) -> None:
-    """Refuse slabs that were cut for another network."""
-    slab, classes = SlabSpec.of(network), int(network.out_channels)
-    for view, image in inputs.items():
-        found, wanted = (image.shape[1], targets[view].shape[1]), (slab.in_slices, slab.out_channels(classes))
-        if found != wanted:
-            raise ValueError(
-                f"{view} slabs must have {wanted[0]} channels and targets {wanted[1]}, as the network of {classes} "
-                f"class(es) has {slab}, got {found[0]} and {found[1]}: give the data set the network's slab."
-            )

@@ -104,7 +104,7 @@ class RoundsLoss(_Loss):
             scalar; NaN where a probability is.
 
         Raises:
-            ValueError: when the views or the shapes of ``pred`` and ``target`` differ.
+            ValueError: when the views or the shapes of ``pred`` and ``target`` differ, or are of another slab.
         """
         if pred.keys() != target.keys():
             raise ValueError(f"pred has the views {list(pred)} but target has {list(target)}.")
@@ -126,6 +126,11 @@ class RoundsLoss(_Loss):
             raise ValueError(
                 f"pred must have shape (B, T + 1, channels, h, w) and target (B, channels, h, w), "
                 f"got {tuple(probabilities.shape)} and {tuple(target.shape)}."
+            )
+        if target.shape[1] % self.slab.out_slices:
+            raise ValueError(
+                f"{target.shape[1]} channels are no classes times the {self.slab.out_slices} slices that a slab "
+                "predicts: give RoundsLoss the network's slab."
             )
         # (B, K * out_slices, h, w) -> (B, K, out_slices, h, w): DiceLoss sums over all axes behind the class.
         truth = target.float().unflatten(1, (-1, self.slab.out_slices))

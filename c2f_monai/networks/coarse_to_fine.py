@@ -59,7 +59,7 @@ class CoarseToFineNet(nn.Module):
             to False, the method.
 
     Raises:
-        TypeError: when ``slab`` is no :py:class:`c2f_monai.utils.SlabSpec`.
+        TypeError: when ``slab`` is no :py:class:`c2f_monai.utils.SlabSpec`, or a network is given that is made already.
         ValueError: for unknown, repeated or no views, neither a coarse nor a fine network, counts below 1,
             ``slice_axcodes`` that are no axis codes or miss a view, or ``shared_encoder`` of networks that have none
             alike.
@@ -105,6 +105,10 @@ class CoarseToFineNet(nn.Module):
                 raise ValueError(f"{name} must be at least 1, got {value}.")
         if not isinstance(slab, SlabSpec):
             raise TypeError(f"slab must be a SlabSpec, such as SlabSpec(in_slices=3, out_slices=3), got {slab!r}.")
+        for name, maker in (("coarse", coarse), ("fine", fine), ("saliency", saliency)):
+            if isinstance(maker, nn.Module):
+                kind = type(maker).__name__
+                raise TypeError(f"{name} must make a network when called, as lambda: network does, got a {kind}.")
         if coarse is None and fine is None:
             raise ValueError("coarse and fine are both None: give at least one network.")
         if saliency is not None and fine is None:
@@ -163,7 +167,7 @@ class CoarseToFineNet(nn.Module):
             (B, K, H, W, D), the mean of the views' coarse probabilities: the coarse answer only.
 
         Raises:
-            ValueError: for an unknown part or view, or a part whose network gives another number of channels.
+            ValueError: for an unknown part or view, or a part whose network gives another number of channels or pixels.
         """
         if part == "":
             return self._coarse_volume(inputs)
@@ -175,6 +179,11 @@ class CoarseToFineNet(nn.Module):
                     raise ValueError(
                         f"the {part} network must give {expected} channels, got {output.shape[1]}: "
                         "set its out_channels to the slab's in_slices for saliency, else to classes times out_slices."
+                    )
+                if output.shape[2:] != inputs.shape[2:]:
+                    raise ValueError(
+                        f"the {part} network must give maps of its input's height and width, got "
+                        f"{output.shape[2]}x{output.shape[3]} for {inputs.shape[2]}x{inputs.shape[3]} pixels."
                     )
                 return output
         raise ValueError(f"view must be one of {self.view_names}, got '" + view + "'.")

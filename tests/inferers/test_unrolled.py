@@ -313,3 +313,39 @@ def test_bad_arguments_are_refused() -> None:
         UnrolledInferer(crop_multiple=0)
     with pytest.raises(ValueError, match="later"):
         UnrolledInferer(stage="later")
+
+
+@pytest.mark.parametrize(
+    ("given", "rounds", "message"),
+    [
+        ({"size": {"axial": torch.tensor([[12, 12]])}}, 1, "of axial it lacks size, margins, fallback: .*prepare_slab"),
+        ({"axial": {"size": torch.tensor([[12, 12]])}}, 1, "of axial it lacks margins, fallback"),
+        (draws([(12, 12)]), 2, "margins of axial are of 1 rounds, and 2 run"),
+    ],
+    ids=["by name, as a batch", "size alone", "fewer rounds"],
+)
+def test_draws_of_another_form_are_explained(given: dict, rounds: int, message: str) -> None:
+    image = {"axial": square(2, 2, 4)}
+    with pytest.raises(ValueError, match=message):
+        UnrolledInferer(rounds, "joint")(image, make_net(), image, given)
+    # The coarse network alone needs no margins of two rounds.
+    found = UnrolledInferer(2, "coarse")(image, make_net(), image, draws([(12, 12)]))
+    assert found["axial"].shape == (1, 1, 3, 12, 12)
+
+
+def test_targets_without_a_view_are_named() -> None:
+    with pytest.raises(ValueError, match="targets must hold a tensor for each view, and hold none for axial"):
+        UnrolledInferer()({"axial": square(2, 2, 4)}, make_net(), {}, draws([(12, 12)]))
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_networks_of_other_slabs_are_told_which_argument_says_so(slices: int) -> None:
+    """A network of one slice with the default slab of three, and the other way round."""
+    own = 4 - slices
+    net = CoarseToFineNet(lambda: nn.Conv2d(own, own, 1), views=["axial"], slab=SlabSpec(slices, slices)).eval()
+    image = {"axial": torch.rand(1, slices, 12, 12)}
+    message = rf"coarse network has a layer of {own} input channels that got {slices}, .*slab=SlabSpec\(1, 1\)"
+    with pytest.raises(ValueError, match=message):
+        UnrolledInferer()(image, net, image, draws([(12, 12)]))
+    with pytest.raises(ValueError, match=message):
+        CoarseToFineInferer()(torch.rand(1, 1, 12, 12, 4), net)

@@ -161,3 +161,10 @@ def test_a_probability_that_is_no_number_is_no_loss(cross_entropy: float) -> Non
     found = RoundsLoss(cross_entropy=cross_entropy)
     assert math.isnan(found({"axial": pred}, {"axial": torch.ones(1, 3, 4, 4)}))
     assert found.rounds["axial"].isnan().tolist() == [False, True]
+
+
+def test_maps_of_another_slab_are_refused() -> None:
+    one = torch.ones(2, 1, 4, 4)
+    with pytest.raises(ValueError, match="1 channels are no classes times the 3 slices .* the network's slab"):
+        RoundsLoss()({"axial": one[:, None]}, {"axial": one})
+    assert RoundsLoss(SlabSpec(1, 1))({"axial": one[:, None]}, {"axial": one}).item() == 0.0

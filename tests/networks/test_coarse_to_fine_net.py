@@ -290,3 +290,18 @@ def test_bad_arguments(arguments, message):
 def test_bad_calls(inputs, part, view, message):
     with pytest.raises(ValueError, match=message):
         CoarseToFineNet(torch.nn.Identity, views=("axial",))(inputs, part, view)
+
+
+@pytest.mark.parametrize(("scale", "size"), [(0.5, "4x4"), (2.0, "16x16")])
+def test_maps_of_another_size_are_refused(scale, size):
+    """Larger ones were cut to their upper left corner without a word."""
+    network = CoarseToFineNet(lambda: torch.nn.Upsample(scale_factor=scale), views=("axial",))
+    with pytest.raises(ValueError, match=f"coarse network must give maps of .* got {size} for 8x8 pixels"):
+        network(torch.rand(1, 3, 8, 8), "coarse", "axial")
+
+
+@pytest.mark.parametrize("name", ["coarse", "fine", "saliency"])
+def test_a_network_in_the_place_of_what_makes_it_is_refused(name):
+    arguments = {"coarse": torch.nn.Identity, "fine": torch.nn.Identity} | {name: torch.nn.Identity()}
+    with pytest.raises(TypeError, match=f"{name} must make a network when called, .* got a Identity"):
+        CoarseToFineNet(**arguments, views=("axial",))
