@@ -24,10 +24,13 @@ def run(args: argparse.Namespace) -> None:
     """Merge, write the file and print its views.
 
     Raises:
-        ValueError: When a file is no flat state_dict, a view comes twice, or networks or settings differ. Nothing is
-            written then.
+        ValueError: When a file is no flat state_dict, a view comes twice, networks or settings differ, or the output is
+            one of the files. Nothing is written then.
     """
-    _check_settings([*args.weights, *([] if args.coarse is None else [args.coarse])])
+    given = [*args.weights, *([] if args.coarse is None else [args.coarse])]
+    if args.output.resolve() in [path.resolve() for path in given]:
+        raise ValueError(f"{args.output} is one of the files to merge, which stay as they are: give another --output.")
+    _check_settings(given)
     merged = average_weights(args.weights) if args.average else merge_weights(args.weights)
     if args.coarse is not None:
         merged = replace_coarse(merged, args.coarse)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,9 +46,11 @@ def run(args: argparse.Namespace) -> None:
     """Write the file, then the metadata, and print both.
 
     Raises:
-        ValueError: When the weights are no flat state_dict, the version is not in the changelog, or other weights were
-            released under it. Nothing is written then.
+        ValueError: When the name is a path or does not end in .pt, the weights are no flat state_dict, the version is
+            not in the changelog, or other weights were released under it. Nothing is written then.
     """
+    if Path(args.name).name != args.name or not args.name.endswith(".pt"):
+        raise ValueError(f"--name must be a file name such as model.pt, in the bundle's models, got {args.name}.")
     path = args.bundle_root / "configs" / "metadata.json"
     metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if args.version not in metadata["changelog"]:

@@ -137,3 +137,14 @@ def test_settings_of_the_weights_that_were_there_do_not_stay(tmp_path: Path) -> 
     (tmp_path / "model.json").write_text("{}", encoding="utf-8")
     assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 0
     assert not (tmp_path / "model.json").exists()
+
+
+@pytest.mark.parametrize("option", ["--average", "--coarse"])
+def test_a_file_that_is_merged_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    first, second = write(tmp_path, ["axial"], 1), write(tmp_path, ["axial"], 2)
+    before = Path(second).read_bytes()
+    asked = ["merge", first, "--coarse", second] if option == "--coarse" else ["merge", "--average", first, second]
+    (tmp_path / "sub").mkdir()
+    assert main([*asked, "--output", str(tmp_path / "sub" / ".." / Path(second).name)]) == 1
+    assert "is one of the files to merge, which stay as they are: give another --output" in capsys.readouterr().err
+    assert Path(second).read_bytes() == before

@@ -95,3 +95,16 @@ def test_bad_input_is_one_line_and_nothing_is_written(
 
 def test_counters_keep_their_type() -> None:
     assert half_precision({"n": torch.tensor(3)})["n"].dtype == torch.int64
+
+
+@pytest.mark.parametrize("name", ["../x.pt", "sub/x.pt", "model", "model.txt"])
+def test_a_name_is_a_file_in_models(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    write(tmp_path / "trained.pt")
+    options = ["--bundle_root", str(bundle), "--version", "0.2.0", "--name", name]
+    assert main(["release-weights", str(tmp_path / "trained.pt"), *options]) == 1
+    assert (
+        f"--name must be a file name such as model.pt, in the bundle's models, got {name}." in capsys.readouterr().err
+    )
+    assert not (bundle / "x.pt").exists() and not (bundle / "models").exists()
