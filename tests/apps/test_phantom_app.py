@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import pytest
 
 from c2f_monai.apps.cli import main
@@ -39,3 +40,15 @@ def test_bad_options_are_explained(
         main(["phantom", "make", "--output", str(tmp_path / "p"), option, value])
     assert message in capsys.readouterr().err
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(("planes", "told"), [(20, True), (24, False)])
+def test_voxels_that_inference_refuses_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], planes: int, told: bool
+) -> None:
+    """The field of view stays: the case's 96 slices are 211 mm, 10.6 mm a voxel in 20 planes and 8.8 in 24."""
+    options = ["--splits", "training:1", "--size", f"40,40,{planes}", "--processes", "1"]
+    assert main(["phantom", "make", "--output", str(tmp_path / "p"), *options]) == 0
+    assert ("1 cases have voxels above 10 mm, which segment and evaluate" in capsys.readouterr().err) == told
+    written = nib.load(tmp_path / "p" / "imagesTr" / "phantom_training_000.nii.gz").header.get_zooms()
+    assert max(written) == pytest.approx(211.43 / planes, abs=0.01)

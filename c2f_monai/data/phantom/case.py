@@ -71,12 +71,21 @@ def generate_case(
     kind = phantom_version(version)
     settings = draw_settings(kind, seed, group)
     shape = tuple(size) if size is not None else settings.size
-    spacing = tuple(step * full / n for step, full, n in zip(settings.spacing, settings.size, shape, strict=True))
+    spacing = voxel_size(seed, group, size, version)
     canvas, family = _paint(kind, seed, settings, shape, spacing)
     image = _scan(canvas.hu, settings, random_stream(version, seed, "noise"))
     label = _majority(canvas.weights)
     image, label, affine = _orient(image, label, spacing, settings)
     return PhantomCase(image, label, affine, seed, group, family, settings)
+
+
+def voxel_size(
+    seed: int, group: str = "plain", size: Sequence[int] | None = None, version: str = PHANTOM_VERSION
+) -> tuple[float, ...]:
+    """Sides of a case's voxels in mm along R, A and S, without drawing it; arguments as of :py:func:`generate_case`."""
+    settings = draw_settings(phantom_version(version), seed, group)
+    shape = settings.size if size is None else size
+    return tuple(step * full / n for step, full, n in zip(settings.spacing, settings.size, shape, strict=True))
 
 
 def _paint(
