@@ -21,8 +21,15 @@ def run(args: argparse.Namespace) -> None:
         ValueError: When a file cannot be read, lacks the column, or the files are not about the same cases.
     """
     scale = args.scale if args.scale is not None else (100.0 if args.column.startswith("dsc") else 1.0)
-    names = args.names or [args.first.stem, args.second.stem]
+    names = args.names or _names(args.first, args.second)
     print(compare_table(args.first, args.second, names[0], names[1], args.column, scale))
+
+
+def _names(first: Path, second: Path) -> list[str]:
+    """Names of the files; of their folders where the files are called alike, as each evaluation's cases.csv is."""
+    if first.stem != second.stem:
+        return [first.stem, second.stem]
+    return [path.absolute().parent.name for path in (first, second)]
 
 
 def compare_table(first: Path, second: Path, a: str, b: str, column: str = "dsc", scale: float = 1.0) -> str:

@@ -100,7 +100,14 @@ def calibrate(cases: Mapping[str, CaseRow], output: Path, path: Path) -> str:
     sha256 = manifest["options"].get("weights")
     if not isinstance(sha256, str):
         raise ValueError("a prediction is of one file of weights, but this configuration runs several: calibrate one.")
-    model = fit_rows(known, sha256)
+    try:
+        model = fit_rows(known, sha256)
+    except ValueError as error:
+        if len(known) == len(cases):
+            raise
+        raise ValueError(
+            f"{error} Of {len(cases)} cases {len(cases) - len(known)} found nothing or have no DSC."
+        ) from error
     model.write(path)
     weights = ", ".join(f"{name} {value:.2f}" for name, value in model.weights.items())
     return f"{path}: fitted on {model.cases} cases: {weights}; the bound is {100 * model.margin:.1f} points lower"

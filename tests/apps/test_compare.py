@@ -84,3 +84,11 @@ def test_files_that_cannot_be_compared_are_refused(tmp_path, rows, columns, mess
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="cannot read .*none.csv: No such file"):
         _run(tmp_path / "none.csv", tmp_path / "none.csv")
+
+
+def test_tables_of_one_name_are_told_apart_by_their_folders(tmp_path, capsys):
+    for name in ("rstn", "unet"):
+        (tmp_path / name).mkdir()
+    first, second = (_csv(tmp_path / name / "cases.csv", ["a,plain,0.9", "b,plain,0.8"]) for name in ("rstn", "unet"))
+    _run(first, second)
+    assert _cells(capsys.readouterr().out.splitlines()[0])[2:4] == ["rstn", "unet"]

@@ -16,7 +16,7 @@ from c2f_monai.apps import score
 from c2f_monai.apps.cli import main
 from c2f_monai.apps.evaluate import calibrate, signals_in
 from c2f_monai.inferers import read_quality
-from c2f_monai.metrics.tables import read_cases
+from c2f_monai.metrics.tables import CaseRow, read_cases
 from c2f_monai.utils import sha256_of
 from tests.bundle.overlays import NETWORK, run_bundle, write_organs
 
@@ -231,3 +231,11 @@ def test_a_prediction_is_of_one_file_of_weights(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="of one file of weights"):
         calibrate({}, tmp_path, tmp_path / "model.quality.json")
     assert not (tmp_path / "model.quality.json").exists()
+
+
+def test_cases_that_found_nothing_are_counted_where_a_calibration_has_too_few(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"options": {"weights": "ab"}}), encoding="utf-8")
+    cases = {str(n): CaseRow(str(n), "", {"dsc": "0.8", "round_dsc": "0.9"}) for n in range(8)}
+    cases |= {str(n): CaseRow(str(n), "", {"dsc": "0.0"}) for n in (8, 9)}
+    with pytest.raises(ValueError, match="needs 9 labeled cases, got 8. Of 10 cases 2 found nothing or have no DSC"):
+        calibrate(cases, tmp_path, tmp_path / "model.quality.json")

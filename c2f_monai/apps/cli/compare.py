@@ -20,7 +20,9 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "compare", "paired comparison of two per-case CSV files", DESCRIPTION, examples)
     parser.add_argument("first", type=Path, help="per-case CSV of an evaluation or of the score command")
     parser.add_argument("second", type=Path, help="the same of the other method")
-    parser.add_argument("--names", nargs=2, metavar="NAME", help="names of the two methods (default: the files')")
+    parser.add_argument(
+        "--names", nargs=2, metavar="NAME", help="names of the two methods (default: the files' or their folders')"
+    )
     parser.add_argument("--column", default="dsc", help="column to compare, such as dsc or hd95 (default: dsc)")
     parser.add_argument("--scale", type=float, help="factor of the printed values (default: 100 for dsc, else 1)")
     parser.set_defaults(run=runs("compare"))
