@@ -16,12 +16,11 @@ from typing import Any
 from ..data import list_inputs
 from ..data.datalist import cases_by_split, label_names
 from ..data.description import Preparer, add_cases, describe_dataset, write_description
-from ..data.plain_folders import link_or_copy
 from ..data.readers import is_image_file
 from ..data.writers import write_nifti
 from ..inferers import CaseRecord
-from ..utils import case_name, package_version, reason_of
-from .cli.command import add_config, add_device, add_model
+from ..utils import case_name, link_or_copy, package_version, reason_of
+from .cli.command import add_config, add_device, add_model, add_option
 from .segmenter import Segmentation, Segmenter
 from .training_config import parse_option
 
@@ -45,8 +44,7 @@ class PseudoPreparer(Preparer):
         parser.add_argument("--add-to", type=Path, metavar="FOLDER", help=labeled)
         add_model(parser)
         add_config(parser)
-        option = "an id of the model's configuration, such as output_value=10; may be repeated"
-        parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
+        add_option(parser, "an id of the model's configuration, such as output_value=10; may be repeated")
         add_device(parser)
 
     def prepare(self, options: argparse.Namespace) -> Iterator[str]:

@@ -239,12 +239,13 @@ def _check_apart(content: dict[str, Any], folder: Path, path: Path) -> None:
         entries = _entries(content, split, path) if content.get(split) else []
         return {str(entry[PATIENT]) for entry in entries if entry.get(PATIENT) is not None}
 
-    for split in ("test", "validation"):
-        for what, of in (("", images), ("scans of the patients ", patients)):
-            if shared := sorted(of("training") & of(split)):
+    for what, kind, named_in in (("", "cases", images), ("scans of the patients ", "patients", patients)):
+        trained = named_in("training")
+        for split in ("test", "validation"):
+            if shared := sorted(trained & named_in(split)):
                 raise ValueError(
                     f"{path} lists {what}{some_names(shared)} under training and under {split!r}: "
-                    f"take {len(shared)} {'cases' if of is images else 'patients'} out of one of them."
+                    f"take {len(shared)} {kind} out of one of them."
                 )
 
 

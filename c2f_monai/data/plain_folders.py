@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..utils import atomic_write, case_name, on_one_grid, some_names
+from ..utils import case_name, link_or_copy, on_one_grid, some_names
 from .description import Preparer, describe_dataset, description_lines, write_description
 from .label_header import check_label_header
 from .patients import PATIENT, read_patients
@@ -28,7 +27,6 @@ __all__ = [
     "FoldersPreparer",
     "find_folder_cases",
     "join_masks",
-    "link_or_copy",
     "list_folder_cases",
     "parse_names",
 ]
@@ -239,16 +237,6 @@ def list_folder_cases(
         patient = {PATIENT: patients[case]} if patients else {}
         entries.append({"image": str(image), "label": str(label), **patient})
     return entries, overlap
-
-
-def link_or_copy(file: Path, link: Path) -> Path:
-    """A symbolic link to a file, in place of an older one; a copy where the system allows no links, as Windows may."""
-    with atomic_write(link) as part:
-        try:
-            part.symlink_to(file)
-        except (OSError, NotImplementedError):
-            shutil.copyfile(file, part)
-    return link
 
 
 def _volumes(folder: Path) -> tuple[dict[str, Path], dict[Path, Path]]:

@@ -88,7 +88,7 @@ def warn_of_other_unit(volumes: torch.Tensor, window: tuple[float, float] | None
         volumes: of a call.
         window: HU that become 0 and 1; None where inputs are in [0, 1].
     """
-    low, high = (value.item() for value in (volumes.min(), volumes.max()))
+    low, high = (value.item() for value in volumes.aminmax())
     if window is None and max(-low, high) > SCALED:
         warnings.warn(
             f"inputs have values from {low:g} to {high:g} and are taken as scaled to [0, 1]: are they in HU? Give the "

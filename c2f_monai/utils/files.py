@@ -21,6 +21,7 @@ __all__ = [
     "atomic_write",
     "case_name",
     "flush_to_disk",
+    "link_or_copy",
     "name_of_case",
     "part_beside",
     "remove_leftovers",
@@ -102,6 +103,16 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, os.fspath(target)) from None  # a full disk does not say where
     finally:
         part.unlink(missing_ok=True)
+
+
+def link_or_copy(file: Path, link: Path) -> Path:
+    """A symbolic link to a file, in place of an older one; a copy where the system allows no links, as Windows may."""
+    with atomic_write(link) as part:
+        try:
+            part.symlink_to(file)
+        except (OSError, NotImplementedError):
+            shutil.copyfile(file, part)
+    return link
 
 
 def append_bytes(path: str | os.PathLike[str], data: bytes, flush: bool = False) -> None:

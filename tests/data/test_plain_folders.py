@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from c2f_monai.data.plain_folders import find_folder_cases, join_masks, link_or_copy, list_folder_cases, parse_names
+from c2f_monai.data.plain_folders import find_folder_cases, join_masks, list_folder_cases, parse_names
 from tests.bundle.volumes import write_nifti
 
 SHAPE = (3, 4, 5)
@@ -137,13 +137,3 @@ def test_bad_layouts_are_refused(tmp_path: Path, layout: str | tuple[str, str], 
         find_folder_cases(tmp_path, tmp_path, [], layout)
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         find_folder_cases(tmp_path / "none", tmp_path, [])
-
-
-def test_where_links_are_not_allowed_a_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError("a required privilege is not held by the client")
-
-    (tmp_path / "ct.nii").write_bytes(b"volume")
-    monkeypatch.setattr(Path, "symlink_to", refuse)
-    link = link_or_copy(tmp_path / "ct.nii", tmp_path / "images" / "s1.nii")
-    assert link.read_bytes() == b"volume" and not link.is_symlink()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from c2f_monai.utils import atomic_write, remove_leftovers, write_weights_file
+from c2f_monai.utils import atomic_write, link_or_copy, remove_leftovers, write_weights_file
 from tests.processes import ROOT, run_python
 
 KILLED = """
@@ -102,3 +102,13 @@ def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.pt", "b.pt"):
         write_weights_file({"weight": torch.arange(3.0)}, tmp_path / name)
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+
+
+def test_where_links_are_not_allowed_a_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("a required privilege is not held by the client")
+
+    (tmp_path / "ct.nii").write_bytes(b"volume")
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    link = link_or_copy(tmp_path / "ct.nii", tmp_path / "images" / "s1.nii")
+    assert link.read_bytes() == b"volume" and not link.is_symlink()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .command import Commands, add_command, runs
+from .command import Commands, add_command, add_option, runs
 
 __all__ = ["add_parser"]
 
@@ -22,7 +22,7 @@ def add_parser(commands: Commands) -> None:
     configs = "training configuration and overlays (default: the bundle's train.json)"
     parser.add_argument("--config-file", nargs="+", action="extend", help=configs)
     parser.add_argument("--bundle-root", type=Path, help="the bundle (default: the one of this package)")
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override, such as fold=0")
+    add_option(parser, "override, such as fold=0")
     parser.add_argument("--voxels", action="store_true", help="read images and labels: values, foreground fractions")
     time = parser.add_mutually_exclusive_group()
     time.add_argument("--seconds-per-iteration", type=float, help="of this network on the machine that will train")

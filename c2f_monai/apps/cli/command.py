@@ -11,7 +11,17 @@ from typing import Any
 
 from ..models import DEFAULT_MODEL, MODELS
 
-__all__ = ["MODEL", "CommandParser", "Commands", "add_command", "add_config", "add_device", "add_model", "runs"]
+__all__ = [
+    "MODEL",
+    "CommandParser",
+    "Commands",
+    "add_command",
+    "add_config",
+    "add_device",
+    "add_model",
+    "add_option",
+    "runs",
+]
 
 #: What names a model.
 MODEL = f"{', '.join(MODELS)}, the folder of a bundle, or a file of weights"
@@ -55,10 +65,14 @@ def add_config(parser: CommandParser) -> None:
     parser.add_argument("--config", action="append", default=[], metavar="FILE", help=config)
 
 
-def add_option(parser: CommandParser) -> None:
-    """Add the option of ids."""
-    option = "an id of the model's configuration, such as max_rounds=3; may be repeated"
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
+def add_option(parser: CommandParser, text: str) -> None:
+    """Add the option of ids.
+
+    Args:
+        parser: of a command.
+        text: what the ids are of.
+    """
+    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=text)
 
 
 def add_device(parser: CommandParser) -> None:

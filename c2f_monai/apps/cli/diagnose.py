@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .command import Commands, add_command, runs
+from .command import Commands, add_command, add_option, runs
 
 __all__ = ["add_parser"]
 
@@ -27,6 +27,5 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--overlay", nargs="*", action="extend", default=[], help="configs after train.json, as in the training"
     )
-    option = "override of every evaluation, such as split=validation"
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
+    add_option(parser, "override of every evaluation, such as split=validation")
     parser.set_defaults(run=runs("diagnose"))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .command import Commands, add_command, add_model, runs
+from .command import Commands, add_command, add_model, add_option, runs
 
 __all__ = ["add_parser"]
 
@@ -29,8 +29,7 @@ def add_parser(commands: Commands) -> None:
     add_model(parser)
     config = "overlays after the model's configuration, files or names such as data/nih_slices.json; may be repeated"
     parser.add_argument("--config", nargs="*", action="extend", default=[], metavar="FILE", help=config)
-    option = "an id of the configuration, such as label_value=10"
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
+    add_option(parser, "an id of the configuration, such as label_value=10")
     parser.add_argument(
         "--output",
         required=True,

@@ -38,7 +38,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="mask to write, or folder of masks")
     add_model(parser)
     add_config(parser)
-    add_option(parser)
+    add_option(parser, "an id of the model's configuration, such as max_rounds=3; may be repeated")
     add_device(parser)
     shard = "the third of eight shares of the cases; the shares of a folder may run at once, on several machines"
     parser.add_argument("--shard", type=_shard, metavar="3/8", help=shard)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .command import Commands, add_command, runs
+from .command import Commands, add_command, add_option, runs
 
 __all__ = ["add_parser"]
 
@@ -26,7 +26,6 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--output", required=True, type=Path, help="folder of weights, checkpoints and logs")
     config = "overlay after train.json, a file or a name such as three_views.json; may be repeated"
     parser.add_argument("--config", action="append", default=[], metavar="FILE", help=config)
-    option = "an id of the configuration, such as label_value=10; may be repeated"
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
+    add_option(parser, "an id of the configuration, such as label_value=10; may be repeated")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the folder")
     parser.set_defaults(run=runs("train"))
