@@ -10,6 +10,7 @@ from pathlib import Path
 from ..metrics.markdown import COMPARISON_HEADER, comparison_cells, markdown_table
 from ..metrics.statistics import compare_paired, summarize
 from ..metrics.tables import read_cases
+from .evaluation import CASES_FILE
 
 __all__ = ["compare_table"]
 
@@ -21,8 +22,22 @@ def run(args: argparse.Namespace) -> None:
         ValueError: When a file cannot be read, lacks the column, or the files are not about the same cases.
     """
     scale = args.scale if args.scale is not None else (100.0 if args.column.startswith("dsc") else 1.0)
-    names = args.names or _names(args.first, args.second)
-    print(compare_table(args.first, args.second, names[0], names[1], args.column, scale))
+    first, second = _file(args.first), _file(args.second)
+    names = args.names or _names(first, second)
+    print(compare_table(first, second, names[0], names[1], args.column, scale))
+
+
+def _file(path: Path) -> Path:
+    """The file; of the folder of an evaluation its cases.csv.
+
+    Raises:
+        ValueError: for a folder that holds none.
+    """
+    if not path.is_dir():
+        return path
+    if not (path / CASES_FILE).is_file():
+        raise ValueError(f"{path} is a folder without {CASES_FILE}: name the folder of an evaluation, or a CSV file.")
+    return path / CASES_FILE
 
 
 def _names(first: Path, second: Path) -> list[str]:

@@ -12,6 +12,7 @@ from ..data.phantom.writer import DEFAULT_NAME, write_phantom
 from ..metrics.tables import CaseRow, read_cases
 from ..utils import bundle_root, cache_dir
 from .evaluate import run_inference
+from .evaluation import CASES_FILE
 from .models import MODELS
 
 __all__ = ["format_table", "run", "segment_phantom"]
@@ -47,7 +48,7 @@ def segment_phantom(bundle_root: Path, dataset: Path, output: Path) -> dict[str,
     options = {"bundle_root": str(bundle_root), "dataset_dir": str(dataset), "output_dir": str(output)}
     files = [bundle_root / "configs" / name for name in MODELS["phantom-rstn"].configs]
     run_inference(files, {**options, "overwrite": True, "keep_rounds": True, "overlays": True, "progress": False})
-    return read_cases(output / "cases.csv", ["rounds", "stop_reason", "dsc", "seconds"])
+    return read_cases(output / CASES_FILE, ["rounds", "stop_reason", "dsc", "seconds"])
 
 
 def format_table(rows: Sequence[CaseRow]) -> str:

@@ -20,6 +20,7 @@ from ..data.readers import reason_of
 from ..metrics.tables import CaseRow
 from ..utils import DEFAULT_WINDOW, atomic_write, case_name, open_table, text_of_cell, voxel_volume
 from ..visualize import CasePictures, case_pictures
+from .evaluation import CASES_FILE
 
 __all__ = ["REPORT_NAME", "ReportCase", "images_by_case", "render_report", "run", "write_report"]
 
@@ -113,7 +114,7 @@ def write_report(folder: Path, images: Mapping[str, Path], window: Any = DEFAULT
     Raises:
         ValueError: when there is no case, or all masks are DICOM.
     """
-    known = _read_table(folder / "cases.csv")
+    known = _read_table(folder / CASES_FILE)
     masks = {_name_of(path, folder, _ENDING): path for path in folder.rglob(f"*{_ENDING}")}
     dicom = {_name_of(path, folder, _DICOM_ENDING): path for path in sorted(folder.rglob(f"*{_DICOM_ENDING}"))}
     if dicom and not masks:

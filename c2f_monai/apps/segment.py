@@ -25,6 +25,7 @@ from ..handlers.case_table import CaseTable
 from ..metrics.target import target_statistics
 from ..utils import describe_machine, describe_versions, end_on_signals, leave_if_signaled, torch_device, voxel_volume
 from ..visualize import save_overlay
+from .evaluation import CASES_FILE
 from .model_config import model_ids
 from .outputs import (
     MADE_BY,
@@ -133,7 +134,7 @@ class _Command:
         if is_one_file(output, self.kind.suffixes):
             return None
         manifest = self.manifest_in(output)
-        manifest.tables.append(CaseTable(output / "cases.csv", manifest))
+        manifest.tables.append(CaseTable(output / CASES_FILE, manifest))
         return manifest
 
     def manifest_in(self, folder: Path) -> Manifest:

@@ -27,7 +27,7 @@ SETTINGS = (
 #: Ids of training that a run may go on with at other values, but hardly without anyone noticing.
 CHANGEABLE = (
     *("learning_rate", "warmup", "lr_factors", "backbone_lr_factors", "bias_lr_factor", "max_grad_norm", "optimizer"),
-    *("loss", "augmentations", "augmentation", "batch_augmentation", "dataset_dir"),
+    *("conditioning", "loss", "augmentations", "augmentation", "batch_augmentation", "dataset_dir"),
 )
 #: Ids of training alone that go with the network: those of another one stop a training of its packed bundle.
 OF_NETWORK = ("backbone_lr_factors", "lr_factors")

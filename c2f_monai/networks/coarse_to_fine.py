@@ -167,6 +167,7 @@ class CoarseToFineNet(nn.Module):
             (B, K, H, W, D), the mean of the views' coarse probabilities: the coarse answer only.
 
         Raises:
+            TypeError: for a network that returns something else than a tensor, such as a dict or a list of maps.
             ValueError: for an unknown part or view, or a part whose network gives another number of channels or pixels.
         """
         if part == "":
@@ -174,6 +175,8 @@ class CoarseToFineNet(nn.Module):
         for name, network in self.views.items():
             if name == view:
                 output: torch.Tensor = network(inputs, part)
+                if not torch.jit.is_scripting():
+                    _check_tensor(output, part)
                 expected = self.in_slices if part == "saliency" else self.out_channels * self.out_slices
                 if output.shape[1] != expected:
                     raise ValueError(
@@ -211,3 +214,11 @@ class CoarseToFineNet(nn.Module):
                 count = window_count(slices.shape[0], self.out_slices, volume.device)
                 fused[case] += from_slices(total / count[None, :, None, None], axes)
         return fused / len(self.views)
+
+
+def _check_tensor(output: object, part: str) -> None:
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(
+            f"the {part} network must return a tensor of logits, got a {type(output).__name__}: wrap it in a module "
+            "whose forward returns the map of full resolution."
+        )

@@ -55,6 +55,17 @@ def test_a_table_saved_by_excel_is_read(tmp_path, capsys):
     assert _cells(capsys.readouterr().out.splitlines()[2])[:4] == ["all", "2", "80.00±10.00", "80.00±0.00"]
 
 
+def test_folders_of_evaluations(tmp_path, capsys):
+    for name, value in (("rstn", 0.9), ("unet", 0.8)):
+        (tmp_path / name).mkdir()
+        _csv(tmp_path / name / "cases.csv", [f"a,{value}"], "case,dsc")
+    _run(tmp_path / "rstn", tmp_path / "unet")
+    lines = capsys.readouterr().out.splitlines()
+    assert _cells(lines[0])[2:4] == ["rstn", "unet"] and _cells(lines[2])[2:4] == ["90.00±0.00", "80.00±0.00"]
+    with pytest.raises(ValueError, match="is a folder without cases.csv"):
+        _run(tmp_path, tmp_path / "unet")
+
+
 def test_cases_without_a_value_are_counted_apart(tmp_path, capsys):
     first = _csv(tmp_path / "a.csv", ["a,,0.9", "b,,"])
     second = _csv(tmp_path / "b.csv", ["a,,0.8", "b,,nan"])

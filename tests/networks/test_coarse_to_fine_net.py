@@ -305,3 +305,16 @@ def test_a_network_in_the_place_of_what_makes_it_is_refused(name):
     arguments = {"coarse": torch.nn.Identity, "fine": torch.nn.Identity} | {name: torch.nn.Identity()}
     with pytest.raises(TypeError, match=f"{name} must make a network when called, .* got a Identity"):
         CoarseToFineNet(**arguments, views=("axial",))
+
+
+@pytest.mark.parametrize("wrap", [list, tuple, lambda maps: {"out": maps}])
+def test_networks_that_return_no_tensor_are_refused(wrap):
+    """Networks with deep supervision return a list of maps, torchvision's a dict."""
+
+    class Several(torch.nn.Module):
+        def forward(self, x):
+            return wrap([x]) if wrap in (list, tuple) else wrap(x)
+
+    network = CoarseToFineNet(Several, views=("axial",))
+    with pytest.raises(TypeError, match="coarse network must return a tensor of logits, got a (list|tuple|dict)"):
+        network(torch.rand(1, 3, 8, 8), "coarse", "axial")

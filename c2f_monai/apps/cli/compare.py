@@ -18,7 +18,9 @@ def add_parser(commands: Commands) -> None:
     """Add the command."""
     examples = ["c2f compare rstn/cases.csv unet/cases.csv --names RSTN UNet"]
     parser = add_command(commands, "compare", "paired comparison of two per-case CSV files", DESCRIPTION, examples)
-    parser.add_argument("first", type=Path, help="per-case CSV of an evaluation or of the score command")
+    parser.add_argument(
+        "first", type=Path, help="per-case CSV of an evaluation or of the score command, or the folder of its cases.csv"
+    )
     parser.add_argument("second", type=Path, help="the same of the other method")
     parser.add_argument(
         "--names", nargs=2, metavar="NAME", help="names of the two methods (default: the files' or their folders')"
