@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from monai.utils import set_determinism
 
+from c2f_monai.apps.cli.command import add_option
 from c2f_monai.apps.training_config import IterationClock, read_training_config, strip_to_iterations
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
@@ -41,7 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=45.0, help="time to train for (default: 45)")
     parser.add_argument("--budget", type=float, default=900.0, help="training seconds to plan (default: 900)")
     parser.add_argument("--clock", choices=sorted(CLOCKS), default="wall", help="what a second is (default: wall)")
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override of a config id")
+    add_option(parser, "override of a config id")
     return parser.parse_args()
 
 

@@ -44,6 +44,7 @@ from scipy import ndimage
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.inference import Meter, Metered, flops_of
+from c2f_monai.apps.cli.command import add_option
 from c2f_monai.apps.segmenter import Segmenter
 from c2f_monai.apps.training_config import parse_option
 from c2f_monai.data.phantom import generate_case
@@ -252,9 +253,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: 2)")
     parser.add_argument("--repeats", type=int, default=3, help="in turns (default: 3)")
     parser.add_argument("--fast", action="store_true", help="bfloat16 where the processor has it")
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="ID=VALUE", help="beside each, the same with this"
-    )
+    add_option(parser, "beside each, the same with this")
     parser.add_argument("--other", action="store_true", help="run the network of the other tool's shape beside them")
     parser.add_argument("--output", type=Path, help="JSON file (default: print it)")
     args = parser.parse_args()

@@ -30,6 +30,7 @@ from ignite.engine import Engine, Events
 from monai.utils import set_determinism
 
 from benchmarks.slabs import slabs_of
+from c2f_monai.apps.cli.command import add_option
 from c2f_monai.apps.training_config import IterationClock, read_training_config, strip_to_iterations
 from c2f_monai.inferers import UnrolledInferer
 from c2f_monai.losses import RoundsLoss
@@ -143,7 +144,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--dataset_dir", help="default: the configuration's")
     parser.add_argument("--seconds", type=float, default=60.0, help="time to train for (default: 60)")
     parser.add_argument("--return_memory", action="store_true", help="let glibc return freed memory to the system")
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override of a config id")
+    add_option(parser, "override of a config id")
     args = parser.parse_args()
     if not args.plain and not args.config_file:
         parser.error("give --plain, --config_file or both.")

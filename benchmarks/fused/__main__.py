@@ -29,6 +29,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.utils import set_determinism
 
+from c2f_monai.apps.cli.command import add_option
 from c2f_monai.apps.training_config import read_training_config, strip_to_iterations
 from c2f_monai.data import CachedVolume, load_volumes
 from c2f_monai.inferers import CoarseToFineInferer, StopRule
@@ -72,7 +73,7 @@ def parse_args() -> argparse.Namespace:
         command = commands.add_parser(name)
         command.add_argument("--dataset", required=True, help="folder of the phantom, version 1")
         command.add_argument("--output", type=Path, required=True, help="JSON file")
-        command.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override of an id")
+        add_option(command, "override of an id")
     commands.choices["maps"].add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     commands.choices["maps"].add_argument("--epochs", type=int, default=2, help="of 100 iterations (default: 2)")
     commands.choices["weights"].add_argument("--parts", type=int, default=10, help="steps of the weights (default: 10)")
