@@ -85,8 +85,8 @@ class Claim:
 
     @property
     def trainings(self) -> int:
-        """Weights that are compared: more than one need several training seeds."""
-        return len({term.evaluation.weights.name for term in self.terms})
+        """Sets of weights that are compared, those of another organ included: more than one need several seeds."""
+        return len({frozenset(weights.name for weights in term.evaluation.needs) for term in self.terms})
 
     @property
     def least_seeds(self) -> int:

@@ -194,6 +194,15 @@ def test_the_pixel_threshold_is_that_of_the_coarse_training() -> None:
         assert first.options == default.options == {"max_rounds": 0}
 
 
+def test_another_training_of_the_organ_is_another_training() -> None:
+    """The cyst's networks are the same, those that find the organ are not."""
+    claims = {c.text: c for c in build_claims(build_tables(DEFAULT_ORGANS))}
+    stronger = claims["a stronger coarse network of the organ helps the cyst"]
+    assert len({term.evaluation.weights.name for term in stronger.terms}) == 1
+    assert (stronger.trainings, stronger.least_seeds) == (2, 5)
+    assert claims["fine beats coarse"].trainings == 1
+
+
 def test_every_evaluation_of_a_claim_is_in_a_table() -> None:
     tables = build_tables(DEFAULT_ORGANS)
     known = {evaluation for table in tables.values() for evaluation in map(repr, table.evaluations)}
