@@ -116,10 +116,10 @@ def measure(claim: Claim, curves: Mapping[str, Curves]) -> Measured:
         curves: by the name of the evaluation.
 
     Raises:
-        ValueError: When the evaluations are not of the same cases and seeds.
+        ValueError: When the evaluations are not of the same cases and seeds, or the seeds of other cases.
     """
     values = [_values(term, curves[term.evaluation.name]) for term in claim.terms]
-    if len({(tuple(v), *(tuple(c) for c in v.values())) for v in values}) != 1:
+    if len({tuple(v) for v in values}) != 1 or len({tuple(cases) for v in values for cases in v.values()}) != 1:
         raise ValueError(f"{claim.compared}: not about the same cases and training seeds.")
     factors = [term.factor for term in claim.terms]
     # For each term (seeds, cases)

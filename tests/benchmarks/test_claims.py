@@ -71,6 +71,14 @@ def test_other_cases_are_refused() -> None:
         measure(claim(), {"a": curves((1.0, 2.0)), "b": curves((1.0,))})
 
 
+def test_seeds_of_other_cases_are_refused() -> None:
+    """As many cases with each seed, but not the same: they are no table of seeds and cases."""
+    of_seed = {0: ("p", "q"), 1: ("q", "r")}
+    found = {seed: [RoundCurve(case, (0.5,), ()) for case in cases] for seed, cases in of_seed.items()}
+    with pytest.raises(ValueError, match="a - b: not about the same cases and training seeds"):
+        measure(claim(), {"a": found, "b": found})
+
+
 FIVE = (1.0, 1.0, 1.0, 1.0, 1.0)
 
 

@@ -135,6 +135,15 @@ def test_a_case_that_two_folds_test_is_refused(settings: ExperimentSettings) -> 
         gather(A, settings)
 
 
+def test_a_case_that_one_seed_lacks_is_refused(settings: ExperimentSettings) -> None:
+    """Else x would count with one seed, and y with the mean of two."""
+    path = cases_file(A, settings, 0, 1)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(line for line in lines if not line.startswith("x,")) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="a_rounds: the case x is scored with one of the seeds 0 and 1 only"):
+        gather(A, settings)
+
+
 def test_a_target_that_no_case_has_is_refused(settings: ExperimentSettings) -> None:
     for fold in settings.folds:
         path = cases_file(A, settings, fold, 0)
