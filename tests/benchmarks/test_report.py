@@ -16,7 +16,7 @@ from benchmarks.chapter.markdown import table_lines
 from benchmarks.chapter.parts import ROOT, ExperimentSettings, cases_file, parts_of
 from benchmarks.chapter.plan import MeanGain, Row, RowPair, Table, Training, rounds_of
 from benchmarks.chapter.report import write_report
-from benchmarks.chapter.scores import case_scores, gather
+from benchmarks.chapter.scores import case_scores, gather, paired_scores
 from benchmarks.chapter.tables import build_tables
 from c2f_monai.apps.training_config import parse_option
 from c2f_monai.metrics.rounds import Picked, after_rounds, stopped_at
@@ -126,6 +126,15 @@ def test_shares_of_converged_seeds_are_told_to_a_tenth() -> None:
     rows = {row.label: {**numbers, "seeds": 3, "cases": 40, "converged": 86 / 3} for row in TABLE.rows}
     (line,) = [line for line in table_lines(TABLE, rows) if line.startswith("| a, d >= 0.95")]
     assert "| 28.7 of 40 |" in line
+
+
+def test_rows_are_paired_by_case() -> None:
+    one = {case: Picked(dsc, 0.0) for case, dsc in (("x", 0.5), ("y", 0.7))}
+    other = {case: Picked(dsc, 0.0) for case, dsc in (("y", 0.6), ("x", 0.4))}
+    first, second = paired_scores(RowPair("one", "other"), {"one": one, "other": other})
+    assert (first.tolist(), second.tolist()) == ([0.5, 0.7], [0.4, 0.6])
+    with pytest.raises(ValueError, match="one and other are not about the same cases"):
+        paired_scores(RowPair("one", "other"), {"one": one, "other": other | {"z": Picked(0.1, 0.0)}})
 
 
 def test_a_case_that_two_folds_test_is_refused(settings: ExperimentSettings) -> None:
