@@ -43,7 +43,7 @@ def table_lines(table: Table, rows: Mapping[str, Mapping[str, Any]]) -> list[str
 
 
 def comparison_lines(pairs: Sequence[RowPair], scores: Mapping[str, Scores]) -> list[str]:
-    """Paired differences of the cases that both rows have."""
+    """Paired differences of the rows, which are of the same cases."""
     if not pairs:
         return []
     rows = []
@@ -62,7 +62,7 @@ def comparison_lines(pairs: Sequence[RowPair], scores: Mapping[str, Scores]) -> 
 
 
 def gain_lines(table: Table, scores: Mapping[str, Scores]) -> list[str]:
-    """Means over several pairs of rows, by the cases that both rows of a pair have."""
+    """Means over several pairs of rows, which are of the same cases."""
     lines: list[str] = []
     for gain in table.gains:
         paired = [paired_scores(pair, scores) for pair in gain.pairs]

@@ -44,13 +44,14 @@ def group_numbers(cases: Sequence[CaseRow]) -> dict[str, Any]:
         max, min, interval. Of methods with fine rounds also ``coarse_dsc`` (round 0), ``gain`` (the final minus the
         coarse DSC), ``error_ratio`` ((1 - DSC) after over before refinement), ``rounds`` and ``d3``, the inter-round
         DSC of the third round, over the cases that ran it (``reached``) and with those that stopped before at their
-        last value (``carried``).
+        last value (``carried``). A case whose coarse mask is empty has no rounds: its answer is the coarse one, and it
+        counts in all of them but ``d3``.
     """
     scored = [row for row in cases if row.number("dsc") is not None]
     numbers: dict[str, Any] = {"cases": len(cases), "unscored": len(cases) - len(scored)}
     numbers |= {column: _spread(values) for column in ("dsc", "hd95") if (values := _values(scored, column))}
-    refined = [row for row in scored if row.number("dsc_round_0") is not None and row.number("rounds")]
-    if not refined:
+    refined = [row for row in scored if row.number("dsc_round_0") is not None and row.number("rounds") is not None]
+    if not any(row.number("rounds") for row in refined):
         return numbers
     final, coarse = (np.array(_values(refined, column)) for column in ("dsc", "dsc_round_0"))
     numbers["coarse_dsc"] = _spread(coarse)

@@ -28,7 +28,8 @@ def gather(evaluation: Evaluation, settings: ExperimentSettings) -> tuple[Curves
     """Curves of an evaluation, and the cases that are left out because their truth is empty: they have no DSC.
 
     Raises:
-        ValueError: When a table of cases is missing, two folds have the same case, or no case has the target.
+        ValueError: When a table of cases is missing, two folds have the same case, a seed has other cases than the
+            first, or no case has the target.
     """
     found: dict[int, list[RoundCurve]] = {}
     left_out: set[str] = set()
@@ -43,7 +44,16 @@ def gather(evaluation: Evaluation, settings: ExperimentSettings) -> tuple[Curves
         found[seed] = curves_of({name: row for name, row in cases.items() if name not in left_out})
         if not found[seed]:
             raise ValueError(f"{evaluation.name}: none of the {len(cases)} cases has the target.")
+        _refuse_other_cases(evaluation.name, found, seed)
     return found, left_out
+
+
+def _refuse_other_cases(name: str, found: Curves, seed: int) -> None:
+    """A mean over seeds that tested other cases would be of neither."""
+    first = next(iter(found))
+    own, others = ({curve.case for curve in found[one]} for one in (seed, first))
+    if other := sorted(own ^ others):
+        raise ValueError(f"{name}: the case {other[0]} is scored with one of the seeds {first} and {seed} only.")
 
 
 def case_scores(curves: Curves, pick: Pick) -> dict[str, Picked]:

@@ -43,18 +43,19 @@ HOURS = 12.0
 
 _HEADER = ("claim", "compared", "difference", "95 % interval", "each seed", "chapter", "p", "verdict", "to tell")
 _RULE = f"""Cases and training seeds are random effects: the interval is that of a two-way bootstrap, which draws
-both, with Student's t for the few seeds. A difference is *found* when it is above 0 with a p-value below {LEVEL:g},
-*not found* when it is below 0 with such a p-value, and *not distinguishable* otherwise. That two things are equal is
-found when the difference is shown to lie within {EQUAL:g} point of 0 (two one-sided tests), and not found when it
-differs from 0 and is larger than that. P-values are corrected for the number of tests of this list (Holm), intervals
-are not: one that excludes 0 may be of a claim that is not found among so many. Comparisons of different trainings,
-and equality, need {SEEDS} training seeds, all others {FEWEST}; with fewer the verdict is *{NO_SEEDS}*, whatever the
-numbers. What is said of the worst case, which is one, is judged by the mean of the lowest tenth of the cases in each
-row, seed by seed. What is not told has in the last column what would tell it: a difference as large as the
-chapter's, or of {EQUAL:g} where it prints none, or as large as here where that is larger; the training seeds and cases
-that find it with a chance of {POWER:.0%} among so many tests, were the variances those of these results; and the hours
-of all their parts, one after the other, in the seconds that they took here{{longer}}. Of few seeds that is a rough
-number. Where it is more than {{hours:g}} hours, or more than {MOST} seeds, the verdict is *{TOO_LONG}*."""
+both, with Student's t for the few seeds; that of a single seed knows the cases alone. A difference is *found* when it
+is above 0 with a p-value below {LEVEL:g}, *not found* when it is below 0 with such a p-value, and *not
+distinguishable* otherwise. That two things are equal is found when the difference is shown to lie within {EQUAL:g}
+point of 0 (two one-sided tests), and not found when it differs from 0 and is larger than that. P-values are corrected
+for the number of tests of this list (Holm), intervals are not: one that excludes 0 may be of a claim that is not
+found among so many. Comparisons of different trainings, and equality, need {SEEDS} training seeds, all others
+{FEWEST}; with fewer the verdict is *{NO_SEEDS}*, whatever the numbers. What is said of the worst case, which is one,
+is judged by the mean of the lowest tenth of the cases in each row, seed by seed. What is not told has in the last
+column what would tell it: a difference as large as the chapter's, or of {EQUAL:g} where it prints none, or as large
+as here where that is larger; the training seeds and cases that find it with a chance of {POWER:.0%} among so many
+tests, were the variances those of these results; and the hours of all their parts, one after the other, in the
+seconds that they took here{{longer}}. Of few seeds that is a rough number. Where it is more than {{hours:g}} hours,
+or more than {MOST} seeds, the verdict is *{TOO_LONG}*."""
 
 
 @dataclass(frozen=True)

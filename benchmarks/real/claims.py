@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.chapter.claim_list import build_claims
-from benchmarks.chapter.claims import Claim, Measured, judge, lowest_tenth
+from benchmarks.chapter.claims import Claim, Measured, Term, judge, lowest_tenth
 from benchmarks.chapter.declared import declared
 from benchmarks.chapter.methods import RSTN, STEPWISE
 from benchmarks.chapter.parts import ROOT, ExperimentSettings
 from benchmarks.chapter.plan import oracle_of, rounds_of
+from benchmarks.chapter.scores import Curves
 from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
 from benchmarks.chapter.verdicts import corrected_p_values, judged_claims
 from c2f_monai.metrics.markdown import markdown_table
@@ -25,8 +27,8 @@ from .tables import curves_of_rows
 
 __all__ = ["claim_lines", "fold_curves", "measure_folds"]
 
-#: Curves by fold, of all training seeds.
-FoldCurves = Mapping[int, Sequence[RoundCurve]]
+#: Curves by fold and training seed.
+FoldCurves = Mapping[int, Curves]
 _HEADER = ("claim", "compared", "phantom", "95 % interval", "verdict", "real slices", "95 % interval", "each fold")
 _TEXT = """Differences in points of DSC on the working grid, or in rounds, by the chapter's rules of stopping. The
 phantom has the verdicts of its own list, in which cases and training seeds are random effects. On the real slices
@@ -38,57 +40,69 @@ seconds there, and the coarse networks of the same training time on the phantom.
 judged against the middle between none and ten: where ten are no better than none it says that the first round is."""
 
 
-def fold_curves(rows: pd.DataFrame) -> dict[str, dict[int, list[RoundCurve]]]:
+def fold_curves(rows: pd.DataFrame) -> dict[str, FoldCurves]:
     """Curves of the evaluations that real rows answer, by the names that the chapter's tables give them.
 
     Args:
         rows: see :func:`benchmarks.real.rows.join_cases`.
     """
-    rounds = {rounds_of(RSTN).name: "rstn", rounds_of(STEPWISE).name: "stepwise"}
     scores = {
+        rounds_of(RSTN).name: ("rstn", None),
+        rounds_of(STEPWISE).name: ("stepwise", None),
         oracle_of(RSTN).name: ("rstn", "dsc_oracle"),
         oracle_of(STEPWISE).name: ("stepwise", "dsc_oracle"),
         f"{declared().training('coarse_longer').name}_final": ("single_stage", "dsc"),
     }
-    known = set(rows["method"])
-    folds = sorted(rows["fold"].unique())
-    found = {
-        name: {int(fold): curves_of_rows(rows[rows["fold"] == fold], method) for fold in folds}
-        for name, method in rounds.items()
-        if method in known
-    }
+    found: dict[str, FoldCurves] = {}
     for name, (method, column) in scores.items():
-        own = rows[rows["method"] == method]
-        if len(own):
+        of_method = rows[rows["method"] == method]
+        if len(of_method):
             found[name] = {
-                int(fold): [RoundCurve(str(p), (float(s),), ()) for p, s in zip(of["patient"], of[column], strict=True)]
-                for fold, of in own.groupby("fold")
+                int(fold): {int(seed): _curves(own, method, column) for seed, own in of_fold.groupby("seed")}
+                for fold, of_fold in of_method.groupby("fold")
             }
     return found
 
 
+def _curves(rows: pd.DataFrame, method: str, column: str | None) -> list[RoundCurve]:
+    """Curves of one fold and seed: of the rounds, or of a column's DSC, which is all that is known then."""
+    if column is None:
+        return curves_of_rows(rows, method)
+    return [RoundCurve(str(p), (float(s),), ()) for p, s in zip(rows["patient"], rows[column], strict=True)]
+
+
 def measure_folds(claim: Claim, curves: Mapping[str, FoldCurves]) -> Measured:
-    """The sum of a claim, whose random effect is the fold.
+    """The sum of a claim, whose random effect is the fold; a fold counts with the mean of its training seeds.
 
     Args:
         claim: whose evaluations are there.
         curves: by the name of the evaluation.
 
     Raises:
-        ValueError: when the evaluations are not of the same folds and patients.
+        ValueError: when the evaluations, or seeds, are not of the same folds and patients.
     """
     found = [curves[term.evaluation.name] for term in claim.terms]
-    about = [{fold: sorted(curve.case for curve in of) for fold, of in each.items()} for each in found]
-    if any(one != about[0] for one in about):
+    about = [{fold: {_patients(cases) for cases in of.values()} for fold, of in each.items()} for each in found]
+    if any(one != about[0] for one in about) or any(len(patients) > 1 for patients in about[0].values()):
         raise ValueError(f"{claim.compared}: not about the same folds and patients.")
     means = []
     for fold in sorted(about[0]):
-        total = 0.0
-        for term, each in zip(claim.terms, found, strict=True):
-            values = _by_case(term.value, each[fold])
-            total += term.factor * float(lowest_tenth(values.to_numpy()) if claim.worst else values.mean())
-        means.append(total)
+        of_terms = [_statistic(claim, term, each[fold]) for term, each in zip(claim.terms, found, strict=True)]
+        means.append(sum(of_terms))
     return Measured(mean_of_groups([[mean] for mean in means]), tuple(means))
+
+
+def _statistic(claim: Claim, term: Term, curves: Curves) -> float:
+    """A term of a fold: what the claim is of, seed by seed, and the mean over the seeds."""
+    of_seeds = []
+    for cases in curves.values():
+        values = np.array([term.value(curve) for curve in cases])
+        of_seeds.append(float(lowest_tenth(values) if claim.worst else values.mean()))
+    return term.factor * float(np.mean(of_seeds))
+
+
+def _patients(curves: Sequence[RoundCurve]) -> tuple[str, ...]:
+    return tuple(sorted(curve.case for curve in curves))
 
 
 def claim_lines(rows: pd.DataFrame, phantom: Path, seeds: Sequence[int]) -> list[str]:
@@ -125,11 +139,6 @@ def claim_lines(rows: pd.DataFrame, phantom: Path, seeds: Sequence[int]) -> list
 
 def _is_answered(claim: Claim, curves: Mapping[str, FoldCurves]) -> bool:
     return bool(claim.terms) and all(term.evaluation.name in curves for term in claim.terms)
-
-
-def _by_case(value: Callable[[RoundCurve], float], curves: Sequence[RoundCurve]) -> pd.Series:
-    """By patient, the mean over the training seeds."""
-    return pd.Series([value(curve) for curve in curves], index=[curve.case for curve in curves]).groupby(level=0).mean()
 
 
 def _cells(found: Measured | None, verdict: str) -> list[str]:

@@ -25,7 +25,7 @@ from c2f_monai.inferers.fusion import ViewFusion
 from c2f_monai.metrics.markdown import markdown_table
 from c2f_monai.metrics.scores import read_mask, score_masks
 from c2f_monai.metrics.statistics import compare_paired, summarize
-from c2f_monai.utils import Fusion, atomic_write, case_name
+from c2f_monai.utils import Fusion, atomic_write, case_name, some_names, voxel_volume
 from c2f_monai.utils.environment import describe_machine, describe_source
 
 __all__ = ["add_parser", "forms_of", "table_lines"]
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: when the data set or a model does not exist.
-        ValueError: for a view without a model.
+        ValueError: for a view without a model, or when no case has the target.
     """
     named = [text.partition("=")[::2] for text in args.view]
     if bad := [text for text, (name, model) in zip(args.view, named, strict=True) if not (name and model)]:
@@ -56,32 +56,29 @@ def run(args: argparse.Namespace) -> None:
     cases = load_datalist(args.data, args.split)
     models = {name: Segmenter(model) for name, model in named}
     rows: list[dict[str, Any]] = []
+    left_out: list[str] = []
     for case in cases:
         truth, affine = read_mask(case["label"], args.label_value)
-        spacing = affine[:3, :3].norm(dim=0).tolist()
-        answers, seconds = {}, {}
-        for name, model in models.items():
-            since = time.perf_counter()
-            probability: Any = model(case["image"], probability=True).probability
-            seconds[name] = time.perf_counter() - since
-            answers[name] = torch.as_tensor(probability.as_tensor())
-        for form, mask in forms_of(answers).items():
-            found = score_masks(mask, truth, spacing)
-            took = seconds.get(form, sum(seconds.values()))
-            rows.append(
-                {"case": case_name(case["image"]), "form": form, "dsc": found.dsc or 0.0, "ml": found.ml}
-                | {"seconds": took}
-            )
-        print(
-            f"{case_name(case['image'])}: "
-            + ", ".join(f"{row['form']} {row['dsc']:.3f}" for row in rows[-len(models) - 2 :]),
-            flush=True,
-        )
+        if not bool(truth.any()):  # it has no DSC
+            left_out.append(case_name(case["image"]))
+            continue
+        of_case = _score_case(case["image"], models, truth, affine)
+        told = ", ".join(f"{row['form']} {row['dsc']:.3f}" for row in of_case)
+        print(f"{case_name(case['image'])}: {told}", flush=True)
+        rows += of_case
+    if not rows:
+        raise ValueError(f"none of the {len(cases)} cases has the target: give its --label-value.")
     weights = {
         name: {Path(file).name: digest for file, digest in model.weights.items()} for name, model in models.items()
     }
-    result = {"views": weights, "cases": len(cases), "machine": describe_machine(), "source": describe_source(ROOT)}
-    text = "\n".join([*table_lines(rows), ""])
+    result = {
+        "views": weights,
+        "cases": len(cases) - len(left_out),
+        "machine": describe_machine(),
+        "source": describe_source(ROOT),
+    }
+    note = [f"\nCases without the target, left out: {len(left_out)} ({some_names(left_out)})."] if left_out else []
+    text = "\n".join([*table_lines(rows), *note, ""])
     table = pd.DataFrame(rows)
     with atomic_write(args.output / "rows.csv") as part:
         table.to_csv(part, index=False, float_format="%.6f", lineterminator="\n")
@@ -90,6 +87,32 @@ def run(args: argparse.Namespace) -> None:
     with atomic_write(args.output / "table.md") as part:
         part.write_text(text, encoding="utf-8")
     print(text)
+
+
+def _score_case(
+    image: str, models: Mapping[str, Segmenter], truth: torch.Tensor, affine: torch.Tensor
+) -> list[dict[str, Any]]:
+    """Rows of the forms of a case: DSC in [0, 1], ml, seconds.
+
+    Args:
+        image: file of the case.
+        models: by view.
+        truth: (H, W, D) bool, with foreground.
+        affine: (4, 4) of the truth, to RAS millimetres.
+    """
+    answers, seconds = {}, {}
+    for name, model in models.items():
+        since = time.perf_counter()
+        probability: Any = model(image, probability=True).probability
+        seconds[name] = time.perf_counter() - since
+        answers[name] = torch.as_tensor(probability.as_tensor())
+    spacing, volume = affine[:3, :3].norm(dim=0).tolist(), voxel_volume(affine)
+    rows = []
+    for form, mask in forms_of(answers).items():
+        found = score_masks(mask, truth, spacing, volume)
+        took = seconds.get(form, sum(seconds.values()))
+        rows.append({"case": case_name(image), "form": form, "dsc": found.dsc, "ml": found.ml, "seconds": took})
+    return rows
 
 
 def forms_of(answers: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

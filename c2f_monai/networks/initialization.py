@@ -18,6 +18,10 @@ def prior_logit(prior: float) -> float:
     Args:
         prior: share of the target in a slice, such as 0.018 for the pancreas, which gives -4.
 
+    Examples:
+        >>> round(prior_logit(0.018), 4), round(prior_logit(0.75), 4)  # log(0.018 / 0.982) and log(3)
+        (-3.9992, 1.0986)
+
     Raises:
         ValueError: for a share that is not in (0, 1).
     """

@@ -17,6 +17,8 @@ def view_of(key: str) -> str | None:
     Examples:
         >>> view_of("views.axial.coarse.bias"), view_of("views.axial"), view_of("views.oblique.coarse.bias")
         ('axial', None, None)
+        >>> view_of("encoder.axial.coarse.bias") is None  # a part of another network that is called so
+        True
     """
     path = key.split(".")
     return path[1] if len(path) > 2 and path[0] == "views" and path[1] in set(View) else None

@@ -84,6 +84,7 @@ def test_the_cheapest_of_seeds_and_cases_is_taken() -> None:
         (claim(83.5, 83.5), 0.1, 1.0),  # none is printed
         (claim(83.5, 80.0, equal=True), 0.1, 1.0),  # that it is within the margin
         (claim(83.5, 80.0, equal=True), 1.5, 1.5),  # or that it is not
+        (claim(83.5, 80.0, equal=True), -1.5, 1.5),
     ],
 )
 def test_the_difference_to_be_told(of: Claim, value: float, difference: float) -> None:

@@ -61,6 +61,30 @@ def test_the_worst_patients_are_those_of_each_fold() -> None:
     assert found.seeds == pytest.approx((-20.0, 0.0))
 
 
+def test_the_worst_patients_are_those_of_each_seed() -> None:
+    """Another patient is lost with each seed: 20 points less in the lowest of either, 10 less in their means."""
+    data = rows({0: [0.2, 0.2], 1: [0.2, 0.2]}, seeds=(0, 1))
+    rounds = [f"dsc_round_{t}" for t in range(1, 11)]
+    data.loc[data["method"] == "rstn", rounds] = 0.7
+    for patient, seed in (("00", 0), ("01", 1)):
+        data.loc[(data["patient"] == patient) & (data["seed"] == seed), "dsc_round_10"] = 0.5
+    found = measure_folds(WORST, fold_curves(data))
+    assert found.seeds == pytest.approx((-20.0, 0.0))
+
+
+def test_a_fold_of_more_seeds_counts_once() -> None:
+    """One network for the slice with one seed, at 60, RSTN with two, at 70 and 71."""
+    data = rows({0: [0.2], 1: [0.2]}, seeds=(0, 1))
+    found = measure_folds(WHOLE, fold_curves(data[~((data["method"] == "single_stage") & (data["seed"] == 1))]))
+    assert found.seeds == pytest.approx((10.5, 10.5))
+
+
+def test_a_patient_that_one_seed_lacks_is_refused() -> None:
+    data = rows({0: [0.2, 0.2], 1: [0.2, 0.2]}, seeds=(0, 1))
+    with pytest.raises(ValueError, match="not about the same folds and patients"):
+        measure_folds(FINE, fold_curves(data[~((data["patient"] == "01") & (data["seed"] == 1))]))
+
+
 def test_other_patients_are_refused() -> None:
     data = rows({0: [0.2, 0.2], 1: [0.0]})
     less = data[~((data["method"] == "single_stage") & (data["patient"] == "01"))]

@@ -54,6 +54,29 @@ def test_views_are_scored_alone_and_fused(tmp_path: Path, monkeypatch: pytest.Mo
     assert result["cases"] == 1 and result["views"]["axial"] == {"axial.pt": "0" * 64}
 
 
+def test_cases_without_the_target_are_left_out_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They have no DSC: with no foreground found either, they counted as a miss of the whole target."""
+    monkeypatch.setattr(views, "Segmenter", _Model)
+    volume = np.zeros((8, 4, 4), np.float32)
+    names = ("image", "label", "bare_image", "bare_label")
+    for name, value in zip(names, (1, 1, 0, 0), strict=True):
+        volume[:4] = value
+        nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    cases = [{"image": f"{of}image.nii.gz", "label": f"{of}label.nii.gz"} for of in ("", "bare_")]
+    (tmp_path / "dataset.json").write_text(json.dumps({"validation": cases, "training": []}))
+    words = ["views", "--data", str(tmp_path), "--view", "axial=axial", "--output", str(tmp_path / "out")]
+    assert main(words) == 0
+    text = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert "| axial | 100.00±0.00 | 100.00 | 100.00 |" in text
+    assert "\nCases without the target, left out: 1 (bare_image).\n" in text
+    assert json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["cases"] == 1
+    capsys.readouterr()
+    assert main([*words, "--label-value", "7"]) == 1
+    assert "none of the 2 cases has the target: give its --label-value" in capsys.readouterr().err
+
+
 def test_differences_are_from_the_first_form() -> None:
     scores = {"axial": (0.5, 0.7), "mean": (0.6, 0.9)}
     rows = [{"form": form, "dsc": dsc, "seconds": 2.0} for form, found in scores.items() for dsc in found]

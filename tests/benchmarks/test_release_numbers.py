@@ -35,6 +35,20 @@ def test_numbers_of_refined_cases_by_hand():
     assert numbers["d3"]["carried"]["mean"] == pytest.approx(0.97)
 
 
+def test_a_case_that_the_coarse_stage_lost_counts_before_and_after_refinement():
+    rows = [
+        _row("a", dsc=0.9, dsc_round_0=0.8, d_1=0.8, d_2=0.9, rounds=2),
+        _row("lost", dsc=0.0, dsc_round_0=0.0, rounds=0),
+    ]
+    numbers = group_numbers(rows)
+    assert numbers["dsc"]["mean"] == pytest.approx(0.45)
+    assert (numbers["coarse_dsc"]["cases"], numbers["coarse_dsc"]["mean"]) == (2, pytest.approx(0.4))
+    assert (numbers["gain"]["mean"], numbers["rounds"]["mean"]) == pytest.approx((0.05, 1.0))
+    assert numbers["error_ratio"]["mean"] == pytest.approx(1.1 / 1.2, abs=1e-6)
+    assert numbers["d3"]["reached"] is None
+    assert (numbers["d3"]["carried"]["cases"], numbers["d3"]["carried"]["mean"]) == (1, pytest.approx(0.9))
+
+
 @pytest.mark.parametrize("values", [{}, {"dsc_round_0": 0.7, "rounds": 0}])
 def test_a_method_without_fine_rounds_has_no_refinement(values):
     numbers = group_numbers([_row("a", dsc=0.7, **values), _row("b", dsc=0.9, **values)])

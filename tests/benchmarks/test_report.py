@@ -16,7 +16,7 @@ from benchmarks.chapter.markdown import table_lines
 from benchmarks.chapter.parts import ROOT, ExperimentSettings, cases_file, parts_of
 from benchmarks.chapter.plan import MeanGain, Row, RowPair, Table, Training, rounds_of
 from benchmarks.chapter.report import write_report
-from benchmarks.chapter.scores import case_scores, gather
+from benchmarks.chapter.scores import case_scores, gather, paired_scores
 from benchmarks.chapter.tables import build_tables
 from c2f_monai.apps.training_config import parse_option
 from c2f_monai.metrics.rounds import Picked, after_rounds, stopped_at
@@ -128,10 +128,28 @@ def test_shares_of_converged_seeds_are_told_to_a_tenth() -> None:
     assert "| 28.7 of 40 |" in line
 
 
+def test_rows_are_paired_by_case() -> None:
+    one = {case: Picked(dsc, 0.0) for case, dsc in (("x", 0.5), ("y", 0.7))}
+    other = {case: Picked(dsc, 0.0) for case, dsc in (("y", 0.6), ("x", 0.4))}
+    first, second = paired_scores(RowPair("one", "other"), {"one": one, "other": other})
+    assert (first.tolist(), second.tolist()) == ([0.5, 0.7], [0.4, 0.6])
+    with pytest.raises(ValueError, match="one and other are not about the same cases"):
+        paired_scores(RowPair("one", "other"), {"one": one, "other": other | {"z": Picked(0.1, 0.0)}})
+
+
 def test_a_case_that_two_folds_test_is_refused(settings: ExperimentSettings) -> None:
     source, target = (cases_file(A, settings, fold, 0) for fold in (0, 1))
     target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
     with pytest.raises(ValueError, match="a_rounds: the case without 0 is tested in two folds"):
+        gather(A, settings)
+
+
+def test_a_case_that_one_seed_lacks_is_refused(settings: ExperimentSettings) -> None:
+    """Else x would count with one seed, and y with the mean of two."""
+    path = cases_file(A, settings, 0, 1)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(line for line in lines if not line.startswith("x,")) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="a_rounds: the case x is scored with one of the seeds 0 and 1 only"):
         gather(A, settings)
 
 

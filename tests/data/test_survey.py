@@ -49,6 +49,21 @@ def test_problems_are_told_and_stop_nothing(tmp_path: Path) -> None:
     assert read_headers(cases)[4] == CaseHeader("bad", problems[4])
 
 
+def test_a_label_that_is_turned_or_stretched_is_not_on_the_images_grid(tmp_path: Path) -> None:
+    """Both have as many voxels as the image and begin at its first one."""
+    image = str(write_nifti(tmp_path / "a.nii.gz", np.zeros((4, 6, 8), np.int16), SPL))
+    stretched = SPL.copy()
+    stretched[:3, 2] *= 1.2
+    labels = [
+        write_nifti(tmp_path / "turned.nii.gz", np.zeros((4, 8, 6), np.uint8), SPL),
+        write_nifti(tmp_path / "stretched.nii.gz", np.zeros((4, 6, 8), np.uint8), stretched),
+    ]
+    first, second = (h.problem for h in read_headers([{"image": image, "label": str(label)} for label in labels]))
+    assert f"{labels[0]} has the shape (4, 8, 6), but its image {image} (4, 6, 8)" in first
+    # 0.2 of eight voxels of 0.5 mm.
+    assert f"{labels[1]} and its image {image} lie on different grids: a corner differs by up to 0.8 mm" in second
+
+
 @pytest.mark.parametrize("slices", [1, 4])
 def test_a_dicom_folder_has_the_header_of_its_volume(tmp_path: Path, slices: int) -> None:
     affine = np.array([[-0.7, 0, 0, 10], [0, -0.8, 0, 20], [0, 0, 1.25, -30], [0, 0, 0, 1]])
