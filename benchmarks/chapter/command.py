@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from c2f_monai.apps.cli import run_command
+from c2f_monai.apps.cli.command import add_option
 from c2f_monai.apps.training_config import parse_option
 from c2f_monai.data.datalist import label_names, load_datalist, resolve_dataset
 from c2f_monai.data.phantom import COHORTS, DEFAULT_NAME
@@ -138,7 +139,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlay", nargs="*", default=[], help="configs of trainings and evaluations, such as a data set's"
     )
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="an id of every run")
+    add_option(parser, "an id of every run")
     own = "an id of one training and its evaluations, such as unet3d epochs=40"
     parser.add_argument("--option-of", action="append", nargs=2, default=[], metavar=("NAME", "ID=VALUE"), help=own)
     distance = "t of the cyst's tables, mm (default: 10, or 15 voxels of the file's own grid)"

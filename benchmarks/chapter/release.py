@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from c2f_monai.apps.cli.command import add_option
 from c2f_monai.apps.evaluation import evaluate
 from c2f_monai.apps.training_config import parse_option
 from c2f_monai.metrics.tables import read_cases
@@ -41,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--dataset_dir", type=Path, help="data set (default: the configuration's, the phantom)")
     parser.add_argument("--log", type=Path, default=Path("docs/results/test_log.jsonl"), help="log to append to")
     parser.add_argument("--again", metavar="REASON", help="score weights a second time; the reason is recorded")
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="override of a config id")
+    add_option(parser, "override of a config id")
     parser.set_defaults(run=run)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from c2f_monai.apps.cli.command import add_option
 from c2f_monai.apps.training_config import read_training_config
 from c2f_monai.utils import View, dice_coefficient, read_weights_file
 
@@ -120,7 +121,7 @@ def add_parser(kinds: Any) -> None:
     parser.add_argument("--weights", type=Path, required=True, help="model.pt of a training")
     parser.add_argument("--dataset_dir", type=Path, required=True, help="data set")
     parser.add_argument("--config", nargs="*", default=[], help="files between train.json and evaluate.json")
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="an id, such as max_rounds=0")
+    add_option(parser, "an id, such as max_rounds=0")
     parser.add_argument("--split", default="validation", help="of the data set (default: validation)")
     parser.add_argument("--cases", type=int, help="only the first ones (default: all)")
     parser.set_defaults(run=run_where)

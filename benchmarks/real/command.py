@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.chapter.parts import ROOT
 from benchmarks.chapter.run import is_done, run_part
 from c2f_monai.apps.cli import run_command
+from c2f_monai.apps.cli.command import add_option
 from c2f_monai.apps.training_config import parse_option, read_training_config
 from c2f_monai.utils import atomic_write, sha256_of
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
@@ -40,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     budget = "of the training (default: those of rstn on this fold and seed)"
     training.add_argument("--seconds", type=float, help=budget)
     training.add_argument("--measure", type=float, default=60.0, help="seconds that an epoch is measured (default: 60)")
-    training.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help="an id of the training")
+    add_option(training, "an id of the training")
     elsewhere = "take weights that were trained elsewhere, in --seconds, instead of training"
     training.add_argument("--weights", type=Path, help=elsewhere)
     training.set_defaults(run=run_train)

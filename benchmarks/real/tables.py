@@ -42,6 +42,8 @@ _CHAPTER = (
     ("RSTN", "84.50±4.97 (91.02, 62.81)", "whole volumes, fused"),
     ("RSTN, oracle box", "86.37", "whole volumes, fused, the true box"),
 )
+_PAIRED = """Patient by patient, DSC in %: difference, bootstrap interval of its mean, Wilcoxon's signed-rank test; of these
+weights, what other trainings would change is in the claims (`python -m benchmarks.real claims`)."""
 _COMPARABLE = """Comparable is the data set, the split by patient into four folds, and the score of a patient. Not
 comparable: here a patient is 6 to 26 chosen slices that all show pancreas, so that nothing can be found where there is
 none, which a whole volume punishes; pictures have 256 gray levels with JPEG noise; there are 49 of the 82 patients, one
@@ -101,8 +103,7 @@ def comparison_lines(rows: pd.DataFrame) -> list[str]:
             compared = compare_paired(a[common].to_numpy(), b[common].to_numpy())
             found.append([title, str(len(common)), *comparison_cells(compared)])
     header = ("", "n", *COMPARISON_HEADER, "p")
-    text = "Patient by patient, DSC in %: difference, bootstrap interval of its mean, Wilcoxon's signed-rank test."
-    return [text, "", *markdown_table(header, found)]
+    return [_PAIRED, "", *markdown_table(header, found)]
 
 
 def round_lines(rows: pd.DataFrame, method: str) -> list[str]:

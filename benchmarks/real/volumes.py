@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.chapter.parts import ROOT
+from c2f_monai.apps.cli.command import add_option
 from c2f_monai.apps.evaluate import run_inference
 from c2f_monai.apps.evaluation import CASES_FILE
 from c2f_monai.apps.training_config import parse_option
@@ -42,7 +43,7 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
     parser.add_argument("--phases", type=float, nargs="+", default=[0, 40, 80], help="HU added (default: 0 40 80)")
     parser.add_argument("--unlabeled", nargs="*", type=Path, default=[], help="further CTs")
     option = "an id of the inference, such as label_value=1"
-    parser.add_argument("--option", action="append", default=[], metavar="ID=VALUE", help=option)
+    add_option(parser, option)
     parser.add_argument("--output", type=Path, required=True, help="folder of masks, pictures and table.md")
     parser.set_defaults(run=run)
 
