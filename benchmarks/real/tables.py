@@ -42,8 +42,9 @@ _CHAPTER = (
     ("RSTN", "84.50±4.97 (91.02, 62.81)", "whole volumes, fused"),
     ("RSTN, oracle box", "86.37", "whole volumes, fused, the true box"),
 )
-_PAIRED = """Patient by patient, DSC in %: difference, bootstrap interval of its mean, Wilcoxon's signed-rank test; of these
-weights, what other trainings would change is in the claims (`python -m benchmarks.real claims`)."""
+_PAIRED = """Patient by patient, DSC in %: difference, bootstrap interval of its mean, Wilcoxon's signed-rank test, of
+these weights: what other trainings would change is in the claims (`python -m benchmarks.real claims`)."""
+
 _COMPARABLE = """Comparable is the data set, the split by patient into four folds, and the score of a patient. Not
 comparable: here a patient is 6 to 26 chosen slices that all show pancreas, so that nothing can be found where there is
 none, which a whole volume punishes; pictures have 256 gray levels with JPEG noise; there are 49 of the 82 patients, one
