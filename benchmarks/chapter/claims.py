@@ -89,6 +89,10 @@ class Claim:
         """Sets of weights that are compared, those of another organ included: more than one need several seeds."""
         return len({frozenset(weights.name for weights in term.evaluation.needs) for term in self.terms})
 
+    def over_cases(self, values: np.ndarray) -> np.ndarray:
+        """What the claim is of: the mean over the cases, the last axis, or that of the lowest tenth of them."""
+        return lowest_tenth(values) if self.worst else values.mean(axis=-1)
+
     @property
     def least_seeds(self) -> int:
         """Training seeds that a verdict needs."""
@@ -127,7 +131,7 @@ def measure(claim: Claim, curves: Mapping[str, Curves]) -> Measured:
     numbers = [np.array([list(cases.values()) for cases in found.values()]) for found in values]
 
     def statistic(*arrays: np.ndarray) -> np.ndarray:
-        of_seeds = [lowest_tenth(a) if claim.worst else a.mean(axis=-1) for a in arrays]
+        of_seeds = [claim.over_cases(a) for a in arrays]
         return np.tensordot(factors, np.stack(of_seeds), axes=1).mean(axis=-1)
 
     seeds = [float(statistic(*(a[i : i + 1] for a in numbers))) for i in range(len(numbers[0]))]

@@ -56,15 +56,10 @@ def _same(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> b
 
 def _whole_files(output: Path) -> str:
     """The name of a file of the folder that is not whole; empty when all are."""
-    for path in output.glob("[!.]*.pt"):
+    for path in (*output.glob("[!.]*.pt"), *output.glob("model.json")):
         try:
-            torch.load(path, weights_only=True)
+            json.loads(path.read_bytes()) if path.suffix == ".json" else torch.load(path, weights_only=True)
         except Exception:
-            return path.name
-    for path in output.glob("model.json"):
-        try:
-            json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
             return path.name
     return ""
 

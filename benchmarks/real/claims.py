@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.chapter.claim_list import build_claims
-from benchmarks.chapter.claims import Claim, Measured, Term, judge, lowest_tenth
+from benchmarks.chapter.claims import Claim, Measured, Term, judge
 from benchmarks.chapter.declared import declared
 from benchmarks.chapter.methods import RSTN, STEPWISE
 from benchmarks.chapter.parts import ROOT, ExperimentSettings
@@ -94,10 +94,7 @@ def measure_folds(claim: Claim, curves: Mapping[str, FoldCurves]) -> Measured:
 
 def _statistic(claim: Claim, term: Term, curves: Curves) -> float:
     """A term of a fold: what the claim is of, seed by seed, and the mean over the seeds."""
-    of_seeds = []
-    for cases in curves.values():
-        values = np.array([term.value(curve) for curve in cases])
-        of_seeds.append(float(lowest_tenth(values) if claim.worst else values.mean()))
+    of_seeds = [claim.over_cases(np.array([term.value(curve) for curve in cases])) for cases in curves.values()]
     return term.factor * float(np.mean(of_seeds))
 
 

@@ -42,8 +42,7 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
     parser.add_argument("--labeled", nargs=2, type=Path, metavar=("CT", "LABEL"), help="a CT with a label")
     parser.add_argument("--phases", type=float, nargs="+", default=[0, 40, 80], help="HU added (default: 0 40 80)")
     parser.add_argument("--unlabeled", nargs="*", type=Path, default=[], help="further CTs")
-    option = "an id of the inference, such as label_value=1"
-    add_option(parser, option)
+    add_option(parser, "an id of the inference, such as label_value=1")
     parser.add_argument("--output", type=Path, required=True, help="folder of masks, pictures and table.md")
     parser.set_defaults(run=run)
 
