@@ -1,6 +1,9 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""``where``: where an answer loses voxels, in the outline or far away, and what boxes of it miss."""
+"""``where``: where an answer loses voxels, in the outline or far away, and what boxes of it miss.
+
+The far ones are all that a true box could hide, also of a 3D network.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ import torch
 
 from c2f_monai.apps.cli.command import add_option
 from c2f_monai.apps.training_config import read_training_config
+from c2f_monai.inferers import CoarseToFineInferer
 from c2f_monai.utils import View, dice_coefficient, read_weights_file
 
 from .difficulty import near_target
@@ -103,8 +107,10 @@ def run_where(args: argparse.Namespace) -> None:
                 inferer(item["image"][None].to(parser.get_parsed_content("device")), network).cpu()[0, 0]
             )
         mask = answer >= inferer.threshold
-        boxes = {view.value: box_misses(mask, truth, view.axis, inferer.rule.margin) for view in View}
-        found.append({"lost": lost_voxels(mask, truth, spacing), "box misses": boxes})
+        found.append({"lost": lost_voxels(mask, truth, spacing)})
+        if isinstance(inferer, CoarseToFineInferer):  # a 3D network draws no boxes
+            boxes = {view.value: box_misses(mask, truth, view.axis, inferer.rule.margin) for view in View}
+            found[-1]["box misses"] = boxes
     print(json.dumps({"cases": len(found), "mean": _mean(found), "each": found}, indent=1))
 
 

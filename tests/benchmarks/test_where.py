@@ -4,10 +4,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
+from benchmarks.chapter.command import main
 from benchmarks.chapter.where import box_misses, lost_voxels
+from c2f_monai.apps.training_config import read_training_config
+from tests.bundle.overlays import ROOT
+from tests.bundle.volumes import write_dataset
 
 
 def box(shape: tuple[int, int, int], rows: tuple[int, int], columns: tuple[int, int], slices: tuple[int, int]):
@@ -45,3 +54,24 @@ def test_boxes_miss_slabs_and_voxels() -> None:
     assert box_misses(answer, truth, axis=2, margin=5) == {"slabs": 0.4, "voxels": 0.4}
     assert box_misses(answer, truth, axis=2, margin=5, reach=0)["slabs"] == 0.5
     assert box_misses(truth, truth, axis=0, margin=0) == {"slabs": 0.0, "voxels": 0.0}
+
+
+def test_a_3d_network_draws_no_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configs = ["bundle/configs/three_views.json", "configs/baseline/unet3d.json"]
+    parser = read_training_config([str(ROOT / "bundle/configs/train.json"), *configs], str(ROOT / "bundle"))
+    network = parser.get_parsed_content("network_def")
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.fill_(0)
+        list(network.parameters())[-1].fill_(100)  # every voxel is foreground
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    data = write_dataset(tmp_path / "data", cases=1)
+    truth = nib.load(data / "labelsTs/case_0.nii.gz").get_fdata() > 0
+    options = ["--option", "pixdim=None", "--option", "patch=[16, 16, 16]", "--split", "test", "--cases", "1"]
+    where = ["where", "--weights", str(tmp_path / "model.pt"), "--dataset_dir", str(data), "--config", *configs]
+    assert main([*where, *options]) == 0
+    found = json.loads(capsys.readouterr().out)["mean"]
+    assert list(found) == ["lost"]
+    assert found["lost"]["missed"] == 0
+    false = truth.size / truth.sum() - 1
+    assert found["lost"]["near"] + found["lost"]["far"] == pytest.approx(false, rel=1e-3)
