@@ -114,6 +114,17 @@ while not all((folder.parents[1] / name / "seed0" / "begun").exists() for name i
 
 
 @needs_snakemake
+def test_no_more_parts_run_at_once_than_there_are_cores(tmp_path: Path) -> None:
+    """Snakemake before 9.17 counted the core of a part that was the only one ready as free when it ended, twice."""
+    alone = f"import time; busy = pathlib.Path({str(tmp_path / 'busy')!r}); busy.mkdir(); time.sleep(1); busy.rmdir(); "
+    first = code_part(tmp_path, "training/a/seed0", f"{alone}(folder / 'product').touch()")
+    others = [code_part(tmp_path, f"evaluation/{n}/seed0", f"{alone}(folder / 'product').touch()") for n in "bc"]
+    parts = [first, *(replace(part, needs=(first.name,)) for part in others)]
+    assert run_workflow(write_plan(parts, tmp_path), cores=1)
+    assert all(map(is_done, parts))
+
+
+@needs_snakemake
 def test_the_command_plans_what_is_missing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "set"
     data.mkdir()
