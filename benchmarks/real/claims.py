@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.chapter.claim_list import build_claims
-from benchmarks.chapter.claims import Claim, Measured, Term, judge
+from benchmarks.chapter.claims import Claim, Measured, Term, judge, measure
 from benchmarks.chapter.declared import declared
 from benchmarks.chapter.methods import RSTN, STEPWISE
 from benchmarks.chapter.parts import ROOT, ExperimentSettings
@@ -25,19 +26,22 @@ from c2f_monai.metrics.rounds import RoundCurve
 
 from .tables import curves_of_rows
 
-__all__ = ["claim_lines", "fold_curves", "measure_folds"]
+__all__ = ["claim_lines", "fold_curves", "measure_folds", "measure_seeds"]
 
 #: Curves by fold and training seed.
 FoldCurves = Mapping[int, Curves]
-_HEADER = ("claim", "compared", "phantom", "95 % interval", "verdict", "real slices", "95 % interval", "each fold")
+_HEADER = ("claim", "compared", "phantom", "95 % interval", "verdict", "real slices", "95 % interval")
 _TEXT = """Differences in points of DSC on the working grid, or in rounds, by the chapter's rules of stopping. The
-phantom has the verdicts of its own list, in which cases and training seeds are random effects. On the real slices
-every fold is a training of its own that tests other patients, so the folds are the random effect: the interval is
-Student's t of their means, with folds - 1 degrees of freedom, and contains what patients and what trainings vary by.
-The rule is the same otherwise, Holm's correction among what the real slices answer included; comparisons of different
-trainings need five, which four folds of one seed are not. The whole image is the single-stage network of the same
-seconds there, and the coarse networks of the same training time on the phantom. That one round brings most of it is
-judged against the middle between none and ten: where ten are no better than none it says that the first round is."""
+phantom has the verdicts of its own list, in which cases and training seeds are random effects. {effects} The rule is
+the same otherwise, Holm's correction among what the real slices answer included; comparisons of different trainings
+need five{needed}. The whole image is the single-stage network of the same seconds there, and the coarse networks of the
+same training time on the phantom. That one round brings most of it is judged against the middle between none and ten:
+where ten are no better than none it says that the first round is."""
+_OF_FOLDS = """On the real slices every fold is a training of its own that tests other patients, so the folds are the
+random effect: the interval is Student's t of their means, with folds - 1 degrees of freedom, and contains what patients
+and what trainings vary by."""
+_OF_SEEDS = """So they are on the real slices, of which one fold was trained with several seeds: the intervals are of
+its patients, and say nothing of what other patients to train on would change."""
 
 
 def fold_curves(rows: pd.DataFrame) -> dict[str, FoldCurves]:
@@ -102,23 +106,44 @@ def _patients(curves: Sequence[RoundCurve]) -> tuple[str, ...]:
     return tuple(sorted(curve.case for curve in curves))
 
 
+def measure_seeds(claim: Claim, curves: Mapping[str, FoldCurves]) -> Measured:
+    """The sum of a claim on one fold, whose random effects are patients and the training seeds that all rows have.
+
+    Args:
+        claim: whose evaluations are there.
+        curves: by the name of the evaluation.
+
+    Raises:
+        ValueError: when the evaluations, or seeds, are not of the same patients, or have no seed in common.
+    """
+    found = {term.evaluation.name: next(iter(curves[term.evaluation.name].values())) for term in claim.terms}
+    common = set.intersection(*(set(of_seeds) for of_seeds in found.values()))
+    if not common:
+        raise ValueError(f"{claim.compared}: no training seed that all have.")
+    return measure(claim, {name: {seed: found[name][seed] for seed in common} for name in found})
+
+
 def claim_lines(rows: pd.DataFrame, phantom: Path, seeds: Sequence[int]) -> list[str]:
     """All claims that the phantom's record or the real rows answer.
 
     Args:
-        rows: of the real slices.
+        rows: of the real slices: several folds, or one with several training seeds.
         phantom: ``rows.csv`` of a record of :mod:`benchmarks.chapter`.
         seeds: training seeds of the record.
 
     Raises:
-        ValueError: when neither answers a claim, or the rows are of one fold.
+        ValueError: when neither answers a claim, or the rows are of one fold and seed.
     """
     tables, curves = build_tables(DEFAULT_ORGANS), fold_curves(rows)
-    if rows["fold"].nunique() < 2:
-        raise ValueError("claims on real slices need two folds or more: evaluate the others first.")
+    one_fold = rows["fold"].nunique() < 2
+    if one_fold and rows["seed"].nunique() < 2:
+        raise ValueError(
+            "claims on real slices need two folds, or two training seeds of one: evaluate the others first."
+        )
+    measure_real = measure_seeds if one_fold else measure_folds
     of_phantom = judged_claims(tables, ExperimentSettings(ROOT, phantom.parent, seeds=tuple(seeds), rows=phantom))
     claims = build_claims(tables)
-    measured = [measure_folds(claim, curves) if _is_answered(claim, curves) else None for claim in claims]
+    measured = [measure_real(claim, curves) if _is_answered(claim, curves) else None for claim in claims]
     corrected = corrected_p_values(claims, measured)
     lines = []
     for claim, one, real, p_values in zip(claims, of_phantom, measured, corrected, strict=True):
@@ -126,12 +151,14 @@ def claim_lines(rows: pd.DataFrame, phantom: Path, seeds: Sequence[int]) -> list
             continue
         there = _cells(one.found, one.verdict)
         here = _cells(real, "not run" if real is None else judge(claim, real, p_values))
-        folds = "" if real is None else ", ".join(f"{mean:+.2f}" for mean in real.seeds)
-        lines.append([claim.text, claim.compared, *there, *here[:2], folds, here[2]])
+        each = "" if real is None else ", ".join(f"{mean:+.2f}" for mean in real.seeds)
+        lines.append([claim.text, claim.compared, *there, *here[:2], each, here[2]])
     if not lines:
         raise ValueError(f"neither {phantom} with the seeds {list(seeds)} nor the real rows answer a claim.")
-    header = (*_HEADER, "verdict")
-    return ["# Phantom and real slices, side by side", "", _TEXT, "", *markdown_table(header, lines)]
+    effects, needed = (_OF_SEEDS, "") if one_fold else (_OF_FOLDS, ", which four folds of one seed are not")
+    text = textwrap.fill(_TEXT.format(effects=effects, needed=needed), 118)
+    header = (*_HEADER, "each seed" if one_fold else "each fold", "verdict")
+    return ["# Phantom and real slices, side by side", "", text, "", *markdown_table(header, lines)]
 
 
 def _is_answered(claim: Claim, curves: Mapping[str, FoldCurves]) -> bool:

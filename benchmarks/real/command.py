@@ -144,7 +144,7 @@ def run_claims(args: argparse.Namespace) -> None:
 
     Raises:
         OSError: when the record does not exist.
-        ValueError: when there are no rows, or rows of one fold.
+        ValueError: when there are no rows, or rows of one fold and seed.
     """
     folder = args.folder or args.output / "tables"
     text = "\n".join([*claim_lines(read_rows(args.output), args.phantom, args.seeds), "", f"`{_command()}`", ""])

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.chapter.claim_list import build_claims
 from benchmarks.chapter.claims import Claim
 from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
-from benchmarks.real.claims import fold_curves, measure_folds
+from benchmarks.real.claims import fold_curves, measure_folds, measure_seeds
 from benchmarks.real.command import main
 
 CLAIMS = {(claim.text, claim.compared): claim for claim in build_claims(build_tables(DEFAULT_ORGANS))}
@@ -107,8 +107,33 @@ def test_phantom_and_real_slices_stand_side_by_side(tmp_path: Path, capsys: pyte
     assert len(answered) == sum(not line.endswith("| not run |") for line in made[1:]) == 10
 
 
-def test_one_fold_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_fold_of_one_seed_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows({0: [0.1, 0.2]}).to_csv(tmp_path / "rows.csv", index=False)
     phantom = RECORDS / "experiments" / "rows.csv"
     assert main(["claims", "--output", str(tmp_path / "rows.csv"), "--phantom", str(phantom)]) == 1
-    assert "claims on real slices need two folds or more" in capsys.readouterr().err
+    assert "claims on real slices need two folds, or two training seeds of one" in capsys.readouterr().err
+
+
+def test_patients_and_seeds_are_the_random_effects_of_one_fold() -> None:
+    """Gains of 10 and 30 points, and one point more with each seed; the network for the slice has one seed less."""
+    data = rows({2: [0.1, 0.3]}, seeds=(0, 1, 2))
+    curves = fold_curves(data[~((data["method"] == "single_stage") & (data["seed"] == 2))])
+    found = measure_seeds(FINE, curves)
+    assert found.seeds == pytest.approx((20.0, 21.0, 22.0)) and found.estimate.value == pytest.approx(21.0)
+    found = measure_seeds(WHOLE, curves)
+    assert found.seeds == pytest.approx((10.0, 11.0)) and found.estimate.value == pytest.approx(10.5)
+    other = data[
+        ~((data["method"] == "single_stage") & (data["seed"] < 2)) & ~((data["method"] == "rstn") & (data["seed"] == 2))
+    ]
+    with pytest.raises(ValueError, match="no training seed that all have"):
+        measure_seeds(WHOLE, fold_curves(other))
+
+
+def test_five_seeds_of_one_fold_give_a_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gains = [0.2 + 0.01 * i for i in range(12)]
+    rows({0: gains}, seeds=tuple(range(5))).to_csv(tmp_path / "rows.csv", index=False)
+    phantom = RECORDS / "experiments" / "rows.csv"
+    options = ["--output", str(tmp_path / "rows.csv"), "--phantom", str(phantom), "--folder", str(tmp_path)]
+    assert main(["claims", *options]) == 0
+    (whole,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"| {WHOLE.text} ")]
+    assert whole.endswith("| +15.50, +16.50, +17.50, +18.50, +19.50 | found |")
