@@ -50,20 +50,23 @@ def lost_voxels(answer: np.ndarray, truth: np.ndarray, spacing: Sequence[float])
     }
 
 
-def box_misses(answer: np.ndarray, truth: np.ndarray, axis: int, margin: int, reach: int = 1) -> dict[str, float]:
+def box_misses(
+    answer: np.ndarray, truth: np.ndarray, axis: int, margin: int | None, reach: int = 1
+) -> dict[str, float]:
     """What boxes of an answer's slabs leave out.
 
     Args:
         answer: (H, W, D) mask that the boxes are of.
         truth: (H, W, D) mask with a target.
         axis: across the slices.
-        margin: K around the box, voxels.
+        margin: K around the box, voxels; None is the whole image.
         reach: slices of a slab on either side. Defaults to 1, three slices.
 
     Returns:
         ``slabs``, the share of the slabs with target that have no box; ``voxels``, the share of the target outside.
     """
     found, target = np.moveaxis(answer, axis, 0), np.moveaxis(truth, axis, 0)
+    margin = max(target.shape) if margin is None else margin
     places = np.flatnonzero(target.any(axis=(1, 2)))
     without, outside = 0, 0
     for place in places:

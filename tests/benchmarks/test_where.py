@@ -54,6 +54,8 @@ def test_boxes_miss_slabs_and_voxels() -> None:
     assert box_misses(answer, truth, axis=2, margin=5) == {"slabs": 0.4, "voxels": 0.4}
     assert box_misses(answer, truth, axis=2, margin=5, reach=0)["slabs"] == 0.5
     assert box_misses(truth, truth, axis=0, margin=0) == {"slabs": 0.0, "voxels": 0.0}
+    # The whole image hides nothing, where there is a box at all.
+    assert box_misses(answer, truth, axis=2, margin=None) == box_misses(answer, truth, axis=2, margin=20)
 
 
 def test_a_3d_network_draws_no_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
