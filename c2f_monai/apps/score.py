@@ -37,8 +37,11 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: When cases cannot be matched, a file cannot be read, or grids differ. Nothing is written then.
     """
+    values = args.label_value or (1,)
+    if wrong := [value for value in values if value < 1]:
+        raise ValueError(f"--label-value must be at least 1, since 0 is the background, got {wrong[0]}.")
     truths = read_truths(args.label, args.split, args.fold, args.holdout)
-    scores = score_folder(args.pred, truths, args.label_value or (1,), args.suffix, args.partial)
+    scores = score_folder(args.pred, truths, values, args.suffix, args.partial)
     groups = {case: truth.group for case, truth in truths.items()}
     write_scores(args.output, scores, groups)
     print("\n".join(summary_lines(scores, groups)))
