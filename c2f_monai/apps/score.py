@@ -16,7 +16,7 @@ from ..data.inputs import check_case_names
 from ..data.readers import is_image_file
 from ..metrics.scores import CaseScore, score_files
 from ..metrics.statistics import summarize
-from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, cell_text, some_names
+from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, cell_text, files_below, some_names
 
 __all__ = ["Truth", "find_cases", "read_truths", "score_folder", "summary_lines", "write_scores"]
 
@@ -61,7 +61,7 @@ def find_cases(folder: Path, suffix: str = "") -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}.")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         if not is_image_file(path):
             continue
         name = case_name(path).removesuffix(suffix)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ def read_mask(path: str | Path, values: Sequence[int] = (1,)) -> tuple[torch.Ten
         ValueError: When the file cannot be read, is not one 3D volume, or holds values that no label map has.
     """
     try:
-        image = read_image(path, dtype=None)
+        image: Any = read_image(path, dtype=None)
     except ValueError as error:
         raise ValueError(f"cannot read the mask {path}: {reason_of(error)}") from error
     channels, *shape = image.shape
