@@ -8,7 +8,7 @@ import argparse
 from contextlib import suppress
 
 from ..data.folds import check_folds
-from ..utils import FolderLock
+from ..utils import FolderLock, end_on_signals
 
 __all__ = ["run"]
 
@@ -20,6 +20,7 @@ def run(args: argparse.Namespace) -> None:
         OSError: When a file does not exist or cannot be written, or another process writes to the folder.
         ValueError: When the data set cannot be used.
     """
+    end_on_signals()
     if args.preparer.has_folds:
         check_folds(args.folds, args.fold_seed)
     made = not args.output.exists()

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,6 +134,23 @@ def test_folds_of_folders_are_those_of_patients(tmp_path: Path, capsys: pytest.C
         assert message in capsys.readouterr().err
 
 
+#: Code that prepares a data set and never ends.
+SLOW = """
+import sys, time
+from c2f_monai.apps.cli import main
+from c2f_monai.data import PREPARERS
+from c2f_monai.utils import atomic_write
+
+def slow(options):
+    with atomic_write(options.output / "half.nii.gz"):
+        yield "begun"
+        time.sleep(600)
+
+PREPARERS["nih"].prepare = slow
+sys.exit(main(["prepare", "nih", "--input", "x", "--output", sys.argv[1]]))
+"""
+
+
 class Tarball(Preparer):
     """A data set of another kind: what a module of its own would hold."""
 
@@ -199,4 +218,19 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path, capsys: pyte
 
 def test_a_run_without_a_result_leaves_no_folder(tmp_path: Path) -> None:
     assert main([*_folders(tmp_path, tmp_path / "o"), "--patients", str(tmp_path / "none.csv")]) == 1
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_told_to_stop_says_what_to_do_and_leaves_nothing_half(tmp_path: Path, number: int) -> None:
+    run = Command(["-c", SLOW, str(tmp_path / "o")], ROOT, stdout=tmp_path / "out", stderr=tmp_path / "err")
+    try:
+        run.wait_for_line("begun\n")
+        run.send_signal(number)
+        assert run.wait(timeout=60) == 128 + number
+    finally:
+        run.kill()
+        run.wait()
+    assert "the same command does the rest" in (tmp_path / "err").read_text(encoding="utf-8")
     assert not (tmp_path / "o").exists()
