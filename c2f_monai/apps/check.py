@@ -65,8 +65,11 @@ def run(args: argparse.Namespace) -> None:
     """Print the report.
 
     Raises:
-        ValueError: When training would stop at a case. The report is printed before.
+        ValueError: When training would stop at a case; the report is printed before. For a time that is none.
     """
+    for option, value in (("seconds-per-iteration", args.seconds_per_iteration), ("measure", args.measure)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"--{option} must be a number of seconds above 0, got {value:g}.")
     root = args.bundle_root or bundle_root()
     files = [str(config_file(name)) for name in args.config_file or [root / "configs" / "train.json"]]
     parser = read_training_config(files, str(root), str(args.dataset_dir), args.option)

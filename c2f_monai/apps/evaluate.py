@@ -17,10 +17,12 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from ..config import override_config
 from ..data.manifest import CasesFailed
 from ..data.plain_folders import find_folder_cases
+from ..data.readers import read_image
 from ..handlers import TargetReports
 from ..inferers import SIGNALS, TRAITS, QualityModel, check_case_count, fit_quality
 from ..metrics.scores import CaseScore
 from ..metrics.tables import CaseRow, read_cases
+from ..transforms import check_whole_values
 from ..utils import atomic_write, root_cause
 from .model_config import find_model
 from .score import read_truths, summary_lines
@@ -174,13 +176,15 @@ def evaluate_dataset(
 
     Raises:
         FileNotFoundError: When a folder or file does not exist.
-        ValueError: When a case has no label, the cases are too few to calibrate, the evaluation fails, or the
-            configuration writes no table.
+        ValueError: When a case has no label, a label holds values that no label map has, the cases are too few to
+            calibrate, the evaluation fails, or the configuration writes no table.
     """
     # Refuses cases without a label.
     truths = read_truths(dataset / "dataset.json", options["split"], options["fold"], _holdout(files, options))
     if calibrates:
         check_case_count(len(truths))
+    for truth in truths.values():  # now, and not when the cases before it are segmented
+        check_whole_values(read_image(truth.label))
     # The table, the summary and what is fitted on them are about these cases, whatever else the folder holds.
     again = {"overwrite": True, "strict": True, "manifest#alone": True}
     parser = run_inference(files, {"dataset_dir": str(dataset), "output_dir": str(output), **again, **options})

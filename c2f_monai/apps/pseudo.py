@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import zlib
 from collections import Counter
@@ -15,7 +14,7 @@ from typing import Any
 
 from ..data import list_inputs
 from ..data.datalist import cases_by_split, label_names
-from ..data.description import Preparer, add_cases, describe_dataset, write_description
+from ..data.description import Preparer, add_cases, check_output, describe_dataset, drop_description, write_description
 from ..data.readers import is_image_file
 from ..data.writers import write_nifti
 from ..inferers import CaseRecord
@@ -59,6 +58,8 @@ class PseudoPreparer(Preparer):
 
         listed = [case for split in labeled.values() for case in split]
         alike, files = _are_alike([*cases, *listed]), _file_names(cases, listed)
+        # What it lists is no work of this run, which would be lost.
+        added_to = options.add_to is not None and options.add_to.resolve() == output.resolve()
         entries: list[dict[str, Any]] = []
         left_out: dict[str, str] = {}
         for case, name, result in zip(cases, files, segmenter.each_case(cases, keep_image=True), strict=True):
@@ -66,6 +67,8 @@ class PseudoPreparer(Preparer):
             if reason or isinstance(result, Exception):
                 left_out[case["case"]] = reason
             else:
+                if not added_to:
+                    drop_description(output)
                 entries.append(_write_case(case, name, result, segmenter, output, alike))
             yield f"{case['case']}: {_judgement(result)}{f'left out, {reason}' if reason else 'kept'}"
         if not entries:
@@ -134,9 +137,7 @@ def _unlabeled(
     for written in (output / "images", output / "labels"):
         if folder.is_relative_to(written.resolve()):  # answers would take the place of what they were made from
             raise ValueError(f"--input {place} lies in {written}, which is written to: choose another --output.")
-    described = output / "dataset.json"
-    if described.exists() and "pseudo_labels" not in json.loads(described.read_text(encoding="utf-8")):
-        raise FileExistsError(f"{described} describes a data set of another kind already; choose another --output.")
+    check_output(output, output.name, "pseudo_labels")
     known = {os.path.realpath(case["image"]) for cases in labeled.values() for case in cases}
     found = [case for case in list_inputs(place) if "skipped" not in case]
     cases = [case for case in found if os.path.realpath(case["image"]) not in known]

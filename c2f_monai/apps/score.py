@@ -16,7 +16,7 @@ from ..data.inputs import check_case_names
 from ..data.readers import is_image_file
 from ..metrics.scores import CaseScore, score_files
 from ..metrics.statistics import summarize
-from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, cell_text, some_names
+from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, cell_text, files_below, some_names
 
 __all__ = ["Truth", "find_cases", "read_truths", "score_folder", "summary_lines", "write_scores"]
 
@@ -37,8 +37,11 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: When cases cannot be matched, a file cannot be read, or grids differ. Nothing is written then.
     """
+    values = args.label_value or (1,)
+    if wrong := [value for value in values if value < 1]:
+        raise ValueError(f"--label-value must be at least 1, since 0 is the background, got {wrong[0]}.")
     truths = read_truths(args.label, args.split, args.fold, args.holdout)
-    scores = score_folder(args.pred, truths, args.label_value or (1,), args.suffix, args.partial)
+    scores = score_folder(args.pred, truths, values, args.suffix, args.partial)
     groups = {case: truth.group for case, truth in truths.items()}
     write_scores(args.output, scores, groups)
     print("\n".join(summary_lines(scores, groups)))
@@ -58,7 +61,7 @@ def find_cases(folder: Path, suffix: str = "") -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}.")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         if not is_image_file(path):
             continue
         name = case_name(path).removesuffix(suffix)

@@ -290,5 +290,5 @@ def _with_absolute_paths(entry: dict[str, Any], folder: Path, path: Path, check_
             file = folder / str(entry[key])
             if check_files and not file.exists():
                 raise FileNotFoundError(f"{path} lists {entry[key]}, but {file} does not exist.")
-            resolved[key] = os.path.normpath(file)
+            resolved[key] = str(file)  # "..", of a folder that is a link, leads beside what the link leads to
     return resolved

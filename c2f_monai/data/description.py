@@ -13,11 +13,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..utils import atomic_write
+from ..utils import SLICES_KEY, atomic_write
+from .datalist import read_description
 from .folds import assign_folds
 from .patients import patient_of, patients_in_order
 
-__all__ = ["Preparer", "add_cases", "describe_dataset", "description_lines", "write_description"]
+__all__ = [
+    "Preparer",
+    "add_cases",
+    "check_output",
+    "describe_dataset",
+    "description_lines",
+    "drop_description",
+    "write_description",
+]
+
+#: Keys that tell the kind of a data set: of single slices, synthetic, labeled by a model. Others have none of them.
+_KINDS = (SLICES_KEY, "synthetic", "pseudo_labels")
 
 
 class Preparer(ABC):
@@ -122,15 +134,46 @@ def add_cases(content: Mapping[str, Any], others: Mapping[str, Sequence[Mapping[
     return joined
 
 
+def check_output(folder: str | os.PathLike[str], name: str, kind: str = "") -> None:
+    """Refuse a folder that holds another data set; asked before anything is written to it.
+
+    Args:
+        folder: to write to; it need not exist.
+        name: of the data set.
+        kind: the key that tells what it is, such as "synthetic". Defaults to none.
+
+    Raises:
+        FileExistsError: when the folder holds the ``dataset.json`` of another data set.
+        ValueError: when that cannot be read.
+    """
+    path = Path(folder).absolute() / "dataset.json"
+    if not path.is_file():
+        return
+    known = read_description(path.parent)
+    if next((key for key in _KINDS if key in known), "") != kind:
+        raise FileExistsError(f"{path} describes a data set of another kind already; choose another --output.")
+    if known.get("name") != name:
+        raise FileExistsError(f"{path} describes the data set {known.get('name')!r} already; choose another --output.")
+
+
+def drop_description(folder: str | os.PathLike[str]) -> None:
+    """Take away the ``dataset.json`` of an earlier run, whose files are about to be replaced.
+
+    What it says of them, such as a seed or a pixel size, would be wrong for a mixture of both runs: that is what a run
+    leaves that is stopped.
+    """
+    (Path(folder) / "dataset.json").unlink(missing_ok=True)
+
+
 def write_description(folder: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
     """Write ``dataset.json`` to a folder, whole or not at all. Files below the folder are listed by relative paths.
 
     Raises:
         FileExistsError: when the folder holds the ``dataset.json`` of another data set.
+        ValueError: when that cannot be read.
     """
     path = Path(folder).absolute() / "dataset.json"
-    if path.exists() and (known := json.loads(path.read_text(encoding="utf-8")).get("name")) != content["name"]:
-        raise FileExistsError(f"{path} describes the data set {known!r} already; choose another --output.")
+    check_output(folder, content["name"], next((kind for kind in _KINDS if kind in content), ""))
     listed = {
         split: [{key: _shortest(value, path.parent) for key, value in case.items()} for case in content[split]]
         for split in ("training", "validation", "test")

@@ -6,7 +6,23 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["assign_folds", "fold_sizes"]
+__all__ = ["assign_folds", "check_folds", "fold_sizes"]
+
+
+def check_folds(folds: int | None, seed: int | None = None) -> None:
+    """Refuse folds that no cases can be divided into; asked before anything is read.
+
+    Args:
+        folds: number of folds; None for none.
+        seed: of the shuffle; None for none.
+
+    Raises:
+        ValueError: for fewer than 2 folds, or a seed below 0.
+    """
+    if folds is not None and folds < 2:
+        raise ValueError(f"folds must be at least 2, got {folds}.")
+    if seed is not None and seed < 0:
+        raise ValueError(f"the seed of the folds must be at least 0, got {seed}.")
 
 
 def fold_sizes(cases: int, folds: int = 4) -> list[int]:
@@ -19,8 +35,7 @@ def fold_sizes(cases: int, folds: int = 4) -> list[int]:
     Raises:
         ValueError: for fewer than 2 folds, or fewer cases than folds.
     """
-    if folds < 2:
-        raise ValueError(f"folds must be at least 2, got {folds}.")
+    check_folds(folds)
     if cases < folds:
         raise ValueError(f"{folds} folds need at least as many cases, got {cases}.")
     return [(cases + i) // folds for i in range(folds)]
@@ -36,12 +51,13 @@ def assign_folds(cases: int, folds: int = 4, seed: int | None = None) -> list[in
             paper's split for several organs is random [3.6]). Defaults to None.
 
     Raises:
-        ValueError: see :func:`fold_sizes`.
+        ValueError: see :func:`fold_sizes`, and for a seed below 0.
 
     Examples:
         >>> assign_folds(6, folds=4)
         [0, 1, 2, 2, 3, 3]
     """
+    check_folds(folds, seed)
     assigned = np.repeat(np.arange(folds), fold_sizes(cases, folds))
     if seed is not None:
         assigned = np.random.default_rng(seed).permutation(assigned)

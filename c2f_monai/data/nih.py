@@ -26,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..utils import atomic_write
-from .description import Preparer, describe_dataset, write_description
+from .description import Preparer, check_output, describe_dataset, write_description
 from .dicom import read_series, series_files
 from .folds import assign_folds
 from .label_orientation import UnclearOrientationError, place_label
@@ -37,6 +37,8 @@ __all__ = ["CASES", "NihCase", "NihPreparer", "NihReport", "find_nih_cases", "pr
 _CASE = re.compile(r"PANCREAS_(\d+)", re.IGNORECASE)
 _LABEL = re.compile(r"label(\d+)\.nii(\.gz)?", re.IGNORECASE)
 _RECORD_VERSION = 2
+#: Of the data set.
+NAME = "NIH Pancreas-CT"
 #: Cases of the collection as it was first published, numbered from 1: what the folds are counted over.
 CASES = 82
 #: Labels that must have decided, all alike, before one that does not tell alone is placed like them.
@@ -145,12 +147,14 @@ def prepare_nih(
 
     Raises:
         FileNotFoundError: see :func:`find_nih_cases`.
+        FileExistsError: when the output folder holds another data set.
         ValueError: when no case can be used.
         OSError: when a file cannot be written.
     """
     place, target = Path(source).absolute(), Path(output).absolute()
     cases = find_nih_cases(place)
     fold_of = assign_folds(CASES, folds, seed)
+    check_output(target, NAME)
     report = NihReport(target / "dataset.json")
     unclear = [case for case in _bar(cases, progress, "Pancreas-CT") if not _convert(case, place, target, report)]
     # Only now it is known what the other labels say.
@@ -167,7 +171,7 @@ def prepare_nih(
         "skipped": [{"case": name, "reason": reason} for name, reason in report.skipped.items()],
     }
     training = [{**_files(case.name), "fold": fold_of[case.number - 1]} for case in used]
-    content = describe_dataset("NIH Pancreas-CT", {1: "pancreas"}, training, folds=None, further=further)
+    content = describe_dataset(NAME, {1: "pancreas"}, training, folds=None, further=further)
     write_description(target, content)
     return report
 

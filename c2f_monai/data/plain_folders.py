@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..utils import case_name, link_or_copy, on_one_grid, some_names
-from .description import Preparer, describe_dataset, description_lines, write_description
+from ..utils import case_name, files_below, link_or_copy, on_one_grid, some_names
+from .description import Preparer, check_output, describe_dataset, description_lines, write_description
+from .folds import check_folds
 from .label_header import check_label_header
 from .patients import PATIENT, read_patients
 from .readers import image_header, is_image_file, read_image
@@ -87,6 +88,9 @@ class FoldersPreparer(Preparer):
             if layout or not (options.image_pattern and options.label_pattern):
                 raise ValueError("give --image-pattern and --label-pattern together, or --layout.")
             layout = (options.image_pattern, options.label_pattern)
+        name = options.dataset_name or options.output.absolute().name
+        check_folds(options.folds, options.fold_seed)
+        check_output(options.output, name)
         cases = find_folder_cases(options.images, options.labels, list(names.values()), layout)
         patients = read_patients(options.patients, cases.labels) if options.patients else {}
         entries, overlap = list_folder_cases(cases, names, options.output, patients)
@@ -95,7 +99,6 @@ class FoldersPreparer(Preparer):
                 yield f"left out, {kind}: {len(left)} ({some_names(left)})"
         if overlap:
             yield f"voxels in several masks, given to the organ that is named last: {overlap}"
-        name = options.dataset_name or options.output.absolute().name
         content = describe_dataset(name, names, entries, folds=options.folds, seed=options.fold_seed)
         path = write_description(options.output, content)
         yield from description_lines(content)
@@ -218,11 +221,13 @@ def list_folder_cases(
         entries in the order of the cases' names, numbers in them by value, and voxels that several masks claimed.
 
     Raises:
-        ValueError: when an image cannot be read, or image and label differ in shape or place.
+        ValueError: when an image cannot be read, image and label differ in shape or place, or results would be written
+            to where masks or images are read from.
     """
     entries, overlap = [], 0
     target = Path(output).absolute()
     same = len({case_name(path) for path in cases.images.values()}) < len(cases.images)
+    _check_written(cases, target, same)
     for case in tqdm(sorted(cases.labels, key=_natural), desc="labels", unit="case", disable=not progress):
         image, label = cases.images[case], cases.labels[case]
         shape, affine = image_header(image)
@@ -239,11 +244,21 @@ def list_folder_cases(
     return entries, overlap
 
 
+def _check_written(cases: FolderCases, target: Path, links: bool) -> None:
+    """Refuse to write beside what is read: the next run would take results for label maps and images of the user."""
+    masks = [path for label in cases.labels.values() if isinstance(label, dict) for path in label.values()]
+    images = [cases.images[case] for case in cases.labels] if links else []
+    for folder, read in ((target / "labels", masks), (target / "images", images)):
+        for path in read:
+            if path.parent.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"results would be written to {folder}, but {path} is read there: give another one.")
+
+
 def _volumes(folder: Path) -> tuple[dict[str, Path], dict[Path, Path]]:
     """Volume files by their path below a folder without the suffix of an image, and by file another one of its path."""
     found: dict[str, Path] = {}
     twice: dict[Path, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in files_below(folder):
         if is_image_file(path):
             first = found.setdefault((path.relative_to(folder).parent / case_name(path)).as_posix(), path)
             if first != path:

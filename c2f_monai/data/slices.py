@@ -17,8 +17,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from ..transforms.volumes import SPACING_MM
 from ..utils import SLICES_KEY, open_table
-from .description import Preparer, describe_dataset, write_description
+from .description import Preparer, check_output, describe_dataset, drop_description, write_description
+from .folds import check_folds
 from .gray_levels import gray_to_hu
 from .negatives import NEGATIVE_COLUMNS, read_negatives, write_negative
 from .writers import write_nifti
@@ -164,14 +166,18 @@ def prepare_slices(
         content of a ``dataset.json``, with folds of patients.
 
     Raises:
+        FileExistsError: when the output folder holds another data set.
         FileNotFoundError: when a table, a picture or a volume does not exist.
         ValueError: for bad tables or spacing, pictures of another type, or shapes that differ within a patient.
     """
-    if not spacing > 0:
-        raise ValueError(f"spacing must be above 0 mm, got {spacing}.")
+    low, high = SPACING_MM
+    if not low <= spacing <= high:
+        raise ValueError(f"spacing must be {low:g} to {high:g} mm, as the pixels of a CT are, got {spacing:g}.")
+    check_folds(folds, seed)
     patients = read_index(index)
     volumes = [] if negatives is None else read_negatives(negatives)
     target = Path(output).absolute()
+    check_output(target, target.name, SLICES_KEY)
     affine = np.diag([-spacing, -spacing, STACK_STEP, 1.0])  # columns run to the left, rows to the back, slices up
     entries, canvas = [], (0, 0)
     for patient, rows in tqdm(patients.items(), desc="stacks", unit="patient", disable=not progress):
@@ -215,6 +221,7 @@ def _write_stack(
     if len(shapes) > 1:
         raise ValueError(f"the pictures of patient {patient} have different shapes: {sorted(shapes)}.")
     paths = {key: target / f"{key}s" / f"{patient}.nii.gz" for key in ("image", "label")}
+    drop_description(target)
     for key, stack in (("image", [gray_to_hu(picture) for picture in pictures]), ("label", labels)):
         write_nifti(paths[key], np.stack([picture.T for picture in stack], axis=2), affine)
     numbers = [int(row["z_index0"]) for row in rows]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,16 +21,19 @@ from tqdm import tqdm
 
 from ..transforms import ResampleToSpacingd
 from ..transforms.synthetic_ct import RandSyntheticCT
+from ..transforms.volumes import SPACING_MM
 from ..utils import case_name
 from .anatomies import body_by_hu, body_by_labels, deform, tissues_of
 from .datalist import cases_by_split, label_names
-from .description import Preparer, add_cases, describe_dataset, write_description
+from .description import Preparer, add_cases, check_output, describe_dataset, drop_description, write_description
 from .label_header import check_label_header
 from .readers import image_header, is_image_file, read_image
 from .writers import write_nifti
 
 __all__ = ["Anatomy", "SyntheticPreparer", "draw_volume", "find_anatomies", "read_names"]
 
+#: mm along the body: more than anyone measures.
+MOST_EXTENT = 3000.0
 #: mm along the body that a deformation may carry in from beyond the ends of a volume.
 _BEYOND = 30.0
 
@@ -93,6 +96,7 @@ class SyntheticPreparer(Preparer):
                 image, label, affine = draw_volume(anatomy, names, target, seed, options.spacing, options.extent)
                 name = f"synthetic_{split}_{number:03d}"
                 paths = {key: output / f"{key}s" / f"{name}.nii.gz" for key in ("image", "label")}
+                drop_description(output)
                 write_nifti(paths["image"], image, affine)
                 write_nifti(paths["label"], label * np.uint8(options.label_value), affine)
                 entries.append({**{k: str(p) for k, p in paths.items()}, "anatomy": anatomy.name, "seed": seed})
@@ -242,17 +246,17 @@ def _check(options: argparse.Namespace, names: Mapping[int, str], anatomies: Seq
             raise ValueError(f"--validation must name label maps, {', '.join(known)}, got {name!r}.")
     if len(set(options.validation)) == len(known):
         raise ValueError("every label map is held out by --validation: leave one to train on.")
-    for option, value, least in (
-        ("count", options.count, 1),
-        ("validation-count", options.validation_count, 1),
-        ("label-value", options.label_value, 1),
-        ("spacing", options.spacing, 0.5),
-        ("extent", options.extent, 8 * options.spacing),
+    for option, value, least, most in (
+        ("count", options.count, 1, math.inf),
+        ("validation-count", options.validation_count, 1, math.inf),
+        ("label-value", options.label_value, 1, 255),
+        ("spacing", options.spacing, 0.5, SPACING_MM[1]),
+        ("extent", options.extent, 8 * options.spacing, MOST_EXTENT),
     ):
-        if value < least:
+        if not value >= least:  # NaN is neither
             raise ValueError(f"--{option} must be at least {least:g}, got {value:g}.")
-    if options.label_value > 255:
-        raise ValueError(f"--label-value must be at most 255, got {options.label_value}.")
+        if value > most:
+            raise ValueError(f"--{option} must be at most {most:g}, got {value:g}.")
     known_names = {} if options.add_to is None else label_names(options.add_to)
     if known_names and known_names.get(options.label_value) != options.target:
         raise ValueError(
@@ -268,7 +272,7 @@ def _check_output(options: argparse.Namespace) -> None:
 
     Raises:
         FileExistsError: when it holds a data set of another kind.
-        ValueError: when volumes would be written to where label maps or CTs are read from.
+        ValueError: when volumes would be written to where label maps, CTs or the cases to add are read from.
     """
     given = [*options.labels, *([] if options.images is None else [options.images])]
     read = {(place if place.is_dir() else place.parent).resolve(): place for place in given}
@@ -276,6 +280,8 @@ def _check_output(options: argparse.Namespace) -> None:
         if written.resolve() in read:
             place = read[written.resolve()]
             raise ValueError(f"volumes would be written to {written}, where {place} is read: choose another --output.")
-    described = options.output / "dataset.json"
-    if described.exists() and "synthetic" not in json.loads(described.read_text(encoding="utf-8")):
-        raise FileExistsError(f"{described} describes a data set of another kind already; choose another --output.")
+    if options.add_to is not None and options.add_to.resolve() == options.output.resolve():
+        raise ValueError(
+            f"--add-to {options.add_to} is the --output, whose volumes are drawn again: choose another one."
+        )
+    check_output(options.output, options.output.absolute().name, "synthetic")

@@ -19,6 +19,7 @@ from monai.transforms import ResampleToMatch
 
 from ..data.manifest import Manifest
 from ..data.readers import read_image
+from ..transforms import check_whole_values
 from ..transforms.label_maps import class_values, select_label
 from ..utils import CASES_LOGGER, SLICES_KEY, Status, case_name
 from .case_rows import Row, case_row, describe_row, summarize_rows
@@ -152,7 +153,9 @@ class CaseReport:
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         label = item.get("label") if output.get("label") is None else output["label"]
         if isinstance(label, str):
-            label = select_label(read_image(label), self.label_value)
+            stored = read_image(label)
+            check_whole_values(stored)
+            label = select_label(stored, self.label_value)
         if label is None:
             return None, None
         label = self._class_of(label)

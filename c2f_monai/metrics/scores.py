@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from monai.metrics import compute_hausdorff_distance
 
 from ..data.readers import read_image
+from ..transforms import check_whole_values, select_label
 from ..utils import check_one_grid, dice_coefficient, foreground_box, reason_of, voxel_volume
 
 __all__ = ["CaseScore", "hausdorff95", "read_mask", "score_files", "score_masks"]
@@ -101,18 +103,20 @@ def read_mask(path: str | Path, values: Sequence[int] = (1,)) -> tuple[torch.Ten
         The boolean (H, W, D) mask and its (4, 4) affine to RAS millimetres.
 
     Raises:
-        ValueError: When the file cannot be read or is not one 3D volume.
+        ValueError: When the file cannot be read, is not one 3D volume, or holds values that no label map has.
     """
     try:
-        image = read_image(path, dtype=None)
+        image: Any = read_image(path, dtype=None)
     except ValueError as error:
         raise ValueError(f"cannot read the mask {path}: {reason_of(error)}") from error
     channels, *shape = image.shape
     if len(shape) != 3 or channels != 1:
         size = (*shape, channels) if channels != 1 else tuple(shape)
         raise ValueError(f"{path} is not a 3D mask: its shape is {size}.")
-    mask = torch.isin(image.as_tensor()[0], torch.as_tensor(values).to(image.dtype))
-    return mask, torch.as_tensor(image.affine, dtype=torch.float64)
+    if image.dtype != torch.uint8:
+        image = image.float()  # as training reads them: a scale factor leaves 1.00000006 of a 1
+    check_whole_values(image)
+    return select_label(image.as_tensor(), values)[0].bool(), torch.as_tensor(image.affine, dtype=torch.float64)
 
 
 def score_files(pred: str | Path, label: str | Path, values: Sequence[int] = (1,)) -> CaseScore:

@@ -19,7 +19,15 @@ from .label_maps import (
     select_label,
     to_label_map,
 )
-from .labels import UNNAMED_LABELS, CheckLabeledd, check_contrast, check_label, count_values, label_problem
+from .labels import (
+    UNNAMED_LABELS,
+    CheckLabeledd,
+    check_contrast,
+    check_label,
+    check_whole_values,
+    count_values,
+    label_problem,
+)
 from .mask_reach import KeepNearMaskd
 from .spacing import ResampleToSpacingd, SmoothForSpacingd, working_shape
 from .synthetic_ct import RandSyntheticCT
@@ -54,6 +62,7 @@ __all__ = [
     "check_contrast",
     "check_label",
     "check_volume",
+    "check_whole_values",
     "class_values",
     "condition_on_organ",
     "count_values",

@@ -48,7 +48,8 @@ def select_label(label: torch.Tensor, values: int | Sequence[int] | Sequence[Seq
     groups = class_values(values)
     if groups is None:
         wanted = torch.as_tensor(ensure_tuple(values), device=label.device)
-        return torch.isin(label, wanted.to(label.dtype)).to(label.dtype)
+        fitting = wanted[wanted.to(label.dtype) == wanted]  # as uint8, 256 would be the background
+        return torch.isin(label, fitting.to(label.dtype)).to(label.dtype)
     if label.shape[0] != 1:
         raise ValueError(f"{source_of(label)}: classes need a label map of one channel, it has {label.shape[0]}.")
     return torch.cat([select_label(label, group) for group in groups])

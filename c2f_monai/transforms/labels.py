@@ -16,7 +16,15 @@ from monai.utils import convert_to_tensor
 from ..utils import some_names
 from .volumes import source_of
 
-__all__ = ["UNNAMED_LABELS", "CheckLabeledd", "check_contrast", "check_label", "count_values", "label_problem"]
+__all__ = [
+    "UNNAMED_LABELS",
+    "CheckLabeledd",
+    "check_contrast",
+    "check_label",
+    "check_whole_values",
+    "count_values",
+    "label_problem",
+]
 
 #: Whole numbers that labels may hold where nobody has named them; 255 is what many tools mark "ignore" with.
 UNNAMED_LABELS = range(255)
@@ -67,10 +75,9 @@ def label_problem(counts: Mapping[float, int], known: Sequence[int] = UNNAMED_LA
     if not wrong:
         return ""
     if len(wrong) > MANY:
-        return f"holds {len(counts)} different values from {min(counts):g} to {max(counts):g}: is it an image?"
-    listed = some_names([f"{value:g} in {count} voxels" for value, count in wrong.items()])
+        return _many(counts)
     values = some_names([str(value) for value in sorted({*known} - {0})], shown=8)
-    return f"holds {listed}, which is neither background (0) nor a known label ({values})"
+    return f"holds {_listed(wrong)}, which is neither background (0) nor a known label ({values})"
 
 
 def check_label(label: torch.Tensor, known: Sequence[int] = UNNAMED_LABELS) -> None:
@@ -88,6 +95,39 @@ def check_label(label: torch.Tensor, known: Sequence[int] = UNNAMED_LABELS) -> N
             f"{source_of(label)} {problem}: mend the label, or name all its values (labels of dataset.json, or the id "
             "known_labels)."
         )
+
+
+def check_whole_values(label: torch.Tensor) -> None:
+    """Refuse what no label map holds: fractions, numbers below 0 and NaN would silently be scored as background.
+
+    Args:
+        label: (1, H, W, D) label map or mask.
+
+    Raises:
+        ValueError: naming the file, the values and their voxels.
+
+    Examples:
+        >>> check_whole_values(torch.tensor([0, 1, 0.9999]))
+        Traceback (most recent call last):
+        ValueError: volume holds 0.999899983 in 1 voxels: labels are whole numbers from 0, so round its values first.
+    """
+    counts = count_values(label)
+    wrong = {value: count for value, count in counts.items() if not (value >= 0 and value.is_integer())}
+    if len(wrong) > MANY:
+        raise ValueError(f"{source_of(label)} {_many(counts)}")
+    if wrong:
+        raise ValueError(
+            f"{source_of(label)} holds {_listed(wrong)}: labels are whole numbers from 0, so round its values first."
+        )
+
+
+def _listed(counts: Mapping[float, int]) -> str:
+    # With as many digits as float32 has: 1.0000001 is not to be told as 1.
+    return some_names([f"{value:.9g} in {count} voxels" for value, count in counts.items()])
+
+
+def _many(counts: Mapping[float, int]) -> str:
+    return f"holds {len(counts)} different values from {min(counts):g} to {max(counts):g}: is it an image?"
 
 
 def check_contrast(image: torch.Tensor) -> None:

@@ -20,6 +20,8 @@ __all__ = [
     "append_bytes",
     "atomic_write",
     "case_name",
+    "check_no_file",
+    "files_below",
     "flush_to_disk",
     "link_or_copy",
     "name_of_case",
@@ -91,6 +93,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         ['table.csv']
     """
     target = Path(path)
+    if target.is_dir() and not target.is_symlink():
+        raise IsADirectoryError(f"{target} is a folder: give the name of a file to write.")
     part = part_beside(target)
     try:
         yield part
@@ -143,12 +147,51 @@ def part_beside(path: str | os.PathLike[str]) -> Path:
     """Hidden path beside a file or folder, to be written and renamed into its place; the folder around is made.
 
     What a process that was killed while it wrote the same left there is removed.
+
+    Raises:
+        NotADirectoryError: see :func:`check_no_file`.
     """
     target = Path(path)
+    check_no_file(target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target.parent, target.name)
     # The process's number is its own on one machine only: machines may share the folder.
     return target.with_name(f".{platform.node()}-{os.getpid()}-{threading.get_ident()}.{target.name}")
+
+
+def files_below(folder: str | os.PathLike[str]) -> list[Path]:
+    """Files of a folder and its folders, ascending; links to folders are followed where they lead out of it, once each.
+
+    ``Path.rglob`` does not follow them, and a case whose folder is a link would be missing without a word.
+    """
+    found: list[Path] = []
+    top = Path(folder).resolve()
+    seen = {top}
+
+    def is_new(place: Path) -> bool:
+        target = place.resolve()
+        if target in seen or (place.is_symlink() and (target.is_relative_to(top) or top.is_relative_to(target))):
+            return False
+        seen.add(target)
+        return True
+
+    for root, folders, files in os.walk(folder, followlinks=True):
+        found += [Path(root, name) for name in files]
+        folders[:] = [name for name in sorted(folders) if is_new(Path(root, name))]
+    return sorted(found)
+
+
+def check_no_file(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder that cannot be made: it, or one around it, is a file or a link to nothing.
+
+    Raises:
+        NotADirectoryError: naming the file.
+    """
+    place = Path(folder).absolute()
+    first = next((path for path in (place, *place.parents) if os.path.lexists(path)), place)
+    if os.path.lexists(first) and not first.is_dir():
+        what = "a file" if first.exists() else "a link to nothing"
+        raise NotADirectoryError(f"{first} is {what} and no folder: choose another place to write to.")
 
 
 def remove_leftovers(folder: str | os.PathLike[str], name: str | None = None) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from .files import check_no_file
+
 __all__ = ["FolderLock", "release_locks"]
 
 
@@ -47,13 +49,15 @@ class FolderLock:
 
         Raises:
             BlockingIOError: when another process has it.
+            NotADirectoryError: when a file has the folder's name.
         """
+        check_no_file(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise BlockingIOError(
-                f"another process writes to {self.folder}: wait until it ends, or choose another --output_dir."
+                f"another process writes to {self.folder}: wait until it ends, or choose another folder for the output."
             ) from None
         self._process = os.getpid()
         self._held.add(self)

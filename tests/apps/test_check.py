@@ -239,3 +239,12 @@ def test_images_of_two_folders_that_are_called_alike_are_both_read(
     (folder / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
     assert main(["check", "--dataset_dir", str(folder), *BASE, "--voxels"]) == 1
     assert f"{folder / 'other' / name.replace('l', 'c')}: every voxel is 7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["nan", "-1", "0", "inf"])
+@pytest.mark.parametrize("option", ["--seconds-per-iteration", "--measure"])
+def test_a_time_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    assert main(["check", "--dataset-dir", str(write_set(tmp_path)), *BASE, option, value]) == 1
+    assert f"{option} must be a number of seconds above 0, got {value}" in capsys.readouterr().err

@@ -204,6 +204,21 @@ def test_cases_without_a_label_are_refused(
     assert "dataset.json has no label for" in capsys.readouterr().err
 
 
+def test_labels_of_fractions_are_refused_before_a_network_runs(
+    dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
+    stored = nib.load(dataset / content["test"][1]["label"])
+    soft = np.asarray(stored.dataobj).astype(np.float32) * np.float32(0.9999)
+    nib.save(nib.Nifti1Image(soft, stored.affine), tmp_path / "soft.nii.gz")
+    cases = [{key: str(dataset / path) for key, path in case.items()} for case in content["test"]]
+    cases[1]["label"] = str(tmp_path / "soft.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"test": cases}), encoding="utf-8")
+    assert main([*words, "--dataset", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
+    assert "soft.nii.gz holds 0.999899983 in" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_validation_is_what_training_held_back(
     dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,17 @@ from c2f_monai.data.datalist import load_datalist
 from tests.bundle.volumes import write_nifti
 from tests.data.nih_download import write_case
 from tests.data.test_decathlon import write_task
+from tests.processes import ROOT, Command
+
+#: Code of a process that takes the lock of a folder and waits to be killed.
+HOLDS_THE_FOLDER = """
+import sys, time
+from c2f_monai.utils import FolderLock
+lock = FolderLock(sys.argv[1])
+lock.acquire()
+print("taken", flush=True)
+time.sleep(600)
+"""
 
 
 def test_nih(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,6 +134,23 @@ def test_folds_of_folders_are_those_of_patients(tmp_path: Path, capsys: pytest.C
         assert message in capsys.readouterr().err
 
 
+#: Code that prepares a data set and never ends.
+SLOW = """
+import sys, time
+from c2f_monai.apps.cli import main
+from c2f_monai.data import PREPARERS
+from c2f_monai.utils import atomic_write
+
+def slow(options):
+    with atomic_write(options.output / "half.nii.gz"):
+        yield "begun"
+        time.sleep(600)
+
+PREPARERS["nih"].prepare = slow
+sys.exit(main(["prepare", "nih", "--input", "x", "--output", sys.argv[1]]))
+"""
+
+
 class Tarball(Preparer):
     """A data set of another kind: what a module of its own would hold."""
 
@@ -144,3 +174,63 @@ def test_cases_of_every_fold_take_no_folds(kind: str, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as stop:
         main(["prepare", kind, "--help"])
     assert stop.value.code == 0 and "--fold" not in capsys.readouterr().out
+
+
+def _folders(tmp_path: Path, output: Path) -> list[str]:
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir(exist_ok=True)
+        write_nifti(tmp_path / kind / "s1.nii.gz", np.ones((4, 4, 4), np.uint8))
+    places = ["--images", str(tmp_path / "images"), "--labels", str(tmp_path / "labels")]
+    return ["prepare", "folders", *places, "--names", "pancreas", "--output", str(output)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "dataset.json is no readable JSON"), ("[]", "dataset.json must hold an object")]
+)
+def test_a_description_that_cannot_be_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "dataset.json").write_text(text, encoding="utf-8")
+    assert main(_folders(tmp_path, tmp_path / "o")) == 1
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "o" / "dataset.json").read_text(encoding="utf-8") == text
+
+
+def test_one_process_at_a_time_prepares_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    holder = Command(["-c", HOLDS_THE_FOLDER, str(tmp_path / "o")], ROOT, stdout=tmp_path / "said")
+    try:
+        holder.wait_for_line("taken\n")
+        assert main(_folders(tmp_path, tmp_path / "o")) == 1
+        assert "another process writes to" in capsys.readouterr().err
+        assert not (tmp_path / "o" / "dataset.json").exists()
+    finally:
+        holder.kill()
+        holder.wait()
+    assert main(_folders(tmp_path, tmp_path / "o")) == 0
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "o").touch()
+    assert main(_folders(tmp_path, tmp_path / "o")) == 1
+    assert f"{tmp_path / 'o'} is a file and no folder: choose another place" in capsys.readouterr().err
+
+
+def test_a_run_without_a_result_leaves_no_folder(tmp_path: Path) -> None:
+    assert main([*_folders(tmp_path, tmp_path / "o"), "--patients", str(tmp_path / "none.csv")]) == 1
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_told_to_stop_says_what_to_do_and_leaves_nothing_half(tmp_path: Path, number: int) -> None:
+    run = Command(["-c", SLOW, str(tmp_path / "o")], ROOT, stdout=tmp_path / "out", stderr=tmp_path / "err")
+    try:
+        run.wait_for_line("begun\n")
+        run.send_signal(number)
+        assert run.wait(timeout=60) == 128 + number
+    finally:
+        run.kill()
+        run.wait()
+    assert "the same command does the rest" in (tmp_path / "err").read_text(encoding="utf-8")
+    assert not (tmp_path / "o").exists()

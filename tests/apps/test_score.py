@@ -152,3 +152,11 @@ def test_a_fold_is_scored(tmp_path):
     options = ("--pred", tmp_path / "pred", "--label", tmp_path / "data" / "dataset.json", "--fold", 1)
     _run(*options, "--output", tmp_path / "scores.csv")
     assert list(_rows(tmp_path / "scores.csv")) == ["b"]
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_the_background_is_no_label_value(folders, tmp_path, value):
+    pred, label = folders
+    with pytest.raises(ValueError, match=f"--label-value must be at least 1, .*, got {value}"):
+        _run("--pred", pred, "--label", label, "--output", tmp_path / "scores.csv", "--label-value", value)
+    assert not (tmp_path / "scores.csv").exists()

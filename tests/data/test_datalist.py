@@ -255,3 +255,12 @@ def test_patients_are_read_without_the_spaces_around_them(tmp_path: Path) -> Non
         table.write_text(f"case,patient,age\n{row}\n", encoding="utf-8")
         with pytest.raises(ValueError, match=r"patients.csv names no patient of the case 'c'\."):
             read_patients(table, ["c"])
+
+
+def test_paths_beside_a_linked_folder_are_those_beside_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "real" / "task").mkdir(parents=True)
+    (tmp_path / "real" / "ct.nii.gz").touch()
+    (tmp_path / "real" / "task" / "dataset.json").write_text('{"test": ["../ct.nii.gz"]}', encoding="utf-8")
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "task")
+    (case,) = load_datalist(tmp_path / "link", "test")
+    assert Path(case["image"]).samefile(tmp_path / "real" / "ct.nii.gz")

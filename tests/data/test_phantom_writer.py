@@ -199,3 +199,9 @@ def test_several_writers_at_once_end_with_one_whole_data_set(tmp_path: Path) -> 
     assert failures == []
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
     assert len(load_datalist(tmp_path / "p", "test")) == 1
+
+
+def test_a_size_that_no_case_has_is_refused_before_any_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"size must be three numbers of at least 16 voxels, got \(64, 64, 15\)"):
+        write_phantom(tmp_path / "new", {"test": 2}, (64, 64, 15), progress=False)
+    assert not list(tmp_path.iterdir())

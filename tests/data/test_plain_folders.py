@@ -61,6 +61,27 @@ def test_images_and_masks_may_share_a_folder(tmp_path: Path) -> None:
     assert (list(cases.labels), cases.unlabeled) == (["s1"], ["s2"])
 
 
+def test_cases_behind_links_are_found_once(tmp_path: Path) -> None:
+    names = [f"s{n}/{what}" for n in (1, 2) for what in ("ct", "segmentations/a")]
+    root, elsewhere = volumes(tmp_path / "root", *names[:2]), volumes(tmp_path / "elsewhere", *names[2:])
+    (root / "s2").symlink_to(elsewhere / "s2")
+    (root / "again").symlink_to(root / "s1")
+    (root / "s1" / "cycle").symlink_to(root)
+    (elsewhere / "s2" / "cycle").symlink_to(elsewhere)
+    (root / "nothing").symlink_to(tmp_path / "nothing")
+    cases = find_folder_cases(root, root, ["a"])
+    assert sorted(cases.images) == sorted(cases.labels) == ["s1", "s2"]
+
+
+def test_masks_are_not_joined_beside_themselves(tmp_path: Path) -> None:
+    """The next run would take the joined ones for the user's."""
+    images, labels = volumes(tmp_path / "i", "s1"), volumes(tmp_path / "labels", "s1/a")
+    cases = find_folder_cases(images, labels, ["a"])
+    with pytest.raises(ValueError, match="results would be written to .*labels, but .*a.nii.gz is read there"):
+        list_folder_cases(cases, {1: "a"}, tmp_path, progress=False)
+    assert [path.name for path in labels.iterdir()] == ["s1"]
+
+
 def test_an_image_is_not_its_own_label(tmp_path: Path) -> None:
     root = volumes(tmp_path, "a", "b")
     with pytest.raises(ValueError, match="no image in .* has a label .* --image-pattern and --label-pattern"):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -211,5 +212,43 @@ def test_bad_pictures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
         change(tmp_path / "images" / "P1_z2.png")
         assert main(options) == 1
         assert message in capsys.readouterr().err
-    assert main([*options, "--spacing", "0"]) == 1
-    assert "spacing must be above 0 mm, got 0.0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        *((("--spacing", value), f"spacing must be 0.2 to 10 mm, .*, got {value}") for value in ("0", "nan", "inf")),
+        (("--spacing", "1e-9"), "spacing must be 0.2 to 10 mm"),
+        (("--folds", "1"), "folds must be at least 2, got 1"),
+        (("--fold-seed", "-1"), "the seed of the folds must be at least 0, got -1"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    assert main([*write_data(tmp_path, {"1": [1], "2": [2]}), *words]) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_volumes_of_a_data_set_of_another_kind_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = write_data(tmp_path, {"1": [1, 2]})
+    (tmp_path / "out" / "labels").mkdir(parents=True)
+    (tmp_path / "out" / "labels" / "1.nii.gz").write_text("a label", encoding="utf-8")
+    (tmp_path / "out" / "dataset.json").write_text('{"name": "out", "training": []}', encoding="utf-8")
+    assert main(options) == 1
+    assert "describes a data set of another kind already" in capsys.readouterr().err
+    assert (tmp_path / "out" / "labels" / "1.nii.gz").read_text(encoding="utf-8") == "a label"
+
+
+def test_a_run_that_stops_leaves_no_description_of_an_earlier_one(tmp_path: Path) -> None:
+    """Half of the stacks would have another pixel size than it states."""
+    options = write_data(tmp_path, {"1": [1], "2": [2]})
+    assert main(options) == 0 and (tmp_path / "out" / "dataset.json").is_file()
+    picture_of_2 = (tmp_path / "images" / "P2_z2.png").rename(tmp_path / "aside.png")
+    assert main([*options, "--spacing", "0.7"]) == 1
+    assert not (tmp_path / "out" / "dataset.json").exists()
+    picture_of_2.rename(tmp_path / "images" / "P2_z2.png")
+    assert main([*options, "--spacing", "0.7"]) == 0
+    content = json.loads((tmp_path / "out" / "dataset.json").read_text(encoding="utf-8"))
+    assert content["stated_spacing_mm"] == [0.7, 0.7, 1.0] and content["numTraining"] == 2

@@ -126,6 +126,10 @@ def test_orientation_of_a_label_map_makes_no_difference(folder: Path) -> None:
     ("words", "error"),
     [
         (("--count", "0"), "--count must be at least 1, got 0"),
+        (("--count", "1", "--spacing", "nan"), "--spacing must be at least 0.5, got nan"),
+        (("--count", "1", "--spacing", "11"), "--spacing must be at most 10, got 11"),
+        (("--count", "1", "--extent", "nan"), "--extent must be at least 40, got nan"),
+        (("--count", "1", "--extent", "inf"), "--extent must be at most 3000, got inf"),
         (("--count", "1", "--target", "spleen"), "got 'spleen'"),
         (("--count", "1", "--validation", "map7"), "--validation must name label maps, map0, map1, map2, got 'map7'"),
         (("--count", "1", "--validation", "map0", "map1", "map2"), "leave one to train on"),
@@ -141,6 +145,22 @@ def test_bad_options_are_refused_before_anything_is_drawn(
     assert _prepare(folder, *words) == 1
     assert error in capsys.readouterr().err
     assert not (folder / "out").exists()
+
+
+def test_a_data_set_is_not_added_to_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its cases would be listed twice, the drawn ones and those of the same files."""
+    assert _prepare(folder, "--count", "1") == 0
+    before = (folder / "out" / "dataset.json").read_text(encoding="utf-8")
+    assert _prepare(folder, "--count", "1", "--add-to", str(folder / "out")) == 1
+    assert "is the --output, whose volumes are drawn again" in capsys.readouterr().err
+    assert (folder / "out" / "dataset.json").read_text(encoding="utf-8") == before
+
+
+def test_a_run_that_stops_leaves_no_description_of_an_earlier_one(folder: Path) -> None:
+    assert _prepare(folder, "--count", "2") == 0
+    _write(folder / "maps" / "map1.nii.gz", np.where(_labels() == 5, 0, _labels()).astype(np.uint8))
+    assert _prepare(folder, "--count", "2", "--seed", "1") == 1  # after a volume of the other seed
+    assert not (folder / "out" / "dataset.json").exists()
 
 
 @pytest.mark.parametrize("option", ["labels", "one file", "link", "images"])

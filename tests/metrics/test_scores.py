@@ -79,6 +79,51 @@ def test_only_the_given_values_are_foreground(tmp_path):
     assert [int(read_mask(path, values)[0].sum()) for values in ((1,), (1, 2), (4,))] == [64, 65, 0]
 
 
+def test_a_value_that_the_files_type_does_not_hold_is_no_background(tmp_path):
+    """As uint8, 256 would be 0."""
+    path = _save(tmp_path / "label.nii.gz", _cube(4))
+    assert [int(read_mask(path, values)[0].sum()) for values in ((256,), (1, 257))] == [0, 64]
+
+
+def _save_scaled(path, mask, slope: float):
+    """Write a mask by its scale factor: 255 times 1/255 is read as 1.00000006."""
+    image = nib.Nifti1Image(np.asarray(mask).astype(np.uint8) * round(1 / slope), np.diag([2.0, 2.0, 2.0, 1.0]))
+    raw = bytearray(image.to_bytes())
+    raw[112:116] = np.float32(slope).tobytes()
+    path.write_bytes(raw)
+    return path
+
+
+@pytest.mark.parametrize("slope", [1 / 255, 1 / 200])
+def test_a_scale_factor_does_not_empty_a_label(tmp_path, slope):
+    label = _save_scaled(tmp_path / "label.nii", _cube(4), slope)
+    assert 0 < abs(np.asarray(nib.load(label).dataobj).max() - 1) < 1e-6
+    assert score_files(_save(tmp_path / "pred.nii.gz", _cube(4)), label).dsc == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((0, 0.9999), "label.nii.gz holds 0.999899983 in 64 voxels: labels are whole numbers from 0"),
+        ((0, 1.0000001), "label.nii.gz holds 1.00000012 in 64 voxels"),
+        ((-1, 0), "label.nii.gz holds -1 in 1664 voxels"),
+        ((np.nan, 1), "label.nii.gz holds nan in 1664 voxels"),
+    ],
+)
+def test_values_of_no_label_map_are_refused_and_not_scored_as_background(tmp_path, values, message):
+    label = np.where(_cube(4), values[1], values[0]).astype(np.float32)
+    nib.save(nib.Nifti1Image(label, np.diag([2.0, 2.0, 2.0, 1.0])), tmp_path / "label.nii.gz")
+    with pytest.raises(ValueError, match=message):
+        score_files(_save(tmp_path / "pred.nii.gz", _cube(4)), tmp_path / "label.nii.gz")
+
+
+def test_probabilities_are_no_mask(tmp_path):
+    soft = np.random.default_rng(0).random((12, 12, 12), dtype=np.float32)
+    nib.save(nib.Nifti1Image(soft, np.diag([2.0, 2.0, 2.0, 1.0])), tmp_path / "pred.nii.gz")
+    with pytest.raises(ValueError, match="pred.nii.gz holds 1728 different values from .* is it an image"):
+        read_mask(tmp_path / "pred.nii.gz")
+
+
 @pytest.mark.parametrize(
     ("array", "affine", "message"),
     [

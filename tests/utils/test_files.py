@@ -112,3 +112,18 @@ def test_where_links_are_not_allowed_a_file_is_copied(tmp_path: Path, monkeypatc
     monkeypatch.setattr(Path, "symlink_to", refuse)
     link = link_or_copy(tmp_path / "ct.nii", tmp_path / "images" / "s1.nii")
     assert link.read_bytes() == b"volume" and not link.is_symlink()
+
+
+def test_what_is_in_the_way_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "lost").symlink_to(tmp_path / "nothing")
+    for path, message in (
+        ("file/a.csv", "file is a file and no folder"),
+        ("file/b/a.csv", "file is a file and no folder"),
+        ("lost/a.csv", "lost is a link to nothing and no folder"),
+        ("folder", "folder is a folder: give the name of a file"),
+    ):
+        with pytest.raises(OSError, match=message), atomic_write(tmp_path / path):
+            pass
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder", "lost"]

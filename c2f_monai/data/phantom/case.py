@@ -21,7 +21,7 @@ from .target import draw_gland, paint_gland, paint_neighbors
 from .trunk import cavity_distance, paint_spine, paint_trunk
 from .versions import PHANTOM_VERSION, Label, PhantomVersion, phantom_version
 
-__all__ = ["PhantomCase", "generate_case"]
+__all__ = ["PhantomCase", "check_size", "generate_case"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,19 @@ class PhantomCase:
     settings: ScanSettings
 
 
+def check_size(size: Sequence[int] | None) -> None:
+    """Refuse a number of voxels that no case has.
+
+    Args:
+        size: along R, A and S; None for the full one.
+
+    Raises:
+        ValueError: when it is no three numbers of at least 16.
+    """
+    if size is not None and (len(size) != 3 or min(size) < 16):
+        raise ValueError(f"size must be three numbers of at least 16 voxels, got {tuple(size)}.")
+
+
 def generate_case(
     seed: int, group: str = "plain", size: Sequence[int] | None = None, version: str = PHANTOM_VERSION
 ) -> PhantomCase:
@@ -66,8 +79,7 @@ def generate_case(
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}.")
-    if size is not None and (len(size) != 3 or min(size) < 16):
-        raise ValueError(f"size must be three numbers of at least 16 voxels, got {tuple(size)}.")
+    check_size(size)
     kind = phantom_version(version)
     settings = draw_settings(kind, seed, group)
     shape = tuple(size) if size is not None else settings.size

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ...utils import flush_to_disk, part_beside
 from ..writers import nifti_image
-from .case import generate_case
+from .case import check_size, generate_case
 from .versions import PHANTOM_VERSION, phantom_version
 
 __all__ = ["COHORTS", "DEFAULT_NAME", "SPLITS", "Cohort", "PhantomEntry", "select_entries", "write_phantom"]
@@ -162,6 +162,7 @@ def write_phantom(
     """
     target = Path(folder).absolute()
     entries = select_entries(splits, cohort)
+    check_size(size)  # here, and not by the processes that make the cases
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}.")
     if idist.get_rank() == 0:
