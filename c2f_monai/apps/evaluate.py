@@ -15,8 +15,8 @@ from typing import Any
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from ..config import override_config
+from ..data.folder_pairs import find_folder_cases
 from ..data.manifest import CasesFailed
-from ..data.plain_folders import find_folder_cases
 from ..data.readers import read_image
 from ..handlers import TargetReports
 from ..inferers import SIGNALS, TRAITS, QualityModel, check_case_count, fit_quality

@@ -158,7 +158,7 @@ def _plane_of(one: SliceHeader) -> np.ndarray:
 
 def _instance_axcodes(numbers: list[str], affine: np.ndarray) -> str:
     """See :class:`HuVolume`; of numbers in the order of the positions."""
-    if len(numbers) < 2 or not all(number.lstrip("+-").isdigit() for number in numbers):
+    if len(numbers) < 2 or not all(number.lstrip("+-").isdecimal() for number in numbers):
         return ""
     steps = np.diff([int(number) for number in numbers])
     if not ((steps > 0).all() or (steps < 0).all()):

@@ -114,7 +114,7 @@ def _read_row(row: dict[str, str], table: Path) -> Negative:
 def _range_of(row: dict[str, str], depth: int, table: Path) -> tuple[int, int]:
     """``first`` and ``last`` of a row of a volume with ``depth`` slices."""
     texts = [row[column].strip() or str(default) for column, default in (("first", 0), ("last", depth))]
-    if not (all(text.isdigit() for text in texts) and 0 <= int(texts[0]) < int(texts[1]) <= depth):
+    if not (all(text.isdecimal() for text in texts) and 0 <= int(texts[0]) < int(texts[1]) <= depth):
         raise ValueError(
             f"{table}: first and last of {row['file']} must be a range within its {depth} slices, such as 0 and "
             f"{depth}, got {row['first']!r} and {row['last']!r}."

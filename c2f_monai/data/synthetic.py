@@ -130,7 +130,7 @@ def read_names(path: str | os.PathLike[str]) -> dict[int, str]:
         if not line.strip():
             continue
         value, _, name = line.strip().partition(" ")
-        if not (value.isdigit() and 1 <= int(value) <= 255 and name.strip()):
+        if not (value.isdecimal() and 1 <= int(value) <= 255 and name.strip()):
             raise ValueError(f"{path}: a line must look like '50 pancreas' (values 1 to 255), got {line!r}.")
         if int(value) in names:
             raise ValueError(f"{path} gives the value {value} twice.")

@@ -205,7 +205,7 @@ def remove_leftovers(folder: str | os.PathLike[str], name: str | None = None) ->
     for left in Path(folder).glob(f"{glob.escape(machine)}*"):
         numbers, _, target = left.name[len(machine) :].partition(".")
         number = numbers.split("-")[0]
-        if name not in (None, target) or not number.isdigit() or _is_running(int(number)):
+        if name not in (None, target) or not number.isdecimal() or _is_running(int(number)):
             continue
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)

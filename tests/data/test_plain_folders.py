@@ -10,7 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from c2f_monai.data.plain_folders import find_folder_cases, join_masks, list_folder_cases, parse_names
+from c2f_monai.data.folder_pairs import find_folder_cases, natural_order
+from c2f_monai.data.plain_folders import join_masks, list_folder_cases, parse_names
 from tests.bundle.volumes import write_nifti
 
 SHAPE = (3, 4, 5)
@@ -139,6 +140,7 @@ def test_names_carry_values(texts: list[str], expected: dict[int, str]) -> None:
         (["=3"], "must look like pancreas or pancreas=10"),
         (["a=0"], r"\(1 to 255\), got 'a=0'"),
         (["a=b"], "got 'a=b'"),
+        (["a=²"], "got 'a=²'"),
         (["a", "b=1"], "'b=1' is given twice, or its value 1"),
         (["a", "a"], "'a' is given twice"),
     ],
@@ -158,3 +160,8 @@ def test_bad_layouts_are_refused(tmp_path: Path, layout: str | tuple[str, str], 
         find_folder_cases(tmp_path, tmp_path, [], layout)
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         find_folder_cases(tmp_path / "none", tmp_path, [])
+
+
+def test_cases_are_listed_by_their_numbers() -> None:
+    """Digits that are no decimal ones, such as a raised 2, are letters."""
+    assert sorted(["c10", "c2", "c1²", "c1"], key=natural_order) == ["c1", "c1²", "c2", "c10"]
