@@ -119,6 +119,17 @@ def test_what_goes_wrong_is_one_line(
     assert capsys.readouterr().err == text
 
 
+def test_a_user_who_does_not_wait_for_the_options_is_told_as_later(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("c2f_monai.apps.cli.prepare.add_parser", interrupted)
+    assert main(["prepare", "nih"]) == 130
+    assert capsys.readouterr().err == "stopped.\n"
+
+
 def test_what_monai_says_in_every_run_is_left_out(
     caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -89,7 +89,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command of the package, see :func:`run_command`."""
     words = _dashed_words(sys.argv[1:] if argv is None else argv)
     completing = "_ARGCOMPLETE" in os.environ
-    parser = build_parser(os.environ.get("COMP_LINE", "").split() if completing else words)
+    try:
+        parser = build_parser(os.environ.get("COMP_LINE", "").split() if completing else words)
+    except KeyboardInterrupt:  # the options of data sets come with torch, which takes seconds
+        return _stopped()
     if completing:
         import argcomplete
 
@@ -121,8 +124,7 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        return 130
+        return _stopped()
     except Exception as error:
         from ...utils import USER_ERRORS, error_line, root_cause  # with torch, which help does without
 
@@ -132,6 +134,11 @@ def run_command(parser: argparse.ArgumentParser, argv: Sequence[str] | None = No
         print(error_line(cause), file=sys.stderr)
         return 1
     return 0
+
+
+def _stopped() -> int:
+    print("stopped.", file=sys.stderr)
+    return 130
 
 
 def _silence_monai() -> None:
