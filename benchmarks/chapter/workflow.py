@@ -79,8 +79,10 @@ def snakemake_command(plan: Path, cores: int, further: Sequence[str] = ()) -> li
     # Parts are made where their results are missing, never because a file is newer; tables always, as the same file
     # holds other folds and seeds.
     when = ["--rerun-triggers", "mtime", "--rerun-incomplete", "--forcerun", "tabulate"]
+    # Not last, as it would take the files that are asked for by further words for things to be quiet about.
+    quiet = ["--quiet", "host", "reason"]
     at_once = ["--jobs" if elsewhere else "--cores", str(cores)]
-    return [sys.executable, "-m", "snakemake", *files, *when, *at_once, "--quiet", "host", "reason", *further]
+    return [sys.executable, "-m", "snakemake", *files, *when, *quiet, *at_once, *further]
 
 
 def run_workflow(plan: Path, cores: int = 1, minutes: float | None = None, further: Sequence[str] = ()) -> bool:

@@ -146,6 +146,10 @@ def test_the_command_plans_what_is_missing(tmp_path: Path, capfd: pytest.Capture
     (plan,) = (tmp_path / "out" / "plans").iterdir()
     content = json.loads(plan.read_text(encoding="utf-8"))
     assert content["settings"]["dataset_dir"] == str(data) and content["settings"]["seeds"] == [0, 1]
+    one = "training/coarse_min_pixels_1/fold0_seed0/result.json"
+    assert main(["run", "pixels", *settings, "--small", "--", one, "--dry-run"]) == 0
+    printed = capfd.readouterr().out
+    assert one in printed and ["total", "1"] in [line.split() for line in printed.splitlines()]
     assert main(["figures", "box", *settings, "--small", "--", "--dry-run"]) == 0
     assert "rstn_slices_3/fold0_seed0" in capfd.readouterr().out and not (tmp_path / "out" / "figures").exists()
     assert main(["run", "pixels", *settings, "--small", "--jobs", "0"]) == 1
