@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -21,6 +22,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
+from tqdm import tqdm
 
 from c2f_monai.data import write_phantom
 from c2f_monai.utils import bundle_root
@@ -113,6 +115,7 @@ def in_child(action: Callable[[], Any], log: Path) -> int:
     status = 1
     try:
         torch.set_num_threads(1)  # makes the pool of threads again, before two threads do so at once
+        tqdm.set_lock(threading.RLock())  # copies share tqdm's own: one that is killed while it holds it stops the next
         signal.signal(signal.SIGINT, signal.default_int_handler)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for stream in (1, 2):
