@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.transforms import Transform
 from monai.utils import convert_to_tensor
@@ -109,7 +110,7 @@ def check_whole_values(label: torch.Tensor) -> None:
     Examples:
         >>> check_whole_values(torch.tensor([0, 1, 0.9999]))
         Traceback (most recent call last):
-        ValueError: volume holds 0.999899983 in 1 voxels: labels are whole numbers from 0, so round its values first.
+        ValueError: volume holds 0.9999 in 1 voxels: labels are whole numbers from 0, so round its values first.
     """
     counts = count_values(label)
     wrong = {value: count for value, count in counts.items() if not (value >= 0 and value.is_integer())}
@@ -122,8 +123,10 @@ def check_whole_values(label: torch.Tensor) -> None:
 
 
 def _listed(counts: Mapping[float, int]) -> str:
-    # With as many digits as float32 has: 1.0000001 is not to be told as 1.
-    return some_names([f"{value:.9g} in {count} voxels" for value, count in counts.items()])
+    # With the digits that tell it from other numbers of float32: neither 1 for 1.0000001 nor 0.999000013 for 0.999.
+    return some_names(
+        [f"{str(np.float32(value)).removesuffix('.0')} in {count} voxels" for value, count in counts.items()]
+    )
 
 
 def _many(counts: Mapping[float, int]) -> str:

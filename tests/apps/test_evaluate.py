@@ -215,7 +215,7 @@ def test_labels_of_fractions_are_refused_before_a_network_runs(
     cases[1]["label"] = str(tmp_path / "soft.nii.gz")
     (tmp_path / "dataset.json").write_text(json.dumps({"test": cases}), encoding="utf-8")
     assert main([*words, "--dataset", str(tmp_path), "--output", str(tmp_path / "out")]) == 1
-    assert "soft.nii.gz holds 0.999899983 in" in capsys.readouterr().err
+    assert "soft.nii.gz holds 0.9999 in" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -140,7 +140,7 @@ def test_a_label_file_is_read_and_brought_to_the_working_grid(tmp_path: Path) ->
 def test_a_label_file_of_fractions_is_not_scored_as_background(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.full((4, 4, 4), 0.9999, np.float32), np.eye(4)), tmp_path / "label.nii.gz")
     report = CaseReport(SimpleNamespace(records=[]))
-    with pytest.raises(ValueError, match="label.nii.gz holds 0.999899983 in 64 voxels"):
+    with pytest.raises(ValueError, match="label.nii.gz holds 0.9999 in 64 voxels"):
         run(report, [({"label": str(tmp_path / "label.nii.gz")}, {"pred": mask(0, 4)}, record())])
 
 

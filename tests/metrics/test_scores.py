@@ -104,8 +104,8 @@ def test_a_scale_factor_does_not_empty_a_label(tmp_path, slope):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ((0, 0.9999), "label.nii.gz holds 0.999899983 in 64 voxels: labels are whole numbers from 0"),
-        ((0, 1.0000001), "label.nii.gz holds 1.00000012 in 64 voxels"),
+        ((0, 0.9999), "label.nii.gz holds 0.9999 in 64 voxels: labels are whole numbers from 0"),
+        ((0, 1.0000001), "label.nii.gz holds 1.0000001 in 64 voxels"),
         ((-1, 0), "label.nii.gz holds -1 in 1664 voxels"),
         ((np.nan, 1), "label.nii.gz holds nan in 1664 voxels"),
     ],
