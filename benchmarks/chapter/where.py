@@ -110,10 +110,11 @@ def run_where(args: argparse.Namespace) -> None:
                 inferer(item["image"][None].to(parser.get_parsed_content("device")), network).cpu()[0, 0]
             )
         mask = answer >= inferer.threshold
-        found.append({"lost": lost_voxels(mask, truth, spacing)})
+        case: dict[str, Any] = {"lost": lost_voxels(mask, truth, spacing)}
         if isinstance(inferer, CoarseToFineInferer):  # a 3D network draws no boxes
-            boxes = {view.value: box_misses(mask, truth, view.axis, inferer.rule.margin) for view in View}
-            found[-1]["box misses"] = boxes
+            margin = inferer.rule.margin
+            case["box misses"] = {view.value: box_misses(mask, truth, view.axis, margin) for view in View}
+        found.append(case)
     print(json.dumps({"cases": len(found), "mean": _mean(found), "each": found}, indent=1))
 
 

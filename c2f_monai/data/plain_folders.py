@@ -15,7 +15,6 @@ from tqdm import tqdm
 from ..utils import case_name, link_or_copy, on_one_grid, some_names
 from .description import Preparer, check_output, describe_dataset, description_lines, write_description
 from .folder_pairs import LAYOUTS, FolderCases, find_folder_cases, natural_order
-from .folds import check_folds
 from .label_header import check_label_header
 from .patients import PATIENT, read_patients
 from .readers import image_header, read_image
@@ -53,7 +52,6 @@ class FoldersPreparer(Preparer):
                 raise ValueError("give --image-pattern and --label-pattern together, or --layout.")
             layout = (options.image_pattern, options.label_pattern)
         name = options.dataset_name or options.output.absolute().name
-        check_folds(options.folds, options.fold_seed)
         check_output(options.output, name)
         cases = find_folder_cases(options.images, options.labels, list(names.values()), layout)
         patients = read_patients(options.patients, cases.labels) if options.patients else {}
