@@ -21,6 +21,7 @@ from ..data.readers import read_image
 from ..handlers import TargetReports
 from ..inferers import SIGNALS, TRAITS, QualityModel, check_case_count, fit_quality
 from ..metrics.scores import CaseScore
+from ..metrics.statistics import summarize
 from ..metrics.tables import CaseRow, read_cases
 from ..transforms import check_whole_values
 from ..utils import atomic_write, root_cause
@@ -48,7 +49,8 @@ def run(args: argparse.Namespace) -> None:
             dataset, options["split"] = pair_folders(dataset, args.labels, Path(folder)), "test"
         tables = evaluate_dataset(files, dataset, output, options, args.calibrate is not None)
     for table in tables:
-        for line in summary_lines({case: _score_of(row) for case, row in table.cases.items()}, table.groups):
+        lines = summary_lines({case: _score_of(row) for case, row in table.cases.items()}, table.groups)
+        for line in [*lines, *table.region_lines]:
             print(f"{table.target}, {line}" if table.target else line)
     if args.calibrate is not None:
         print(calibrate(_only_table(tables).cases, output, args.calibrate))
@@ -74,6 +76,12 @@ class ScoredTable:
     def groups(self) -> dict[str, str]:
         """The group of each case."""
         return {case: row.group for case, row in self.cases.items()}
+
+    @property
+    def region_lines(self) -> list[str]:
+        """What share of the target the region near the organ shows, all cases together; none without such a region."""
+        recalls = [recall for row in self.cases.values() if (recall := row.number("region_recall")) is not None]
+        return [f"all: in the organ's region [%] {summarize(recalls).format(100, 2)}"] if recalls else []
 
 
 def _only_table(tables: Sequence[ScoredTable]) -> ScoredTable:

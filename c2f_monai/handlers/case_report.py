@@ -111,7 +111,8 @@ class CaseReport:
         if not batch:  # a case that failed
             return
         for item, output, record in zip(batch, outputs, self.inferer.records, strict=True):
-            label, label_grid = self._truth(item, output, bool(record.masks))
+            on_grid = bool(record.masks) or record.region is not None
+            label, label_grid = self._truth(item, output, on_grid)
             group = str(item.get("group", ""))
             row = case_row(record, self._prediction(output["pred"]), label, label_grid, group, self.channel)
             if item.get(SLICES_KEY):
@@ -149,7 +150,7 @@ class CaseReport:
         return masks[self.channel : self.channel + 1] if masks.shape[0] > 1 else masks
 
     def _truth(
-        self, item: Mapping[str, Any], output: Mapping[str, Any], rounds: bool
+        self, item: Mapping[str, Any], output: Mapping[str, Any], on_grid: bool
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         label = item.get("label") if output.get("label") is None else output["label"]
         if isinstance(label, str):
@@ -159,7 +160,7 @@ class CaseReport:
         if label is None:
             return None, None
         label = self._class_of(label)
-        if not rounds:
+        if not on_grid:
             return label, None
         if self.grid_key in item:
             return label, self._class_of(item[self.grid_key])

@@ -40,9 +40,10 @@ def case_row(
         channel: class of the record's masks that the row is about.
 
     Returns:
-        case, group, dsc and hd95 (mm) on the image's own grid, dsc_round_<t> on the working grid (0 is coarse), d_<t>,
-        rounds, stop_reason, seconds, voxels, label_voxels, ml, the signals of quality, predicted_dsc and dsc_bound
-        where a quality model predicts them, flags. What does not exist is None.
+        case, group, dsc and hd95 (mm) on the image's own grid, dsc_round_<t> on the working grid (0 is coarse),
+        region_recall where a region near the organ hides the rest (the share of the truth in it, on the working grid),
+        d_<t>, rounds, stop_reason, seconds, voxels, label_voxels, ml, the signals of quality, predicted_dsc and
+        dsc_bound where a quality model predicts them, flags. What does not exist is None.
     """
     mask = torch.as_tensor(pred)[0] > 0
     spacing, volume = [1.0, 1.0, 1.0], None
@@ -64,6 +65,8 @@ def case_row(
         row |= {
             f"dsc_round_{t}": grid_dsc(found[channel], grid, score.label_voxels) for t, found in enumerate(record.masks)
         }
+        if record.region is not None:
+            row["region_recall"] = float(record.region[grid].float().mean()) if grid.any() else None
     row |= {f"d_{entry.index}": entry.dsc for entry in record.rounds[1:]}
     return row | {
         "rounds": record.fine_rounds,
@@ -102,7 +105,7 @@ def describe_row(row: Mapping[str, Any]) -> str:
 
 
 def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts, and mean, std, max and min of DSC, HD95 (mm), rounds, seconds, and DSC and d(t) of each round.
+    """Counts, and mean, std, max and min of DSC, HD95 (mm), region_recall, rounds, seconds, DSC and d(t) of each round.
 
     Cases in which prediction and truth are both empty have no DSC; they are counted as ``both_empty``.
     """
@@ -111,7 +114,7 @@ def summarize_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "converged": sum(row["stop_reason"] == StopReason.CONVERGED for row in rows),
         "both_empty": sum(row.get("label_voxels") == 0 and row["voxels"] == 0 for row in rows),
     }
-    known = ("dsc", "hd95", "rounds", "seconds")
+    known = ("dsc", "hd95", "region_recall", "rounds", "seconds")
     numbers = [key for key in columns_of(rows) if key in known or key.startswith(("dsc_round_", "d_"))]
     for key in numbers:
         values = [row[key] for row in rows if row.get(key) is not None]

@@ -12,7 +12,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from ..transforms.conditioning import check_distance, condition_on_organ, organ_box
+from ..transforms.conditioning import check_distance, near_organ, organ_box
 from ..utils import Bounds, OrganRegion, StopReason, unwrap
 from .case_loop import judge_answer
 from .coarse_to_fine import CoarseToFineInferer
@@ -41,7 +41,7 @@ class CascadeInferer(Inferer):
     Four stages: organ coarse, organ fine, then neoplasm coarse and fine on sigma[X, organ], which is X' [3.3.3, 3.4.3].
 
     X' is the image near the organ and the bottom of the intensity range elsewhere, see
-    :py:func:`c2f_monai.transforms.condition_on_organ`; crops come from the coarse-to-fine loop, as ever. Each half is a
+    :py:func:`c2f_monai.transforms.near_organ`; crops come from the coarse-to-fine loop, as ever. Each half is a
     coarse-to-fine inferer with its own network, two step-wise pairs or two RSTNs or one of each. The second network may
     have several classes. Where no organ is found there is no neoplasm, and its record says "organ not found".
 
@@ -153,15 +153,11 @@ class CascadeInferer(Inferer):
         if not organ.any():
             return self._nothing(inputs, index, network)
         volume = plain(inputs)[index]
-        conditioned = condition_on_organ(
-            volume,
-            organ.to(volume.device),
-            self.distance_voxels,
-            self.distance_mm,
-            spacing_of(inputs, index),
-            0.0 if self.neoplasm.window is None else self.neoplasm.window[0],
-        )
+        near = torch.from_numpy(near_organ(organ, self.distance_voxels, self.distance_mm, spacing_of(inputs, index)))
+        outside = 0.0 if self.neoplasm.window is None else self.neoplasm.window[0]
+        conditioned = volume.masked_fill(~near.to(volume.device), outside)
         probability = self.neoplasm(case_of(inputs, index, conditioned), network)
+        self.neoplasm.records[0].region = near
         return plain(probability)[0], self.neoplasm.records[0]
 
     def _in_box(
@@ -179,6 +175,7 @@ class CascadeInferer(Inferer):
         record.masks = [Patch(mask, box).on(whole) for mask in record.masks]
         if record.seen is not None:
             record.seen = Patch(record.seen, box).on(whole)
+        record.region = Patch(torch.ones((1, *found.shape[1:]), dtype=torch.bool), box).on(whole)[0]
         answer = Patch.trimmed(found >= self.neoplasm.threshold, box)
         record.touches_border = touches_border(answer.bounds, inputs.shape[2:])
         if record.signals:  # where in the field it lies is of the whole field
@@ -195,6 +192,7 @@ class CascadeInferer(Inferer):
             [RoundRecord(0, None, 0, ml, None, 0.0)],
             StopReason.EMPTY,
             masks=masks,
+            region=torch.zeros(shape[1:], dtype=torch.bool),
             notes=[*notes_of(inputs, index), ORGAN_NOT_FOUND],
         )
         return torch.zeros(shape, device=self.neoplasm.volume_device or inputs.device), record

@@ -75,6 +75,8 @@ class CaseRecord:
         look: the predicted DSC is low.
         seen: float (K, H, W, D) on the CPU, what the saliency transformation sees in the first round, P(0) fused over
             the views, if the inferer was asked to keep it.
+        region: boolean (H, W, D) on the CPU, what the answer of the organ lets the networks of a neoplasm see; None
+            where that is all of the image.
         traits: where in the field the answer lies and how large the field is, see
             :py:data:`c2f_monai.inferers.TRAITS`; empty where the input carries no affine.
         interval: milliliters between which the true volume lies for 90 % of such cases; None where it is not known.
@@ -93,6 +95,7 @@ class CaseRecord:
     predicted: tuple[float, float] | None = None
     look: bool = False
     seen: torch.Tensor | None = None
+    region: torch.Tensor | None = None
     traits: dict[str, float] = field(default_factory=dict)
     interval: tuple[float, float] | None = None
     unusual: list[str] = field(default_factory=list)

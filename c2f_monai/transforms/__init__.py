@@ -7,7 +7,7 @@ from __future__ import annotations
 from .batch_augmentation import SlabBatchAugmentation
 from .clip import HU_RANGE, ClipHUd
 from .components import filter_components
-from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask, organ_box
+from .conditioning import ConditionOnOrgan, ConditionOnOrgand, condition_on_organ, near_mask, near_organ, organ_box
 from .conflicts import resolve_conflicts
 from .contrast_phase import RandContrastPhased
 from .label_maps import (
@@ -76,4 +76,5 @@ __all__ = [
     "to_label_map",
     "upright_grid",
     "working_shape",
+    "near_organ",
 ]

@@ -20,7 +20,7 @@ from ..utils import DEFAULT_WINDOW, Bounds, OrganRegion, foreground_box, grow_bo
 from .label_maps import label_values, select_label
 from .volumes import source_of
 
-__all__ = ["ConditionOnOrgan", "ConditionOnOrgand", "condition_on_organ", "near_mask", "organ_box"]
+__all__ = ["ConditionOnOrgan", "ConditionOnOrgand", "condition_on_organ", "near_mask", "near_organ", "organ_box"]
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
@@ -84,6 +84,32 @@ def organ_box(
     return bounds and grow_bounds(bounds, [math.ceil(distance / step) - 1 for step in steps or (1.0,) * 3], mask.shape)
 
 
+def near_organ(
+    organ: np.ndarray | torch.Tensor,
+    distance_voxels: float | None = DISTANCE_VOXELS,
+    distance_mm: float | None = None,
+    spacing: Sequence[float] | None = None,
+) -> np.ndarray:
+    """Where sigma[X, P] shows the image: the voxels closer than t to the organ [3.3.3].
+
+    Args:
+        organ: (K, H, W, D) or (H, W, D) probability or mask; the channels are joined.
+        distance_voxels: t in voxels, used when there is no ``distance_mm``. Defaults to 15.
+        distance_mm: t in mm instead, which needs ``spacing``.
+        spacing: voxel size along H, W, D in mm.
+
+    Returns:
+        (H, W, D) boolean; all False where no voxel of the organ is above 0.5.
+
+    Raises:
+        ValueError: When a distance is not positive, or mm are asked for without a spacing.
+    """
+    distance, steps = _reach(distance_voxels, distance_mm, spacing)
+    # Compared where the organ is, so that only one byte for each voxel is moved.
+    found = convert_to_numpy(organ > 0.5)
+    return near_mask(found.reshape(-1, *found.shape[-3:]).any(axis=0), distance, steps)
+
+
 def _reach(
     distance_voxels: float | None, distance_mm: float | None, spacing: Sequence[float] | None
 ) -> tuple[float, Sequence[float] | None]:
@@ -123,15 +149,12 @@ def condition_on_organ(
     Raises:
         ValueError: When shapes differ, a distance is not positive, or mm are asked for without a spacing.
     """
-    distance, steps = _reach(distance_voxels, distance_mm, spacing)
     if image.ndim != 4 or tuple(organ.shape[-3:]) != tuple(image.shape[1:]) or organ.ndim not in (3, 4):
         raise ValueError(
             f"image (C, H, W, D) and organ (K, H, W, D) must lie on one grid, got the shapes {tuple(image.shape)} and "
             f"{tuple(organ.shape)}."
         )
-    # Compared where the organ is, so that only one byte for each voxel is moved.
-    found = convert_to_numpy(organ > 0.5).reshape(-1, *image.shape[1:]).any(axis=0)
-    near = near_mask(found, distance, steps)
+    near = near_organ(organ, distance_voxels, distance_mm, spacing)
     if isinstance(image, torch.Tensor):
         return image.masked_fill(~torch.from_numpy(near).to(image.device), outside)
     return np.where(near, image, np.asarray(outside, dtype=image.dtype))

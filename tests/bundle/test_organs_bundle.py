@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from scipy import ndimage
 
 from c2f_monai import Segmenter
 from c2f_monai.apps.cli import main
+from c2f_monai.metrics.statistics import summarize
 from c2f_monai.metrics.tables import read_cases
 from tests.bundle.overlays import NETWORK, SHAPE, config_files, run_bundle, write_organs
 
@@ -47,6 +49,26 @@ def test_one_function_runs_the_four_stages(dataset: Path, weights, tmp_path: Pat
     assert expected.any()
     assert np.array_equal(segmenter(dataset / "test0.nii.gz").mask.numpy(), expected)
     assert sorted(segmenter.weights) == sorted([options["organ_ckpt_path"], options["ckpt_path"]])
+
+
+def test_an_evaluation_tells_what_share_of_the_cyst_the_organs_region_shows(
+    dataset: Path, weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [f"organ_ckpt_path={weights['organ']}", "organ_distance_voxels=3", "device=cpu"]
+    options += [f"{name}={value!r}" for name, value in NETWORK.items()]
+    files = ["three_views.json", "task/organ_then_cyst.json"]
+    command = ["evaluate", "--model", str(weights["cyst"]), "--dataset", str(dataset), "--output", str(tmp_path)]
+    assert not main(
+        [*command, "--split", "test", *(f"--config={file}" for file in files), *(f"--option={o}" for o in options)]
+    )
+    shares = []
+    for case, row in read_cases(tmp_path / "cases_cyst.csv", ["region_recall"]).items():
+        organ = np.asarray(nib.load(tmp_path / f"{case}_seg.nii.gz").dataobj) > 0
+        cyst = np.asarray(nib.load(dataset / f"{case}_label.nii.gz").dataobj) == 2
+        shares.append((ndimage.distance_transform_edt(~organ)[cyst] < 3).mean() if organ.any() else 0.0)
+        assert row.number("region_recall") == pytest.approx(shares[-1], abs=1e-6)
+    assert "region_recall" not in read_cases(tmp_path / "cases_organ.csv")["test0"].values
+    assert f"cyst, all: in the organ's region [%] {summarize(shares).format(100, 2)}" in capsys.readouterr().out
 
 
 def values_of(folder: Path, case: str = "test0") -> set[int]:

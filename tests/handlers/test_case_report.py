@@ -87,6 +87,17 @@ def test_rounds_of_an_empty_working_grid(found: MetaTensor, label: MetaTensor, g
     assert case_row(record(found), found, label, grid)["dsc_round_0"] == dsc
 
 
+@pytest.mark.parametrize(("truth", "recall"), [((0, 1, 2, 3), 0.75), ((4,), 0.0), ((), None)])
+def test_a_row_tells_what_share_of_the_truth_the_organs_region_shows(truth: tuple[int, ...], recall) -> None:
+    found, label = record(mask(0)), mask(*truth)
+    assert "region_recall" not in case_row(found, mask(0), label, label)
+    found.region = (mask(0, 1, 2)[0] > 0).as_tensor()
+    row = case_row(found, mask(0), label, label)
+    assert row["region_recall"] == recall
+    assert summarize_rows([row]).get("region_recall", {}).get("mean") == recall
+    assert "region_recall" not in case_row(found, mask(0))  # without a truth
+
+
 def test_the_table_and_the_summary_are_written_by_group(tmp_path: Path) -> None:
     report = CaseReport(SimpleNamespace(records=[]), str(tmp_path / "out" / "cases.csv"))
     good, fair = mask(0, 1), mask(0, 2, name="b.nii.gz")

@@ -139,6 +139,19 @@ def test_the_distance_in_mm_goes_by_the_inputs_affine() -> None:
 
 
 @pytest.mark.parametrize("region", ["mask", "crop"])
+def test_the_record_has_the_region_that_the_second_half_sees(region: str) -> None:
+    run = inferer(STEP_WISE, distance_voxels=3.0, region=region)
+    run(torch.stack([image(), image(organ=False)]), networks())
+    seen, none = (record.region for record in run.records)
+    # Strictly closer than 3 voxels to the organ: 2 beyond each side, in the mask with rounded corners.
+    box = volume_of(slice(2, 12), slice(2, 12), slice(2, 12))
+    assert seen.sum() == (box.sum() if region == "crop" else 6**3 + 6 * 2 * 6**2 + 12 * 4 * 6 + 8 * 4)
+    assert not (seen & ~box).any() and bool(seen[ORGAN].all())
+    # Without the organ the decoy is one: no answer of the organ lies where the neoplasm is.
+    assert not none[NEOPLASM].any() and bool(none[DECOY].all())
+
+
+@pytest.mark.parametrize("region", ["mask", "crop"])
 def test_an_organ_that_is_not_found_gives_an_empty_neoplasm_and_says_so(region: str) -> None:
     dark = torch.zeros(1, *SHAPE)
     run = inferer(STEP_WISE, region=region)
@@ -151,6 +164,7 @@ def test_an_organ_that_is_not_found_gives_an_empty_neoplasm_and_says_so(region: 
     assert not missing.masks[0].any() and [entry.ml for entry in missing.rounds] == [None]  # no voxel size is known
     assert there.flags == []
     assert run.organ_records[0].flags == ["nothing found"]
+    assert missing.region.shape == SHAPE and not missing.region.any()
 
 
 def test_nothing_is_no_milliliter_where_the_voxel_size_is_known_and_on_the_volumes_device() -> None:
