@@ -23,10 +23,10 @@ from ..inferers import SIGNALS, TRAITS, QualityModel, check_case_count, fit_qual
 from ..metrics.scores import CaseScore
 from ..metrics.statistics import summarize
 from ..metrics.tables import CaseRow, read_cases
-from ..transforms import check_whole_values
+from ..transforms import all_label_values, check_whole_values
 from ..utils import atomic_write, root_cause
 from .model_config import find_model
-from .score import read_truths, summary_lines
+from .score import read_truths, summary_lines, target_lines
 from .training_config import parse_option
 
 __all__ = ["ScoredTable", "calibrate", "evaluate_dataset", "fit_rows", "pair_folders", "run_inference", "signals_in"]
@@ -188,11 +188,15 @@ def evaluate_dataset(
             calibrate, the evaluation fails, or the configuration writes no table.
     """
     # Refuses cases without a label.
-    truths = read_truths(dataset / "dataset.json", options["split"], options["fold"], _holdout(files, options))
+    holdout = float(_configured("holdout", files, options, 0.2))
+    truths = read_truths(dataset / "dataset.json", options["split"], options["fold"], holdout)
     if calibrates:
         check_case_count(len(truths))
-    for truth in truths.values():  # now, and not when the cases before it are segmented
-        check_whole_values(read_image(truth.label))
+    # Labels are read now, and not when the cases before them are segmented.
+    held = {value for truth in truths.values() for value in check_whole_values(read_image(truth.label))}
+    target = all_label_values(_configured("label_value", files, options, [1]))
+    for line in target_lines(held, target, "--option label_value"):
+        print(line)
     # The table, the summary and what is fitted on them are about these cases, whatever else the folder holds.
     again = {"overwrite": True, "strict": True, "manifest#alone": True}
     parser = run_inference(files, {"dataset_dir": str(dataset), "output_dir": str(output), **again, **options})
@@ -205,12 +209,12 @@ def evaluate_dataset(
     return [ScoredTable(target, path, read_cases(path, columns)) for target, path in paths.items()]
 
 
-def _holdout(files: Sequence[Path], options: Mapping[str, Any]) -> float:
-    """What the configuration holds back, as the training of its overlays did."""
+def _configured(name: str, files: Sequence[Path], options: Mapping[str, Any], default: Any) -> Any:
+    """Value of an id, such as what is held back: as the training of the same overlays had it."""
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     parser.update(dict(options))
-    return float(parser.get_parsed_content("holdout")) if "holdout" in parser else 0.2
+    return parser.get_parsed_content(name) if name in parser else default
 
 
 def run_inference(files: Sequence[Path], options: Mapping[str, Any]) -> ConfigParser:

@@ -7,18 +7,19 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.datalist import load_datalist
 from ..data.inputs import check_case_names
-from ..data.readers import is_image_file
+from ..data.readers import is_image_file, read_image
 from ..metrics.scores import CaseScore, score_files
 from ..metrics.statistics import summarize
+from ..transforms import check_whole_values
 from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, cell_text, files_below, some_names
 
-__all__ = ["Truth", "find_cases", "read_truths", "score_folder", "summary_lines", "write_scores"]
+__all__ = ["Truth", "find_cases", "read_truths", "score_folder", "summary_lines", "target_lines", "write_scores"]
 
 COLUMNS = ("case", "group", "dsc", "hd95", "voxels", "label_voxels", "ml", "flags")
 
@@ -44,7 +45,11 @@ def run(args: argparse.Namespace) -> None:
     scores = score_folder(args.pred, truths, values, args.suffix, args.partial)
     groups = {case: truth.group for case, truth in truths.items()}
     write_scores(args.output, scores, groups)
-    print("\n".join(summary_lines(scores, groups)))
+    lines = summary_lines(scores, groups)
+    if not any(score.label_voxels for score in scores.values()):
+        held = {value for case in scores for value in check_whole_values(read_image(truths[case].label))}
+        lines += target_lines(held, values, "--label-value")
+    print("\n".join(lines))
     print(f"Scores of {len(scores)} cases are in {args.output}")
 
 
@@ -144,6 +149,27 @@ def summary_lines(scores: dict[str, CaseScore], groups: dict[str, str]) -> list[
         by_group[groups[case] or "ungrouped"].append(score)
     parts = {"all": list(scores.values())} | (by_group if len(by_group) > 1 else {})
     return [line for group, members in parts.items() for line in _group_lines(group, members)]
+
+
+def target_lines(held: Collection[float], values: Sequence[int], option: str) -> list[str]:
+    """What to tell of labels that hold something, but nowhere the target; none of others.
+
+    Args:
+        held: values of all labels together.
+        values: label values of the target.
+        option: that chooses them.
+
+    Examples:
+        >>> target_lines([0.0, 255.0], (1,), "--label-value")
+        ['no label holds the target 1, but 255: if that is the target, set --label-value']
+        >>> target_lines([0.0, 1.0, 6.0], (1,), "--label-value"), target_lines([0.0], (1,), "--label-value")
+        ([], [])
+    """
+    others = sorted(value for value in held if value)
+    if not others or not set(values).isdisjoint(held):
+        return []
+    target, there = (", ".join(f"{value:g}" for value in numbers) for numbers in (values, others))
+    return [f"no label holds the target {target}, but {there}: if that is the target, set {option}"]
 
 
 def _group_lines(group: str, scores: list[CaseScore]) -> list[str]:

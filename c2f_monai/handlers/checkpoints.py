@@ -166,7 +166,7 @@ class TrainingCheckpoint:
         if not self.resume and found:
             raise FileExistsError(
                 f"{self.directory} holds checkpoints of an earlier run ({found[0].name}): "
-                "continue it with --resume true, or choose another --output_dir."
+                "continue it with --resume, or choose another folder for the output."
             )
 
     def attach(self, engine: Engine) -> None:

@@ -56,7 +56,7 @@ def compare_settings(path: Path, saved: Mapping[str, str] | None, own: Mapping[s
     if differ["fixed"]:
         raise ValueError(
             f"resume: {path} is of a run with {'; '.join(differ['fixed'])}: continue with the same values, or "
-            "choose another --output_dir and start from its weights with --init_weights."
+            "choose another folder for the output and start from its weights (init_weights)."
         )
     if differ["changeable"]:
         logger.warning(f"resume: the run was begun with {'; '.join(differ['changeable'])}")

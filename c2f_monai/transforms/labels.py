@@ -98,8 +98,10 @@ def check_label(label: torch.Tensor, known: Sequence[int] = UNNAMED_LABELS) -> N
         )
 
 
-def check_whole_values(label: torch.Tensor) -> None:
-    """Refuse what no label map holds: fractions, numbers below 0 and NaN would silently be scored as background.
+def check_whole_values(label: torch.Tensor) -> dict[float, int]:
+    """Voxels of each value, see :func:`count_values`, where all can be labels.
+
+    Fractions, numbers below 0 and NaN, which no label map holds, would silently be scored as background.
 
     Args:
         label: (1, H, W, D) label map or mask.
@@ -108,6 +110,8 @@ def check_whole_values(label: torch.Tensor) -> None:
         ValueError: naming the file, the values and their voxels.
 
     Examples:
+        >>> check_whole_values(torch.tensor([0, 1, 1]))
+        {0.0: 1, 1.0: 2}
         >>> check_whole_values(torch.tensor([0, 1, 0.9999]))
         Traceback (most recent call last):
         ValueError: volume holds 0.9999 in 1 voxels: labels are whole numbers from 0, so round its values first.
@@ -120,6 +124,7 @@ def check_whole_values(label: torch.Tensor) -> None:
         raise ValueError(
             f"{source_of(label)} holds {_listed(wrong)}: labels are whole numbers from 0, so round its values first."
         )
+    return counts
 
 
 def _listed(counts: Mapping[float, int]) -> str:

@@ -219,6 +219,17 @@ def test_labels_of_fractions_are_refused_before_a_network_runs(
     assert not (tmp_path / "out").exists()
 
 
+def test_labels_that_hold_the_target_nowhere_are_told_before_a_network_runs(
+    dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--dataset", str(dataset), "--output", str(tmp_path)]
+    told = "no label holds the target 255, but 1, 2: if that is the target, set --option label_value\n"
+    assert main([*words, *where, "--option", "label_value=255", "--option", "pixdim=[0]"]) != 0
+    assert told in capsys.readouterr().out
+    assert main([*words, *where, "--option", "label_value=[2,255]", "--option", "pixdim=[0]"]) != 0
+    assert "no label holds" not in capsys.readouterr().out
+
+
 def test_the_validation_is_what_training_held_back(
     dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -160,3 +160,11 @@ def test_the_background_is_no_label_value(folders, tmp_path, value):
     with pytest.raises(ValueError, match=f"--label-value must be at least 1, .*, got {value}"):
         _run("--pred", pred, "--label", label, "--output", tmp_path / "scores.csv", "--label-value", value)
     assert not (tmp_path / "scores.csv").exists()
+
+
+def test_labels_that_hold_the_target_nowhere_but_something_else_are_told(folders, tmp_path, capsys):
+    pred, label = folders
+    _run("--pred", pred, "--label", label, "--output", tmp_path / "scores.csv", "--label-value", 255)
+    assert "no label holds the target 255, but 1: if that is the target, set --label-value\n" in capsys.readouterr().out
+    _run("--pred", pred, "--label", label, "--output", tmp_path / "scores.csv", "--label-value", 1, 255)
+    assert "no label" not in capsys.readouterr().out

@@ -848,7 +848,7 @@ def test_runs_do_not_mix(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="resume: no checkpoint in"):
         train(tmp_path, 1, resume=True)
     train(tmp_path, 1)
-    with pytest.raises(FileExistsError, match="continue it with --resume true, or choose another --output_dir"):
+    with pytest.raises(FileExistsError, match="continue it with --resume, or choose another folder"):
         train(tmp_path, 1)
 
 
