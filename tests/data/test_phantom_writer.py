@@ -67,7 +67,7 @@ def test_files_hold_the_generated_voxels_and_dataset_json_lists_them(tmp_path: P
     folder = write_phantom(tmp_path / "made" / "p", {"training": 1, "test": 2}, SIZE, processes=1, progress=False)
     content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert (content["name"], content["version"]) == ("phantom-v1", "1")
-    assert [len(content[split]) for split in SPLITS] == [1, 0, 2]
+    assert [len(content.get(split, [])) for split in SPLITS] == [1, 0, 2]
     assert (content["numTraining"], content["numTest"]) == (1, 2)
     assert content["test"][1] == {
         "image": "imagesTs/phantom_test_001.nii.gz",
@@ -205,3 +205,10 @@ def test_a_size_that_no_case_has_is_refused_before_any_is_made(tmp_path: Path) -
     with pytest.raises(ValueError, match=r"size must be three numbers of at least 16 voxels, got \(64, 64, 15\)"):
         write_phantom(tmp_path / "new", {"test": 2}, (64, 64, 15), progress=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_splits_without_cases_are_not_listed_so_that_training_holds_some_back(tmp_path: Path) -> None:
+    folder = write_phantom(tmp_path / "p", {"training": 3, "test": 0}, (32, 32, 32), processes=1, progress=False)
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    assert {"training", "validation", "test"} & content.keys() == {"training"} and len(content["training"]) == 3
+    assert [len(load_datalist(folder, split, 1 / 3)) for split in ("training", "validation")] == [2, 1]

@@ -273,9 +273,10 @@ def _write_case(folder: Path, entry: PhantomEntry, size: tuple[int, ...] | None)
 
 
 def _description(entries: list[PhantomEntry], cohort: Cohort) -> dict[str, Any]:
-    lists = {
-        split: [{**e.files, "group": e.group, "seed": e.seed} for e in entries if e.split == split] for split in SPLITS
-    }
+    # Splits without cases are left out: from a data set without a validation, training holds cases back.
+    lists: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS if any(e.split == split for e in entries)}
+    for e in entries:
+        lists[e.split].append({**e.files, "group": e.group, "seed": e.seed})
     names = phantom_version(cohort.version).label_names
     return {
         "name": cohort.name,
