@@ -66,10 +66,12 @@ def read_evaluation(
 def read_saliency(evaluation: Evaluation, settings: ExperimentSettings, seed: int) -> pd.DataFrame:
     """Rows of ``saliency.csv`` of the first fold: case, view, channel, target, around; none where there is no file."""
     fold = settings.folds[0]
+    table = cases_file(evaluation, settings, fold, seed) if settings.rows is None else settings.rows
+    if not (path := table.with_name(_SALIENCY)).is_file():  # a record has none without networks of RSTN
+        return pd.DataFrame(columns=["view", "channel", "target", "around"])
     if settings.rows is None:
-        path = cases_file(evaluation, settings, fold, seed).with_name(_SALIENCY)
-        return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["view", "channel", "target", "around"])
-    found = pd.read_csv(settings.rows.with_name(_SALIENCY), dtype={"fold": str, "seed": str}, keep_default_na=False)
+        return pd.read_csv(path)
+    found = pd.read_csv(path, dtype={"fold": str, "seed": str}, keep_default_na=False)
     return found[(found[_KEY] == list(_key(evaluation, fold, seed))).all(axis=1)]
 
 

@@ -100,6 +100,13 @@ def test_tables_and_claims_of_a_record_are_those_of_the_parts(settings: Experime
     assert (record / "figures" / "rstn_rounds" / "001_rounds.png").is_file()
 
 
+def test_claims_of_a_record_without_saliency_maps_are_made(settings: ExperimentSettings, tmp_path: Path) -> None:
+    recorded = replace(settings, seeds=(0, 1), rows=write_record(BOTH, settings, tmp_path / "record"))
+    (tmp_path / "record" / "saliency.csv").unlink()
+    text = write_verdicts(TABLES, recorded, "a command").read_text(encoding="utf-8")
+    assert "not enough seeds" in text and "| 0 | axial |" not in text
+
+
 def test_rows_that_a_record_has_not_stay_empty(settings: ExperimentSettings, tmp_path: Path) -> None:
     """A record may be older than a table's rows."""
     both = replace(settings, seeds=(0, 1))
