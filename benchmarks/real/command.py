@@ -18,7 +18,7 @@ from benchmarks.chapter.run import is_done, run_part
 from c2f_monai.apps.cli import run_command
 from c2f_monai.apps.cli.command import add_option
 from c2f_monai.apps.training_config import parse_option, read_training_config
-from c2f_monai.utils import atomic_write, sha256_of
+from c2f_monai.utils import atomic_write, end_on_signals, sha256_of
 from c2f_monai.utils.environment import describe_machine, describe_source, describe_versions
 
 from . import pictures, tissues, views, volumes
@@ -96,6 +96,7 @@ def run_train(args: argparse.Namespace) -> None:
     run = replace(run, options=options)
     run.keep_options()
     training, _ = parts_of_method(run)
+    end_on_signals()  # else the part's process would go on alone
     run_part(training)
     print(f"{run.weights}: {json.loads(training.result.read_text(encoding='utf-8'))['seconds']:.0f} s")
 
@@ -116,6 +117,7 @@ def run_evaluate(args: argparse.Namespace) -> None:
     training, evaluations = parts_of_method(run)
     if not is_done(training):
         raise ValueError(f"{run.folder} has no finished training: run train first.")
+    end_on_signals()
     for part in evaluations:
         run_part(part)
     folders = dict(zip(evaluations_of(run.method), (part.folder for part in evaluations), strict=True))

@@ -7,6 +7,9 @@ from __future__ import annotations
 import ast
 import doctest
 import json
+import os
+import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +31,7 @@ from benchmarks.real.rows import read_rows
 from benchmarks.real.tables import chapter_lines, comparison_lines, method_lines, round_lines
 from benchmarks.real.volumes import component_ml
 from tests.bundle.overlays import write_slices
+from tests.processes import Command
 
 SCORES = {
     "rstn": {"dsc": (0.8, 0.9, 0.7, 0.6), "dsc_coarse": (0.7, 0.8, 0.7, 0.4), "dsc_oracle": (0.9, 0.9, 0.8, 0.8)}
@@ -244,6 +248,26 @@ def test_what_is_not_trained_is_named(places: list[str], capsys: pytest.CaptureF
         assert message in capsys.readouterr().err
     assert main(["pictures", "unet", *places]) == 1
     assert "has no weights with seed 0: train first" in capsys.readouterr().err
+
+
+def test_a_training_that_is_told_to_end_leaves_no_process_behind(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!/bin/sh\necho $$ > {tmp_path / 'part'}\nmv {tmp_path / 'part'} {tmp_path / 'pid'}\nexec sleep 60\n"
+    )
+    python.chmod(0o700)
+    words = ["train", "rstn", "--fold", "0", "--data", str(tmp_path), "--output", str(tmp_path / "out")]
+    code = f"import sys; sys.executable = {str(python)!r}\nfrom benchmarks.real.command import main\nmain({words})"
+    training = Command(["-c", code], ROOT, stderr=tmp_path / "stderr")
+    until = time.monotonic() + 60
+    while not (tmp_path / "pid").exists() and training.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    part = int((tmp_path / "pid").read_text())
+    training.send_signal(signal.SIGTERM)
+    assert training.wait(30) == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM: what is done stays" in (tmp_path / "stderr").read_text()
+    with pytest.raises(ProcessLookupError):
+        os.kill(part, 0)
 
 
 def test_a_fold_is_trained_evaluated_and_tabled(trained: Path) -> None:
