@@ -40,7 +40,7 @@ from .outputs import (
     write_json,
 )
 from .report import images_by_case, write_report
-from .segmentation import Segmentation, round_lines
+from .segmentation import Segmentation, case_line, round_lines
 from .segmenter import Segmenter
 from .shards import left_to_share, shard_folder, take_in_shards
 
@@ -182,7 +182,7 @@ class _Command:
                 seconds = time.perf_counter() - since
                 self._note(job, result, seconds)
                 count = f"[{number}/{len(todo)}] " if len(todo) > 1 else ""
-                self._say(count + _line(job, result, seconds))
+                self._say(count + case_line(job.name, result, seconds, job.mask))
                 if self.args.verbose:
                     self._say("\n".join(round_lines(result)))
             except Exception as error:
@@ -287,15 +287,3 @@ def _setting(args: argparse.Namespace, segmenter: Segmenter) -> dict[str, Any]:
         "versions": describe_versions(),
         "machine": describe_machine(),
     }
-
-
-def _line(job: Job, result: Segmentation, seconds: float) -> str:
-    record = result.record
-    end = f"{record.fine_rounds} rounds, {record.stop_reason}" if record.stop_reason else "coarse only"
-    flags = f" [{'; '.join(record.flags)}]" if record.flags else ""
-    volume, trust = f"{result.ml:.1f} ml", ""
-    if record.interval is not None:
-        volume += f" ({record.interval[0]:.1f} to {record.interval[1]:.1f})"
-    if record.predicted is not None:
-        trust = f", predicted DSC {record.predicted[0]:.2f} (at least {record.predicted[1]:.2f})"
-    return f"{job.name}: {volume}, {end}{trust}, {seconds:.1f} s, {job.mask}{flags}"

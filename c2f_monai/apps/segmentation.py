@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from monai.data import MetaTensor
@@ -14,7 +15,7 @@ from ..data.writers import write_nifti
 from ..inferers import CaseRecord, entropy
 from ..utils import voxel_volume
 
-__all__ = ["Segmentation", "round_lines"]
+__all__ = ["Segmentation", "case_line", "round_lines"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,19 @@ class Segmentation:
             ValueError: for another suffix.
         """
         write_nifti(path, self.mask.numpy(), self.affine, description)
+
+
+def case_line(name: str, result: Segmentation, seconds: float, place: Path) -> str:
+    """A line for a reader about a case: volume, rounds, predicted DSC, time, where its mask is, flags."""
+    record = result.record
+    end = f"{record.fine_rounds} rounds, {record.stop_reason}" if record.stop_reason else "coarse only"
+    flags = f" [{'; '.join(record.flags)}]" if record.flags else ""
+    volume, trust = f"{result.ml:.1f} ml", ""
+    if record.interval is not None:
+        volume += f" ({record.interval[0]:.1f} to {record.interval[1]:.1f})"
+    if record.predicted is not None:
+        trust = f", predicted DSC {record.predicted[0]:.2f} (at least {record.predicted[1]:.2f})"
+    return f"{name}: {volume}, {end}{trust}, {seconds:.1f} s, {place}{flags}"
 
 
 def round_lines(result: Segmentation) -> list[str]:
