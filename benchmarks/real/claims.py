@@ -26,7 +26,7 @@ from c2f_monai.metrics.rounds import RoundCurve
 
 from .tables import curves_of_rows
 
-__all__ = ["claim_lines", "fold_curves", "measure_folds", "measure_seeds"]
+__all__ = ["claim_lines", "fold_curves", "measure_folds", "measure_seeds", "with_rstn"]
 
 #: Curves by fold and training seed.
 FoldCurves = Mapping[int, Curves]
@@ -42,6 +42,24 @@ random effect: the interval is Student's t of their means, with folds - 1 degree
 and what trainings vary by."""
 _OF_SEEDS = """So they are on the real slices, of which one fold was trained with several seeds: the intervals are of
 its patients, and say nothing of what other patients to train on would change."""
+
+
+def with_rstn(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Rows in which one of the methods stands for the chapter's RSTN, in the place of the method of that name.
+
+    Args:
+        rows: see :func:`benchmarks.real.rows.join_cases`.
+        name: of the method.
+
+    Raises:
+        ValueError: when no row is of it.
+    """
+    if name not in (methods := set(rows["method"])):
+        raise ValueError(
+            f"no row is of {name}: choose --rstn among the methods that were evaluated, {sorted(methods)}."
+        )
+    others = rows[(rows["method"] != "rstn") | (name == "rstn")]
+    return others.assign(method=others["method"].replace(name, "rstn"))
 
 
 def fold_curves(rows: pd.DataFrame) -> dict[str, FoldCurves]:

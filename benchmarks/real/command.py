@@ -23,7 +23,7 @@ from c2f_monai.utils.environment import describe_machine, describe_source, descr
 
 from . import pictures, tissues, views, volumes
 from .budget import epochs_within, iteration_seconds
-from .claims import claim_lines
+from .claims import claim_lines, with_rstn
 from .plan import METHODS, MethodRun, evaluations_of, parts_of_method, training_files
 from .rows import read_rows, write_rows
 from .tables import table_lines
@@ -56,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     claiming.add_argument("--output", type=Path, required=True, help="folder of the runs, or a rows.csv")
     claiming.add_argument("--phantom", type=Path, required=True, help="rows.csv of a record of benchmarks.chapter")
     claiming.add_argument("--seeds", type=int, nargs="+", default=[0], help="training seeds of the record (default: 0)")
+    told = "method that stands for the chapter's RSTN (default: rstn)"
+    claiming.add_argument("--rstn", choices=[name for name in METHODS if name.startswith("rstn")], help=told)
     claiming.add_argument("--folder", type=Path, help="for claims.md (default: <output>/tables)")
     claiming.set_defaults(run=run_claims)
     for module in (pictures, tissues, views, volumes):
@@ -146,10 +148,12 @@ def run_claims(args: argparse.Namespace) -> None:
 
     Raises:
         OSError: when the record does not exist.
-        ValueError: when there are no rows, or rows of one fold and seed.
+        ValueError: when there are no rows, or rows of one fold and seed, or none of the method of ``--rstn``.
     """
     folder = args.folder or args.output / "tables"
-    text = "\n".join([*claim_lines(read_rows(args.output), args.phantom, args.seeds), "", f"`{_command()}`", ""])
+    rows = read_rows(args.output)
+    rows = rows if args.rstn is None else with_rstn(rows, args.rstn)
+    text = "\n".join([*claim_lines(rows, args.phantom, args.seeds), "", f"`{_command()}`", ""])
     with atomic_write(folder / "claims.md") as part:
         part.write_text(text, encoding="utf-8")
     print(text)

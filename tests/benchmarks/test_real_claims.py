@@ -12,7 +12,7 @@ import pytest
 from benchmarks.chapter.claim_list import build_claims
 from benchmarks.chapter.claims import Claim
 from benchmarks.chapter.tables import DEFAULT_ORGANS, build_tables
-from benchmarks.real.claims import fold_curves, measure_folds, measure_seeds
+from benchmarks.real.claims import fold_curves, measure_folds, measure_seeds, with_rstn
 from benchmarks.real.command import main
 
 CLAIMS = {(claim.text, claim.compared): claim for claim in build_claims(build_tables(DEFAULT_ORGANS))}
@@ -70,6 +70,16 @@ def test_the_worst_patients_are_those_of_each_seed() -> None:
         data.loc[(data["patient"] == patient) & (data["seed"] == seed), "dsc_round_10"] = 0.5
     found = measure_folds(WORST, fold_curves(data))
     assert found.seeds == pytest.approx((-20.0, 0.0))
+
+
+def test_another_method_stands_for_rstn() -> None:
+    data = rows({0: [0.1, 0.3], 1: [0.0, 0.0]})
+    better = rows({0: [0.2, 0.4], 1: [0.1, 0.1]}).replace({"method": {"rstn": "rstn_fine_first"}})
+    both = pd.concat([data, better[better["method"] == "rstn_fine_first"]])
+    for name, expected in (("rstn", (20.0, 0.0)), ("rstn_fine_first", (30.0, 10.0))):
+        assert measure_folds(FINE, fold_curves(with_rstn(both, name))).seeds == pytest.approx(expected)
+    with pytest.raises(ValueError, match=r"no row is of rstn_from_stepwise: choose --rstn among"):
+        with_rstn(both, "rstn_from_stepwise")
 
 
 def test_a_fold_of_more_seeds_counts_once() -> None:
