@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,15 +204,17 @@ def check_places(jobs: Sequence[Job], further: Sequence[Path], overwrite: bool) 
         PermissionError: for a folder that cannot be written to.
     """
     paths = [path for job in jobs for path in job.files()] + list(further)
-    if twice := [path for path in paths if paths.count(path) > 1]:
+    if twice := [path for path, count in Counter(paths).items() if count > 1]:
         raise ValueError(f"{twice[0]} would hold two results: give each a place of its own.")
     images = {job.image.resolve() for job in jobs}
+    series = {image for image in images if image.is_dir()}
     for path in paths:
-        if path.resolve() in images:
+        whole = path.resolve()
+        if whole in images:
             raise ValueError(f"{path} is an image to segment: write to another place.")
-        if inside := [image for image in images if image.is_dir() and path.resolve().is_relative_to(image)]:
+        if inside := series.intersection(whole.parents):
             raise ValueError(
-                f"{path} lies in the series {inside[0]}, which would be another one then: write elsewhere."
+                f"{path} lies in the series {inside.pop()}, which would be another one then: write elsewhere."
             )
         if path.is_dir():
             raise ValueError(f"{path} is a folder, but a file is to be written.")

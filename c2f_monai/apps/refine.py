@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.data import MetaTensor, decollate_batch
-from monai.transforms import ResampleToMatch
+from monai.transforms import ResampleToMatch, SpatialCrop
 
 from .. import __version__
 from ..data import CaseDataset, PrefetchDataLoader, open_inputs, read_image
@@ -20,7 +22,9 @@ from ..data.images import is_path
 from ..data.writers import check_nifti_name
 from ..inferers import CoarseToFineInferer
 from ..transforms import label_values, select_label
-from ..utils import Result, case_name, torch_device
+from ..transforms.axis_resampling import PIECE, support_box
+from ..transforms.volumes import source_of
+from ..utils import Bounds, Result, case_name, grow_bounds, torch_device
 from .outputs import MADE_BY, Job, check_places
 from .segmentation import Segmentation
 from .segmenter import Segmenter
@@ -71,9 +75,12 @@ def read_answer(path: Path, label_value: Sequence[int] | None = None) -> MetaTen
         (K, H, W, D) float32 in [0, 1] on the file's own grid.
 
     Raises:
-        ValueError: when it cannot be read, or its values are neither; when the label map holds none of the values.
+        ValueError: when it cannot be read, its header does not say where it lies, or its values are neither; when the
+            label map holds none of the values.
     """
     answer = read_image(path)
+    if problem := answer.meta.get("problem"):
+        raise ValueError(f"{path} cannot be used: {problem}")
     if label_value is not None:
         target: Any = select_label(answer, label_values(label_value))
         mask: MetaTensor = target.float()
@@ -103,7 +110,8 @@ def refine(segmenter: Segmenter, image: Any, answer: MetaTensor, probability: bo
         probability: as for :py:class:`Segmenter`. Defaults to False.
 
     Raises:
-        ValueError: when the model is not one coarse-to-fine loop, or has another number of classes.
+        ValueError: when the model is not one coarse-to-fine loop, or has another number of classes; when the answer
+            lies beside the image.
     """
     if not isinstance(segmenter.inferer, CoarseToFineInferer):
         kind = type(segmenter.inferer).__name__
@@ -113,10 +121,53 @@ def refine(segmenter: Segmenter, image: Any, answer: MetaTensor, probability: bo
     cases = [{"image": str(image) if is_path(image) else image}]
     (batch,) = PrefetchDataLoader(CaseDataset(cases, segmenter.preprocessing), batch_size=1, num_workers=0)
     grid = batch["image"][0]
-    # Bilinear for masks, too: the prior may be soft, and the mask is where it is at least one half.
-    initial = ResampleToMatch(mode="bilinear", padding_mode="zeros")(answer, grid).clamp(0, 1)
+    initial = _on_grid(answer, grid)
+    if answer.any() and not initial.any():
+        raise ValueError(f"{source_of(answer)} lies beside {source_of(grid)}: no voxel of it is in the image.")
     batch["pred"] = inferer(batch["image"].to(segmenter.device), segmenter.network, initial=initial[None])
     (case,) = decollate_batch(batch)
     found = segmenter.invert(case)["pred"]
     mask = segmenter.label_map({"pred": found})["pred"].cpu()
     return Segmentation(mask[0], inferer.records[0], found.cpu() if probability else None)
+
+
+def _on_grid(answer: MetaTensor, grid: MetaTensor) -> torch.Tensor:
+    """The answer on the grid of an image, (K, h, w, d), 0 outside of what it says.
+
+    Bilinear for masks, too: the prior may be soft, and the mask is where it is at least one half. Only the region of
+    the answer is sampled, piece by piece: for a whole CT at once MONAI's takes 64 bytes for each voxel.
+    """
+    found = torch.zeros((answer.shape[0], *grid.shape[1:]))
+    box = support_box(answer.as_tensor())
+    if box is None:
+        return found
+    # With the zeros beside it, to which it falls off.
+    wide = grow_bounds(box, 1, answer.shape[1:])
+    there = _cropped(answer, wide)
+    region = _region(answer, wide, grid)
+    if any(stop <= start for start, stop in region):
+        return found
+    resample = ResampleToMatch(mode="bilinear", padding_mode="zeros", dtype=np.float32)
+    height, width, (first, last) = region
+    rows = max(1, PIECE // ((height[1] - height[0]) * (width[1] - width[0])))
+    for start in range(first, last, rows):
+        piece = height, width, (start, min(start + rows, last))
+        place = (slice(None), *(slice(*side) for side in piece))
+        found[place] = torch.as_tensor(resample(there, _cropped(grid, piece))).clamp(0, 1)
+    return found
+
+
+def _cropped(volume: MetaTensor, bounds: Bounds) -> MetaTensor:
+    starts, stops = zip(*bounds, strict=True)
+    cropped: MetaTensor = SpatialCrop(roi_start=starts, roi_end=stops)(volume)  # type: ignore[assignment]
+    return cropped
+
+
+def _region(answer: MetaTensor, bounds: Bounds, grid: MetaTensor) -> Bounds:
+    """The voxels of a grid that lie within bounds of another one; empty sides where there are none."""
+    between = np.linalg.solve(np.asarray(grid.affine), np.asarray(answer.affine))
+    corners = np.array(list(itertools.product(*((lo - 1, hi) for lo, hi in bounds))))
+    places = corners @ between[:3, :3].T + between[:3, 3]
+    lows, highs = np.floor(places.min(axis=0)), np.ceil(places.max(axis=0)) + 1
+    sides = zip(lows, highs, grid.shape[1:], strict=True)
+    return tuple((int(np.clip(lo, 0, n)), int(np.clip(hi, 0, n))) for lo, hi, n in sides)

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,8 +16,8 @@ from jinja2 import Environment
 
 from ..data import open_inputs, read_image
 from ..data.readers import reason_of
-from ..metrics.tables import CaseRow
-from ..utils import DEFAULT_WINDOW, atomic_write, case_name, open_table, text_of_cell, voxel_volume
+from ..metrics.tables import CaseRow, read_rows
+from ..utils import DEFAULT_WINDOW, atomic_write, case_name, voxel_volume
 from ..visualize import CasePictures, case_pictures
 from .evaluation import CASES_FILE
 
@@ -112,9 +111,10 @@ def write_report(folder: Path, images: Mapping[str, Path], window: Any = DEFAULT
         The file.
 
     Raises:
-        ValueError: when there is no case, or all masks are DICOM.
+        ValueError: when there is no case, the table is none of cases, or all masks are DICOM.
     """
-    known = _read_table(folder / CASES_FILE)
+    table = folder / CASES_FILE
+    known = read_rows(table) if table.is_file() else {}
     masks = {_name_of(path, folder, _ENDING): path for path in folder.rglob(f"*{_ENDING}")}
     dicom = {_name_of(path, folder, _DICOM_ENDING): path for path in sorted(folder.rglob(f"*{_DICOM_ENDING}"))}
     if dicom and not masks:
@@ -126,7 +126,7 @@ def write_report(folder: Path, images: Mapping[str, Path], window: Any = DEFAULT
     names = sorted({**known, **masks})
     if not names:
         raise ValueError(f"{folder} holds no masks (<case>{_ENDING}) and no cases.csv: give the folder of a run.")
-    cases = [_case(name, known.get(name, {}), masks.get(name), images.get(name), window) for name in names]
+    cases = [_case(known.get(name, CaseRow(name, "", {})), masks.get(name), images.get(name), window) for name in names]
     page = folder / REPORT_NAME
     with atomic_write(page) as part:
         part.write_text(render_report(folder.absolute().name, cases), encoding="utf-8")
@@ -144,13 +144,13 @@ def render_report(title: str, cases: Iterable[ReportCase]) -> str:
     return template.render(title=title, cases=ordered, **shown)
 
 
-def _case(name: str, row: Mapping[str, str], mask: Path | None, image: Path | None, window: Any) -> ReportCase:
-    table = CaseRow(name, "", dict(row))
+def _case(table: CaseRow, mask: Path | None, image: Path | None, window: Any) -> ReportCase:
+    row = table.values
     agreements = sorted((int(key[2:]), key) for key in row if key.startswith("d_") and row[key])
     rounds = table.number("rounds")
     predicted, bound = table.number("predicted_dsc"), table.number("dsc_bound")
     case = ReportCase(
-        name,
+        table.case,
         status=row.get("status") or "done",
         reason=row.get("reason", ""),
         ml=table.number("ml"),
@@ -188,13 +188,6 @@ def _add_mask(case: ReportCase, mask: Path | None, image: Path | None, window: A
     if image is None or not image.exists():
         raise ValueError("no pictures: its image is not known here; c2f report FOLDER --images INPUT says where it is.")
     case.pictures = case_pictures(read_image(image), found, window)
-
-
-def _read_table(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        return {}
-    with open_table(path) as file:
-        return {text_of_cell(row["case"]): row for row in csv.DictReader(file)}
 
 
 def _name_of(mask: Path, folder: Path, ending: str) -> str:

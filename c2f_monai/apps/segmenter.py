@@ -22,7 +22,7 @@ from ..utils import amp_dtype_on, check_amp_dtype, has_bfloat16, reason_of, sha2
 from .engines import check_engine, graphs_of
 from .model_config import label_names, read_model, signature_of
 from .models import DEFAULT_MODEL
-from .outputs import OUTPUT_TYPES, OutputType, check_type
+from .outputs import OUTPUT_TYPES, Job, OutputType, check_places, check_type
 from .segmentation import Segmentation
 
 __all__ = ["Segmenter", "segment"]
@@ -253,7 +253,8 @@ def segment(
         if len(cases) != 1:
             raise ValueError(f"{image} holds {len(cases)} images: give one, or use Segmenter.each for several.")
         if output is not None:
-            cases = check_type(cases, kind)
+            cases = check_type(cases, kind) if is_path(image) else cases
+            _check_place(cases[0], Path(output))
         segmenter = Segmenter(model, device, fast, configs, progress, engine=engine)
         if output is not None:
             kind.check(segmenter.values, segmenter.origin)
@@ -265,6 +266,14 @@ def segment(
         elif output is not None:
             kind.write(result, Path(str(cases[0]["image"])), Path(output), segmenter.origin)
     return result
+
+
+def _check_place(case: Mapping[str, Any], output: Path) -> None:
+    """Refuse to write to the image, also to the file of one in memory; a mask or another file there is replaced."""
+    image = case["image"]
+    place = image if is_path(image) else getattr(image, "meta", {}).get("filename_or_obj")
+    if place:
+        check_places([Job({"case": "", "image": place}, output)], [], overwrite=True)
 
 
 def _given(image: Any, affine: Any, spacing: Any) -> Any:

@@ -8,6 +8,8 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +136,8 @@ def open_inputs(path: str | os.PathLike[str], shard: tuple[int, int] | None = No
                 archive.extractall(place)
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path} is no zip file that can be read: {error}") from error
+        except (RuntimeError, zlib.error, EOFError) as error:  # a password, a method that Python has not, damage
+            raise ValueError(f"{path} cannot be unpacked: {error}; unpack it yourself and give the folder.") from error
         try:
             cases = list_inputs(place, shard=shard)
         except (FileNotFoundError, ValueError) as error:
@@ -258,7 +262,8 @@ def _names(images: Sequence[Path], folder: Path) -> list[str]:
     whole = [Path(os.path.relpath(image, folder)) for image in images]
     paths = [path if str(path) != "." else Path(image.name) for path, image in zip(whole, images, strict=True)]
     short = [path.with_name(case_name(path)).as_posix() for path in paths]
-    return [path.as_posix() if short.count(name) > 1 else name for path, name in zip(paths, short, strict=True)]
+    counts = Counter(short)
+    return [path.as_posix() if counts[name] > 1 else name for path, name in zip(paths, short, strict=True)]
 
 
 def check_case_names(paths: Iterable[str]) -> None:

@@ -54,7 +54,7 @@ def find_images(folder: Path) -> FoundImages:
 def _search(folder: Path, root: Path, seen: set[Path], found: FoundImages) -> None:
     try:
         entries = sorted(folder.iterdir())
-        slices = series_files(folder)
+        slices = set(series_files(folder))
     except OSError as error:
         found.left_out[folder] = f"the folder cannot be searched: {error.strerror}"
         return

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..utils import Status, open_table, text_of_cell
 
-__all__ = ["CaseRow", "read_cases"]
+__all__ = ["CaseRow", "read_cases", "read_rows"]
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,35 @@ def read_cases(path: str | Path, columns: Sequence[str] = ()) -> dict[str, CaseR
     Raises:
         ValueError: When the file cannot be read, lacks a column or has no cases, or a case occurs twice.
     """
+    rows = read_rows(path, columns)
+    cases = {name: row for name, row in rows.items() if (row.values.get("status") or Status.DONE) == Status.DONE}
+    if not cases:
+        raise ValueError(f"{path} has no cases.")
+    return cases
+
+
+def read_rows(path: str | Path, columns: Sequence[str] = ()) -> dict[str, CaseRow]:
+    """Rows of a per-case CSV file by case, in the file's order, also those that failed; none of an empty table.
+
+    Args:
+        path: see :func:`read_cases`.
+        columns: likewise.
+
+    Raises:
+        ValueError: When the file cannot be read, lacks a column, or a case occurs twice.
+    """
     try:
         with open_table(path) as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, restval="")
             rows, present = list(reader), reader.fieldnames or []
-            rows = [row for row in rows if (row.get("status") or Status.DONE) == Status.DONE]
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}.") from error
     for column in ("case", *columns):
         if column not in present:
             raise ValueError(f"{path} has no column {column}; it has {', '.join(present) or 'none'}.")
-    if not rows:
-        raise ValueError(f"{path} has no cases.")
     cases: dict[str, CaseRow] = {}
     for row in rows:
+        row.pop(None, None)  # cells beyond the columns
         name = text_of_cell(row["case"])
         if name in cases:
             raise ValueError(f"{path} has the case {name} twice.")

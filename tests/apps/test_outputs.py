@@ -115,4 +115,15 @@ def test_images_and_folders_are_never_written_over(tmp_path: Path) -> None:
         check_places([job_of(image, tmp_path / "m.nii.gz")], [tmp_path / "s.json"] * 2, overwrite=True)
     with pytest.raises(PermissionError, match="a.nii.gz/masks cannot be written to"):
         check_places([job_of(tmp_path / "b.nii.gz", image / "masks" / "b.nii.gz")], [], overwrite=False)
+    (tmp_path / "ct").mkdir()
+    with pytest.raises(ValueError, match="deep/m.nii.gz lies in the series .*ct, which would be another one then"):
+        check_places([job_of(tmp_path / "ct", tmp_path / "ct" / "deep" / "m.nii.gz")], [], overwrite=True)
     assert not (tmp_path / "masks").exists()
+
+
+def test_the_places_of_thousands_of_cases_are_looked_at_once_each(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    asked: list[Path] = []
+    is_dir = Path.is_dir
+    monkeypatch.setattr(Path, "is_dir", lambda path: bool(asked.append(path)) or is_dir(path))
+    check_places([job_of(tmp_path / f"{n}.nii", tmp_path / f"{n}_seg.nii.gz") for n in range(300)], [], False)
+    assert len(asked) <= 2 * 300 + 1  # of image and mask, and the folder

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from c2f_monai.apps.cli import main
+from c2f_monai.apps.cli import build_parser, main
 from c2f_monai.apps.report import ReportCase, render_report, write_report
 from c2f_monai.data import read_image
 from c2f_monai.visualize import case_pictures
@@ -165,6 +165,26 @@ def test_a_case_that_cannot_be_shown_costs_no_other(tmp_path: Path) -> None:
     assert "the mask is 40x36x30 voxels and the image 8x8x8: it is another image&#39;s." in text
     assert "c_seg.nii.gz cannot be read as a volume" in text
     assert text.count('class="has-slices"') == 1
+
+
+def test_a_table_that_is_none_of_cases_is_refused_and_a_ragged_one_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = {name: write_case(tmp_path, name) for name in ("a", "b")}
+    table = tmp_path / "masks" / "cases.csv"
+    table.write_text("name,ml\na,1.5\n", encoding="utf-8")
+    assert main(["report", str(tmp_path / "masks")]) == 1
+    assert "cases.csv has no column case; it has name, ml" in capsys.readouterr().err
+    table.write_text("case,ml,flags\na,1.5\nb,2.5,,more\n", encoding="utf-8")
+    text = write_report(tmp_path / "masks", images).read_text(encoding="utf-8")
+    assert "1.5" in text and "2.5" in text
+
+
+@pytest.mark.parametrize("command", [["report", "masks", "--images"], ["refine"], ["segment"]], ids=lambda c: c[0])
+def test_addresses_of_an_archive_stay_as_they_are(command: list[str]) -> None:
+    address, more = "dicomweb+https://host/studies/1", [] if command[0] == "report" else ["mask.nii.gz", "o.nii.gz"]
+    args = build_parser().parse_args([*command, address, *more[: 2 if command[0] == "refine" else 1]])
+    assert (args.images if command[0] == "report" else args.input) == address
 
 
 def test_a_folder_without_cases_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
+from monai.transforms import ResampleToMatch
+from scipy.spatial.transform import Rotation
 
+import c2f_monai.apps.refine
 from c2f_monai import Segmenter
 from c2f_monai.apps.cli import main
 from c2f_monai.apps.refine import read_answer, refine
@@ -79,6 +83,49 @@ def test_an_answer_on_another_grid_is_brought_to_the_images(segmenter: Segmenter
     results = [refine(segmenter, image, answer, probability=True) for answer in (same, other)]
     assert results[0].record.rounds[0].voxels == results[1].record.rounds[0].voxels > 0
     torch.testing.assert_close(results[0].probability, results[1].probability, atol=1e-4, rtol=0)
+
+
+def turned(*angles: float) -> np.ndarray:
+    """Axes in another order, mirrored and turned, of voxels of 3 x 5 x 4 mm."""
+    axes = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ np.array(
+        [[0, 0, -4.0], [-3, 0, 0], [0, 5, 0]]
+    )
+    return nib.affines.from_matvec(axes, [30, 25, -20])
+
+
+@pytest.mark.parametrize("affine", [AFFINE, turned(0, 0, 0), turned(20, -10, 5)], ids=["same", "axes", "oblique"])
+@pytest.mark.parametrize("soft", [False, True], ids=["mask", "probabilities"])
+def test_the_answer_on_the_grid_is_monais_of_all_at_once(
+    affine: np.ndarray, soft: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(c2f_monai.apps.refine, "PIECE", 5000)  # several pieces
+    values = torch.zeros(2, 20, 18, 16)
+    values[0, 4:17, 0:12, 5:14] = 1  # up to a border
+    values[1, 8:12, 3:9, 2:7] = 0.7
+    if soft:
+        values = values.clamp(0.01, 0.9)
+    answer = MetaTensor(values, affine=torch.from_numpy(affine))
+    grid = MetaTensor(torch.zeros(1, 40, 36, 30), affine=torch.from_numpy(AFFINE))
+    found = c2f_monai.apps.refine._on_grid(answer, grid)
+    expected = ResampleToMatch(mode="bilinear", padding_mode="zeros")(answer, grid)
+    assert (expected > 0.5).sum() > 1000
+    torch.testing.assert_close(found, expected.as_tensor().float(), atol=2e-4, rtol=0)
+
+
+def test_an_answer_whose_place_is_not_known_or_beside_the_image_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume(), AFFINE)
+    far = write_nifti(tmp_path / "far.nii.gz", ball((40, 36, 30)), AFFINE + np.array([[0] * 3 + [900]] + [[0] * 4] * 3))
+    lost = nib.Nifti1Image(ball((40, 36, 30)), None)
+    lost.header["qform_code"] = lost.header["sform_code"] = 0
+    nib.save(lost, tmp_path / "lost.nii.gz")
+    for name, message in (
+        ("lost.nii.gz", "lost.nii.gz cannot be used: "),
+        ("far.nii.gz", f"{far} lies beside {image}: no voxel of it is in the image"),
+    ):
+        assert main(["refine", str(image), str(tmp_path / name), str(tmp_path / "out.nii.gz"), "--device", "cpu"]) == 1
+        assert message in capsys.readouterr().err and not (tmp_path / "out.nii.gz").exists()
 
 
 @pytest.mark.parametrize(

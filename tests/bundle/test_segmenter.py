@@ -18,6 +18,7 @@ import SimpleITK
 import torch
 from monai.bundle import ConfigWorkflow
 from monai.data import MetaTensor
+from monai.transforms import LoadImage
 
 import c2f_monai
 from c2f_monai import Segmenter
@@ -184,6 +185,31 @@ def test_bad_arguments_are_named(
         write_nifti(Path("two") / f"{name}.nii.gz", make_volume((8, 8, 8)))
     with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message):
         c2f_monai.segment(**arguments)
+
+
+def test_the_mask_of_an_image_in_memory_is_written(
+    tiny_weights: Path, reference: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    overlay = tmp_path / "tiny.json"
+    overlay.write_text(json.dumps(TINY), encoding="utf-8")
+    image, output = nib.Nifti1Image(make_volume(), AFFINE), tmp_path / "mask.nii.gz"
+    c2f_monai.segment(image, output, tiny_weights, "cpu", configs=["three_views.json", overlay])
+    written = nib.load(output)
+    assert np.array_equal(np.asarray(written.dataobj), reference[1]) and np.allclose(written.affine, AFFINE, atol=1e-4)
+
+
+def test_the_image_is_never_the_place_of_its_mask(tmp_path: Path) -> None:
+    image = write_nifti(tmp_path / "ct.nii.gz", make_volume((8, 8, 8)))
+    before = image.read_bytes()
+    (tmp_path / "link.nii.gz").symlink_to(image)
+    for given in (image, nib.load(image), LoadImage(ensure_channel_first=True)(image)):
+        for output in (image, tmp_path / "link.nii.gz"):
+            with pytest.raises(ValueError, match=f"{output.name} is an image to segment: write to another place"):
+                c2f_monai.segment(given, output, device="cpu")
+    series = write_dicom_series(tmp_path / "series", make_volume(), AFFINE)
+    with pytest.raises(ValueError, match="lies in the series"):
+        c2f_monai.segment(series, series / "mask.nii.gz", device="cpu")
+    assert image.read_bytes() == before and not list(series.glob("*.nii.gz"))
 
 
 def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -364,6 +364,26 @@ def test_a_wrong_checksum_is_told_when_voxels_are_read(tmp_path: Path) -> None:
         read_image(tmp_path / "a.nii.gz")
 
 
+@pytest.mark.parametrize(
+    ("offset", "value", "message"),
+    [
+        (6, 1, "is encrypted, password required for extraction; unpack it yourself and give the folder"),
+        (8, 9, "That compression method is not supported; unpack it yourself and give the folder"),
+    ],
+    ids=["encrypted", "Deflate64"],
+)
+def test_a_zip_that_python_cannot_unpack_is_told(tmp_path: Path, offset: int, value: int, message: str) -> None:
+    path = tmp_path / "scans.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.nii", bytes(1000))
+    content = bytearray(path.read_bytes())
+    central = content.index(b"PK\x01\x02") + 2  # whose fields lie two bytes later
+    content[offset] = content[central + offset] = value
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message), open_inputs(path):
+        pass
+
+
 def test_a_zip_that_unpacks_to_more_than_the_disk_has_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

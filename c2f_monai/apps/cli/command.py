@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..models import DEFAULT_MODEL, MODELS
@@ -20,6 +21,7 @@ __all__ = [
     "add_device",
     "add_model",
     "add_option",
+    "place",
     "runs",
 ]
 
@@ -78,6 +80,11 @@ def add_option(parser: CommandParser, text: str) -> None:
 def add_device(parser: CommandParser) -> None:
     """Add the option of the device."""
     parser.add_argument("--device", help="cpu, gpu, gpu:1 or mps (default: the first GPU, else the CPU)")
+
+
+def place(text: str) -> Path | str:
+    """Type of an argument: a path, or the address of an archive, whose two slashes a path would make one."""
+    return text if text.startswith("dicomweb+") else Path(text)
 
 
 def runs(module: str, function: str = "run") -> Callable[[argparse.Namespace], None]:

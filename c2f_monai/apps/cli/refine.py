@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .command import Commands, add_command, add_config, add_device, add_model, runs
+from .command import Commands, add_command, add_config, add_device, add_model, place, runs
 
 __all__ = ["add_parser"]
 
@@ -22,7 +22,7 @@ EXAMPLES = (
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "refine", "refine another model's mask of a CT", DESCRIPTION, EXAMPLES)
-    parser.add_argument("input", type=Path, metavar="CT", help="image file or DICOM folder")
+    parser.add_argument("input", type=place, metavar="CT", help="image file or DICOM folder")
     parser.add_argument("mask", type=Path, metavar="MASK", help="what the other model says")
     output = "mask to write (default: <MASK>_refined.nii.gz beside it)"
     parser.add_argument("output", type=Path, nargs="?", metavar="OUTPUT", help=output)

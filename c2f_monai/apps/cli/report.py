@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .command import Commands, add_command, runs
+from .command import Commands, add_command, place, runs
 
 __all__ = ["add_parser"]
 
@@ -23,5 +23,5 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "report", "a page with all cases of a folder of masks", DESCRIPTION, EXAMPLES)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of masks, where report.html is written")
     images = "what was segmented (default: what manifest.json in the folder says; without, rows have no pictures)"
-    parser.add_argument("--images", type=Path, metavar="INPUT", help=images)
+    parser.add_argument("--images", type=place, metavar="INPUT", help=images)
     parser.set_defaults(run=runs("report"))

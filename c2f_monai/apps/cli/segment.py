@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from ... import __version__
-from .command import Commands, add_command, add_config, add_device, add_model, add_option, runs
+from .command import Commands, add_command, add_config, add_device, add_model, add_option, place, runs
 
 __all__ = ["add_parser"]
 
@@ -34,7 +34,7 @@ EXAMPLES = (
 def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "segment", "segment CT images", DESCRIPTION, EXAMPLES)
-    parser.add_argument("input", type=_place, metavar="INPUT", help="what to segment")
+    parser.add_argument("input", type=place, metavar="INPUT", help="what to segment")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="mask to write, or folder of masks")
     add_model(parser)
     add_config(parser)
@@ -75,8 +75,3 @@ def _shard(word: str) -> tuple[int, int]:
     if not (number.isdecimal() and shares.isdecimal() and 1 <= int(number) <= int(shares)):
         raise argparse.ArgumentTypeError(f"must be a share such as 3/8, from 1/8 to 8/8, got {word!r}")
     return int(number), int(shares)
-
-
-def _place(text: str) -> Path | str:
-    """A path, or an address, whose two slashes a path would make one."""
-    return text if text.startswith("dicomweb+") else Path(text)
