@@ -236,9 +236,8 @@ def test_a_localizer_and_other_objects_are_left_out_with_the_reason(tmp_path: Pa
     folder = write_dicom_series(tmp_path / "s", hu, LPS)
     write_dicom_series(folder, np.zeros((9, 9, 1), np.int16), LPS, "1.2.3.5", tags=tag)
     write_dicom_series(folder, hu, LPS, "1.2.3.6", tags={"0008|0060": "MR"})
-    begin = b"\0" * 128 + b"DICM\x02\0\x02\0UI"
-    for name, uid in (("dose", b"1.2.840.10008.5.1.4.1.1.481.3\0"), ("DICOMDIR", b"1.2.840.10008.1.3.10")):
-        (folder / name).write_bytes(begin + len(uid).to_bytes(2, "little") + uid + b"\x02\0\x03\0UI\x04\x001.2\0")
+    for name, uid in (("dose", "1.2.840.10008.5.1.4.1.1.481.3"), ("DICOMDIR", "1.2.840.10008.1.3.10")):
+        write_object(folder / name, uid)
     np.testing.assert_array_equal(read_series(folder).hu, hu)
     found = scan_folder(folder)
     assert [series.uid for series in found.cases()] == ["1.2.3.4"]
@@ -248,6 +247,50 @@ def test_a_localizer_and_other_objects_are_left_out_with_the_reason(tmp_path: Pa
         "DICOMDIR": "a DICOMDIR, no image",
         "dose": "an RT structure set or plan, no image",
     }
+
+
+def write_object(path: Path, sop_class: str) -> None:
+    """A DICOM file without an image."""
+    uid = sop_class.encode() + b"\0" * (len(sop_class) % 2)
+    begin = b"\0" * 128 + b"DICM\x02\0\x02\0UI" + len(uid).to_bytes(2, "little")
+    path.write_bytes(begin + uid + b"\x02\0\x03\0UI\x04\x001.2\0")
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "what"),
+    [
+        ("1.3.12.2.1107.5.9.1", "an object of the SOP class 1.3.12.2.1107.5.9.1"),  # Siemens CSA Non-Image
+        ("1.2.840.10008.5.1.4.1.1.9.1.1", "a waveform"),
+        ("1.2.840.10008.5.1.4.38.1", "a hanging protocol"),
+        ("1.2.840.10008.5.1.4.1.1.4.2", "a spectrum"),
+        ("1.2.840.10008.5.1.4.1.1.200.2", "an object of the SOP class 1.2.840.10008.5.1.4.1.1.200.2"),
+    ],
+)
+def test_an_object_of_another_class_costs_no_series(tmp_path: Path, sop_class: str, what: str) -> None:
+    folder = write_dicom_series(tmp_path / "s", make_volume(SHAPE), LPS)
+    write_object(folder / "object.dcm", sop_class)
+    np.testing.assert_array_equal(read_series(folder).hu, make_volume(SHAPE))
+    assert scan_folder(folder).left_out() == [(folder / "object.dcm", f"{what}, no image")]
+
+
+@pytest.mark.parametrize(
+    "sop_class",
+    ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.7", "", "CT Image Storage"],
+)
+def test_a_file_that_should_be_an_image_is_damaged(tmp_path: Path, sop_class: str) -> None:
+    folder = write_dicom_series(tmp_path / "s", make_volume(SHAPE), LPS)
+    write_object(folder / "cut.dcm", sop_class)
+    with pytest.raises(ValueError, match=r"cut.dcm cannot be read as DICOM: copy it again"):
+        read_series(folder)
+
+
+@pytest.mark.parametrize("length", [100, 131, 150, 170, 190, 300, 500])
+def test_a_slice_that_is_cut_anywhere_is_damaged(tmp_path: Path, length: int) -> None:
+    """Also within its SOP class, of which the rest is that of another one."""
+    folder = write_dicom_series(tmp_path / "s", make_volume(SHAPE), LPS)
+    last = folder / "1.2.3.4_0005.dcm"
+    last.write_bytes(last.read_bytes()[:length])
+    assert scan_folder(folder).broken == [last]
 
 
 def test_two_slices_are_a_stack_and_a_slice_beside_them_is_none(tmp_path: Path) -> None:
