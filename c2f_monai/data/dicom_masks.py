@@ -39,6 +39,11 @@ _CATEGORIES_OF_WORDS = {
 }
 
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+#: Attributes that a series has, if empty; some programs that take names away take these away, and highdicom reads them.
+_MAY_BE_EMPTY = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyID", "StudyDate", "StudyTime", "AccessionNumber"),
+)
 
 
 def check_names(values: Iterable[int], origin: MaskOrigin) -> None:
@@ -89,7 +94,7 @@ def _read_headers(place: str | os.PathLike[str]) -> list[Any]:
 
 
 def slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrigin) -> list[Any]:
-    """Headers of the slices that a mask lies on, their text in UTF-8.
+    """Headers of the slices that a mask lies on, their text in UTF-8, with what is absent and may be empty.
 
     Args:
         mask: (columns, rows, slices) integers on the grid of the series.
@@ -108,6 +113,9 @@ def slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrigi
         # UTF-8 takes text of any alphabet, labels as well; highdicom refuses some of the character sets of a series.
         header.decode()
         header.SpecificCharacterSet = UTF_8
+        for name in _MAY_BE_EMPTY:
+            if name not in header:
+                setattr(header, name, "")
     return slices
 
 

@@ -302,6 +302,22 @@ def test_names_of_patients_and_labels_are_kept(
 
 
 @pytest.mark.parametrize("kind", WRITERS)
+def test_what_was_taken_out_of_a_series_is_empty_in_its_masks(series: Path, tmp_path: Path, kind: str) -> None:
+    names = ("AccessionNumber", "StudyID", "StudyDate", "StudyTime")
+    names += ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+    for path in series.iterdir():
+        header = pydicom.dcmread(path)
+        for name in names:
+            delattr(header, name)
+        header.save_as(path)
+    assert dicom_problem(series) == ""
+    WRITERS[kind](tmp_path / "m.dcm", make_mask(), series, ORIGIN)
+    found = pydicom.dcmread(tmp_path / "m.dcm")
+    assert [str(found[name].value or "") for name in names] == [""] * 8
+    assert found.StudyInstanceUID == "1.2.3"
+
+
+@pytest.mark.parametrize("kind", WRITERS)
 def test_a_file_is_known_as_ones_own_and_whole_or_not_there(series: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "m.dcm"
     with pytest.raises(ValueError, match="metadata names no value of its masks"):
