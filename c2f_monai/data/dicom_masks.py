@@ -81,8 +81,8 @@ def dicom_problem(place: str | os.PathLike[str]) -> str:
         return f"{place} is no DICOM series, which DICOM output refers to: write nifti."
     try:
         slices = _read_headers(place)
-    except ValueError as error:
-        return str(error)
+    except (ValueError, pydicom.errors.InvalidDicomError) as error:
+        return str(error) if str(place) in str(error) else f"{place} cannot be read as DICOM: {error}"
     for header in slices:
         if missing := [name for name in _NEEDED if not header.get(name)]:
             return f"{header.filename} has no {', '.join(missing)}, which DICOM output refers to: write nifti."
@@ -90,7 +90,8 @@ def dicom_problem(place: str | os.PathLike[str]) -> str:
 
 
 def _read_headers(place: str | os.PathLike[str]) -> list[Any]:
-    return [pydicom.dcmread(path, stop_before_pixels=True) for path in slice_files(place)]
+    # Forced, as for files without the mark of DICOM: that they are slices was seen before.
+    return [pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in slice_files(place)]
 
 
 def slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrigin) -> list[Any]:
