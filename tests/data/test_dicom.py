@@ -190,6 +190,36 @@ def test_rounded_positions_are_a_straight_stack(count: int, digits: float) -> No
     assert step[:2].tolist() == [0.0, 0.0] and step[2] == pytest.approx(1.0, abs=digits)
 
 
+def drifting(*parts: tuple[int, float]) -> np.ndarray:
+    """Positions of so many slices after the first at a distance each, and then at another one."""
+    gaps = np.concatenate([np.full(count, gap) for count, gap in parts])
+    return np.cumsum([0.0, *gaps])[:, None] * [0.0, 0.0, 1.0]
+
+
+def test_distances_that_add_up_are_refused() -> None:
+    """Of 5 % each none is refused alone; slice 200 at 200 mm would be put at 204 mm."""
+    message = r"the spacing changes along \.: 200.dcm lies 4 mm from where even steps of 1.02 mm would have it"
+    with pytest.raises(ValueError, match=message):
+        dicom._check_positions(*headers_at(drifting((200, 1.0), (200, 1.04))))
+    # 25 gaps of each leave the middle half a mm off, 26 more than half a step of 1.02 mm.
+    assert dicom._check_positions(*headers_at(drifting((25, 1.0), (25, 1.04))))[2] == pytest.approx(1.02)
+    with pytest.raises(ValueError, match=r"026.dcm lies 0.52 mm from where even steps of 1.02 mm"):
+        dicom._check_positions(*headers_at(drifting((26, 1.0), (26, 1.04))))
+
+
+def test_doubles_do_not_count_as_steps() -> None:
+    positions = drifting((300, 1.0))
+    doubled = np.repeat(positions, np.where(np.arange(301) < 100, 2, 1), axis=0)
+    assert dicom._check_positions(*headers_at(doubled)).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_a_series_whose_distances_add_up_is_refused(tmp_path: Path) -> None:
+    folder = stack_at(tmp_path / "s", drifting((28, 1.0), (28, 1.04)).round(2))
+    for read in (read_series, series_header, slice_files):
+        with pytest.raises(ValueError, match=r"the spacing changes along .*/s: 028.dcm lies 0.56 mm from"):
+            read(folder)
+
+
 @pytest.mark.parametrize("degrees", [0.3, 2.0, 2.8])
 def test_a_small_tilt_is_in_the_affine(tmp_path: Path, degrees: float) -> None:
     """As in a NIfTI file of the volume: turned upright, and said so, above half a degree."""
