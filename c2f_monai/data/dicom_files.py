@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,27 @@ class DicomFolder:
 
 
 def scan_folder(folder: str | os.PathLike[str]) -> DicomFolder:
-    """Read the headers of a folder's DICOM files."""
-    return _scan(Path(folder), series_files(folder))
+    """Read the headers of a folder's DICOM files, or give what was read where no file has changed since.
+
+    Each series of a folder is asked for by itself, and several times. What is given is shared: leave it as it is.
+    """
+    place = Path(folder)
+    found = _kept_scan(place, _state_of(place))
+    if found.broken:  # by a disk that may answer the next time
+        _kept_scan.cache_clear()
+    return found
+
+
+@lru_cache(maxsize=8)
+def _kept_scan(folder: Path, state: tuple[tuple[str | int, ...], ...]) -> DicomFolder:
+    return _scan(folder, series_files(folder))
+
+
+def _state_of(folder: Path) -> tuple[tuple[str | int, ...], ...]:
+    """Names, sizes and times of a folder's files; that of the last change of any kind is not set back by programs."""
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+    return tuple(sorted((name, at.st_size, at.st_mtime_ns, at.st_ctime_ns) for name, at in found))
 
 
 def scan_place(place: str | os.PathLike[str]) -> tuple[DicomFolder, Series]:

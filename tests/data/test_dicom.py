@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c2f_monai.data import dicom, image_preprocessing
+from c2f_monai.data import dicom, dicom_files, image_preprocessing, list_inputs
 from c2f_monai.data.dicom import read_series, series_header, slice_files
 from c2f_monai.data.dicom_files import SliceHeader, is_dicom_place, scan_folder, series_files
 from c2f_monai.transforms import axes_angles
@@ -331,6 +332,78 @@ def test_two_slices_are_a_stack_and_a_slice_beside_them_is_none(tmp_path: Path) 
     assert read_series(folder / "1.2.3.5").hu.shape == (8, 7, 1)
     with pytest.raises(ValueError, match=r"s holds no series 1.2.3.9, but 1.2.3.4, 1.2.3.5\."):
         read_series(folder / "1.2.3.9")
+
+
+@pytest.fixture
+def headers_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files whose headers were read."""
+    names: list[str] = []
+    read = dicom_files._read_header
+
+    def count(path: Path) -> SliceHeader | None:
+        names.append(path.name)
+        return read(path)
+
+    monkeypatch.setattr(dicom_files, "_read_header", count)
+    return names
+
+
+def three_series(folder: Path) -> list[Path]:
+    """Of six slices each, in one folder."""
+    for uid in ("1.2.3.4", "1.2.3.5", "1.2.3.6"):
+        write_dicom_series(folder, make_volume(SHAPE), LPS, uid)
+    return [folder / uid for uid in ("1.2.3.4", "1.2.3.5", "1.2.3.6")]
+
+
+def test_headers_of_a_folder_are_read_once_for_all_its_series(tmp_path: Path, headers_read: list[str]) -> None:
+    places = three_series(tmp_path / "s")
+    cases = list_inputs(tmp_path / "s")
+    assert [(case["image"], "problem" in case) for case in cases] == [(str(place), False) for place in places]
+    for place in places:
+        np.testing.assert_array_equal(read_series(place).hu, make_volume(SHAPE))
+        assert [path.name for path in slice_files(place)] == [f"{place.name}_000{index}.dcm" for index in range(6)]
+    assert len(headers_read) == len(set(headers_read)) == 18
+
+
+def touch(folder: Path) -> None:
+    """Another file in the place of one, as long and as old."""
+    path = folder / "1.2.3.4_0002.dcm"
+    at = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"MONOCHROME2", b"MONOCHROME1"))
+    os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (at.st_size, at.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (remove_one, "a slice is missing between"),
+        (other_values, "are different slices at the same position"),
+        (cut_one, "_0002.dcm cannot be read as DICOM"),
+        (inverted, "is MONOCHROME1"),
+        (touch, "_0002.dcm is MONOCHROME1"),
+    ],
+)
+def test_a_folder_that_changes_is_read_again(
+    tmp_path: Path, headers_read: list[str], change: Callable[[Path], None], message: str
+) -> None:
+    folder = three_series(tmp_path / "s")[0].parent
+    assert read_series(folder / "1.2.3.4").hu.shape == SHAPE
+    assert len(headers_read) == 18
+    change(folder)
+    with pytest.raises(ValueError, match=message):
+        read_series(folder / "1.2.3.4")
+    assert len(headers_read) == 18 + len(list(folder.iterdir()))
+
+
+def test_files_that_could_not_be_read_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a disk that was away for a while."""
+    folder = write_dicom_series(tmp_path / "s", make_volume(SHAPE), LPS)
+    with monkeypatch.context() as away:
+        away.setattr(dicom_files, "_read_header", lambda path: None)
+        with pytest.raises(ValueError, match="_0000.dcm cannot be read as DICOM, nor can 5 more: copy it again"):
+            read_series(folder)
+    assert read_series(folder).hu.shape == SHAPE
 
 
 def test_a_single_file_is_a_volume_as_thick_as_it_says(tmp_path: Path) -> None:
