@@ -218,7 +218,7 @@ def _check_positions(slices: Sequence[SliceHeader], along: np.ndarray, normal: n
     """The step (3,) in mm from slice to slice, of slices in order: along the normal, but for a small constant tilt.
 
     Raises:
-        ValueError: for distances that are not all the same, or slices that do not lie behind each other.
+        ValueError: for distances that are not all the same, or add up; or slices that do not lie behind each other.
     """
     aside = _check_line(slices, along, normal)
     fresh = [0, *(int(at) + 1 for at in np.flatnonzero(np.diff(along) > _SAME))]
@@ -237,7 +237,7 @@ def _check_positions(slices: Sequence[SliceHeader], along: np.ndarray, normal: n
             f"{what} between {slices[fresh[at]].path} and {slices[fresh[at + 1]].path.name}: {gaps[at]:.4g} mm apart, "
             f"others {usual:.4g} mm ({odd.size} of {gaps.size} distances){told}."
         )
-    step = (along[-1] - along[0]) / gaps.size
+    step = _even_step([slices[index] for index in fresh], along[fresh])
     shift = float(np.linalg.norm(aside)) / gaps.size
     if shift > TOLERANCE * usual:
         told = f" (GantryDetectorTilt {slices[0].tilt})" if slices[0].tilt else ""
@@ -248,6 +248,19 @@ def _check_positions(slices: Sequence[SliceHeader], along: np.ndarray, normal: n
     # The last digits are no tilt: two slices of 1 mm, 0.01 mm beside each other, would be sheared by half a degree.
     tilt = aside / gaps.size if np.linalg.norm(aside) > _BESIDE else np.zeros(3)
     return np.asarray(normal * step + tilt)
+
+
+def _even_step(slices: Sequence[SliceHeader], places: np.ndarray) -> float:
+    """Mean distance in mm of slices, none twice; refused where small differences add up to half of it."""
+    step = float(places[-1] - places[0]) / (places.size - 1)
+    off = np.abs(places - places[0] - step * np.arange(places.size))
+    at = int(off.argmax())
+    if off[at] < step / 2:
+        return step
+    raise ValueError(
+        f"the spacing changes along {slices[0].path.parent}: {slices[at].path.name} lies {off[at]:.4g} mm from where "
+        f"even steps of {step:.4g} mm would have it. Resample the series, or keep the slices of one spacing."
+    )
 
 
 def _check_line(slices: Sequence[SliceHeader], along: np.ndarray, normal: np.ndarray) -> np.ndarray:

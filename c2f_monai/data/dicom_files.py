@@ -8,25 +8,17 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import itk
 import numpy as np
 
+from .dicom_objects import UID, object_name, sop_class_of
+
 __all__ = ["DicomFolder", "Series", "SliceHeader", "is_dicom_place", "scan_folder", "scan_place", "series_files"]
 
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-#: Beginnings of SOP classes without slices, after 1.2.840.10008.
-_OBJECTS = {
-    "1.3.10": "a DICOMDIR",
-    "5.1.4.1.1.481.2": "an RT dose",
-    "5.1.4.1.1.481": "an RT structure set or plan",
-    "5.1.4.1.1.88": "a structured report",
-    "5.1.4.1.1.11": "a presentation state",
-    "5.1.4.1.1.66": "a segmentation or registration",
-    "5.1.4.1.1.104": "a document",
-}
 _NEEDED = {
     "0020|0032": "ImagePositionPatient",
     "0020|0037": "ImageOrientationPatient",
@@ -99,7 +91,7 @@ class DicomFolder:
     Attributes:
         series: by their UID.
         broken: files that should be slices and cannot be read.
-        objects: DICOM files without slices, and what they are.
+        objects: DICOM files of SOP classes without slices, and what they are.
     """
 
     folder: Path
@@ -120,8 +112,27 @@ class DicomFolder:
 
 
 def scan_folder(folder: str | os.PathLike[str]) -> DicomFolder:
-    """Read the headers of a folder's DICOM files."""
-    return _scan(Path(folder), series_files(folder))
+    """Read the headers of a folder's DICOM files, or give what was read where no file has changed since.
+
+    Each series of a folder is asked for by itself, and several times. What is given is shared: leave it as it is.
+    """
+    place = Path(folder)
+    found = _kept_scan(place, _state_of(place))
+    if found.broken:  # by a disk that may answer the next time
+        _kept_scan.cache_clear()
+    return found
+
+
+@lru_cache(maxsize=8)
+def _kept_scan(folder: Path, state: tuple[tuple[str | int, ...], ...]) -> DicomFolder:
+    return _scan(folder, series_files(folder))
+
+
+def _state_of(folder: Path) -> tuple[tuple[str | int, ...], ...]:
+    """Names, sizes and times of a folder's files; that of the last change of any kind is not set back by programs."""
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+    return tuple(sorted((name, at.st_size, at.st_mtime_ns, at.st_ctime_ns) for name, at in found))
 
 
 def scan_place(place: str | os.PathLike[str]) -> tuple[DicomFolder, Series]:
@@ -163,7 +174,7 @@ def is_dicom_place(path: str | os.PathLike[str]) -> bool:
         return True
     if place.is_file():
         return place.suffix.lower() == ".dcm" or _has_magic(place)
-    return bool(_UID.fullmatch(place.name)) and place.parent.is_dir()
+    return bool(UID.fullmatch(place.name)) and place.parent.is_dir()
 
 
 def series_files(folder: str | os.PathLike[str]) -> list[Path]:
@@ -195,7 +206,7 @@ def _scan(folder: Path, files: Sequence[Path]) -> DicomFolder:
         header = _read_header(path)
         if header is not None:
             found.series.setdefault(header.series, Series(folder, header.series)).slices.append(header)
-        elif what := _object_of(path):
+        elif what := object_name(sop_class_of(path)):
             found.objects[path] = what
         else:
             found.broken.append(path)
@@ -208,18 +219,6 @@ def _why(series: Series) -> str:
     if series.modality not in ("CT", ""):
         return f"{len(series.slices)} slices of the modality {series.modality}, not CT"
     return f"a series of {len(series.slices)} slice beside others"
-
-
-def _object_of(path: Path) -> str:
-    """What a DICOM file without an image is by its SOP class; empty for one that should be an image."""
-    with path.open("rb") as file:
-        head = file.read(1024)
-    at = head.find(b"\x02\x00\x02\x00UI", 132)
-    if head[128:132] != b"DICM" or at < 0:
-        return ""
-    length = int.from_bytes(head[at + 6 : at + 8], "little")
-    found = head[at + 8 : at + 8 + length].rstrip(b"\0 ").decode("latin-1").removeprefix("1.2.840.10008.")
-    return next((what for begin, what in _OBJECTS.items() if (found + ".").startswith(begin + ".")), "")
 
 
 def _read_header(path: Path) -> SliceHeader | None:

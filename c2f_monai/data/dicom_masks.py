@@ -39,6 +39,11 @@ _CATEGORIES_OF_WORDS = {
 }
 
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+#: Attributes that a series has, if empty; some programs that take names away take these away, and highdicom reads them.
+_MAY_BE_EMPTY = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyID", "StudyDate", "StudyTime", "AccessionNumber"),
+)
 
 
 def check_names(values: Iterable[int], origin: MaskOrigin) -> None:
@@ -76,8 +81,8 @@ def dicom_problem(place: str | os.PathLike[str]) -> str:
         return f"{place} is no DICOM series, which DICOM output refers to: write nifti."
     try:
         slices = _read_headers(place)
-    except ValueError as error:
-        return str(error)
+    except (ValueError, pydicom.errors.InvalidDicomError) as error:
+        return str(error) if str(place) in str(error) else f"{place} cannot be read as DICOM: {error}"
     for header in slices:
         if missing := [name for name in _NEEDED if not header.get(name)]:
             return f"{header.filename} has no {', '.join(missing)}, which DICOM output refers to: write nifti."
@@ -85,11 +90,12 @@ def dicom_problem(place: str | os.PathLike[str]) -> str:
 
 
 def _read_headers(place: str | os.PathLike[str]) -> list[Any]:
-    return [pydicom.dcmread(path, stop_before_pixels=True) for path in slice_files(place)]
+    # Forced, as for files without the mark of DICOM: that they are slices was seen before.
+    return [pydicom.dcmread(path, stop_before_pixels=True, force=True) for path in slice_files(place)]
 
 
 def slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrigin) -> list[Any]:
-    """Headers of the slices that a mask lies on, their text in UTF-8.
+    """Headers of the slices that a mask lies on, their text in UTF-8, with what is absent and may be empty.
 
     Args:
         mask: (columns, rows, slices) integers on the grid of the series.
@@ -108,6 +114,9 @@ def slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrigi
         # UTF-8 takes text of any alphabet, labels as well; highdicom refuses some of the character sets of a series.
         header.decode()
         header.SpecificCharacterSet = UTF_8
+        for name in _MAY_BE_EMPTY:
+            if name not in header:
+                setattr(header, name, "")
     return slices
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c2f_monai.data import dicom, image_preprocessing
+from c2f_monai.data import dicom, dicom_files, image_preprocessing, list_inputs
 from c2f_monai.data.dicom import read_series, series_header, slice_files
 from c2f_monai.data.dicom_files import SliceHeader, is_dicom_place, scan_folder, series_files
 from c2f_monai.transforms import axes_angles
@@ -190,6 +191,36 @@ def test_rounded_positions_are_a_straight_stack(count: int, digits: float) -> No
     assert step[:2].tolist() == [0.0, 0.0] and step[2] == pytest.approx(1.0, abs=digits)
 
 
+def drifting(*parts: tuple[int, float]) -> np.ndarray:
+    """Positions of so many slices after the first at a distance each, and then at another one."""
+    gaps = np.concatenate([np.full(count, gap) for count, gap in parts])
+    return np.cumsum([0.0, *gaps])[:, None] * [0.0, 0.0, 1.0]
+
+
+def test_distances_that_add_up_are_refused() -> None:
+    """Of 5 % each none is refused alone; slice 200 at 200 mm would be put at 204 mm."""
+    message = r"the spacing changes along \.: 200.dcm lies 4 mm from where even steps of 1.02 mm would have it"
+    with pytest.raises(ValueError, match=message):
+        dicom._check_positions(*headers_at(drifting((200, 1.0), (200, 1.04))))
+    # 25 gaps of each leave the middle half a mm off, 26 more than half a step of 1.02 mm.
+    assert dicom._check_positions(*headers_at(drifting((25, 1.0), (25, 1.04))))[2] == pytest.approx(1.02)
+    with pytest.raises(ValueError, match=r"026.dcm lies 0.52 mm from where even steps of 1.02 mm"):
+        dicom._check_positions(*headers_at(drifting((26, 1.0), (26, 1.04))))
+
+
+def test_doubles_do_not_count_as_steps() -> None:
+    positions = drifting((300, 1.0))
+    doubled = np.repeat(positions, np.where(np.arange(301) < 100, 2, 1), axis=0)
+    assert dicom._check_positions(*headers_at(doubled)).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_a_series_whose_distances_add_up_is_refused(tmp_path: Path) -> None:
+    folder = stack_at(tmp_path / "s", drifting((28, 1.0), (28, 1.04)).round(2))
+    for read in (read_series, series_header, slice_files):
+        with pytest.raises(ValueError, match=r"the spacing changes along .*/s: 028.dcm lies 0.56 mm from"):
+            read(folder)
+
+
 @pytest.mark.parametrize("degrees", [0.3, 2.0, 2.8])
 def test_a_small_tilt_is_in_the_affine(tmp_path: Path, degrees: float) -> None:
     """As in a NIfTI file of the volume: turned upright, and said so, above half a degree."""
@@ -236,9 +267,8 @@ def test_a_localizer_and_other_objects_are_left_out_with_the_reason(tmp_path: Pa
     folder = write_dicom_series(tmp_path / "s", hu, LPS)
     write_dicom_series(folder, np.zeros((9, 9, 1), np.int16), LPS, "1.2.3.5", tags=tag)
     write_dicom_series(folder, hu, LPS, "1.2.3.6", tags={"0008|0060": "MR"})
-    begin = b"\0" * 128 + b"DICM\x02\0\x02\0UI"
-    for name, uid in (("dose", b"1.2.840.10008.5.1.4.1.1.481.3\0"), ("DICOMDIR", b"1.2.840.10008.1.3.10")):
-        (folder / name).write_bytes(begin + len(uid).to_bytes(2, "little") + uid + b"\x02\0\x03\0UI\x04\x001.2\0")
+    for name, uid in (("dose", "1.2.840.10008.5.1.4.1.1.481.3"), ("DICOMDIR", "1.2.840.10008.1.3.10")):
+        write_object(folder / name, uid)
     np.testing.assert_array_equal(read_series(folder).hu, hu)
     found = scan_folder(folder)
     assert [series.uid for series in found.cases()] == ["1.2.3.4"]
@@ -250,6 +280,50 @@ def test_a_localizer_and_other_objects_are_left_out_with_the_reason(tmp_path: Pa
     }
 
 
+def write_object(path: Path, sop_class: str) -> None:
+    """A DICOM file without an image."""
+    uid = sop_class.encode() + b"\0" * (len(sop_class) % 2)
+    begin = b"\0" * 128 + b"DICM\x02\0\x02\0UI" + len(uid).to_bytes(2, "little")
+    path.write_bytes(begin + uid + b"\x02\0\x03\0UI\x04\x001.2\0")
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "what"),
+    [
+        ("1.3.12.2.1107.5.9.1", "an object of the SOP class 1.3.12.2.1107.5.9.1"),  # Siemens CSA Non-Image
+        ("1.2.840.10008.5.1.4.1.1.9.1.1", "a waveform"),
+        ("1.2.840.10008.5.1.4.38.1", "a hanging protocol"),
+        ("1.2.840.10008.5.1.4.1.1.4.2", "a spectrum"),
+        ("1.2.840.10008.5.1.4.1.1.200.2", "an object of the SOP class 1.2.840.10008.5.1.4.1.1.200.2"),
+    ],
+)
+def test_an_object_of_another_class_costs_no_series(tmp_path: Path, sop_class: str, what: str) -> None:
+    folder = write_dicom_series(tmp_path / "s", make_volume(SHAPE), LPS)
+    write_object(folder / "object.dcm", sop_class)
+    np.testing.assert_array_equal(read_series(folder).hu, make_volume(SHAPE))
+    assert scan_folder(folder).left_out() == [(folder / "object.dcm", f"{what}, no image")]
+
+
+@pytest.mark.parametrize(
+    "sop_class",
+    ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.7", "", "CT Image Storage"],
+)
+def test_a_file_that_should_be_an_image_is_damaged(tmp_path: Path, sop_class: str) -> None:
+    folder = write_dicom_series(tmp_path / "s", make_volume(SHAPE), LPS)
+    write_object(folder / "cut.dcm", sop_class)
+    with pytest.raises(ValueError, match=r"cut.dcm cannot be read as DICOM: copy it again"):
+        read_series(folder)
+
+
+@pytest.mark.parametrize("length", [100, 131, 150, 170, 190, 300, 500])
+def test_a_slice_that_is_cut_anywhere_is_damaged(tmp_path: Path, length: int) -> None:
+    """Also within its SOP class, of which the rest is that of another one."""
+    folder = write_dicom_series(tmp_path / "s", make_volume(SHAPE), LPS)
+    last = folder / "1.2.3.4_0005.dcm"
+    last.write_bytes(last.read_bytes()[:length])
+    assert scan_folder(folder).broken == [last]
+
+
 def test_two_slices_are_a_stack_and_a_slice_beside_them_is_none(tmp_path: Path) -> None:
     folder = write_dicom_series(tmp_path / "s", make_volume((8, 7, 2)), LPS)
     write_dicom_series(folder, make_volume((8, 7, 1)), LPS, "1.2.3.5")
@@ -258,6 +332,78 @@ def test_two_slices_are_a_stack_and_a_slice_beside_them_is_none(tmp_path: Path) 
     assert read_series(folder / "1.2.3.5").hu.shape == (8, 7, 1)
     with pytest.raises(ValueError, match=r"s holds no series 1.2.3.9, but 1.2.3.4, 1.2.3.5\."):
         read_series(folder / "1.2.3.9")
+
+
+@pytest.fixture
+def headers_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files whose headers were read."""
+    names: list[str] = []
+    read = dicom_files._read_header
+
+    def count(path: Path) -> SliceHeader | None:
+        names.append(path.name)
+        return read(path)
+
+    monkeypatch.setattr(dicom_files, "_read_header", count)
+    return names
+
+
+def three_series(folder: Path) -> list[Path]:
+    """Of six slices each, in one folder."""
+    for uid in ("1.2.3.4", "1.2.3.5", "1.2.3.6"):
+        write_dicom_series(folder, make_volume(SHAPE), LPS, uid)
+    return [folder / uid for uid in ("1.2.3.4", "1.2.3.5", "1.2.3.6")]
+
+
+def test_headers_of_a_folder_are_read_once_for_all_its_series(tmp_path: Path, headers_read: list[str]) -> None:
+    places = three_series(tmp_path / "s")
+    cases = list_inputs(tmp_path / "s")
+    assert [(case["image"], "problem" in case) for case in cases] == [(str(place), False) for place in places]
+    for place in places:
+        np.testing.assert_array_equal(read_series(place).hu, make_volume(SHAPE))
+        assert [path.name for path in slice_files(place)] == [f"{place.name}_000{index}.dcm" for index in range(6)]
+    assert len(headers_read) == len(set(headers_read)) == 18
+
+
+def touch(folder: Path) -> None:
+    """Another file in the place of one, as long and as old."""
+    path = folder / "1.2.3.4_0002.dcm"
+    at = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"MONOCHROME2", b"MONOCHROME1"))
+    os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (at.st_size, at.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (remove_one, "a slice is missing between"),
+        (other_values, "are different slices at the same position"),
+        (cut_one, "_0002.dcm cannot be read as DICOM"),
+        (inverted, "is MONOCHROME1"),
+        (touch, "_0002.dcm is MONOCHROME1"),
+    ],
+)
+def test_a_folder_that_changes_is_read_again(
+    tmp_path: Path, headers_read: list[str], change: Callable[[Path], None], message: str
+) -> None:
+    folder = three_series(tmp_path / "s")[0].parent
+    assert read_series(folder / "1.2.3.4").hu.shape == SHAPE
+    assert len(headers_read) == 18
+    change(folder)
+    with pytest.raises(ValueError, match=message):
+        read_series(folder / "1.2.3.4")
+    assert len(headers_read) == 18 + len(list(folder.iterdir()))
+
+
+def test_files_that_could_not_be_read_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a disk that was away for a while."""
+    folder = write_dicom_series(tmp_path / "s", make_volume(SHAPE), LPS)
+    with monkeypatch.context() as away:
+        away.setattr(dicom_files, "_read_header", lambda path: None)
+        with pytest.raises(ValueError, match="_0000.dcm cannot be read as DICOM, nor can 5 more: copy it again"):
+            read_series(folder)
+    assert read_series(folder).hu.shape == SHAPE
 
 
 def test_a_single_file_is_a_volume_as_thick_as_it_says(tmp_path: Path) -> None:

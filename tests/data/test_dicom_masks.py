@@ -15,6 +15,7 @@ import pytest
 from matplotlib.path import Path as Polygon
 from scipy.spatial.transform import Rotation
 
+from c2f_monai.apps.outputs import OUTPUT_TYPES, check_type
 from c2f_monai.data import read_image
 from c2f_monai.data.writers import MaskOrigin, made_here
 from c2f_monai.utils import MissingPackagesError
@@ -158,6 +159,38 @@ def test_a_series_of_one_slice_has_its_thickness(tmp_path: Path) -> None:
     assert np.array_equal(volume_mask(tmp_path / "seg.dcm", read_image(folder), 1), mask == 1)
 
 
+def test_masks_of_slices_without_the_mark_of_dicom_lie_on_them(tmp_path: Path) -> None:
+    """Data sets alone, implicit VR, as old programs write them: no preamble, and no head of the file."""
+    folder = write_dicom_series(tmp_path / "ct", make_volume((24, 20, 9)), AXIAL)
+    for path in folder.iterdir():
+        whole = pydicom.dcmread(path)
+        del whole.file_meta, whole.preamble
+        pydicom.dcmwrite(path, whole, implicit_vr=True, little_endian=True, force_encoding=True)
+        assert path.read_bytes()[:4] == b"\x08\0\x16\0"  # begins with the SOP class
+    mask, image = make_mask(), read_image(folder)
+    assert dicom_problem(folder) == ""
+    write_seg(tmp_path / "seg.dcm", mask, folder, ORIGIN)
+    write_rtstruct(tmp_path / "rt.dcm", mask, folder, ORIGIN)
+    assert np.array_equal(seg_mask(tmp_path / "seg.dcm", image, 1), mask == 1)
+    assert dice(rtstruct_mask(tmp_path / "rt.dcm", image, 1), mask == 1) > 0.97
+
+
+def test_a_series_that_pydicom_cannot_read_is_the_problem_of_its_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [write_dicom_series(tmp_path / name, make_volume((8, 7, 3)), AXIAL) for name in ("good", "odd")]
+    read = pydicom.dcmread
+
+    def refuse(path: Path, **options: Any) -> Any:
+        if path.parent.name == "odd":
+            raise pydicom.errors.InvalidDicomError("no DICM prefix")
+        return read(path, **options)
+
+    monkeypatch.setattr(pydicom, "dcmread", refuse)
+    cases = check_type([{"image": str(place)} for place in places], OUTPUT_TYPES["dicom-seg"])
+    assert [case.get("problem") for case in cases] == [None, f"{tmp_path}/odd cannot be read as DICOM: no DICM prefix"]
+
+
 def test_a_structure_set_lies_where_the_mask_lies(series: Path, tmp_path: Path) -> None:
     mask, image = make_mask(), read_image(series)
     write_rtstruct(tmp_path / "rt.dcm", mask, series, ORIGIN)
@@ -299,6 +332,22 @@ def test_names_of_patients_and_labels_are_kept(
     assert str(found.PatientName) == name
     parts = found.SegmentSequence if kind == "dicom-seg" else found.StructureSetROISequence
     assert [part.get("SegmentLabel") or part.ROIName for part in parts] == list(labels.values())
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_what_was_taken_out_of_a_series_is_empty_in_its_masks(series: Path, tmp_path: Path, kind: str) -> None:
+    names = ("AccessionNumber", "StudyID", "StudyDate", "StudyTime")
+    names += ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+    for path in series.iterdir():
+        header = pydicom.dcmread(path)
+        for name in names:
+            delattr(header, name)
+        header.save_as(path)
+    assert dicom_problem(series) == ""
+    WRITERS[kind](tmp_path / "m.dcm", make_mask(), series, ORIGIN)
+    found = pydicom.dcmread(tmp_path / "m.dcm")
+    assert [str(found[name].value or "") for name in names] == [""] * 8
+    assert found.StudyInstanceUID == "1.2.3"
 
 
 @pytest.mark.parametrize("kind", WRITERS)
