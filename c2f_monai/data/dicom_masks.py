@@ -95,7 +95,7 @@ def _read_headers(place: str | os.PathLike[str]) -> list[Any]:
 
 
 def slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrigin) -> list[Any]:
-    """Headers of the slices that a mask lies on, their text in UTF-8, with what is absent and may be empty.
+    """Headers of the slices that a mask lies on, their text in UTF-8, with what is absent or invalid and may be empty.
 
     Args:
         mask: (columns, rows, slices) integers on the grid of the series.
@@ -115,9 +115,21 @@ def slices_of(mask: np.ndarray, place: str | os.PathLike[str], origin: MaskOrigi
         header.decode()
         header.SpecificCharacterSet = UTF_8
         for name in _MAY_BE_EMPTY:
-            if name not in header:
+            if name not in header or not _is_valid(header[name]):
                 setattr(header, name, "")
     return slices
+
+
+def _is_valid(element: Any) -> bool:
+    """Whether highdicom takes a value: no text such as "ANON" for a date, which programs that take names away leave."""
+    value = str(element.value or "")
+    if element.keyword == "PatientSex":
+        return value in ("", "M", "F", "O")
+    try:
+        {"DA": pydicom.valuerep.DA, "TM": pydicom.valuerep.TM}.get(element.VR, str)(value)
+    except ValueError:
+        return False
+    return True
 
 
 def equipment(header: Any) -> dict[str, Any]:

@@ -351,6 +351,22 @@ def test_what_was_taken_out_of_a_series_is_empty_in_its_masks(series: Path, tmp_
 
 
 @pytest.mark.parametrize("kind", WRITERS)
+def test_what_is_no_date_time_or_sex_is_empty_in_the_masks_of_a_series(series: Path, tmp_path: Path, kind: str) -> None:
+    wrong = {"StudyDate": "ANON", "StudyTime": "00:00:00", "PatientBirthDate": "1950", "PatientSex": "U"}
+    kept = {"PatientID": "P-1", "AccessionNumber": "77"}
+    for path in series.iterdir():
+        header = pydicom.dcmread(path)
+        with pydicom.config.disable_value_validation():
+            for name, value in (wrong | kept).items():
+                setattr(header, name, value)
+            header.save_as(path)
+    WRITERS[kind](tmp_path / "m.dcm", make_mask(), series, ORIGIN)
+    found = pydicom.dcmread(tmp_path / "m.dcm")
+    assert [str(found[name].value or "") for name in wrong] == [""] * 4
+    assert {name: str(found[name].value) for name in kept} == kept
+
+
+@pytest.mark.parametrize("kind", WRITERS)
 def test_a_file_is_known_as_ones_own_and_whole_or_not_there(series: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "m.dcm"
     with pytest.raises(ValueError, match="metadata names no value of its masks"):
