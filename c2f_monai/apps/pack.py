@@ -93,7 +93,7 @@ def _check_weights(model: str, weights: str) -> None:
         read_state_dict(weights)
     except ValueError as error:
         raise ValueError(
-            f"{model} has no file of weights to pack, but {weights}: give the model that it was made of ({error})"
+            f"{model} has no file of weights to pack, but {weights}: give the model itself, no export of it"
         ) from error
 
 
