@@ -40,6 +40,8 @@ IDS = {
     "`input`": "in inference: a volume, or a folder of them",
     "`label_value`, `classes`": "label values of the target, or a list of lists; number of classes",
     "`output_value`": "label value of each class in the masks",
+    "`label_names`": "in training: names of label values; by default those that `dataset.json` has",
+    "`output_names`": "names of the masks' values in DICOM, such as {1: 'liver'}; training notes them in `model.json`",
     "`pixdim`, `window`": "voxel size of the working grid in mm (null keeps the file's); HU that become 0 and 1",
     "`known_labels`": "in training: values that label files may hold; by default those that `dataset.json` names",
     "`antialias`": "blur before resampling to larger voxels; in inference as the weights were trained",

@@ -6,12 +6,16 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
+
+from ..data.entries import fingerprint
 from ..metrics.markdown import CHANGE_HEADER, SCORE_HEADER, change_cells, markdown_links, markdown_table, score_cells
 from ..metrics.rounds import (
     Pick,
@@ -24,7 +28,16 @@ from ..metrics.rounds import (
     score_row,
 )
 from ..metrics.tables import read_cases
-from ..utils import atomic_write, bundle_root, config_file, settings_beside, sha256_of, some_names
+from ..utils import (
+    atomic_write,
+    bundle_root,
+    config_file,
+    package_version,
+    reason_of,
+    settings_beside,
+    sha256_of,
+    some_names,
+)
 from ..visualize.charts import box_figure, convergence_figure
 from .evaluation import CASES_FILE, bundle_command, evaluate
 from .training_config import parse_option, read_training_config
@@ -86,24 +99,53 @@ def run(args: argparse.Namespace) -> None:
     if args.dataset_dir is not None:
         options["dataset_dir"] = str(args.dataset_dir)
     options |= dict(parse_option(text) for text in args.option)
-    parser = read_training_config([str(path) for path in files], str(root), options=args.option)
-    digest = " ".join(sha256_of(file) for file in (args.weights, *own))
+    parser = read_training_config([str(path) for path in files], str(root), options.get("dataset_dir"), args.option)
+    data = _data_of(parser)
     curves: dict[str, list[RoundCurve]] = {}
     left_out: set[str] = set()
     found = diagnoses(parser.get_parsed_content("views"))
     for one in found:
         print(f"{one.name}:", flush=True)
-        more = [configs / name for name in one.overlays]
-        table = _table_of(args.output / one.name, [*files, *more], {**options, **one.options}, digest)
+        read = [*files, *(configs / name for name in one.overlays)]
+        contents = {"weights": sha256_of(args.weights), "configurations": list(map(sha256_of, read)), "data": data}
+        table = _table_of(args.output / one.name, read, {**options, **one.options}, contents)
         curves[one.name], empty = _read_curves(table)
         left_out |= empty
     path = _write(args.output, f"Diagnosis of {args.weights}", found, curves, sorted(left_out))
     print(f"\n{path.read_text(encoding='utf-8')}\n{args.output}: table, figures, and the evaluations with their cases")
 
 
-def _table_of(folder: Path, files: Sequence[Path], options: Mapping[str, Any], digest: str) -> Path:
-    """The table of cases of an evaluation, which is run unless it was run before with the same command and weights."""
-    made = {"command": list(bundle_command(files, options)), "weights": digest}
+def _data_of(parser: ConfigParser) -> str:
+    """Digest of the cases that are evaluated: ``dataset.json``, and size and time of each image and label.
+
+    The phantom is made for it where it is evaluated and not there yet.
+
+    Raises:
+        ValueError: When the data set is not there, or has no such cases.
+    """
+    try:
+        folder, cases = (parser.get_parsed_content(name) for name in ("dataset_path", "validate#cases"))
+    except RuntimeError as error:
+        raise ValueError(reason_of(error)) from error
+    description = Path(folder) / "dataset.json"
+    listed = sha256_of(description) if description.is_file() else ""
+    # One by one: an older image in the place of another is hidden by the time of its label.
+    files = [case[key] for case in cases for key in ("image", "label") if key in case]
+    content = [listed, cases, [fingerprint({"image": file}) for file in files]]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _table_of(folder: Path, files: Sequence[Path], options: Mapping[str, Any], contents: Mapping[str, Any]) -> Path:
+    """The table of cases of an evaluation, which is run unless it was run before with the same command and files.
+
+    Args:
+        folder: of the evaluation.
+        files: configurations.
+        options: ids that are set.
+        contents: digests of what the command reads; its paths stay where files are edited.
+    """
+    command = list(bundle_command(files, options))
+    made = {"version": package_version(), "command": command, **contents}
     note, table = folder / "evaluation.json", folder / CASES_FILE
     if note.is_file() and table.is_file() and json.loads(note.read_text(encoding="utf-8")) == made:
         return table

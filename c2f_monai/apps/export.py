@@ -94,6 +94,8 @@ def _write_graphs(args: argparse.Namespace, network: CoarseToFineNet, segmenter:
     config = read_model(args.model, args.config).get()
     config.pop("_meta_", None)
     config.update(GRAPHS)
+    if names := segmenter.origin.labels:  # the folder has no metadata, which may have said them
+        config["output_names"] = {str(value): name for value, name in names.items()}
     with atomic_write(args.output / "configs" / "inference.json") as part:
         part.write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
     for view, entry in manifest["views"].items():

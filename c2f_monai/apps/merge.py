@@ -8,16 +8,29 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..handlers import save_settings, save_weights
-from ..utils import View, read_state_dict, settings_beside, settings_file, view_of, views_of
+from ..utils import (
+    View,
+    axcodes_of,
+    default_slice_axes,
+    read_state_dict,
+    settings_beside,
+    settings_file,
+    some_names,
+    view_of,
+    views_of,
+)
 
 __all__ = ["average_weights", "merge_weights", "replace_coarse", "run"]
 
 #: Settings by which a voxel, or what is found in it, is something else.
 MEANING = ("label_value", "classes", "pixdim", "antialias", "window", "in_slices", "out_slices", "coarse_downsample")
+#: Settings of the fine networks alone.
+OF_FINE = ("fine_def", "saliency_def")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -30,32 +43,64 @@ def run(args: argparse.Namespace) -> None:
     given = [*args.weights, *([] if args.coarse is None else [args.coarse])]
     if args.output.resolve() in [path.resolve() for path in given]:
         raise ValueError(f"{args.output} is one of the files to merge, which stay as they are: give another --output.")
-    _check_settings(given)
+    known = _settings_of(given)
+    _check_settings(known)
     merged = average_weights(args.weights) if args.average else merge_weights(args.weights)
     if args.coarse is not None:
         merged = replace_coarse(merged, args.coarse)
-    _write(merged, args)
+    _write(merged, known, args)
+    if known and (without := [path for path in given if path not in known]):
+        names, taken = some_names([str(path) for path in without]), next(iter(known))
+        print(f"no settings lie beside {names}: taken to be those of {taken}, see {settings_file(args.output)}")
     print(f"{args.output}: {len(merged)} tensors of the views {', '.join(views_of(merged))}")
 
 
-def _write(merged: Mapping[str, torch.Tensor], args: argparse.Namespace) -> None:
-    """Weights, with the first file's settings, which are those of all networks but for the views."""
-    settings = settings_file(args.weights[0])
-    if settings.is_file():
-        kept = json.loads(settings.read_text(encoding="utf-8"))
+def _settings_of(paths: Sequence[Path]) -> dict[Path, dict[str, Any]]:
+    """Settings by the file of weights that they lie beside, in the order given; not every one has some."""
+    return {path: json.loads(file.read_text(encoding="utf-8")) for path in paths for file in settings_beside(path)}
+
+
+def _write(
+    merged: Mapping[str, torch.Tensor], known: Mapping[Path, Mapping[str, Any]], args: argparse.Namespace
+) -> None:
+    """Weights, with the settings of the first file that has some: they are those of all networks but for the views."""
+    if known:
+        first, settings = next(iter(known.items()))
+        of_coarse = first not in args.weights  # trained without fine networks, as a rule
+        kept = {key: value for key, value in settings.items() if not (of_coarse and key in OF_FINE)}
         if len(args.weights) > 1 and not args.average:
             kept["views"] = list(views_of(merged))
+            if axcodes := _axcodes_of(merged, known, kept["views"]):
+                kept["slice_axcodes"] = axcodes
         save_settings(kept, args.output)
     else:
         settings_file(args.output).unlink(missing_ok=True)  # of other weights
     save_weights(merged, args.output)
 
 
-def _check_settings(paths: Sequence[Path]) -> None:
+def _axcodes_of(
+    merged: Mapping[str, torch.Tensor], known: Mapping[Path, Mapping[str, Any]], views: Sequence[str]
+) -> dict[str, str]:
+    """Orientation of the slices of each view: by the settings of the file that has it, else as its weights have it.
+
+    Empty where no settings say one: then all is RAS, or said by an expression that stays.
+    """
+    said: dict[str, str] = {}
+    for path, settings in known.items():
+        codes = settings.get("slice_axcodes")
+        if isinstance(codes, Mapping):
+            said |= {view: codes[view] for view in _read(path) if view in codes}
+    if not said:
+        return {}
+    axes = {view: merged.get(f"views.{view}.slice_axes") for view in views}
+    own = {view: default_slice_axes(View(view)) if found is None else found.tolist() for view, found in axes.items()}
+    return {view: said.get(view, axcodes_of(own[view])) for view in views}
+
+
+def _check_settings(known: Mapping[Path, Mapping[str, Any]]) -> None:
     """Refuse weights whose voxels mean something else; files without settings beside them are not compared."""
-    known = [(path, json.loads(file.read_text(encoding="utf-8"))) for path in paths for file in settings_beside(path)]
-    for path, other in known[1:]:
-        first, own = known[0]
+    for path, other in list(known.items())[1:]:
+        first, own = next(iter(known.items()))
         for key in MEANING:
             if other.get(key) != own.get(key):
                 values = f"{json.dumps(own.get(key))} of {first} and {json.dumps(other.get(key))} of {path}"

@@ -72,17 +72,24 @@ def find_model(
     return root, [*files, *beside, *map(config_file, configs)], found
 
 
-def label_names(root: Path) -> dict[int, str]:
-    """Names of the values of masks, but the background's; none where a bundle's metadata does not say them.
+def label_names(config: ConfigParser, weights: Mapping[str, str]) -> dict[int, str]:
+    """Names of the values of masks, but the background's: ``output_names``, for a bundle's own weights its metadata.
+
+    What a bundle says of its weights is no word about others, such as those of another organ.
 
     Args:
-        root: folder of the bundle.
+        config: of the model.
+        weights: SHA-256 of its files of weights by their paths.
     """
-    try:
-        metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        names = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    except (FileNotFoundError, KeyError):
-        return {}
+    root = Path(config["bundle_root"])
+    path = root / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    released = {entry.get("sha256") for entry in metadata.get("weights", {}).values()}
+    models = (root / "models").resolve()
+    own = all(digest in released or Path(file).resolve().parent == models for file, digest in weights.items())
+    outputs = metadata.get("network_data_format", {}).get("outputs", {}) if own else {}
+    given = config.get_parsed_content("output_names") if "output_names" in config.get() else None
+    names = {**outputs.get("pred", {}).get("channel_def", {}), **(given or {})}
     return {int(value): str(name) for value, name in names.items() if int(value) > 0}
 
 
@@ -97,7 +104,7 @@ def signature_of(config: ConfigParser, weights: Sequence[str]) -> str:
         12 hexadecimal digits.
     """
     places = ("bundle_root", "device", "input", "dataset_dir", "output_dir", "progress", "description")
-    beside = (*places, "debug", "overwrite", "strict")
+    beside = (*places, "debug", "overwrite", "strict", "output_names")
     content = {k: value for k, value in config.get().items() if k not in beside and not k.endswith("ckpt_path")}
     text = json.dumps([content, weights], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

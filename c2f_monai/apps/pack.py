@@ -7,15 +7,15 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
 
 from ..inferers import quality_path
-from ..utils import atomic_write, bundle_root, config_file, sha256_of
-from .model_config import find_model, read_model
+from ..utils import atomic_write, bundle_root, config_file, read_state_dict, sha256_of
+from .model_config import find_model, label_names, read_model
 
 __all__ = ["LARGE", "PACKAGE", "run"]
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         FileExistsError: when the folder holds something, or its zip is there.
         FileNotFoundError: when there is no such model.
-        ValueError: when the weights are large and there is no address.
+        ValueError: when the weights are large and there is no address, or are none, such as the graphs of an export.
     """
     output: Path = args.output
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
@@ -55,18 +55,19 @@ def run(args: argparse.Namespace) -> None:
     archive = Path(f"{output}.zip")
     if archive.exists():
         raise FileExistsError(f"{archive} exists, and would be the folder's zip: remove it, or give another folder.")
-    _, files, _ = find_model(args.model, args.config)
+    root, files, _ = find_model(args.model, args.config)
     config = read_model(args.model, args.config)
     weights = config.get_parsed_content("ckpt_path")
     if not isinstance(weights, str):
         raise ValueError(f"{args.model} has several files of weights: pack each of its models by itself.")
+    _check_weights(args.model, weights)
     size = Path(weights).stat().st_size
     if size > LARGE and args.url is None:
         raise ValueError(f"{weights} has {size / 1e6:.0f} MB, and the zoo takes {LARGE / 1e6:.0f}: give its --url.")
     overlays = [file for file in files if file.name != "inference.json"]
-    _write_configs(output, overlays, files, args.label)
-    _write_metadata(output, weights)
-    _copy(output, weights, args.url)
+    _write_configs(output, root, overlays, files, args.label)
+    _write_metadata(output, root, config, weights)
+    _copy(output, root, weights, args.url)
     with atomic_write(archive) as part:
         shutil.make_archive(str(part.with_suffix("").absolute()), "zip", output.absolute().parent, output.name)
     print(f"{output}: {sum(1 for path in output.rglob('*') if path.is_file())} files, {archive.absolute()}")
@@ -81,8 +82,28 @@ def _advice(url: str | None) -> str:
     return f"leave {WEIGHTS} out of the pull request, large_files.yml has its address."
 
 
-def _write_configs(output: Path, overlays: Sequence[Path], files: Sequence[Path], label: bool) -> None:
-    train = [bundle_root() / "configs" / "train.json", *overlays, *([config_file("label.json")] if label else [])]
+def _check_weights(model: str, weights: str) -> None:
+    """Refuse what cannot be the bundle's ``model.pt``, such as the manifest of graphs.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when it holds no weights.
+    """
+    try:
+        read_state_dict(weights)
+    except ValueError as error:
+        raise ValueError(
+            f"{model} has no file of weights to pack, but {weights}: give the model itself, no export of it"
+        ) from error
+
+
+def _own(root: Path, name: str) -> Path:
+    """A file or folder of the model's bundle, which its owner may have edited; the package's where it has none."""
+    return root / name if (root / name).exists() else bundle_root() / name
+
+
+def _write_configs(output: Path, root: Path, overlays: Sequence[Path], files: Sequence[Path], label: bool) -> None:
+    train = [_own(root, "configs/train.json"), *overlays, *([config_file("label.json")] if label else [])]
     for name, sources in (("inference", files), ("train", train)):
         parser = ConfigParser()
         parser.read_config([str(source) for source in sources])
@@ -91,24 +112,34 @@ def _write_configs(output: Path, overlays: Sequence[Path], files: Sequence[Path]
         merged["ckpt_path"] = CKPT_PATH
         _write_json(output / "configs" / f"{name}.json", merged)
     for name in BESIDE:
-        shutil.copy(bundle_root() / "configs" / name, output / "configs")
+        shutil.copy(_own(root, f"configs/{name}"), output / "configs")
 
 
-def _write_metadata(output: Path, weights: str) -> None:
-    metadata = json.loads((bundle_root() / "configs" / "metadata.json").read_text(encoding="utf-8"))
+def _write_metadata(output: Path, root: Path, config: ConfigParser, weights: str) -> None:
+    metadata = json.loads(_own(root, "configs/metadata.json").read_text(encoding="utf-8"))
     digest = sha256_of(weights)
     released = [entry for entry in metadata.get("weights", {}).values() if entry["sha256"] == digest]
     metadata["weights"] = {"model.pt": released[0] if released else {"sha256": digest}}
     if not released:
         metadata = {key: value for key, value in metadata.items() if key not in MEASURED}
         print("these are no released weights: say in docs/README.md and metadata.json what they were trained on.")
+    metadata["network_data_format"]["outputs"]["pred"]["channel_def"] = _names(config, {weights: digest})
     _write_json(output / "configs" / "metadata.json", metadata)
 
 
-def _copy(output: Path, weights: str, url: str | None) -> None:
+def _names(config: ConfigParser, weights: Mapping[str, str]) -> dict[str, str]:
+    """What the values of masks are called: of weights that bring no names, nothing that another organ has."""
+    given = config.get_parsed_content("output_value") if "output_value" in config.get() else 1
+    values = given if isinstance(given, Sequence) else [given]
+    unnamed = {value: "target" if len(values) == 1 else f"target {value}" for value in values}
+    names = {**unnamed, **label_names(config, weights)}
+    return {"0": "background", **{str(value): names[value] for value in sorted(names)}}
+
+
+def _copy(output: Path, root: Path, weights: str, url: str | None) -> None:
     """License, documents, the package, the weights with what predicts their quality, and their address."""
-    shutil.copy(bundle_root() / "LICENSE", output)
-    shutil.copytree(bundle_root() / "docs", output / "docs")
+    shutil.copy(_own(root, "LICENSE"), output)
+    shutil.copytree(_own(root, "docs"), output / "docs")
     shutil.copytree(PACKAGE, output / PACKAGE.name, ignore=_left_out)
     (output / WEIGHTS).parent.mkdir()
     shutil.copy(weights, output / WEIGHTS)

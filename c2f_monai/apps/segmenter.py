@@ -165,9 +165,9 @@ class Segmenter:
 
     @property
     def origin(self) -> MaskOrigin:
-        """What masks are of, for the headers of their files; labels are named by the bundle's metadata."""
+        """What masks are of, for the headers of their files; their values are named by what comes with the weights."""
         weights = {Path(file).name: digest for file, digest in self.weights.items()}
-        return MaskOrigin(label_names(Path(self.config["bundle_root"])), self.name, weights, self.signature)
+        return MaskOrigin(label_names(self.config, self.weights), self.name, weights, self.signature)
 
     @property
     def values(self) -> tuple[int, ...]:

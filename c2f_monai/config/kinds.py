@@ -28,6 +28,7 @@ __all__ = [
     "label_values",
     "list_of",
     "mapping_of",
+    "names_of_values",
     "number",
     "one_or_pair",
     "path",
@@ -187,6 +188,25 @@ def label_values() -> Kind:
     nested = list_of(several)
     words = "a label value from 1 to 255, a list of them, or a list of such lists, one for each class"
     return Kind(words, lambda value: one.accepts(value) or several.accepts(value) or nested.accepts(value))
+
+
+def names_of_values() -> Kind:
+    """Names by values of label maps; a component or an expression may make them, too.
+
+    Examples:
+        >>> kind = names_of_values()
+        >>> kind.accepts({"1": "liver"}), kind.accepts({1: "liver"}), kind.accepts({"liver": 1})
+        (True, True, False)
+    """
+    one = integer(0, 255)
+
+    def accepts(value: Any) -> bool:
+        if not isinstance(value, Mapping) or "_target_" in value:
+            return built().accepts(value)
+        keys = [int(key) if str(key).isdecimal() else None for key in value]
+        return all(map(one.accepts, keys)) and all(map(text().accepts, value.values()))
+
+    return Kind('names by values, such as {"1": "liver"}', accepts, checked=False)
 
 
 def view_names() -> Kind:

@@ -19,6 +19,7 @@ from .kinds import (
     label_values,
     list_of,
     mapping_of,
+    names_of_values,
     number,
     one_or_pair,
     path,
@@ -81,6 +82,10 @@ _TARGET = {
         "values that label maps may hold beside 0; those of dataset.json, None: whole numbers below 255",
     ),
     "output_value": ConfigId(label_values(), "the target in the masks, a value for each class"),
+    "label_names": ConfigId(names_of_values(), "names of the values of label maps; by default those of dataset.json"),
+    "output_names": ConfigId(
+        names_of_values().or_none(), "names of the values of masks, for DICOM; None: of shipped weights, the metadata's"
+    ),
     "containers": ConfigId(integer(0), "so many leading classes contain the others, which are painted over them"),
     "classes": ConfigId(integer(1), "targets of one network"),
     "exclusive": ConfigId(flag(), "whether a voxel belongs to one class at most"),

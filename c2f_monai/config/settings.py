@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ CHANGEABLE = (
 )
 #: Ids of training alone that go with the network: those of another one stop a training of its packed bundle.
 OF_NETWORK = ("backbone_lr_factors", "lr_factors")
+#: By which MONAI tells expressions, references and macros.
+_SIGNS = "$@%"
 DESCRIPTION = "Where this training differs from the bundle's default. After inference.json; segment takes it by itself."
 
 
@@ -57,11 +60,12 @@ def _plain_value(tree: ConfigTree, name: str) -> Any:
         return tree.content[name]
 
 
-def inference_settings(parser: ConfigParser | None = None) -> dict[str, Any]:
+def inference_settings(parser: ConfigParser | None = None, labels: Mapping[Any, str] | None = None) -> dict[str, Any]:
     """Overlay of ``inference.json`` for the weights of a training: ids with other values, and what they refer to.
 
     Args:
         parser: of the training's configuration. Defaults to None: the one that this is a component of.
+        labels: names of the values of label maps, for ``output_names``. Defaults to None: not known.
 
     Returns:
         ids with their values, references and expressions as they are; empty where the bundle has no ``inference.json``.
@@ -84,7 +88,26 @@ def inference_settings(parser: ConfigParser | None = None) -> dict[str, Any]:
     values = {name: value for name, value in training.content.items() if name in needed}
     if "classes" in other and "output_value" not in training.content:
         values |= _of_several_organs()
+    if names := _output_names(training, ConfigTree({**inference, **values}), labels or {}):
+        values["output_names"] = names
     return {"description": DESCRIPTION, **values}
+
+
+def _output_names(training: ConfigTree, inference: ConfigTree, labels: Mapping[Any, str]) -> dict[str, str]:
+    """Names of the values of masks: of values that are one target, that of the first which has a name."""
+    try:
+        outputs, targets = inference.value("output_value"), training.value("label_value")
+    except (KeyError, UnresolvedError, ValueError):
+        return {}
+    outputs = outputs if isinstance(outputs, Sequence) else [outputs]
+    nested = isinstance(targets, Sequence) and isinstance(targets[0], Sequence)
+    groups = [group if isinstance(group, Sequence) else [group] for group in (targets if nested else [targets])]
+    if len(groups) != len(outputs):
+        return {}
+    # A text of a data set must not become an expression or a reference of the configuration that it is written to.
+    known = {int(value): name for value, name in labels.items() if not set(_SIGNS) & set(name)}
+    found = [next((known[value] for value in group if value in known), "") for group in groups]
+    return {str(output): name for output, name in zip(outputs, found, strict=True) if name}
 
 
 def _of_several_organs() -> dict[str, Any]:

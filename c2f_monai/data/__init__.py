@@ -19,6 +19,7 @@ from .preprocessing import image_preprocessing, labeled_preprocessing
 from .readers import READERS, CTReader, image_shape, read_image
 from .slab_dataset import SlabCollate, SlabDataset
 from .slab_draws import draw_fallback_box, draw_margins, slice_threshold
+from .target_names import known_names
 from .volume_cache import CachedVolume, load_volumes
 from .writers import AtomicNiftiWriter, CaseLayout, name_after_case
 
@@ -48,6 +49,7 @@ __all__ = [
     "generate_case",
     "image_shape",
     "known_labels",
+    "known_names",
     "list_entries",
     "list_inputs",
     "load_datalist",

@@ -59,14 +59,13 @@ def check_names(values: Iterable[int], origin: MaskOrigin) -> None:
     Examples:
         >>> check_names([0, 1], MaskOrigin({1: "pancreas"}))
     """
-    if not origin.labels:
+    unknown = sorted({*values} - {0, *origin.labels})
+    if unknown or not origin.labels:
+        held = ", ".join(map(str, unknown)) or "values"
         raise ValueError(
-            "the model's metadata names no value of its masks: give channel_def of its output in metadata.json."
-        )
-    if unknown := sorted({*values} - {0, *origin.labels}):
-        raise ValueError(
-            f"masks hold {', '.join(map(str, unknown))}, of which the model's metadata has no name: name them in "
-            "channel_def of its output in metadata.json, or write nifti."
+            f"masks hold {held}, of which the weights bring no name: name each by the id output_names, such as "
+            f"--option \"output_names={{{(unknown or [1])[0]}: 'liver'}}\" or in model.json beside model.pt, in a "
+            "bundle of your own by channel_def in metadata.json; or write nifti."
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..utils import Status, check_weights_file, package_version, sha256_of
 from .journal import Entry
 
-__all__ = ["entry_of", "is_same", "options_of", "plain", "row_of", "source_of"]
+__all__ = ["entry_of", "fingerprint", "is_same", "options_of", "plain", "row_of", "source_of"]
 
 
 def options_of(options: Mapping[str, Any], weights: str | Mapping[str, str] | None) -> dict[str, Any]:
@@ -41,11 +41,11 @@ def source_of(case: Mapping[str, Any]) -> str:
 
 def entry_of(case: Mapping[str, Any]) -> Entry:
     """The entry of a case that waits or, with its reason, of one that is left out."""
-    entry = {"image": source_of(case), "status": Status.PENDING, **_fingerprint(case)}
+    entry = {"image": source_of(case), "status": Status.PENDING, **fingerprint(case)}
     return entry | {"status": Status.SKIPPED, "reason": case["skipped"]} if "skipped" in case else entry
 
 
-def _fingerprint(case: Mapping[str, Any]) -> Entry:
+def fingerprint(case: Mapping[str, Any]) -> Entry:
     """Size in bytes and time of the last change of a case's files; of a folder, those of its files together."""
     size, time = 0, 0
     for place in (case.get("archive", case["image"]), case.get("label")):
@@ -60,7 +60,7 @@ def _fingerprint(case: Mapping[str, Any]) -> Entry:
 
 def is_same(case: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
     """Whether a case's files are those that its entry was made of."""
-    return all(entry.get(key) == value for key, value in _fingerprint(case).items())
+    return all(entry.get(key) == value for key, value in fingerprint(case).items())
 
 
 def row_of(name: str, entry: Entry, target: str) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from .files import (
 from .grids import check_one_grid, corner_distance, on_one_grid, voxel_volume
 from .locks import FolderLock
 from .orientation import (
+    axcodes_of,
     default_slice_axes,
     from_slices,
     slice_axcodes_of_array,
@@ -116,6 +117,7 @@ __all__ = [
     "config_file",
     "corner_distance",
     "crop_boxes",
+    "axcodes_of",
     "default_slice_axes",
     "describe_machine",
     "describe_mismatch",

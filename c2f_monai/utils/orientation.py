@@ -13,7 +13,7 @@ checkpoint they are signed axes, counted from 1: R = 1, L = -1, A = 2, P = -2, S
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
@@ -22,6 +22,7 @@ from .enums import View
 __all__ = [
     "default_slice_axes",
     "from_slices",
+    "axcodes_of",
     "slice_axcodes_of_array",
     "slice_axes",
     "slice_axes_of_views",
@@ -50,6 +51,16 @@ def slice_axes(axcodes: str, view: str) -> list[int]:
     if abs(axes[0]) != View(view).axis + 1:
         raise ValueError(f"slices of the {View(view).value} view cannot run along {axcodes[0]}, got {axcodes!r}.")
     return axes
+
+
+def axcodes_of(axes: Sequence[int]) -> str:
+    """Three axis codes of signed RAS axes: the inverse of :func:`slice_axes`.
+
+    Examples:
+        >>> axcodes_of([3, -2, -1]), axcodes_of([2, 1, 3])
+        ('SPL', 'ARS')
+    """
+    return "".join("RAS"[axis - 1] if axis > 0 else "LPI"[-axis - 1] for axis in axes)
 
 
 def default_slice_axes(view: View) -> list[int]:

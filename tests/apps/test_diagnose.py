@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,6 +93,68 @@ def test_weights_are_diagnosed_once(
     evaluated.clear()
     weights.write_bytes(weights.read_bytes() + b" ")
     assert main([*words, "--option", "fusion=vote"]) == 0 and len(evaluated) == 4
+
+
+def write_table(folder: Path) -> Path:
+    """A table of cases with all that is read from it, in the place of an evaluation."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rounds = {f"dsc_round_{t}": "0.5" for t in range(11)} | {f"inter_dsc_round_{t}": "0.9" for t in range(1, 11)}
+    row = {"case": "a", "label_voxels": "5", "stop_reason": "max_rounds", **rounds}
+    text = "\n".join([",".join(row), ",".join(row.values()), ""])
+    (folder / "cases.csv").write_text(text, encoding="utf-8")
+    return folder / "cases.csv"
+
+
+def test_what_was_edited_since_is_evaluated_again(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command is the same: paths stay where the files behind them change."""
+    names: list[str] = []
+
+    def evaluate(files: Sequence[Path], options: Mapping[str, Any], folder: Path) -> Path:
+        names.append(folder.name)
+        return write_table(folder)
+
+    monkeypatch.setattr(diagnose, "evaluate", evaluate)
+    monkeypatch.setattr(diagnose, "_write", lambda folder, *rest: folder / "rounds" / "cases.csv")  # figures take long
+    root = Path(shutil.copytree(ROOT / "bundle", tmp_path / "bundle", ignore=shutil.ignore_patterns("models", "data")))
+    overlay, listed, image = tmp_path / "overlay.json", dataset / "dataset.json", dataset / "test0.nii.gz"
+    overlay.write_text('{"margin": 10}', encoding="utf-8")
+    (weights := tmp_path / "model.pt").write_bytes(b"weights")
+    words = ["diagnose", "--weights", str(weights), "--dataset_dir", str(dataset), "--output", str(tmp_path / "out")]
+    words += ["--bundle_root", str(root), "--overlay", str(overlay)]
+    everything = ["coarse_axial", "rounds", "oracle_box"]
+
+    def evaluated() -> list[str]:
+        names.clear()
+        assert main(words) == 0
+        return [*names]
+
+    def rewrite(path: Path) -> None:
+        path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
+
+    assert evaluated() == everything and evaluated() == []
+    overlay.write_text('{"margin": 20}', encoding="utf-8")
+    assert evaluated() == everything and evaluated() == []
+    rewrite(listed)
+    assert evaluated() == everything and evaluated() == []
+    for path in (image, dataset / "test0_label.nii.gz"):
+        os.utime(path, ns=(1, 2))
+        assert evaluated() == everything and evaluated() == []
+    os.utime(dataset / "training0.nii.gz", ns=(1, 2))  # which is not evaluated
+    assert evaluated() == []
+    rewrite(root / "configs" / "oracle_box.json")
+    assert evaluated() == ["oracle_box"] and evaluated() == []
+    monkeypatch.setattr(diagnose, "package_version", lambda: "99.0")
+    assert evaluated() == everything and evaluated() == []
+
+
+def test_a_data_set_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (weights := tmp_path / "model.pt").write_bytes(b"weights")
+    words = ["diagnose", "--weights", str(weights), "--dataset_dir", str(tmp_path / "none")]
+    assert main([*words, "--bundle_root", str(ROOT / "bundle"), "--output", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: dataset_dir {tmp_path / 'none'} does not exist") and error.count("\n") == 1
 
 
 def test_what_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ import torch
 from c2f_monai.apps.cli import main
 from c2f_monai.handlers import save_weights
 from c2f_monai.networks import CoarseToFineNet, FCN8s, SaliencyTransform
+from c2f_monai.utils import slice_axes_of_views
 
 
 def make_net(views: list[str], seed: int = 0, width: int = 1) -> CoarseToFineNet:
@@ -120,6 +122,66 @@ def test_settings_go_with_the_weights(tmp_path: Path) -> None:
     assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 0
     kept = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
     assert kept == {"views": ["sagittal", "axial"], "min_size": 64}
+
+
+def write_settings(weights: str, settings: dict[str, Any]) -> None:
+    Path(weights).with_suffix(".json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_settings_beside_one_of_the_files_are_kept_and_told(
+    first: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal"], 2)]
+    write_settings(files[1], {"pixdim": [2.0, 2.0, 2.0], "views": ["sagittal"]})
+    given = files if first == 0 else files[::-1]
+    assert main(["merge", *given, "--output", str(tmp_path / "model.pt")]) == 0
+    kept = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    assert kept == {"pixdim": [2.0, 2.0, 2.0], "views": ["sagittal", "axial"]}
+    told = f"no settings lie beside {files[0]}: taken to be those of {files[1]}"
+    assert told in capsys.readouterr().out
+
+
+def test_settings_beside_the_coarse_networks_alone_are_kept(tmp_path: Path) -> None:
+    files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["axial"], 2)]
+    write_settings(files[1], {"window": [-50.0, 150.0], "views": ["axial"], "fine_def": None})
+    assert main(["merge", files[0], "--coarse", files[1], "--output", str(tmp_path / "model.pt")]) == 0
+    kept = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    assert kept == {"window": [-50.0, 150.0], "views": ["axial"]}
+
+
+@pytest.mark.parametrize(
+    ("axial", "coronal", "axes", "expected"),
+    [
+        ({"axial": "SPL"}, {"coronal": "PLS"}, None, {"coronal": "PLS", "axial": "SPL"}),
+        # Of all views, as imported weights have them: each file speaks of its own.
+        ({"axial": "SPL", "coronal": "ARS"}, {"coronal": "PLS"}, None, {"coronal": "PLS", "axial": "SPL"}),
+        (None, {"coronal": "PLS"}, None, {"coronal": "PLS", "axial": "SRA"}),
+        (None, {"coronal": "PLS"}, {"axial": [3, -2, -1], "coronal": [-2, -1, 3]}, {"coronal": "PLS", "axial": "SPL"}),
+        (None, None, None, None),
+    ],
+)
+def test_every_view_keeps_the_orientation_of_its_slices(
+    axial: dict[str, str] | None,
+    coronal: dict[str, str] | None,
+    axes: dict[str, list[int]] | None,
+    expected: dict[str, str] | None,
+    tmp_path: Path,
+) -> None:
+    files = []
+    for view, codes in (("axial", axial), ("coronal", coronal)):
+        files.append(str(tmp_path / f"{view}.pt"))
+        own = {} if axes is None else {f"views.{view}.slice_axes": torch.tensor(axes[view])}
+        save_weights(make_net([view]).state_dict() | own, files[-1])
+        write_settings(
+            files[-1], {"views": [view], "min_size": 64} | ({} if codes is None else {"slice_axcodes": codes})
+        )
+    assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 0
+    kept = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    assert kept.pop("slice_axcodes", None) == expected
+    assert kept == {"views": ["coronal", "axial"], "min_size": 64}
+    if expected is not None:
+        assert list(slice_axes_of_views(expected, kept["views"])) == kept["views"]
 
 
 def test_weights_of_another_meaning_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,6 +168,17 @@ def test_a_bundle_from_before_an_id_existed_is_exported(tiny_weights: Path, bund
     assert torch.equal(*masks) and masks[0].any()
 
 
+def test_names_that_the_metadata_has_go_along(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For masks as DICOM; graphs take long, and are not what this is about."""
+    monkeypatch.setattr("c2f_monai.apps.export.export_onnx", lambda network, folder, about: {"views": {}})
+    monkeypatch.setattr("c2f_monai.apps.export._write_quality", lambda *_: None)
+    for model, names in (("pancreas", {"1": "pancreas"}), (str(weights), None)):
+        folder = tmp_path / Path(model).stem
+        assert main(["export", str(folder), "--model", model, "--format", "onnx"]) == 0
+        config = json.loads((folder / "configs" / "inference.json").read_text(encoding="utf-8"))
+        assert config["output_names"] == names
+
+
 def test_the_folder_is_a_bundle_that_runs(exported: Path, tmp_path: Path) -> None:
     image = write_nifti(tmp_path / "ct.nii.gz", make_volume((24, 20, 3)), AFFINE)
     workflow = ConfigWorkflow(

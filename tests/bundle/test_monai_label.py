@@ -126,7 +126,7 @@ def test_monai_label_infers_and_trains_in_turn(cases: list[dict[str, str]], tiny
     from monailabel.tasks.train.bundle import BundleTrainTask
 
     overlay = tmp_path / "tiny.json"
-    overlay.write_text(json.dumps({**OPTIONS, **INFERENCE}), encoding="utf-8")
+    overlay.write_text(json.dumps({**OPTIONS, **INFERENCE, "output_names": {"1": "pancreas"}}), encoding="utf-8")
     folder = tmp_path / "pancreas"
     words = ["pack", str(tiny_weights), str(folder), "--config", "three_views.json", "--config", str(overlay)]
     assert main([*words, "--label"]) == 0

@@ -25,7 +25,7 @@ from c2f_monai import Segmenter
 from c2f_monai.apps.cli import main
 from c2f_monai.apps.pack import ADDED
 from c2f_monai.inferers import QualityModel
-from c2f_monai.utils import REQUIRED, sha256_of
+from c2f_monai.utils import REQUIRED, bundle_root, sha256_of
 from tests.bundle.conftest import TINY
 from tests.bundle.test_train_bundle import TINY as TRAINING
 from tests.bundle.test_train_bundle import write_case
@@ -237,10 +237,50 @@ def test_it_holds_what_the_zoo_asks_for(packed: Path, tiny_weights: Path) -> Non
     text = (packed / "docs" / "README.md").read_text(encoding="utf-8")
     headings = {line.lstrip("# ") for line in text.splitlines() if line.startswith("#")}
     assert headings >= SECTIONS, "sections of the zoo's template"
-    assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "pancreas"}
+    assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "background", "1": "target"}
     with zipfile.ZipFile(packed.with_suffix(".zip")) as archive:
         assert names <= {name.removeprefix("tiny/") for name in archive.namelist()}
         assert not [name for name in archive.namelist() if "__pycache__" in name or "/apps/" in name]
+
+
+def test_a_bundle_that_is_packed_again_keeps_what_its_owner_wrote(tiny_weights: Path, tmp_path: Path) -> None:
+    """Pack itself asks for these edits."""
+    overlay = tmp_path / "names.json"
+    overlay.write_text(json.dumps({**TINY, "output_names": {"1": "liver"}, "epochs": 3}), encoding="utf-8")
+    mine, again = tmp_path / "mine", tmp_path / "again"
+    words = ["--config", "three_views.json", "--config", str(overlay)]
+    assert main(["pack", str(tiny_weights), str(mine), *words]) == 0
+    path = mine / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    outputs = metadata["network_data_format"]["outputs"]["pred"]
+    assert outputs["channel_def"] == {"0": "background", "1": "liver"}
+    metadata |= {"name": "My liver", "eval_metrics": {"mean_dice": 0.9}}
+    path.write_text(json.dumps(metadata), encoding="utf-8")
+    for name in ("docs/README.md", "LICENSE"):
+        (mine / name).write_text(f"my {name}\n", encoding="utf-8")
+    assert main(["pack", str(mine), str(again)]) == 0
+    assert json.loads((again / "configs" / "metadata.json").read_text(encoding="utf-8")) == metadata
+    for name in ("docs/README.md", "LICENSE"):
+        assert (again / name).read_text(encoding="utf-8") == f"my {name}\n"
+    assert json.loads((again / "configs" / "train.json").read_text(encoding="utf-8"))["epochs"] == 3
+    assert (again / "models" / "model.pt").read_bytes() == tiny_weights.read_bytes()
+    assert Segmenter(again, "cpu").origin.labels == {1: "liver"}
+
+
+def test_what_is_no_file_of_weights_is_not_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the folder of ``c2f export`` has it: its ``ckpt_path`` is the manifest of the graphs."""
+    folder = tmp_path / "exported"
+    (folder / "configs").mkdir(parents=True)
+    manifest = folder / "models" / "manifest.json"
+    manifest.parent.mkdir()
+    manifest.write_text("{}", encoding="utf-8")
+    config = json.loads((bundle_root() / "configs" / "inference.json").read_text(encoding="utf-8"))
+    config["ckpt_path"] = "$os.path.join(@bundle_root, 'models', 'manifest.json')"
+    (folder / "configs" / "inference.json").write_text(json.dumps(config), encoding="utf-8")
+    assert main(["pack", str(folder), str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {folder} has no file of weights to pack, but {manifest}: give the model")
+    assert error.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
 def test_a_zip_that_is_there_stays(

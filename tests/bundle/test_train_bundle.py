@@ -170,6 +170,7 @@ def test_weights_are_segmented_with_the_settings_of_their_training(dataset: Path
     found = Segmenter(trained / "model.pt", device="cpu")
     settings = json.loads((trained / "model.json").read_text(encoding="utf-8"))
     assert (settings["min_size"], settings["fcn_def"]["width"]) == (40, 2)
+    assert settings["output_names"] == {"1": "a"} and found.origin.labels == {1: "a"}  # of dataset.json
     # of three_views.json; those of training alone, and those that inference.json has, are not there
     assert settings["views"] == ["sagittal", "coronal", "axial"] and not {"stages", "prior", "seed"} & set(settings)
     same = ("pixdim", "crop_multiple", "min_size", "margin", "max_rounds", "fcn_def#width", "fcn_def#fc_channels")
@@ -179,6 +180,22 @@ def test_weights_are_segmented_with_the_settings_of_their_training(dataset: Path
     assert found.options == expected.options
     # What the user gives goes before.
     assert Segmenter(trained / "model.pt", device="cpu", options={"max_rounds": 1}).options["max_rounds"] == 1
+
+
+def test_a_phantom_that_is_made_for_the_training_names_its_values(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ``dataset.json`` is not there yet when the configuration is read."""
+    monkeypatch.setattr(
+        "c2f_monai.data.datalist.write_phantom", lambda folder, cohort: shutil.copytree(dataset, folder)
+    )
+    phantom = tmp_path / "phantom-v1"
+    flow = workflow(phantom, tmp_path / "out", default_dataset_dir=str(phantom))
+    flow.initialize()
+    assert not phantom.exists()
+    flow.parser.get_parsed_content("train#trainer")
+    (checkpoint,) = (h for h in flow.parser.get_parsed_content("train#handlers") if hasattr(h, "inference"))
+    assert checkpoint.inference["output_names"] == {"1": "a"}
 
 
 def test_a_packed_training_goes_on_with_its_own_network(dataset: Path, trained: Path, tmp_path: Path) -> None:

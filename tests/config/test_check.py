@@ -103,6 +103,26 @@ def test_weights_keep_what_their_validation_was_told() -> None:
     assert settings == {"damping": 0.7, "damping_decay": 0.5, "rescue": 0.5, "resolve_cycles": True}
 
 
+@pytest.mark.parametrize(
+    ("names", "options", "expected"),
+    [
+        ((), {}, {"1": "liver"}),  # of 1 and 2, which are one target, the first
+        ((), {"label_value": 2}, {"1": "tumor"}),
+        ((), {"label_value": [7, 2]}, {"1": "tumor"}),
+        ((), {"label_value": 7}, None),
+        ((), {"label_value": 5}, None),  # an expression, which the configuration would evaluate
+        (("several_organs",), {"label_value": [[2], [1, 3]]}, {"2": "tumor", "1": "liver"}),
+        (("several_organs",), {"label_value": [[7], [2]]}, {"2": "tumor"}),
+    ],
+)
+def test_weights_bring_the_names_of_what_they_were_trained_on(
+    names: tuple[str, ...], options: dict[str, Any], expected: dict[str, str] | None
+) -> None:
+    labels = {0: "background", "1": "liver", 2: "tumor", 3: "cyst", 5: "$print('run')"}
+    settings = inference_settings(parser_of("train", *names, **options), labels)
+    assert settings.get("output_names") == expected
+
+
 @pytest.mark.parametrize(("name", "base"), RUNS, ids=lambda one: one)
 def test_every_configuration_and_overlay_passes(name: str, base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

@@ -369,7 +369,7 @@ def test_what_is_no_date_time_or_sex_is_empty_in_the_masks_of_a_series(series: P
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_file_is_known_as_ones_own_and_whole_or_not_there(series: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "m.dcm"
-    with pytest.raises(ValueError, match="metadata names no value of its masks"):
+    with pytest.raises(ValueError, match="masks hold values, of which the weights bring no name"):
         WRITERS[kind](path, np.zeros((24, 20, 9), np.uint8), series, MaskOrigin())
     for wrong, message in ((make_mask()[1:], "the mask has the shape"), (make_mask() * 3, "masks hold 3, 6, of which")):
         with pytest.raises(ValueError, match=message):
