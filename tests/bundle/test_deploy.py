@@ -121,7 +121,8 @@ def test_the_app_writes_the_segmentation_of_the_command_line(
     # The SDK passes over files without a SeriesNumber.
     tags = {"0010|0010": "A^B", "0010|0020": "17", "0020|0011": "2", "0008|103e": "venous"}
     series = write_dicom_series(tmp_path / "ct", make_volume(), AFFINE, tags=tags)
-    (tmp_path / "tiny.json").write_text(json.dumps(TINY), encoding="utf-8")
+    named = {**TINY, "output_names": {"1": "pancreas"}}
+    (tmp_path / "tiny.json").write_text(json.dumps(named), encoding="utf-8")
     overlays = ["--config", "three_views.json", "--config", str(tmp_path / "tiny.json")]
     bundle, masks = tmp_path / "bundle", tmp_path / "masks"
     assert main(["pack", str(tiny_weights), str(bundle), *overlays]) == 0
