@@ -46,7 +46,10 @@ def entry_of(case: Mapping[str, Any]) -> Entry:
 
 
 def fingerprint(case: Mapping[str, Any]) -> Entry:
-    """Size in bytes and time of the last change of a case's files; of a folder, those of its files together."""
+    """Size in bytes and times of the last change of a case's files, those of a folder and of a label added up.
+
+    A sum, as the latest of them alone would hide a file that one with an earlier time has taken the place of.
+    """
     size, time = 0, 0
     for place in (case.get("archive", case["image"]), case.get("label")):
         path = Path(str(place))
@@ -54,7 +57,7 @@ def fingerprint(case: Mapping[str, Any]) -> Entry:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             if place is not None and file.is_file():
                 status = file.stat()
-                size, time = size + status.st_size, max(time, status.st_mtime_ns)
+                size, time = size + status.st_size, time + status.st_mtime_ns
     return {"size": size, "time": time}
 
 

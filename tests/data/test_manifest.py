@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from c2f_monai.data import Manifest
+from c2f_monai.data.entries import entry_of, is_same
 from c2f_monai.data.journal import Journal, _with_shared_keys
 from c2f_monai.data.writers import MADE_BY, write_nifti
 from c2f_monai.handlers.case_table import CaseTable
@@ -174,3 +176,14 @@ def test_a_case_whose_other_files_are_missing_is_done_again(tmp_path: Path) -> N
     assert [case["case"] for case in again.missing(cases, {"0"})] == ["1"]
     anew = Manifest(tmp_path / "masks", overwrite=True)
     assert [case["case"] for case in anew.missing(cases)] == ["0", "1"]
+
+
+def test_an_image_whose_place_an_older_one_takes_is_another(tmp_path: Path) -> None:
+    case = {"case": "a", "image": str(tmp_path / "a.nii"), "label": str(tmp_path / "a_label.nii")}
+    for path, time in ((case["image"], 100), (case["label"], 200)):
+        Path(path).write_bytes(b"voxels")
+        os.utime(path, (time, time))
+    entry = entry_of(case)
+    assert is_same(case, entry)
+    os.utime(case["image"], (50, 50))  # of the same size, and older than the label all the time
+    assert not is_same(case, entry)
