@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,8 @@ FAULTS: list[Fault] = [
     *training_runs.FAULTS,
     *weight_files.FAULTS,
 ]
+
+_TEMPORARY = re.compile(rf"{re.escape(tempfile.gettempdir())}/faults-\w+")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -110,4 +113,5 @@ def _mark(one: Seen) -> str:
 
 
 def _cell(text: str) -> str:
+    text = _TEMPORARY.sub("FOLDER", text)  # names of a run, by which tables would differ
     return text.replace("|", "\\|").replace("<", "&lt;")

@@ -23,6 +23,7 @@ def unexpected(folder: Path) -> str:
 FAKES = [
     Fault("files", "a bit", "refused", lambda folder: f"refused in {len(list(folder.iterdir()))} files", 200),
     Fault("files", "a byte", "refused", unexpected),
+    Fault("files", "no file", "its place", lambda folder: f"no {folder}/ct.nii"),
     Fault("runs", "a crash | a kill", "goes on", lambda folder: fails(RuntimeError("broken\nhere"))),  # type: ignore[return-value]
 ]
 
@@ -34,13 +35,14 @@ def test_a_row_for_each_fault_whatever_it_does(
     assert command.main(["--output", str(tmp_path / "faults.md")]) == 1
     out = capsys.readouterr().out
     assert "ok    files: a bit: refused in 0 files (" in out and "WRONG runs: a crash | a kill: RuntimeError: " in out
-    assert "202 faults in 3 rows, 2 not as expected" in out
+    assert "203 faults in 4 rows, 2 not as expected" in out
     lines = (tmp_path / "faults.md").read_text(encoding="utf-8").splitlines()
-    assert lines[4].startswith("202 faults in 3 rows, 2 not as expected, 0 minutes. Commit ")
-    assert [line for line in lines if line.startswith(("## ", "| a "))] == [
+    assert lines[4].startswith("203 faults in 4 rows, 2 not as expected, 0 minutes. Commit ")
+    assert [line for line in lines if line.startswith(("## ", "| a ", "| no "))] == [
         "## Files",
         "| a bit | 200 | refused | refused in 0 files |",
         "| a byte | 1 | refused | **not as expected**: read as other weights |",
+        "| no file | 1 | its place | no FOLDER/ct.nii |",
         "## Runs",
         "| a crash \\| a kill | 1 | goes on | **not as expected**: RuntimeError: broken here |",
     ]
