@@ -188,13 +188,14 @@ def evaluate_dataset(
             calibrate, the evaluation fails, or the configuration writes no table.
     """
     # Refuses cases without a label.
-    holdout = float(_configured("holdout", files, options, 0.2))
+    configured = _configuration(files, options)
+    holdout = float(configured.get_parsed_content("holdout")) if "holdout" in configured else 0.2
     truths = read_truths(dataset / "dataset.json", options["split"], options["fold"], holdout)
     if calibrates:
         check_case_count(len(truths))
     # Labels are read now, and not when the cases before them are segmented.
     held = {value for truth in truths.values() for value in check_whole_values(read_image(truth.label))}
-    target = all_label_values(_configured("label_value", files, options, [1]))
+    target = all_label_values(configured.get_parsed_content("label_value") if "label_value" in configured else [1])
     for line in target_lines(held, target, "--option label_value"):
         print(line)
     # The table, the summary and what is fitted on them are about these cases, whatever else the folder holds.
@@ -209,12 +210,12 @@ def evaluate_dataset(
     return [ScoredTable(target, path, read_cases(path, columns)) for target, path in paths.items()]
 
 
-def _configured(name: str, files: Sequence[Path], options: Mapping[str, Any], default: Any) -> Any:
-    """Value of an id, such as what is held back: as the training of the same overlays had it."""
+def _configuration(files: Sequence[Path], options: Mapping[str, Any]) -> ConfigParser:
+    """What is held back and looked for: as the training of the same overlays had it."""
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
     parser.update(dict(options))
-    return parser.get_parsed_content(name) if name in parser else default
+    return parser
 
 
 def run_inference(files: Sequence[Path], options: Mapping[str, Any]) -> ConfigParser:

@@ -12,7 +12,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
-from ..transforms.conditioning import check_distance, near_organ, organ_box
+from ..transforms.conditioning import check_distance, hide_far, near_organ, organ_box
 from ..utils import Bounds, OrganRegion, StopReason, unwrap
 from .case_loop import judge_answer
 from .coarse_to_fine import CoarseToFineInferer
@@ -153,11 +153,10 @@ class CascadeInferer(Inferer):
         if not organ.any():
             return self._nothing(inputs, index, network)
         volume = plain(inputs)[index]
-        near = torch.from_numpy(near_organ(organ, self.distance_voxels, self.distance_mm, spacing_of(inputs, index)))
-        outside = 0.0 if self.neoplasm.window is None else self.neoplasm.window[0]
-        conditioned = volume.masked_fill(~near.to(volume.device), outside)
+        near = near_organ(organ, self.distance_voxels, self.distance_mm, spacing_of(inputs, index))
+        conditioned = hide_far(volume, near, 0.0 if self.neoplasm.window is None else self.neoplasm.window[0])
         probability = self.neoplasm(case_of(inputs, index, conditioned), network)
-        self.neoplasm.records[0].region = near
+        self.neoplasm.records[0].region = torch.from_numpy(near)
         return plain(probability)[0], self.neoplasm.records[0]
 
     def _in_box(

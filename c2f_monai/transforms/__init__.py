@@ -70,11 +70,11 @@ __all__ = [
     "label_problem",
     "label_values",
     "near_mask",
+    "near_organ",
     "organ_box",
     "resolve_conflicts",
     "select_label",
     "to_label_map",
     "upright_grid",
     "working_shape",
-    "near_organ",
 ]

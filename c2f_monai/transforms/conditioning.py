@@ -20,7 +20,15 @@ from ..utils import DEFAULT_WINDOW, Bounds, OrganRegion, foreground_box, grow_bo
 from .label_maps import label_values, select_label
 from .volumes import source_of
 
-__all__ = ["ConditionOnOrgan", "ConditionOnOrgand", "condition_on_organ", "near_mask", "near_organ", "organ_box"]
+__all__ = [
+    "ConditionOnOrgan",
+    "ConditionOnOrgand",
+    "condition_on_organ",
+    "hide_far",
+    "near_mask",
+    "near_organ",
+    "organ_box",
+]
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
@@ -154,7 +162,11 @@ def condition_on_organ(
             f"image (C, H, W, D) and organ (K, H, W, D) must lie on one grid, got the shapes {tuple(image.shape)} and "
             f"{tuple(organ.shape)}."
         )
-    near = near_organ(organ, distance_voxels, distance_mm, spacing)
+    return hide_far(image, near_organ(organ, distance_voxels, distance_mm, spacing), outside)
+
+
+def hide_far(image: ArrayOrTensor, near: np.ndarray, outside: float) -> ArrayOrTensor:
+    """The image (C, H, W, D) where a mask (H, W, D) is, see :func:`near_organ`, and ``outside`` elsewhere."""
     if isinstance(image, torch.Tensor):
         return image.masked_fill(~torch.from_numpy(near).to(image.device), outside)
     return np.where(near, image, np.asarray(outside, dtype=image.dtype))
