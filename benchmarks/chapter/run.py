@@ -21,7 +21,7 @@ from .part import ROOT, ExperimentPart
 
 __all__ = ["estimates", "is_done", "run_part"]
 
-# What the folder was made for, and the time of each run that came to its end: a training may go on several times.
+# What the folder was made for, and the time of each run that led to its product: a training may go on several times.
 _ARGUMENTS, _SECONDS = "arguments.json", "seconds.txt"
 # A file that needs the standard library alone: its package would bring torch, seconds for each part.
 _ENVIRONMENT = ROOT / "c2f_monai" / "utils" / "environment.py"
@@ -83,9 +83,11 @@ def run_part(part: ExperimentPart) -> None:
 def _run_once(part: ExperimentPart, more: Sequence[str]) -> None:
     log = _log(part)
     began = time.monotonic()
-    code = _execute([sys.executable, *part.command, *more], log)
-    with (part.folder / _SECONDS).open("a", encoding="utf-8") as file:
-        file.write(f"{time.monotonic() - began:.3f}\n")
+    try:
+        code = _execute([sys.executable, *part.command, *more], log)
+    finally:  # also of a run that a signal ends: the next one goes on from its epochs
+        with (part.folder / _SECONDS).open("a" if part.resumes else "w", encoding="utf-8") as file:
+            file.write(f"{time.monotonic() - began:.3f}\n")
     if code != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise ValueError(f"{part.name} failed (exit code {code}): {lines[-1]} (all of it: {log})")

@@ -11,10 +11,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.chapter import workflow
+from benchmarks.chapter import run, workflow
 from benchmarks.chapter.command import main
 from benchmarks.chapter.part import ROOT, ExperimentPart
 from benchmarks.chapter.run import estimates, is_done, run_part
@@ -66,6 +67,24 @@ def test_a_training_that_was_killed_after_its_last_epoch_is_done(tmp_path: Path)
     part.product.touch()
     run_part(part)
     assert is_done(part)
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_the_time_of_a_run_that_was_stopped_counts_where_the_next_goes_on_from_it(
+    resumes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        (tmp_path / "a" / "checkpoint_1.pt").touch()
+        raise SystemExit(143)
+
+    now = iter([10.0, 110.0, 200.0, 230.0])
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    part = code_part(tmp_path, "a", "(folder / 'product').touch()", resumes)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(run, "_execute", stop)
+        run_part(part)
+    run_part(part)
+    assert json.loads(part.result.read_text(encoding="utf-8"))["seconds"] == (130.0 if resumes else 30.0)
 
 
 @pytest.mark.parametrize(
