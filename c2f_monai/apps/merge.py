@@ -45,10 +45,11 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.output} is one of the files to merge, which stay as they are: give another --output.")
     known = _settings_of(given)
     _check_settings(known)
+    names = _names_of(known)
     merged = average_weights(args.weights) if args.average else merge_weights(args.weights)
     if args.coarse is not None:
         merged = replace_coarse(merged, args.coarse)
-    _write(merged, known, args)
+    _write(merged, known, names, args)
     if known and (without := [path for path in given if path not in known]):
         names, taken = some_names([str(path) for path in without]), next(iter(known))
         print(f"no settings lie beside {names}: taken to be those of {taken}, see {settings_file(args.output)}")
@@ -61,7 +62,10 @@ def _settings_of(paths: Sequence[Path]) -> dict[Path, dict[str, Any]]:
 
 
 def _write(
-    merged: Mapping[str, torch.Tensor], known: Mapping[Path, Mapping[str, Any]], args: argparse.Namespace
+    merged: Mapping[str, torch.Tensor],
+    known: Mapping[Path, Mapping[str, Any]],
+    names: Mapping[str, str],
+    args: argparse.Namespace,
 ) -> None:
     """Weights, with the settings of the first file that has some: they are those of all networks but for the views."""
     if known:
@@ -72,10 +76,30 @@ def _write(
             kept["views"] = list(views_of(merged))
             if axcodes := _axcodes_of(merged, known, kept["views"]):
                 kept["slice_axcodes"] = axcodes
+        if names:
+            kept["output_names"] = dict(names)
         save_settings(kept, args.output)
     else:
         settings_file(args.output).unlink(missing_ok=True)  # of other weights
     save_weights(merged, args.output)
+
+
+def _names_of(known: Mapping[Path, Mapping[str, Any]]) -> dict[str, str]:
+    """What the values of masks are called, by whichever settings say so.
+
+    Raises:
+        ValueError: When one value has two names.
+    """
+    names: dict[str, str] = {}
+    for path, settings in known.items():
+        own = settings.get("output_names")
+        for value, name in own.items() if isinstance(own, Mapping) else ():  # an expression stays as it is
+            if names.setdefault(str(value), name) != name:
+                raise ValueError(
+                    f"output_names differs, {value} is {name} beside {path} and {names[str(value)]} before: only "
+                    "weights of one meaning go together."
+                )
+    return names
 
 
 def _axcodes_of(

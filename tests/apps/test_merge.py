@@ -142,6 +142,25 @@ def test_settings_beside_one_of_the_files_are_kept_and_told(
     assert told in capsys.readouterr().out
 
 
+def test_names_of_values_are_kept_wherever_they_lie(tmp_path: Path) -> None:
+    files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal"], 2)]
+    write_settings(files[0], {"views": ["axial"]})
+    write_settings(files[1], {"views": ["sagittal"], "output_names": {"1": "liver"}})
+    output = tmp_path / "both.pt"
+    assert main(["merge", *files, "--output", str(output)]) == 0
+    assert json.loads(output.with_suffix(".json").read_text())["output_names"] == {"1": "liver"}
+
+
+def test_a_value_of_two_names_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal"], 2)]
+    for file, name in zip(files, ("liver", "spleen"), strict=True):
+        write_settings(file, {"output_names": {"1": name}})
+    output = tmp_path / "both.pt"
+    assert main(["merge", *files, "--output", str(output)]) == 1
+    assert f"output_names differs, 1 is spleen beside {files[1]} and liver before" in capsys.readouterr().err
+    assert not output.exists()
+
+
 def test_settings_beside_the_coarse_networks_alone_are_kept(tmp_path: Path) -> None:
     files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["axial"], 2)]
     write_settings(files[1], {"window": [-50.0, 150.0], "views": ["axial"], "fine_def": None})
