@@ -17,7 +17,7 @@ from ..data.datalist import cases_by_split, label_names
 from ..data.description import Preparer, add_cases, check_output, describe_dataset, drop_description, write_description
 from ..data.readers import is_image_file
 from ..data.writers import write_nifti
-from ..inferers import CaseRecord
+from ..inferers import FLAGS, CaseRecord
 from ..utils import case_name, link_or_copy, package_version, reason_of
 from .cli.command import add_config, add_device, add_model, add_option
 from .segmenter import Segmentation, Segmenter
@@ -48,6 +48,7 @@ class PseudoPreparer(Preparer):
 
     def prepare(self, options: argparse.Namespace) -> Iterator[str]:
         """See :class:`c2f_monai.data.Preparer`."""
+        _check_flags(options.refuse)
         output = options.output.absolute()
         labeled = cases_by_split(options.add_to)
         cases = _unlabeled(options.input, output, labeled, options.min_dsc)
@@ -144,6 +145,16 @@ def _unlabeled(
     if not cases:
         raise ValueError(f"{place} holds no image without a label: all {len(found)} are cases of --add-to.")
     return cases
+
+
+def _check_flags(refused: Sequence[str]) -> None:
+    """Refuse flags that no answer can have, for which all would be kept.
+
+    Raises:
+        ValueError: for such a flag.
+    """
+    if unknown := [flag for flag in refused if flag not in FLAGS]:
+        raise ValueError(f"--refuse {unknown[0]!r}: there is no such flag, choose among {', '.join(FLAGS)}.")
 
 
 def _check_quality(segmenter: Segmenter, min_dsc: float) -> None:

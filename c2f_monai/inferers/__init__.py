@@ -10,12 +10,13 @@ from .coarse_to_fine import CoarseToFineInferer
 from .logits import LogitsInferer
 from .quality import SIGNALS, TRAITS, QualityModel, entropy, quality_path, read_quality
 from .quality_fit import check_case_count, fit_quality
-from .records import CaseRecord, RoundRecord
+from .records import FLAGS, CaseRecord, RoundRecord
 from .several_organs import SeveralOrgansInferer
 from .stopping import StopRule
 from .unrolled import UnrolledInferer
 
 __all__ = [
+    "FLAGS",
     "SIGNALS",
     "TRAITS",
     "AutocastInferer",

@@ -20,6 +20,7 @@ from ..utils import Bounds, atomic_write, dice_of_counts, sha256_of
 __all__ = [
     "SIGNALS",
     "TRAITS",
+    "UNUSUAL",
     "QualityModel",
     "entropy",
     "quality_path",
@@ -35,6 +36,8 @@ SIGNALS = ("view_dsc", "round_dsc", "coarse_dsc", "expected_dsc")
 #: What is compared with the range of the fitted cases: where in the field the answer lies, as fractions of its sides
 #: from left, back and below, and the sides of the field in mm; the answer's volume, ``ml``, likewise.
 TRAITS = ("place_r", "place_a", "place_s", "fov_r", "fov_a", "fov_s")
+#: Flags for size and traits beyond the fitted cases, by the beginning of their names.
+UNUSUAL = {"ml": "unusual size", "place": "unusual place", "fov": "unusual field of view"}
 #: Missing DSC below which no interval of a volume is narrower.
 FLOOR = 0.05
 
@@ -171,13 +174,12 @@ class QualityModel:
 
     def unusual(self, traits: Mapping[str, float]) -> list[str]:
         """Flags for what lies beyond the range of the fitted cases: size, place or field of view."""
-        kinds = {"ml": "size", "place": "place", "fov": "field of view"}
         beyond = [
-            kinds[name.split("_")[0]]
+            UNUSUAL[name.split("_")[0]]
             for name, (low, high) in self.usual.items()
             if name in traits and not low <= traits[name] <= high
         ]
-        return [f"unusual {kind}" for kind in dict.fromkeys(beyond)]
+        return list(dict.fromkeys(beyond))
 
     def write(self, path: str | Path) -> None:
         """Write it as JSON, whole or not at all."""

@@ -15,9 +15,10 @@ from tqdm.auto import tqdm
 
 from ..utils import SLICES_KEY, Bounds, StopReason, name_of_case, voxel_volume
 from .patches import Patch
-from .quality import QualityModel
+from .quality import UNUSUAL, QualityModel
 
 __all__ = [
+    "FLAGS",
     "CaseRecord",
     "RoundRecord",
     "RoundRecorder",
@@ -30,6 +31,17 @@ __all__ = [
     "touches_border",
     "voxel_ml",
 ]
+
+#: What a case may be flagged with, beside notes.
+FLAGS = (
+    "nothing found",
+    "not converged",
+    StopReason.CYCLE.value,
+    "touches border",
+    "rescued",
+    *UNUSUAL.values(),
+    "look at this one",
+)
 
 
 @dataclass(frozen=True)
@@ -136,20 +148,17 @@ class CaseRecord:
 
     @property
     def flags(self) -> list[str]:
-        """What a reader should look at: notes, "nothing found", "not converged", "cycle of two", "touches border".
-
-        Also "rescued", "unusual size", "unusual place", "unusual field of view" and "look at this one".
-        """
-        checks = (
-            ("nothing found", (self.rounds[-1].voxels if self.voxels is None else self.voxels) == 0),
-            ("not converged", self.stop_reason == StopReason.MAX_ROUNDS),
-            (StopReason.CYCLE.value, self.stop_reason == StopReason.CYCLE),
-            ("touches border", self.touches_border),
-            ("rescued", self.rescued),
-            *((flag, True) for flag in self.unusual),
-            ("look at this one", self.look),
+        """What a reader should look at: notes, and those of ``FLAGS`` that are raised."""
+        raised = (
+            (self.rounds[-1].voxels if self.voxels is None else self.voxels) == 0,
+            self.stop_reason == StopReason.MAX_ROUNDS,
+            self.stop_reason == StopReason.CYCLE,
+            self.touches_border,
+            self.rescued,
+            *(name in self.unusual for name in UNUSUAL.values()),
+            self.look,
         )
-        return [*self.notes, *(name for name, raised in checks if raised)]
+        return [*self.notes, *(name for name, is_raised in zip(FLAGS, raised, strict=True) if is_raised)]
 
 
 def name_of(inputs: torch.Tensor, index: int) -> str:

@@ -129,6 +129,13 @@ def test_the_threshold_and_flags_choose(
     assert sorted(path.name for path in (folder / "out" / "labels").iterdir()) == [f"{name}.nii.gz" for name in kept]
 
 
+def test_a_flag_that_no_answer_has_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _prepare(folder, "--min-dsc", "0", "--refuse", "touches the border") == 1
+    told = capsys.readouterr().err
+    assert "--refuse 'touches the border': there is no such flag, choose among nothing found, " in told
+    assert not (folder / "out").exists()
+
+
 def test_cases_whose_paths_are_one_name_keep_their_own_labels(folder: Path) -> None:
     """a/b and a_b, and of labeled images one that is called as a case is."""
     for place, voxel in (("a/b", (1, 1, 1)), ("a_b", (4, 3, 2)), ("c", (3, 3, 3))):
