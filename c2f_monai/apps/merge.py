@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> None:
         merged = replace_coarse(merged, args.coarse)
     _write(merged, known, names, args)
     if known and (without := [path for path in given if path not in known]):
-        names, taken = some_names([str(path) for path in without]), next(iter(known))
-        print(f"no settings lie beside {names}: taken to be those of {taken}, see {settings_file(args.output)}")
+        told, taken = some_names([str(path) for path in without]), next(iter(known))
+        print(f"no settings lie beside {told}: taken to be those of {taken}, see {settings_file(args.output)}")
     print(f"{args.output}: {len(merged)} tensors of the views {', '.join(views_of(merged))}")
 
 
