@@ -22,12 +22,13 @@ from tqdm import tqdm
 from ..transforms import ResampleToSpacingd
 from ..transforms.synthetic_ct import RandSyntheticCT
 from ..transforms.volumes import SPACING_MM
-from ..utils import case_name
+from ..utils import SLICES_KEY, case_name
 from .anatomies import body_by_hu, body_by_labels, deform, tissues_of
 from .datalist import cases_by_split, label_names
 from .description import Preparer, add_cases, check_output, describe_dataset, drop_description, write_description
 from .label_header import check_label_header
 from .readers import image_header, is_image_file, read_image
+from .slices import STACK_STEP
 from .writers import write_nifti
 
 __all__ = ["Anatomy", "SyntheticPreparer", "draw_volume", "find_anatomies", "read_names"]
@@ -75,6 +76,8 @@ class SyntheticPreparer(Preparer):
         parser.add_argument("--spacing", type=float, default=2.0, help="voxel size in mm (default: 2)")
         extent = "mm along the body, around the target (default: 220)"
         parser.add_argument("--extent", type=float, default=220.0, help=extent)
+        every = "keep each Nth axial slice alone, as a stack of single slices beside such (default: 1, volumes)"
+        parser.add_argument("--every", type=int, default=1, metavar="N", help=every)
         others = "folder of a dataset.json whose cases are listed, too, such as those of other label maps"
         parser.add_argument("--add-to", type=Path, metavar="FOLDER", help=others)
         parser.add_argument("--seed", type=int, default=0, help="of all draws (default: 0)")
@@ -87,6 +90,8 @@ class SyntheticPreparer(Preparer):
         held = [anatomy for anatomy in anatomies if anatomy.name in options.validation]
         trained = [anatomy for anatomy in anatomies if anatomy.name not in options.validation]
         output = options.output.absolute()
+        # Beside cases of folds they are trained on in every one.
+        fold: dict[str, Any] = {"fold": None} if any("fold" in case for case in others.get("training", ())) else {}
 
         def draw(split: str, sources: Sequence[Anatomy], count: int) -> list[dict[str, Any]]:
             entries = []
@@ -94,12 +99,14 @@ class SyntheticPreparer(Preparer):
                 anatomy = sources[number % len(sources)]
                 seed = zlib.crc32(f"{options.seed} {split} {number} {anatomy.name}".encode()) >> 1
                 image, label, affine = draw_volume(anatomy, names, target, seed, options.spacing, options.extent)
+                image, label, affine, stack = _each_nth(image, label, affine, options.every)
                 name = f"synthetic_{split}_{number:03d}"
                 paths = {key: output / f"{key}s" / f"{name}.nii.gz" for key in ("image", "label")}
                 drop_description(output)
                 write_nifti(paths["image"], image, affine)
                 write_nifti(paths["label"], label * np.uint8(options.label_value), affine)
-                entries.append({**{k: str(p) for k, p in paths.items()}, "anatomy": anatomy.name, "seed": seed})
+                drawn = {"anatomy": anatomy.name, "seed": seed, **fold}
+                entries.append({**{k: str(p) for k, p in paths.items()}, **drawn, **stack})
             return entries
 
         validation = draw("validation", held, options.validation_count) if held else []
@@ -221,6 +228,17 @@ def draw_volume(
     return hu, (drawn["label"][0].numpy() > 0.5).astype(np.uint8), np.diag([spacing, spacing, spacing, 1.0])
 
 
+def _each_nth(
+    image: np.ndarray, label: np.ndarray, affine: np.ndarray, every: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    """Each Nth axial slice of a volume as a stack of single ones, with its affine, and what the entry says of it."""
+    if every == 1:
+        return image, label, affine, {}
+    stated = affine @ np.diag([1.0, 1.0, STACK_STEP / affine[2, 2], 1.0])
+    said = {SLICES_KEY: True, "slice_numbers": list(range(0, image.shape[2], every))}
+    return image[..., ::every], label[..., ::every], stated, said
+
+
 def _around(mask: np.ndarray, step: float, extent: float, rng: np.random.Generator, anatomy: Anatomy) -> slice:
     """Slices around the target, its middle up to a tenth of the extent from theirs."""
     found = np.flatnonzero(mask.any(axis=(0, 1)))
@@ -252,6 +270,7 @@ def _check(options: argparse.Namespace, names: Mapping[int, str], anatomies: Seq
         ("label-value", options.label_value, 1, 255),
         ("spacing", options.spacing, 0.5, SPACING_MM[1]),
         ("extent", options.extent, 8 * options.spacing, MOST_EXTENT),
+        ("every", options.every, 1, options.extent / options.spacing),
     ):
         if not value >= least:  # NaN is neither
             raise ValueError(f"--{option} must be at least {least:g}, got {value:g}.")

@@ -80,6 +80,20 @@ def test_a_data_set_keeps_anatomies_apart(folder: Path, capsys: pytest.CaptureFi
     assert len(set(seen)) == 5
 
 
+def test_each_nth_slice_is_one_of_a_stack(folder: Path) -> None:
+    assert _prepare(folder, "--count", "2", output="volumes") == 0
+    assert _prepare(folder, "--count", "2", "--every", "5", "--add-to", str(folder / "volumes"), output="stacks") == 0
+    volumes, stacks = (load_datalist(folder / name, "training", holdout=0) for name in ("volumes", "stacks"))
+    assert [case["image"] for case in stacks[:2]] == [case["image"] for case in volumes]
+    assert [(case["slices"], case["slice_numbers"]) for case in stacks[2:]] == [(True, [0, 5, 10, 15])] * 2
+    for whole, stack in zip(volumes, stacks[2:], strict=True):
+        for key in ("image", "label"):
+            voxels, thin = nib.load(whole[key]), nib.load(stack[key])
+            np.testing.assert_array_equal(np.asarray(voxels.dataobj)[..., ::5], thin.dataobj)
+            assert thin.header.get_zooms() == (5.0, 5.0, 1.0)
+            assert nib.aff2axcodes(thin.affine) == ("R", "A", "S")
+
+
 def test_the_same_seed_gives_the_same_voxels_and_longer_data_sets_begin_alike(folder: Path) -> None:
     def voxels(output: str) -> list[bytes]:
         images = sorted((folder / output / "images").iterdir())
@@ -99,6 +113,19 @@ def test_cases_of_another_data_set_are_listed_too(folder: Path) -> None:
     assert [Path(c["image"]).parents[1].name for c in load_datalist(folder / "b", "validation")] == ["a"]
     assert _prepare(folder, *words, "--label-value", "3", output="c") == 1
     assert not (folder / "c").exists()
+
+
+def test_beside_cases_of_folds_they_are_trained_on_in_each(folder: Path) -> None:
+    assert _prepare(folder, "--count", "4", output="folds") == 0
+    path = folder / "folds" / "dataset.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for number, case in enumerate(content["training"]):
+        case["fold"] = number % 2
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert _prepare(folder, "--count", "1", "--add-to", str(folder / "folds")) == 0
+    for fold in (0, 1):
+        training, test = (load_datalist(folder / "out", split, holdout=0, fold=fold) for split in ("training", "test"))
+        assert (len(training), len(test)) == (3, 2) and training[2]["fold"] is None
 
 
 def test_labels_of_the_other_data_set_stay_known(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,6 +157,8 @@ def test_orientation_of_a_label_map_makes_no_difference(folder: Path) -> None:
         (("--count", "1", "--spacing", "11"), "--spacing must be at most 10, got 11"),
         (("--count", "1", "--extent", "nan"), "--extent must be at least 40, got nan"),
         (("--count", "1", "--extent", "inf"), "--extent must be at most 3000, got inf"),
+        (("--count", "1", "--every", "0"), "--every must be at least 1, got 0"),
+        (("--count", "1", "--every", "17"), "--every must be at most 16, got 17"),
         (("--count", "1", "--target", "spleen"), "got 'spleen'"),
         (("--count", "1", "--validation", "map7"), "--validation must name label maps, map0, map1, map2, got 'map7'"),
         (("--count", "1", "--validation", "map0", "map1", "map2"), "leave one to train on"),
