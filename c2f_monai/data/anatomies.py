@@ -1,10 +1,13 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Label maps as anatomies to draw CT from: the body around the labels, tissues of an image's HU, deformed copies."""
+"""Label maps as anatomies to draw CT from: files, the body around the labels, tissues of HU, deformed copies."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,11 @@ from monai.transforms import RandAffine, RandSmoothDeform
 from scipy import ndimage
 
 from ..transforms.tissues import tissue_of_organ
+from ..utils import case_name
+from .label_header import check_label_header
+from .readers import image_header, is_image_file
 
-__all__ = ["BODY", "body_by_hu", "body_by_labels", "deform", "tissues_of"]
+__all__ = ["BODY", "Anatomy", "body_by_hu", "body_by_labels", "deform", "find_anatomies", "read_names", "tissues_of"]
 
 #: Names of what is added to a label map; each is a tissue, too.
 BODY = ("fat", "muscle", "gas", "soft tissue", "vessel", "bone", "fluid")
@@ -24,6 +30,74 @@ _HU = ((-np.inf, "gas"), (-400.0, "fat"), (-30.0, "fluid"), (25.0, "soft tissue"
 _CLOSE, _WALL, _SKIN_FAT = 50.0, (4.0, 12.0), (6.0, 30.0)
 #: mm of the grid on which the body is made.
 _COARSE = 6.0
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A label map to draw from.
+
+    Attributes:
+        name: of its file, without the suffix.
+        labels: the label map.
+        image: a CT of the same patient, whose HU tell what is not labeled; None without one.
+    """
+
+    name: str
+    labels: Path
+    image: Path | None = None
+
+
+def read_names(path: str | os.PathLike[str]) -> dict[int, str]:
+    """Organs by label value, of a text file with a value and a name in each line.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for a line of another form, a value outside 1 to 255, or one that comes twice.
+    """
+    names: dict[int, str] = {}
+    for line in Path(path).read_text(encoding="utf-8-sig").splitlines():  # some editors begin with a mark
+        if not line.strip():
+            continue
+        value, _, name = line.strip().partition(" ")
+        if not (value.isdecimal() and 1 <= int(value) <= 255 and name.strip()):
+            raise ValueError(f"{path}: a line must look like '50 pancreas' (values 1 to 255), got {line!r}.")
+        if int(value) in names:
+            raise ValueError(f"{path} gives the value {value} twice.")
+        names[int(value)] = name.strip()
+    if not names:
+        raise ValueError(f"{path} names no label.")
+    return names
+
+
+def find_anatomies(labels: Sequence[Path], images: Path | None = None) -> list[Anatomy]:
+    """Label maps in the order of their names, each with the CT of its name where a folder of them is given.
+
+    Raises:
+        FileNotFoundError: when a file or folder does not exist, there is no label map, or one has no CT.
+        ValueError: when two label maps have one name, or a CT has another shape.
+    """
+    files: list[Path] = []
+    for place in labels:
+        if not place.exists():
+            raise FileNotFoundError(f"there is no label map or folder {place}.")
+        files += sorted(path for path in place.iterdir() if is_image_file(path)) if place.is_dir() else [place]
+    if not files:
+        raise FileNotFoundError(f"{labels[0]} holds no label map.")
+    if images is not None and not images.is_dir():
+        raise FileNotFoundError(f"there is no folder {images}.")
+    scans = {case_name(path): path for path in images.iterdir() if is_image_file(path)} if images is not None else {}
+    found: dict[str, Anatomy] = {}
+    for file in files:
+        name = case_name(file)
+        if name in found:
+            raise ValueError(f"{found[name].labels} and {file} have one name: rename one of them.")
+        if images is not None and name not in scans:
+            raise FileNotFoundError(f"{images} holds no CT of the label map {file.name}.")
+        image = scans.get(name)
+        if image is not None:
+            check_label_header(file, image, *image_header(image))
+        found[name] = Anatomy(name, file.absolute(), image)
+    return [found[name] for name in sorted(found)]
 
 
 def tissues_of(names: Mapping[int, str]) -> tuple[dict[int, str], dict[str, int]]:

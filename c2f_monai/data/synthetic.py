@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,36 +20,20 @@ from tqdm import tqdm
 from ..transforms import ResampleToSpacingd
 from ..transforms.synthetic_ct import RandSyntheticCT
 from ..transforms.volumes import SPACING_MM
-from ..utils import SLICES_KEY, case_name
-from .anatomies import body_by_hu, body_by_labels, deform, tissues_of
+from ..utils import SLICES_KEY
+from .anatomies import Anatomy, body_by_hu, body_by_labels, deform, find_anatomies, read_names, tissues_of
 from .datalist import cases_by_split, label_names
 from .description import Preparer, add_cases, check_output, describe_dataset, drop_description, write_description
-from .label_header import check_label_header
-from .readers import image_header, is_image_file, read_image
+from .readers import read_image
 from .slices import STACK_STEP
 from .writers import write_nifti
 
-__all__ = ["Anatomy", "SyntheticPreparer", "draw_volume", "find_anatomies", "read_names"]
+__all__ = ["SyntheticPreparer", "draw_volume"]
 
 #: mm along the body: more than anyone measures.
 MOST_EXTENT = 3000.0
 #: mm along the body that a deformation may carry in from beyond the ends of a volume.
 _BEYOND = 30.0
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """A label map to draw from.
-
-    Attributes:
-        name: of its file, without the suffix.
-        labels: the label map.
-        image: a CT of the same patient, whose HU tell what is not labeled; None without one.
-    """
-
-    name: str
-    labels: Path
-    image: Path | None = None
 
 
 class SyntheticPreparer(Preparer):
@@ -123,59 +105,6 @@ class SyntheticPreparer(Preparer):
             yield f"{len(others[split])} cases of {options.add_to} under {split}"
         yield f"labels: {', '.join(f'{value} {labels[value]}' for value in sorted(labels))}"
         yield str(write_description(output, content))
-
-
-def read_names(path: str | os.PathLike[str]) -> dict[int, str]:
-    """Organs by label value, of a text file with a value and a name in each line.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ValueError: for a line of another form, a value outside 1 to 255, or one that comes twice.
-    """
-    names: dict[int, str] = {}
-    for line in Path(path).read_text(encoding="utf-8-sig").splitlines():  # some editors begin with a mark
-        if not line.strip():
-            continue
-        value, _, name = line.strip().partition(" ")
-        if not (value.isdecimal() and 1 <= int(value) <= 255 and name.strip()):
-            raise ValueError(f"{path}: a line must look like '50 pancreas' (values 1 to 255), got {line!r}.")
-        if int(value) in names:
-            raise ValueError(f"{path} gives the value {value} twice.")
-        names[int(value)] = name.strip()
-    if not names:
-        raise ValueError(f"{path} names no label.")
-    return names
-
-
-def find_anatomies(labels: Sequence[Path], images: Path | None = None) -> list[Anatomy]:
-    """Label maps in the order of their names, each with the CT of its name where a folder of them is given.
-
-    Raises:
-        FileNotFoundError: when a file or folder does not exist, there is no label map, or one has no CT.
-        ValueError: when two label maps have one name, or a CT has another shape.
-    """
-    files: list[Path] = []
-    for place in labels:
-        if not place.exists():
-            raise FileNotFoundError(f"there is no label map or folder {place}.")
-        files += sorted(path for path in place.iterdir() if is_image_file(path)) if place.is_dir() else [place]
-    if not files:
-        raise FileNotFoundError(f"{labels[0]} holds no label map.")
-    if images is not None and not images.is_dir():
-        raise FileNotFoundError(f"there is no folder {images}.")
-    scans = {case_name(path): path for path in images.iterdir() if is_image_file(path)} if images is not None else {}
-    found: dict[str, Anatomy] = {}
-    for file in files:
-        name = case_name(file)
-        if name in found:
-            raise ValueError(f"{found[name].labels} and {file} have one name: rename one of them.")
-        if images is not None and name not in scans:
-            raise FileNotFoundError(f"{images} holds no CT of the label map {file.name}.")
-        image = scans.get(name)
-        if image is not None:
-            check_label_header(file, image, *image_header(image))
-        found[name] = Anatomy(name, file.absolute(), image)
-    return [found[name] for name in sorted(found)]
 
 
 def draw_volume(

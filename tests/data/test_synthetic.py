@@ -13,9 +13,18 @@ import numpy as np
 import pytest
 
 from c2f_monai.apps.cli import main
-from c2f_monai.data.anatomies import BODY, body_by_hu, body_by_labels, deform, tissues_of
+from c2f_monai.data.anatomies import (
+    BODY,
+    Anatomy,
+    body_by_hu,
+    body_by_labels,
+    deform,
+    find_anatomies,
+    read_names,
+    tissues_of,
+)
 from c2f_monai.data.datalist import label_names, load_datalist
-from c2f_monai.data.synthetic import Anatomy, draw_volume, find_anatomies, read_names
+from c2f_monai.data.synthetic import draw_volume
 from c2f_monai.transforms import TISSUES
 
 NAMES = {2: "liver", 5: "pancreas", 9: "vertebrae_L1"}
