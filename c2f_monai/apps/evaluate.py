@@ -23,7 +23,7 @@ from ..inferers import SIGNALS, TRAITS, QualityModel, check_case_count, fit_qual
 from ..metrics.scores import CaseScore
 from ..metrics.statistics import summarize
 from ..metrics.tables import CaseRow, read_cases
-from ..transforms import all_label_values, check_whole_values
+from ..transforms import all_label_values, check_whole_values, class_values
 from ..utils import atomic_write, root_cause
 from .model_config import find_model
 from .score import read_truths, summary_lines, target_lines
@@ -195,8 +195,8 @@ def evaluate_dataset(
         check_case_count(len(truths))
     # Labels are read now, and not when the cases before them are segmented.
     held = {value for truth in truths.values() for value in check_whole_values(read_image(truth.label))}
-    target = all_label_values(configured.get_parsed_content("label_value") if "label_value" in configured else [1])
-    for line in target_lines(held, target, "--option label_value"):
+    given = configured.get_parsed_content("label_value") if "label_value" in configured else [1]
+    for line in target_lines(held, all_label_values(given), "--option label_value", not class_values(given)):
         print(line)
     # The table, the summary and what is fitted on them are about these cases, whatever else the folder holds.
     again = {"overwrite": True, "strict": True, "manifest#alone": True}

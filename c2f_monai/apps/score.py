@@ -45,11 +45,8 @@ def run(args: argparse.Namespace) -> None:
     scores = score_folder(args.pred, truths, values, args.suffix, args.partial)
     groups = {case: truth.group for case, truth in truths.items()}
     write_scores(args.output, scores, groups)
-    lines = summary_lines(scores, groups)
-    if not any(score.label_voxels for score in scores.values()):
-        held = {value for case in scores for value in check_whole_values(read_image(truths[case].label))}
-        lines += target_lines(held, values, "--label-value")
-    print("\n".join(lines))
+    held = {value for case in scores for value in check_whole_values(read_image(truths[case].label))}
+    print("\n".join([*target_lines(held, values, "--label-value"), *summary_lines(scores, groups)]))
     print(f"Scores of {len(scores)} cases are in {args.output}")
 
 
@@ -151,25 +148,33 @@ def summary_lines(scores: dict[str, CaseScore], groups: dict[str, str]) -> list[
     return [line for group, members in parts.items() for line in _group_lines(group, members)]
 
 
-def target_lines(held: Collection[float], values: Sequence[int], option: str) -> list[str]:
-    """What to tell of labels that hold something, but nowhere the target; none of others.
+def target_lines(held: Collection[float], values: Sequence[int], option: str, joined: bool = True) -> list[str]:
+    """What to tell of labels that hold more than the target's one value, or nowhere the target; none of others.
 
     Args:
         held: values of all labels together.
         values: label values of the target.
         option: that chooses them.
+        joined: whether several values are one target. Defaults to True.
 
     Examples:
         >>> target_lines([0.0, 255.0], (1,), "--label-value")
         ['no label holds the target 1, but 255: if that is the target, set --label-value']
-        >>> target_lines([0.0, 1.0, 6.0], (1,), "--label-value"), target_lines([0.0], (1,), "--label-value")
+        >>> target_lines([0.0, 1.0, 2.0, 6.0], (1, 2), "--label-value")
+        ['target: label values 1, 2 as one, without 6; --label-value chooses others']
+        >>> target_lines([0.0, 1.0], (1, 2), "--label-value"), target_lines([0.0], (1,), "--label-value")
         ([], [])
     """
-    others = sorted(value for value in held if value)
-    if not others or not set(values).isdisjoint(held):
+    others = sorted(value for value in held if value and value not in values)
+    found = sorted(value for value in values if value in held)
+    told, target, there = (", ".join(f"{value:g}" for value in numbers) for numbers in (found, values, others))
+    if not found:
+        lost = f"no label holds the target {target}, but {there}: if that is the target, set {option}"
+        return [lost] if others else []
+    if len(found) + len(others) == 1:
         return []
-    target, there = (", ".join(f"{value:g}" for value in numbers) for numbers in (values, others))
-    return [f"no label holds the target {target}, but {there}: if that is the target, set {option}"]
+    scored = f"values {told} as one" if joined and len(found) > 1 else f"value{'s'[: len(found) - 1]} {told}"
+    return [f"target: label {scored}{f', without {there}' if others else ''}; {option} chooses others"]
 
 
 def _group_lines(group: str, scores: list[CaseScore]) -> list[str]:

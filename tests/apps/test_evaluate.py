@@ -52,7 +52,8 @@ def test_the_scores_are_those_of_the_written_masks(
         assert found.dsc is not None and cases[name].number("dsc") == pytest.approx(found.dsc, abs=1e-6)
         assert cases[name].number("hd95") == pytest.approx(found.hd95, abs=1e-5)
     assert main(["score", *map(str, (*masks, *truth))]) == 0
-    lines = capsys.readouterr().out.splitlines()[:2]
+    target, *lines = capsys.readouterr().out.splitlines()[:3]
+    assert target == "target: label values 1, 2 as one; --label-value chooses others"
     assert lines[0].startswith("all: DSC [%] ") and lines[1].startswith("all: HD95 [mm] ")
     assert all(line in printed for line in lines)
 
@@ -226,8 +227,15 @@ def test_labels_that_hold_the_target_nowhere_are_told_before_a_network_runs(
     told = "no label holds the target 255, but 1, 2: if that is the target, set --option label_value\n"
     assert main([*words, *where, "--option", "label_value=255", "--option", "pixdim=[0]"]) != 0
     assert told in capsys.readouterr().out
-    assert main([*words, *where, "--option", "label_value=[2,255]", "--option", "pixdim=[0]"]) != 0
-    assert "no label holds" not in capsys.readouterr().out
+    for values, target in (
+        ("[2,255]", "value 2, without 1"),
+        ("[1,2]", "values 1, 2 as one"),
+        ("[[1],[2]]", "values 1, 2"),
+    ):
+        assert main([*words, *where, "--option", f"label_value={values}", "--option", "pixdim=[0]"]) != 0
+        printed = capsys.readouterr().out
+        assert f"target: label {target}; --option label_value chooses others\n" in printed
+        assert "no label holds" not in printed
 
 
 def test_the_validation_is_what_training_held_back(
