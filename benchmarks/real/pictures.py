@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,17 @@ from monai.transforms import Orientation
 from scipy import ndimage
 
 from benchmarks.chapter.parts import ROOT
+from benchmarks.chapter.run import run_part
 from c2f_monai.apps.evaluate import evaluate_dataset
 from c2f_monai.apps.evaluation import CASES_FILE
 from c2f_monai.data.datalist import load_datalist
 from c2f_monai.data.readers import read_image
 from c2f_monai.metrics.tables import read_cases
 from c2f_monai.utils import View, atomic_write, case_name
+from c2f_monai.visualize.answer_slices import read_answer_slice, regions_figure
 from c2f_monai.visualize.overlay import add_legend, paint, show_slice, target_region
 
-from .plan import METHODS, MethodRun, evaluations_of, inference_files, inference_options
+from .plan import METHODS, MethodRun, boxed_part, evaluations_of, inference_files, inference_options
 
 __all__ = ["HeldOut", "add_parser", "outline", "random_slices", "slices_figure", "spread_slices"]
 
@@ -62,6 +64,8 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
     parser.add_argument("--slices", type=int, default=10, help="random slices (default: 10)")
     parser.add_argument("--draw", type=int, default=0, help="seed of the random slices (default: 0)")
     parser.add_argument("--worst", type=int, default=3, help="patients with the lowest DSC (default: 3)")
+    boxed = "patients of the first fold on whole slices and in the true box, where there are rounds (default: 3; 0: none)"
+    parser.add_argument("--boxed", type=int, default=3, help=boxed)
     parser.set_defaults(run=run)
 
 
@@ -90,6 +94,8 @@ def run(args: argparse.Namespace) -> None:
     _save(slices_figure(places, f"{METHODS[args.method].title}, lowest DSC: {names}"), target / "worst.png")
     if method.rounds:
         _copy_figures(runs, target)
+        if args.boxed:
+            _save(_box_figure(runs[0], args.boxed), target / "box.png")
     print("\n".join(str(path) for path in sorted(target.glob("*.png"))))
 
 
@@ -178,12 +184,20 @@ def _held_out(run: MethodRun) -> list[HeldOut]:
 
 
 def _copy_figures(runs: Sequence[MethodRun], target: Path) -> None:
-    """Figures of rounds [Fig. 3.2, 3.8] and saliency [Fig. 3.9] that the evaluations drew."""
+    """Figures of rounds [Fig. 3.8] and saliency [Fig. 3.9] that the evaluations drew."""
     for each in runs:
         folder = each.output / "evaluation" / evaluations_of(each.method)["rounds"].name / each.folder.name
         for path in (*folder.glob("*_rounds.png"), *folder.glob("*_saliency.png")):
             with atomic_write(target / path.name) as part:
                 shutil.copyfile(path, part)
+
+
+def _box_figure(run: MethodRun, cases: int) -> Figure:
+    """The coarse answer on whole slices beside that in the true box [Fig. 3.2]."""
+    part = boxed_part(replace(run, options=run.kept_options() or {}), cases)
+    run_part(part)
+    kept = read_answer_slice(part.folder)
+    return regions_figure({case: {"whole": (one, False), "true box": (one, True)} for case, one in kept.items()})
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "METHODS",
     "Method",
     "MethodRun",
+    "boxed_part",
     "evaluations_of",
     "inference_files",
     "inference_options",
@@ -170,6 +171,15 @@ def evaluations_of(method: Method) -> dict[str, Evaluation]:
         "rounds": rounds_of(weights),
         "oracle": replace(oracle_of(weights), options={"result": "last"}),
     }
+
+
+def boxed_part(run: MethodRun, cases: int) -> ExperimentPart:
+    """The evaluation of which Fig. 3.2 is drawn: a fold's first patients, whole slices and the true box."""
+    boxed = oracle_of(run.method.training)
+    first = {"validate#dataset#data": f"$@validate#cases[:{cases}]", "max_rounds": 2}
+    overlays = (*boxed.overlays, "configs/run/answer_slices.json")
+    evaluation = replace(boxed, name=f"{run.method.name}_boxed_{cases}", overlays=overlays, options=first)
+    return parts_of([Table(run.method.name, run.method.title, (Row("boxed", evaluation),))], run.settings)[-1]
 
 
 def parts_of_method(run: MethodRun) -> tuple[ExperimentPart, list[ExperimentPart]]:

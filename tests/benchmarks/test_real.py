@@ -292,10 +292,12 @@ def test_weights_that_were_trained_elsewhere_stand_in_for_a_training(trained: Pa
 
 
 def test_held_out_slices_are_drawn(trained: Path, places: list[str]) -> None:
-    assert main(["pictures", "rstn", *places, "--slices", "2", "--worst", "1"]) == 0
+    assert main(["pictures", "rstn", *places, "--slices", "2", "--worst", "1", "--boxed", "1"]) == 0
     drawn = sorted(path.name for path in (trained / "pictures" / "rstn").iterdir())
     figures = [f"p{n}_{kind}.png" for n in (0, 1) for kind in ("rounds", "saliency")]
-    assert drawn == sorted([*figures, "random.png", "worst.png"])
+    assert drawn == sorted([*figures, "box.png", "random.png", "worst.png"])
+    kept = list((trained / "evaluation" / "rstn_boxed_1").glob("fold0_seed0/*_answer.npz"))
+    assert [path.name for path in kept] == ["p0_answer.npz"]
 
 
 def test_volumes_are_segmented_in_several_phases(trained: Path, tmp_path: Path) -> None:
