@@ -14,7 +14,7 @@ BUNDLE = HERE.parent / "bundle" / "configs"
 FOLDERS = {
     "baseline": "Methods to compare with, and the constants of the publication.",
     "data": "What a data set needs: label values, folds, a cache on disk.",
-    "task": "Other targets than one organ, and recipes of training.",
+    "task": "Other targets than one organ.",
     "network": "Other networks for the coarse part, the fine part or both.",
     "ablation": "One thing of the method left out.",
     "run": "How long, on what grid, from where, and what is written besides.",
