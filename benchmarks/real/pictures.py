@@ -64,7 +64,7 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
     parser.add_argument("--slices", type=int, default=10, help="random slices (default: 10)")
     parser.add_argument("--draw", type=int, default=0, help="seed of the random slices (default: 0)")
     parser.add_argument("--worst", type=int, default=3, help="patients with the lowest DSC (default: 3)")
-    boxed = "patients of the first fold on whole slices and in the true box, where there are rounds (default: 3; 0: none)"
+    boxed = "first patients on whole slices and in the true box, of a method with rounds (default: 3; 0: none)"
     parser.add_argument("--boxed", type=int, default=3, help=boxed)
     parser.set_defaults(run=run)
 
