@@ -38,7 +38,7 @@ def weights(bundle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The default model, so eager that it finds a pancreas in noise."""
     state = torch.load(bundle_root / "models" / "model.pt", weights_only=True)
     for part in ("coarse", "fine"):
-        state[f"views.axial.{part}.unet.segmentation_head.0.bias"] += 8.0
+        state[f"views.axial.{part}.unet.segmentation_head.0.bias"] += 12.0
     path = tmp_path_factory.mktemp("weights") / "eager.pt"
     save_weights(state, path)
     replace(QUALITY, sha256=sha256_of(path)[:12]).write(quality_path(path))
