@@ -15,7 +15,7 @@ from .methods import CYST, RSTN, near_organ_training, organ_training
 from .parts import ExperimentPart, ExperimentSettings, cases_file, parts_of
 from .plan import Evaluation, Row, Table, Weights
 
-__all__ = ["FIGURES", "RegionFigure", "figure_parts", "regions_of", "write_figure"]
+__all__ = ["FIGURES", "RegionFigure", "boxed_of", "figure_parts", "first_cases", "regions_of", "write_figure"]
 
 _SLICES = "configs/run/answer_slices.json"
 _ORACLE = "bundle/configs/oracle_box.json"
@@ -38,13 +38,24 @@ def _slices(weights: Weights, *overlays: str) -> Evaluation:
     return Evaluation(f"{weights.name}_slices", weights, (*overlays, _SLICES), {"max_rounds": 2})
 
 
+def boxed_of(weights: Weights) -> Evaluation:
+    """Slices of the answers on the whole image and in the true box, of which Fig. 3.2 is drawn."""
+    return _slices(weights, _ORACLE)
+
+
+def first_cases(evaluation: Evaluation, cases: int) -> Evaluation:
+    """The same of the first cases alone."""
+    first = {"validate#dataset#data": f"$@validate#cases[:{cases}]"}
+    return replace(evaluation, name=f"{evaluation.name}_{cases}", options={**evaluation.options, **first})
+
+
 def regions_of(distance: float | None = None) -> dict[str, RegionFigure]:
     """The figures by name.
 
     Args:
         distance: t of the cyst, mm; None for the configuration's.
     """
-    boxed = _slices(RSTN, _ORACLE)
+    boxed = boxed_of(RSTN)
     whole, near = _slices(organ_training(RSTN, "cyst", CYST)), _slices(near_organ_training(RSTN, distance))
     return {
         "box": RegionFigure(
@@ -89,9 +100,5 @@ def _first_run(settings: ExperimentSettings) -> ExperimentSettings:
 
 
 def _first_cases(figure: RegionFigure, cases: int) -> RegionFigure:
-    first = {"validate#dataset#data": f"$@validate#cases[:{cases}]"}
-    columns = {
-        name: (replace(evaluation, name=f"{evaluation.name}_{cases}", options={**evaluation.options, **first}), last)
-        for name, (evaluation, last) in figure.columns.items()
-    }
+    columns = {name: (first_cases(evaluation, cases), last) for name, (evaluation, last) in figure.columns.items()}
     return replace(figure, columns=columns)

@@ -12,6 +12,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from benchmarks.chapter.figures import boxed_of, first_cases
 from benchmarks.chapter.parts import ROOT, ExperimentPart, ExperimentSettings, parts_of
 from benchmarks.chapter.plan import Evaluation, Row, Table, Training, oracle_of, rounds_of
 from c2f_monai.utils import atomic_write
@@ -175,10 +176,7 @@ def evaluations_of(method: Method) -> dict[str, Evaluation]:
 
 def boxed_part(run: MethodRun, cases: int) -> ExperimentPart:
     """The evaluation of which Fig. 3.2 is drawn: a fold's first patients, whole slices and the true box."""
-    boxed = oracle_of(run.method.training)
-    first = {"validate#dataset#data": f"$@validate#cases[:{cases}]", "max_rounds": 2}
-    overlays = (*boxed.overlays, "configs/run/answer_slices.json")
-    evaluation = replace(boxed, name=f"{run.method.name}_boxed_{cases}", overlays=overlays, options=first)
+    evaluation = replace(first_cases(boxed_of(run.method.training), cases), name=f"{run.method.name}_boxed_{cases}")
     return parts_of([Table(run.method.name, run.method.title, (Row("boxed", evaluation),))], run.settings)[-1]
 
 
