@@ -13,10 +13,9 @@ from pathlib import Path
 
 from ..data.datalist import load_datalist
 from ..data.inputs import check_case_names
-from ..data.readers import is_image_file, read_image
+from ..data.readers import is_image_file
 from ..metrics.scores import CaseScore, score_files
 from ..metrics.statistics import summarize
-from ..transforms import check_whole_values
 from ..utils import IMAGE_SUFFIXES, atomic_write, case_name, cell_text, files_below, some_names
 
 __all__ = ["Truth", "find_cases", "read_truths", "score_folder", "summary_lines", "target_lines", "write_scores"]
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     scores = score_folder(args.pred, truths, values, args.suffix, args.partial)
     groups = {case: truth.group for case, truth in truths.items()}
     write_scores(args.output, scores, groups)
-    held = {value for case in scores for value in check_whole_values(read_image(truths[case].label))}
+    held = {value for score in scores.values() for value in score.held}
     print("\n".join([*target_lines(held, values, "--label-value"), *summary_lines(scores, groups)]))
     print(f"Scores of {len(scores)} cases are in {args.output}")
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class CaseScore:
         voxels: foreground voxels of the prediction.
         label_voxels: foreground voxels of the truth.
         ml: volume of the prediction in milliliters.
+        held: all values of the label file, the background's too; none of masks in memory.
     """
 
     dsc: float | None
@@ -37,6 +38,7 @@ class CaseScore:
     voxels: int
     label_voxels: int
     ml: float
+    held: frozenset[float] = field(default=frozenset(), repr=False)
 
 
 def hausdorff95(pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float]) -> float | None:
@@ -105,6 +107,12 @@ def read_mask(path: str | Path, values: Sequence[int] = (1,)) -> tuple[torch.Ten
     Raises:
         ValueError: When the file cannot be read, is not one 3D volume, or holds values that no label map has.
     """
+    image, _ = _read_label_map(path)
+    return _foreground(image, values)
+
+
+def _read_label_map(path: str | Path) -> tuple[Any, dict[float, int]]:
+    """A (1, H, W, D) label map, and the voxels of each of its values."""
     try:
         image: Any = read_image(path, dtype=None)
     except ValueError as error:
@@ -115,7 +123,11 @@ def read_mask(path: str | Path, values: Sequence[int] = (1,)) -> tuple[torch.Ten
         raise ValueError(f"{path} is not a 3D mask: its shape is {size}.")
     if image.dtype != torch.uint8:
         image = image.float()  # as training reads them: a scale factor leaves 1.00000006 of a 1
-    check_whole_values(image)
+    return image, check_whole_values(image)
+
+
+def _foreground(image: Any, values: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The boolean (H, W, D) mask of some label values, and its affine."""
     return select_label(image.as_tensor(), values)[0].bool(), torch.as_tensor(image.affine, dtype=torch.float64)
 
 
@@ -130,9 +142,11 @@ def score_files(pred: str | Path, label: str | Path, values: Sequence[int] = (1,
     Raises:
         ValueError: When a file cannot be read, or shape or affine (beyond half a voxel at any corner) differ.
     """
-    (mask, affine), (truth, truth_affine) = read_mask(pred, values), read_mask(label, values)
+    mask, affine = read_mask(pred, values)
+    image, held = _read_label_map(label)
+    truth, truth_affine = _foreground(image, values)
     if mask.shape != truth.shape:
         raise ValueError(f"{pred} and {label} differ in shape, {tuple(mask.shape)} and {tuple(truth.shape)}.")
     check_one_grid(f"{pred} and {label}", truth_affine, affine, truth.shape)
     spacing = truth_affine[:3, :3].norm(dim=0)
-    return score_masks(mask, truth, spacing.tolist(), voxel_volume(truth_affine))
+    return replace(score_masks(mask, truth, spacing.tolist(), voxel_volume(truth_affine)), held=frozenset(held))
