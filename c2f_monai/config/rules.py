@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..utils import Fusion, OrganRegion, Prior, Result, read_state_dict, read_weights_file
+from ..utils import Fusion, OrganRegion, Prior, Result, check_run_folder, read_state_dict, read_weights_file
 from .tree import ConfigTree, UnresolvedError
 
 __all__ = ["contradictions", "doubts", "file_problems"]
@@ -146,7 +146,7 @@ def _is_soft_dice_alone(loss: Any) -> bool:
 
 
 def file_problems(tree: ConfigTree) -> Iterator[str]:
-    """Weights that cannot be read, and an output folder that cannot be written to."""
+    """Weights that cannot be read, and an output folder that cannot be written to, or holds another run."""
     for name, read in (("load_weights::path", read_state_dict), ("init_weights", read_weights_file)):
         found = _value(tree, name)
         for path in found.values() if isinstance(found, Mapping) else [found]:
@@ -157,8 +157,15 @@ def file_problems(tree: ConfigTree) -> Iterator[str]:
             except (OSError, ValueError) as error:
                 yield str(error)
     folder = _value(tree, "output_dir")
-    if isinstance(folder, (str, os.PathLike)) and (problem := _folder_problem(Path(folder).absolute())):
+    if not isinstance(folder, (str, os.PathLike)):
+        return
+    if problem := _folder_problem(Path(folder).absolute()):
         yield f"output_dir {folder} cannot be written to: {problem}"
+    elif _trains(tree.content):
+        try:
+            check_run_folder(folder, bool(_value(tree, "resume")))
+        except OSError as error:
+            yield str(error)
 
 
 def _folder_problem(folder: Path) -> str:

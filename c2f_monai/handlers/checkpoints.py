@@ -16,7 +16,17 @@ import torch.nn as nn
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 
-from ..utils import FolderLock, read_weights_file, remove_leftovers, unwrap, write_weights_file
+from ..utils import (
+    CHECKPOINT_PREFIX,
+    FolderLock,
+    check_run_folder,
+    epoch_of,
+    read_weights_file,
+    remove_leftovers,
+    saved_checkpoints,
+    unwrap,
+    write_weights_file,
+)
 from .run_settings import SavedSettings, compare_settings, plain_settings
 from .save_weights import save_settings, save_weights
 
@@ -103,8 +113,6 @@ class TrainingCheckpoint:
         BlockingIOError: when another process trains in ``directory``.
     """
 
-    prefix = "checkpoint"
-
     def __init__(
         self,
         directory: str,
@@ -143,31 +151,10 @@ class TrainingCheckpoint:
         self.resume = resume
         self.lock = FolderLock(self.directory)
         self.begun = False
-        self.check_directory()
+        check_run_folder(self.directory, self.resume)
         if self.directory.is_dir() and idist.get_rank() == 0:  # before the volumes are read, if it can be known
             self.lock.acquire()
             self.lock.release()
-
-    def saved(self) -> list[Path]:
-        """Checkpoints of the directory, the latest first."""
-        found = [path for path in self.directory.glob(f"{self.prefix}_*.pt") if _epoch_of(path) is not None]
-        return sorted(found, key=lambda path: _epoch_of(path) or 0, reverse=True)
-
-    def check_directory(self) -> None:
-        """Refuse a directory without checkpoints to continue, or with those of another run.
-
-        Raises:
-            FileNotFoundError: when there is no checkpoint to continue from.
-            FileExistsError: when there is one and the run is new.
-        """
-        found = self.saved()
-        if self.resume and not found:
-            raise FileNotFoundError(f"resume: no checkpoint in {self.directory}")
-        if not self.resume and found:
-            raise FileExistsError(
-                f"{self.directory} holds checkpoints of an earlier run ({found[0].name}): "
-                "continue it with --resume, or choose another folder for the output."
-            )
 
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
@@ -182,7 +169,7 @@ class TrainingCheckpoint:
         saver = Checkpoint(
             {**self.objects, "settings": SavedSettings(self.settings), "trainer": engine},
             _Saver(self.directory),
-            filename_pattern=f"{self.prefix}_{{global_step}}.{{ext}}",
+            filename_pattern=f"{CHECKPOINT_PREFIX}_{{global_step}}.{{ext}}",
             global_step_transform=lambda e, _: e.state.epoch,
             n_saved=2,
             include_self=True,
@@ -197,7 +184,7 @@ class TrainingCheckpoint:
         if idist.get_rank() == 0:
             self.lock.acquire()
             if not self.begun:  # another run may have trained there while this one read its volumes
-                self.check_directory()
+                check_run_folder(self.directory, self.resume)
             self.begun = True  # a trainer that is run again, as in federated rounds, finds its own checkpoints
             remove_leftovers(self.directory)
             for left in self.directory.glob("tmp????????"):  # of Ignite's DiskSaver
@@ -245,8 +232,8 @@ class TrainingCheckpoint:
 
     def remove_older(self, path: Path, known: Sequence[str]) -> None:
         """Remove checkpoints before ``path`` that a run was killed before it removed; by the first process."""
-        for old in self.saved() if idist.get_rank() == 0 else []:
-            if old.name not in known and (_epoch_of(old) or 0) < (_epoch_of(path) or 0):
+        for old in saved_checkpoints(self.directory) if idist.get_rank() == 0 else []:
+            if old.name not in known and (epoch_of(old) or 0) < (epoch_of(path) or 0):
                 old.unlink()
 
     def read_latest(self) -> tuple[Path, dict[str, Any]]:
@@ -256,7 +243,7 @@ class TrainingCheckpoint:
             ValueError: when none can be read.
         """
         damaged = []
-        for path in self.saved():
+        for path in saved_checkpoints(self.directory):
             try:
                 checkpoint = dict(read_weights_file(path, in_memory=True))
             except ValueError as error:
@@ -266,8 +253,3 @@ class TrainingCheckpoint:
                 logger.warning(f"resume: {message} The one before is taken, {path.name}")
             return path, checkpoint
         raise ValueError(f"resume: no checkpoint can be read: {' '.join(damaged)}")
-
-
-def _epoch_of(path: Path) -> int | None:
-    number = path.stem.rsplit("_", 1)[1]
-    return int(number) if number.isdecimal() else None

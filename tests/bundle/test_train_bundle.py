@@ -345,7 +345,7 @@ def test_fine_tuning_starts_from_other_weights(dataset: Path, trained: Path, tmp
         (None, {"min_pixels": 10000}, "lower min_pixels"),
         (None, {"dataset_dir": "/nowhere"}, "/nowhere does not exist"),
         (None, {"init_weights": "/nowhere.pt"}, "there are no weights at /nowhere.pt"),
-        (None, {"resume": True}, "resume: no checkpoint in"),
+        (None, {"resume": True, "dataset_dir": "/nowhere"}, "resume: no checkpoint in .*out: leave --resume out"),
     ],
 )
 def test_bad_input_stops_before_training(change: str | None, override: dict, message: str, tmp_path: Path) -> None:
