@@ -19,17 +19,19 @@ from ..data.folder_pairs import find_folder_cases
 from ..data.manifest import CasesFailed
 from ..data.readers import read_image
 from ..handlers import TargetReports
-from ..inferers import SIGNALS, TRAITS, QualityModel, check_case_count, fit_quality
+from ..inferers import SIGNALS, TRAITS, QualityModel, check_case_count, check_quality_place, fit_quality
 from ..metrics.scores import CaseScore
 from ..metrics.statistics import summarize
 from ..metrics.tables import CaseRow, read_cases
 from ..transforms import all_label_values, check_whole_values, class_values
 from ..utils import atomic_write, root_cause
-from .model_config import find_model
+from .model_config import find_model, model_ids
 from .score import read_truths, summary_lines, target_lines
-from .training_config import parse_option
 
 __all__ = ["ScoredTable", "calibrate", "evaluate_dataset", "fit_rows", "pair_folders", "run_inference", "signals_in"]
+
+#: Ids that the command has arguments for, or whose cases it has checked.
+_SAID = frozenset(("input", "output_dir", "dataset_dir", "split", "fold", "bundle_root"))
 
 
 def run(args: argparse.Namespace) -> None:
@@ -39,21 +41,29 @@ def run(args: argparse.Namespace) -> None:
         FileNotFoundError: When a folder or file does not exist.
         ValueError: When a case has no label, images and labels do not fit, or the evaluation fails.
     """
-    options = dict(parse_option(text) for text in args.option)
+    options = model_ids(args.option, _SAID)
+    if args.labels is not None and (args.fold is not None or args.split != "test"):
+        raise ValueError(
+            "--labels makes a list of all images: --split and --fold choose cases of a dataset.json alone."
+        )
+    if args.calibrate is not None:
+        check_quality_place(args.calibrate)
     root, files, ids = find_model(args.model, args.config)
     options = {**ids, **options, "bundle_root": str(root), "split": args.split, "fold": args.fold}
     output = args.output.absolute()
     with tempfile.TemporaryDirectory(prefix="evaluate-") as folder:
         dataset = args.dataset.absolute()
         if args.labels is not None:
-            dataset, options["split"] = pair_folders(dataset, args.labels, Path(folder)), "test"
+            for line in pair_folders(dataset, args.labels, Path(folder)):
+                print(line)
+            dataset = Path(folder)
         tables = evaluate_dataset(files, dataset, output, options, args.calibrate is not None)
     for table in tables:
         lines = summary_lines({case: _score_of(row) for case, row in table.cases.items()}, table.groups)
         for line in [*lines, *table.region_lines]:
             print(f"{table.target}, {line}" if table.target else line)
     if args.calibrate is not None:
-        print(calibrate(_only_table(tables).cases, output, args.calibrate))
+        print(calibrate(tables[0].cases, output, args.calibrate))
     names = ", ".join(table.path.name for table in tables)
     print(f"Masks and {names} of {len(tables[0].cases)} cases are in {args.output}")
 
@@ -82,13 +92,6 @@ class ScoredTable:
         """What share of the target the region near the organ shows, all cases together; none without such a region."""
         recalls = [recall for row in self.cases.values() if (recall := row.number("region_recall")) is not None]
         return [f"all: in the organ's region [%] {summarize(recalls).format(100, 2)}"] if recalls else []
-
-
-def _only_table(tables: Sequence[ScoredTable]) -> ScoredTable:
-    if len(tables) > 1:
-        targets = ", ".join(table.target for table in tables)
-        raise ValueError(f"a prediction is of one target, but this configuration scores several: {targets}.")
-    return tables[0]
 
 
 def calibrate(cases: Mapping[str, CaseRow], output: Path, path: Path) -> str:
@@ -152,19 +155,22 @@ def _numbers_in(row: CaseRow, names: Sequence[str]) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def pair_folders(images: Path, labels: Path, output: Path) -> Path:
-    """Write a ``dataset.json`` whose split "test" is the images with their labels, and return its folder.
+def pair_folders(images: Path, labels: Path, output: Path) -> list[str]:
+    """Write a ``dataset.json`` whose split "test" is the images with their labels.
 
     Args:
         images: folder of images; those without a label are left out.
         labels: folder of label maps, called as the images are, or by one of the layouts of ``prepare folders``.
         output: folder to write to.
+
+    Returns:
+        lines about what was left out.
     """
     found = find_folder_cases(images.absolute(), labels.absolute(), [])
     cases = [{"image": str(found.images[case]), "label": str(label)} for case, label in sorted(found.labels.items())]
     with atomic_write(output / "dataset.json") as part:
         part.write_text(json.dumps({"name": images.name, "test": cases}, indent=1) + "\n", encoding="utf-8")
-    return output
+    return found.left_out
 
 
 def evaluate_dataset(
@@ -193,6 +199,7 @@ def evaluate_dataset(
     truths = read_truths(dataset / "dataset.json", options["split"], options["fold"], holdout)
     if calibrates:
         check_case_count(len(truths))
+        _check_one_target(configured)
     # Labels are read now, and not when the cases before them are segmented.
     held = {value for truth in truths.values() for value in check_whole_values(read_image(truth.label))}
     given = configured.get_parsed_content("label_value") if "label_value" in configured else [1]
@@ -208,6 +215,13 @@ def evaluate_dataset(
         raise ValueError("the configuration writes no table of cases: leave case_report as it is in inference.json.")
     columns = ["dsc", "voxels", "label_voxels"]
     return [ScoredTable(target, path, read_cases(path, columns)) for target, path in paths.items()]
+
+
+def _check_one_target(configured: ConfigParser) -> None:
+    targets = configured.get_parsed_content("case_report#targets") if "case_report#targets" in configured else [""]
+    if len(targets) > 1:
+        told = ", ".join(targets)
+        raise ValueError(f"a prediction is of one target, but this configuration scores several: {told}.")
 
 
 def _configuration(files: Sequence[Path], options: Mapping[str, Any]) -> ConfigParser:

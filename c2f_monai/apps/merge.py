@@ -29,6 +29,8 @@ __all__ = ["average_weights", "merge_weights", "replace_coarse", "run"]
 
 #: Settings by which a voxel, or what is found in it, is something else.
 MEANING = ("label_value", "classes", "pixdim", "antialias", "window", "in_slices", "out_slices", "coarse_downsample")
+#: Settings that make the networks: tensors of one shape may belong to several.
+NETWORKS = ("network_def", "backbone_def", "coarse_def", "fine_def", "saliency_def", "fcn_def")
 #: Settings of the fine networks alone.
 OF_FINE = ("fine_def", "saliency_def")
 
@@ -37,14 +39,14 @@ def run(args: argparse.Namespace) -> None:
     """Merge, write the file and print its views.
 
     Raises:
-        ValueError: When a file is no flat state_dict, a view comes twice, networks or settings differ, or the output is
-            one of the files. Nothing is written then.
+        ValueError: When a file is no flat state_dict, a view comes twice, networks or settings differ, or the output
+            would take the place of a file to merge, of its settings, or of a file of another kind. Nothing is written
+            then.
     """
     given = [*args.weights, *([] if args.coarse is None else [args.coarse])]
-    if args.output.resolve() in [path.resolve() for path in given]:
-        raise ValueError(f"{args.output} is one of the files to merge, which stay as they are: give another --output.")
+    _check_output(args.output, given)
     known = _settings_of(given)
-    _check_settings(known)
+    _check_settings(known, (*MEANING, *NETWORKS) if args.average else MEANING)
     names = _names_of(known)
     merged = average_weights(args.weights) if args.average else merge_weights(args.weights)
     if args.coarse is not None:
@@ -58,7 +60,33 @@ def run(args: argparse.Namespace) -> None:
 
 def _settings_of(paths: Sequence[Path]) -> dict[Path, dict[str, Any]]:
     """Settings by the file of weights that they lie beside, in the order given; not every one has some."""
-    return {path: json.loads(file.read_text(encoding="utf-8")) for path in paths for file in settings_beside(path)}
+    return {path: _read_settings(file) for path in paths for file in settings_beside(path)}
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} holds no settings of weights: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds no settings of weights, ids with values, but a {type(content).__name__}.")
+    return content
+
+
+def _check_output(output: Path, given: Sequence[Path]) -> None:
+    """Refuse places of weights, and of the settings beside them, that are taken by something else."""
+    settings = settings_file(output)
+    if output.resolve() in [path.resolve() for path in given]:
+        raise ValueError(f"{output} is one of the files to merge, which stay as they are: give another --output.")
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder: give a file as --output, such as {output / 'model.pt'}.")
+    if output.suffix == ".json":
+        raise ValueError(f"weights are a .pt file, with their settings as .json beside them, got --output {output}.")
+    for path in given:
+        if settings.resolve() == settings_file(path).resolve():
+            raise ValueError(f"{settings} lies beside {path}, too, and is about it: give --output another name.")
+    if settings.exists() and not output.exists():
+        raise ValueError(f"{settings} is about other weights than {output}, which is new: move it, or rename --output.")
 
 
 def _write(
@@ -68,6 +96,7 @@ def _write(
     args: argparse.Namespace,
 ) -> None:
     """Weights, with the settings of the first file that has some: they are those of all networks but for the views."""
+    save_weights(merged, args.output)
     if known:
         first, settings = next(iter(known.items()))
         of_coarse = first not in args.weights  # trained without fine networks, as a rule
@@ -80,8 +109,7 @@ def _write(
             kept["output_names"] = dict(names)
         save_settings(kept, args.output)
     else:
-        settings_file(args.output).unlink(missing_ok=True)  # of other weights
-    save_weights(merged, args.output)
+        settings_file(args.output).unlink(missing_ok=True)  # of the weights that were there
 
 
 def _names_of(known: Mapping[Path, Mapping[str, Any]]) -> dict[str, str]:
@@ -121,11 +149,11 @@ def _axcodes_of(
     return {view: said.get(view, axcodes_of(own[view])) for view in views}
 
 
-def _check_settings(known: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Refuse weights whose voxels mean something else; files without settings beside them are not compared."""
+def _check_settings(known: Mapping[Path, Mapping[str, Any]], keys: Sequence[str]) -> None:
+    """Refuse weights whose settings differ in a key; files without settings beside them are not compared."""
     for path, other in list(known.items())[1:]:
         first, own = next(iter(known.items()))
-        for key in MEANING:
+        for key in keys:
             if other.get(key) != own.get(key):
                 values = f"{json.dumps(own.get(key))} of {first} and {json.dumps(other.get(key))} of {path}"
                 raise ValueError(f"{key} differs, {values}: only weights of one meaning go together.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from .training_config import parse_option
 __all__ = ["find_model", "label_names", "model_ids", "read_model", "signature_of"]
 
 #: Ids that commands with INPUT and OUTPUT have arguments for, or do not look at.
-OF_COMMANDS = {"input", "output_dir", "dataset_dir", "split", "fold", "overwrite", "strict", "overlays", "bundle_root"}
-OF_COMMANDS |= {"ckpt_path", "device", "progress"}
+OF_COMMANDS = frozenset(
+    ("input", "output_dir", "dataset_dir", "split", "fold", "overwrite", "strict", "overlays", "bundle_root")
+    + ("ckpt_path", "device", "progress")
+)
 
 
 def read_model(
@@ -110,18 +112,19 @@ def signature_of(config: ConfigParser, weights: Sequence[str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def model_ids(options: Sequence[str]) -> dict[str, Any]:
+def model_ids(options: Sequence[str], said: Set[str] = OF_COMMANDS) -> dict[str, Any]:
     """Ids and values of ``--option`` of a command that has arguments of its own for places and cases.
 
     Args:
         options: such as "max_rounds=3", see :func:`c2f_monai.apps.training_config.parse_option`.
+        said: ids that the command says otherwise. Defaults to those of commands with INPUT and OUTPUT.
 
     Raises:
         ValueError: for one that is no ID=VALUE, and for an id that the command says otherwise.
     """
     ids = dict(parse_option(text) for text in options)
-    if said := sorted(ids.keys() & OF_COMMANDS):
+    if refused := sorted(ids.keys() & said):
         raise ValueError(
-            f"--option {said[0]}: this command says it by an argument of its own, or not at all: see --help."
+            f"--option {refused[0]}: this command says it by an argument of its own, or not at all: see --help."
         )
     return ids

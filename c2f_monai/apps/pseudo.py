@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import list_inputs
-from ..data.datalist import cases_by_split, label_names
+from ..data.datalist import cases_by_split, label_names, read_description
 from ..data.description import Preparer, add_cases, check_output, describe_dataset, drop_description, write_description
 from ..data.readers import is_image_file
 from ..data.writers import write_nifti
@@ -24,6 +24,9 @@ from .segmenter import Segmentation, Segmenter
 from .training_config import parse_option
 
 __all__ = ["PseudoPreparer", "reason_against"]
+
+#: Headers that name the file of their voxels, which is not found beside a link to them.
+_HEADERS = (".mhd", ".nhdr")
 
 
 class PseudoPreparer(Preparer):
@@ -51,7 +54,8 @@ class PseudoPreparer(Preparer):
         _check_flags(options.refuse)
         output = options.output.absolute()
         labeled = cases_by_split(options.add_to)
-        cases = _unlabeled(options.input, output, labeled, options.min_dsc)
+        _check_places(options.input, output, options.min_dsc)
+        cases = _unlabeled(options.input, labeled, options.add_to)
         ids = dict(parse_option(text) for text in options.option)
         segmenter = Segmenter(options.model, options.device, configs=options.config, options=ids)
         _check_quality(segmenter, options.min_dsc)
@@ -75,7 +79,7 @@ class PseudoPreparer(Preparer):
         if not entries:
             raise ValueError(f"none of the {len(cases)} answers is kept: lower --min-dsc, or leave --refuse out.")
 
-        further = {"pseudo_labels": _origin(segmenter, options), "left_out": left_out}
+        further = _further(segmenter, options, left_out, read_description(output) if added_to else {})
         own = describe_dataset(output.name, names, entries, folds=None, further=further)
         content = add_cases(own, labeled)
         yield f"{len(entries)} of {len(cases)} answers kept as labels, trained on in every fold and never tested"
@@ -120,15 +124,12 @@ def _judgement(result: Segmentation | Exception) -> str:
     return f"{result.ml:.1f} ml, {'' if predicted is None else f'predicted DSC {predicted[0]:.3f}, '}{flags}"
 
 
-def _unlabeled(
-    place: Path, output: Path, labeled: Mapping[str, Sequence[Mapping[str, Any]]], min_dsc: float
-) -> list[dict[str, Any]]:
-    """Cases to segment; what is labeled already, or no image, is none of them.
+def _check_places(place: Path, output: Path, min_dsc: float) -> None:
+    """Refuse what no answer could be written to, or chosen by.
 
     Raises:
         FileExistsError: when the output folder holds another data set.
-        ValueError: for a bad threshold, an output folder below the input, an input among what is written, or when
-            nothing is left.
+        ValueError: for a bad threshold, an output folder below the input, or an input among what is written.
     """
     if not 0.0 <= min_dsc <= 1.0:
         raise ValueError(f"--min-dsc must be a DSC from 0 to 1, got {min_dsc:g}.")
@@ -139,7 +140,23 @@ def _unlabeled(
         if folder.is_relative_to(written.resolve()):  # answers would take the place of what they were made from
             raise ValueError(f"--input {place} lies in {written}, which is written to: choose another --output.")
     check_output(output, output.name, "pseudo_labels")
-    known = {os.path.realpath(case["image"]) for cases in labeled.values() for case in cases}
+
+
+def _unlabeled(
+    place: Path, labeled: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path | None
+) -> list[dict[str, Any]]:
+    """Cases to segment; what is labeled already, or no image, is none of them.
+
+    Args:
+        place: of the images.
+        labeled: cases of the data set that is added to. One whose image was written anew has a "source".
+        folder: of that data set, which a "source" below it is relative to.
+
+    Raises:
+        ValueError: when nothing is left.
+    """
+    listed = [case.get("source", case["image"]) for cases in labeled.values() for case in cases]
+    known = {os.path.realpath(os.path.join(folder or "", image)) for image in listed}
     found = [case for case in list_inputs(place) if "skipped" not in case]
     cases = [case for case in found if os.path.realpath(case["image"]) not in known]
     if not cases:
@@ -195,14 +212,14 @@ def _are_alike(cases: Sequence[Mapping[str, Any]]) -> bool:
 def _file_names(cases: Sequence[Mapping[str, Any]], labeled: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name of each case's files in one folder; a checksum of its path tells those apart that would be called alike.
 
-    Images of the labeled cases count, too, and letters that differ in case do not: some disks know no difference.
+    Files of the labeled cases count, too, and letters that differ in case do not: some disks know no difference.
     """
     flat = [str(case["case"]).replace("/", "_") for case in cases]
-    taken = Counter(name.casefold() for name in [*flat, *(case_name(case["image"]) for case in labeled)])
-    return [
-        name if taken[name.casefold()] == 1 else f"{name}_{zlib.crc32(str(case['case']).encode()):08x}"
-        for case, name in zip(cases, flat, strict=True)
-    ]
+    listed = [case_name(case[key]) for case in labeled for key in ("image", "label") if key in case]
+    taken = Counter(name.casefold() for name in [*flat, *listed])
+    # Of the whole path: below the folders of several calls, cases are called alike.
+    sums = [zlib.crc32(os.path.realpath(case["image"]).encode()) for case in cases]
+    return [name if taken[name.casefold()] == 1 else f"{name}_{own:08x}" for name, own in zip(flat, sums, strict=True)]
 
 
 def _write_case(
@@ -210,7 +227,10 @@ def _write_case(
 ) -> dict[str, Any]:
     """Write a label, and an image where it is no file of a name of its own; entry of the data set."""
     image = Path(case["image"])
-    if not is_image_file(image) and result.image is not None:  # a DICOM series
+    source = {}
+    no_file = not is_image_file(image)  # but a DICOM series
+    if result.image is not None and (no_file or (alike and image.suffix in _HEADERS)):
+        source = {"source": str(image)}
         image = output / "images" / f"{name}.nii.gz"
         write_nifti(image, result.image[0].numpy(), result.affine)
     elif alike:
@@ -222,6 +242,7 @@ def _write_case(
     return {
         "image": str(image),
         "label": str(label),
+        **source,
         "fold": None,
         "label_origin": f"{segmenter.origin.description}, {segmenter.name}",
         **judged,
@@ -229,10 +250,12 @@ def _write_case(
     }
 
 
-def _origin(segmenter: Segmenter, options: argparse.Namespace) -> dict[str, Any]:
-    """What made the labels, and by what they were chosen."""
+def _further(
+    segmenter: Segmenter, options: argparse.Namespace, left_out: Mapping[str, str], before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What made the labels, by what they were chosen, and what was left out; also by the runs that are added to."""
     origin = segmenter.origin
-    return {
+    made = {
         "version": package_version(),
         "model": origin.model,
         "weights": dict(origin.weights),
@@ -240,3 +263,7 @@ def _origin(segmenter: Segmenter, options: argparse.Namespace) -> dict[str, Any]
         "min_dsc": options.min_dsc,
         "refuse": list(options.refuse),
     }
+    if "pseudo_labels" in before:
+        last = dict(before["pseudo_labels"])
+        made["earlier"] = [*last.pop("earlier", []), last]
+    return {"pseudo_labels": made, "left_out": {**before.get("left_out", {}), **left_out}}

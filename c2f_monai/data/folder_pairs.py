@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..utils import case_name, files_below
+from ..utils import case_name, files_below, some_names
 from .readers import is_image_file
 
 __all__ = ["LAYOUTS", "FolderCases", "find_folder_cases", "natural_order"]
@@ -41,6 +41,12 @@ class FolderCases:
     labels: dict[str, Path | dict[str, Path]]
     unlabeled: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
+
+    @property
+    def left_out(self) -> list[str]:
+        """What is no case, as lines of text."""
+        kinds = (("images without a label", self.unlabeled), ("labels without an image", self.strangers))
+        return [f"left out, {kind}: {len(names)} ({some_names(names)})" for kind, names in kinds if names]
 
 
 def find_folder_cases(
@@ -75,7 +81,7 @@ def find_folder_cases(
         raise ValueError(
             f"no image in {images} has a label in {labels} (layouts: "
             + "; ".join(f"{image} and {label}" for image, label in patterns)
-            + "): say how the files are called with --image-pattern and --label-pattern."
+            + "): say how the files are called with --image-pattern and --label-pattern of c2f prepare folders."
         )
     _check_single(best, twice | again)
     return best

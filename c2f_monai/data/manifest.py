@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from ..utils import FolderLock, Status, is_of_the_machine, package_version, reason_of, some_names
-from .entries import entry_of, is_same, options_of, plain, row_of, source_of
+from .entries import entry_of, is_same, options_of, plain, row_of
 from .journal import Entry, Journal
-from .writers import made_here
+from .mask_places import check_mask_places, check_tables
 
 __all__ = ["CasesFailed", "MANIFEST_NAME", "Manifest"]
 
@@ -41,7 +41,7 @@ class Manifest:
         folder: of the masks.
         options: what answers depend on, by the name that users give it.
         weights: file of weights, or files by name; they are hashed.
-        overwrite: do all cases again, and replace files that are in the way; never an image.
+        overwrite: do all cases again, and replace files that are in the way; never an image or label of a case.
         strict: raise the first case's exception instead of noting it.
         ending: of a mask, after the name of its case.
         alone: forget the cases of earlier runs that are none of this one's, whatever the options; their masks stay.
@@ -96,8 +96,8 @@ class Manifest:
 
         Raises:
             ValueError: where masks of other options, weights or images lie in the folder, or a mask would take the
-                place of an image.
-            FileExistsError: where a file that no run made is in the way.
+                place of an image or a label.
+            FileExistsError: where a file that no run made is in the way, a mask's or a table's.
             BlockingIOError: while another run writes to the folder.
         """
         if self.is_first and self.folder.is_dir():
@@ -126,10 +126,12 @@ class Manifest:
         """
         content = self._journal.read()
         known: dict[str, Entry] = content.get("cases", {})
+        if not self._journal.exists():
+            check_tables(self.folder)
         if known and not self.overwrite:
             self._check_options(content)
         wanted = [dict(case) for case in cases if "skipped" not in case]
-        self._check_places(wanted, known)
+        check_mask_places(self.mask_of, self.overwrite, wanted, known)
         return [
             case
             for case in wanted
@@ -258,26 +260,6 @@ class Manifest:
                 f"{self.folder} holds masks that were made otherwise ({told}): write to another folder, or give "
                 "overwrite to do these cases again."
             )
-
-    def _check_places(self, cases: Sequence[Mapping[str, Any]], known: Mapping[str, Entry]) -> None:
-        images = {os.path.realpath(case["image"]) for case in cases}
-        for case in cases:
-            mask, entry = self.mask_of(case["case"]), known.get(case["case"])
-            if os.path.realpath(mask) in images:
-                raise ValueError(f"{mask} is an image to segment: write to another folder.")
-            if mask.is_dir():
-                raise ValueError(f"{mask} is a folder, but a mask is to be written: write to another folder.")
-            if self.overwrite or not mask.exists():
-                continue
-            if entry is None and not made_here(mask):
-                raise FileExistsError(
-                    f"{mask} exists and no run in this folder made it: write to another folder, or give overwrite."
-                )
-            if entry is not None and entry.get("image") != source_of(case) and not is_same(case, entry):
-                raise ValueError(
-                    f"{mask} belongs to {entry.get('image')}, not to {source_of(case)}: write to another folder, or "
-                    "give overwrite."
-                )
 
     def _is_done(self, case: Mapping[str, Any], entry: Entry | None) -> bool:
         if entry is None or entry["status"] != Status.DONE or not self.mask_of(case["case"]).is_file():

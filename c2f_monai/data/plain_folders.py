@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..utils import case_name, link_or_copy, on_one_grid, some_names
+from ..utils import case_name, link_or_copy, on_one_grid
 from .description import Preparer, check_output, describe_dataset, description_lines, write_description
 from .folder_pairs import LAYOUTS, FolderCases, find_folder_cases, natural_order
 from .label_header import check_label_header
@@ -56,9 +56,7 @@ class FoldersPreparer(Preparer):
         cases = find_folder_cases(options.images, options.labels, list(names.values()), layout)
         patients = read_patients(options.patients, cases.labels) if options.patients else {}
         entries, overlap = list_folder_cases(cases, names, options.output, patients)
-        for kind, left in (("images without a label", cases.unlabeled), ("labels without an image", cases.strangers)):
-            if left:
-                yield f"left out, {kind}: {len(left)} ({some_names(left)})"
+        yield from cases.left_out
         if overlap:
             yield f"voxels in several masks, given to the organ that is named last: {overlap}"
         content = describe_dataset(name, names, entries, folds=options.folds, seed=options.fold_seed)

@@ -8,7 +8,7 @@ from .autocast import AutocastInferer
 from .cascade import CascadeInferer
 from .coarse_to_fine import CoarseToFineInferer
 from .logits import LogitsInferer
-from .quality import SIGNALS, TRAITS, QualityModel, entropy, quality_path, read_quality
+from .quality import SIGNALS, TRAITS, QualityModel, check_quality_place, entropy, quality_path, read_quality
 from .quality_fit import check_case_count, fit_quality
 from .records import FLAGS, CaseRecord, RoundRecord
 from .several_organs import SeveralOrgansInferer
@@ -30,6 +30,7 @@ __all__ = [
     "StopRule",
     "UnrolledInferer",
     "check_case_count",
+    "check_quality_place",
     "entropy",
     "fit_quality",
     "quality_path",

@@ -22,6 +22,7 @@ __all__ = [
     "TRAITS",
     "UNUSUAL",
     "QualityModel",
+    "check_quality_place",
     "entropy",
     "quality_path",
     "read_quality",
@@ -190,6 +191,27 @@ class QualityModel:
 def quality_path(weights: str | Path) -> Path:
     """Where the quality model of a file of weights lies: beside it, ``model.quality.json`` of ``model.pt``."""
     return Path(weights).with_suffix(".quality.json")
+
+
+def check_quality_place(path: str | Path) -> None:
+    """Refuse a place where a quality model cannot be written, or would take the place of something else.
+
+    Raises:
+        ValueError: for a name that does not end in .json.
+        FileExistsError: for a file that holds no quality model.
+        FileNotFoundError: without the folder.
+    """
+    path = Path(path)
+    if path.suffix != ".json":
+        raise ValueError(f"a prediction of the DSC is written as JSON, such as model.quality.json, got {path}.")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.absolute().parent} to write {path.name} to.")
+    if not path.exists():
+        return
+    try:
+        QualityModel.of(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError, AttributeError) as error:
+        raise FileExistsError(f"{path} exists and holds no quality model: give another place, or move it.") from error
 
 
 def read_quality(weights: str | Path) -> QualityModel | None:

@@ -66,9 +66,12 @@ def test_two_folders_are_a_data_set(
         for case in ("test0", "test1"):
             shutil.copy(dataset / f"{case}{ending}.nii.gz", tmp_path / kind / f"{case}.nii.gz")
     shutil.copy(dataset / "training0.nii.gz", tmp_path / "images")  # without a label
+    shutil.copy(dataset / "training0_label.nii.gz", tmp_path / "labels" / "stranger.nii.gz")
     folders = ["--dataset", str(tmp_path / "images"), "--labels", str(tmp_path / "labels")]
     assert main([*words, *folders, "--output", str(tmp_path / "out")]) == 0
     folder = capsys.readouterr().out
+    assert "left out, images without a label: 1 (training0)" in folder
+    assert "left out, labels without an image: 1 (stranger)" in folder
     assert main([*words, "--dataset", str(dataset), "--output", str(tmp_path / "same")]) == 0
     assert [line for line in folder.splitlines() if line.startswith("all:")] == [
         line for line in capsys.readouterr().out.splitlines() if line.startswith("all:")
@@ -273,3 +276,46 @@ def test_cases_that_found_nothing_are_counted_where_a_calibration_has_too_few(tm
     cases |= {str(n): CaseRow(str(n), "", {"dsc": "0.0"}) for n in (8, 9)}
     with pytest.raises(ValueError, match="needs 9 labeled cases, got 8. Of 10 cases 2 found nothing or have no DSC"):
         calibrate(cases, tmp_path, tmp_path / "model.quality.json")
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--option", "dataset_dir=elsewhere"], "--option dataset_dir: this command says it by an argument of its own"),
+        (["--option", "output_dir=elsewhere"], "--option output_dir: this command says it by an argument of its own"),
+        (["--labels", "labels", "--fold", "0"], "--split and --fold choose cases of a dataset.json"),
+        (["--labels", "labels", "--split", "validation"], "--split and --fold choose cases of a dataset.json"),
+        (["--calibrate", "model.pt"], "is written as JSON, such as model.quality.json, got model.pt"),
+        (["--calibrate", "nowhere/a.json"], "to write a.json to"),
+        (["--calibrate", "mine.json"], "mine.json exists and holds no quality model: give another place"),
+    ],
+)
+def test_what_cannot_be_is_told_before_a_case_is_segmented(
+    words: list[str],
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.json").write_text('{"my": "notes"}', encoding="utf-8")
+    assert main([*words, "--dataset", str(dataset), "--output", "out", *more]) == 1
+    assert told in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"]
+
+
+def test_labels_are_not_replaced_by_what_they_score(
+    dataset: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for case in ("test0", "test1"):
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        shutil.copy(dataset / f"{case}_label.nii.gz", tmp_path / "labels" / f"{case}_seg.nii.gz")
+        shutil.copy(dataset / f"{case}.nii.gz", tmp_path)
+    cases = [{"image": f"{case}.nii.gz", "label": f"labels/{case}_seg.nii.gz"} for case in ("test0", "test1")]
+    (tmp_path / "dataset.json").write_text(json.dumps({"test": cases}), encoding="utf-8")
+    before = [path.read_bytes() for path in sorted((tmp_path / "labels").glob("*.gz"))]
+    assert main([*words, "--dataset", str(tmp_path), "--output", str(tmp_path / "labels")]) == 1
+    assert "test0_seg.nii.gz is a label to score with: write to another folder" in capsys.readouterr().err
+    assert [path.read_bytes() for path in sorted((tmp_path / "labels").glob("*.gz"))] == before

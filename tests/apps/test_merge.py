@@ -215,6 +215,7 @@ def test_weights_of_another_meaning_are_refused(tmp_path: Path, capsys: pytest.C
 
 def test_settings_of_the_weights_that_were_there_do_not_stay(tmp_path: Path) -> None:
     files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal"], 2)]
+    save_weights({}, tmp_path / "model.pt")
     (tmp_path / "model.json").write_text("{}", encoding="utf-8")
     assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 0
     assert not (tmp_path / "model.json").exists()
@@ -229,3 +230,45 @@ def test_a_file_that_is_merged_is_not_replaced(tmp_path: Path, capsys: pytest.Ca
     assert main([*asked, "--output", str(tmp_path / "sub" / ".." / Path(second).name)]) == 1
     assert "is one of the files to merge, which stay as they are: give another --output" in capsys.readouterr().err
     assert Path(second).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("axial1.pth", "axial1.json lies beside {first}, too, and is about it"),
+        ("folder", "folder is a folder: give a file as --output"),
+        ("merged.json", "weights are a .pt file, with their settings as .json beside them"),
+        ("mine.pt", "mine.json is about other weights than {mine}, which is new"),
+    ],
+)
+def test_nothing_else_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str], output: str, told: str) -> None:
+    files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal"], 2)]
+    Path(files[0]).with_suffix(".json").write_text('{"min_size": 64}', encoding="utf-8")
+    (tmp_path / "mine.json").write_text('{"my": "notes"}', encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert main(["merge", *files, "--output", str(tmp_path / output)]) == 1
+    assert told.format(first=files[0], mine=tmp_path / "mine.pt") in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("content", "told"), [("[1]", "but a list"), ("{", "holds no settings of weights: Expecting")])
+def test_settings_that_are_none_are_told_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, told: str
+) -> None:
+    files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal"], 2)]
+    settings = Path(files[1]).with_suffix(".json")
+    settings.write_text(content, encoding="utf-8")
+    assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 1
+    error = capsys.readouterr().err
+    assert f"error: {settings} holds no settings of weights" in error and told in error and error.count("\n") == 1
+
+
+def test_networks_of_other_settings_have_no_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one layout, but what computes with the tensors is another thing."""
+    files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["axial"], 2)]
+    for file, size in zip(files, (3, 5), strict=True):
+        settings = {"saliency_def": {"_target_": "some.Saliency", "dilation": size}}
+        Path(file).with_suffix(".json").write_text(json.dumps(settings), encoding="utf-8")
+    assert main(["merge", "--average", *files, "--output", str(tmp_path / "mean.pt")]) == 1
+    assert "saliency_def differs" in capsys.readouterr().err and not (tmp_path / "mean.pt").exists()

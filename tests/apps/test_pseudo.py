@@ -255,3 +255,59 @@ def test_a_model_of_the_package_labels_a_volume(tmp_path: Path) -> None:
     assert case["predicted_dsc"] == pytest.approx(result.record.predicted[0], abs=1e-4)
     np.testing.assert_array_equal(nib.load(case["label"]).dataobj, result.mask.numpy())
     assert _content(tmp_path / "out")["pseudo_labels"]["weights"] == segmenter.origin.weights
+
+
+def _write_ct(path: Path, voxel: tuple[int, int, int]) -> Path:
+    """A CT in which the model finds one voxel; of a suffix that SimpleITK knows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    volume = np.full(SHAPE[::-1], -1000, np.int16)  # SimpleITK's axes run the other way
+    volume[voxel[::-1]] = 50
+    sitk = pytest.importorskip("SimpleITK")
+    image = sitk.GetImageFromArray(volume)
+    image.SetSpacing((2.0, 2.0, 3.0))
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def test_further_cts_of_the_same_names_keep_what_is_there(folder: Path) -> None:
+    """Three folders, one after the other, all with ct.nii.gz: every image has the label made of it."""
+    voxels = {f"s{number}": (number, 2, 1) for number in (1, 2, 3)}
+    for name, voxel in voxels.items():
+        _write_ct(folder / name / "ct.nii.gz", voxel)
+    for number, name in enumerate(voxels):
+        add = ("--add-to", str(folder / "out")) if number else ()
+        assert _prepare(folder, "--min-dsc", "0", "--input", str(folder / name), *add) == 0
+    cases = load_datalist(folder / "out", "training", holdout=0)
+    assert len({case["label"] for case in cases}) == len({case["image"] for case in cases}) == 3
+    for case in cases:
+        image, label = (np.asarray(nib.load(case[key]).dataobj) for key in ("image", "label"))
+        np.testing.assert_array_equal(np.argwhere(label), np.argwhere(image > 0))
+    assert {tuple(np.argwhere(nib.load(case["label"]).dataobj)[0]) for case in cases} == set(voxels.values())
+
+
+def test_a_data_set_that_is_added_to_remembers_how_its_labels_were_chosen(folder: Path) -> None:
+    assert _prepare(folder, "--min-dsc", "0.7") == 0
+    _write_ct(folder / "more" / "b.nii.gz", (1, 1, 1))
+    words = ("--min-dsc", "0", "--input", str(folder / "more"), "--add-to", str(folder / "out"))
+    assert _prepare(folder, *words) == 0
+    content = _content(folder / "out")
+    assert (content["pseudo_labels"]["min_dsc"], content["pseudo_labels"]["earlier"][0]["min_dsc"]) == (0, 0.7)
+    assert content["left_out"]["p1/ct"] == "predicted DSC 0.600 below 0.7" and content["left_out"]["air"]
+
+
+def test_headers_apart_from_their_voxels_are_written_as_one_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A link to ct.mhd alone would have no voxels beside it; and the next call knows the image again."""
+    for name, voxel in (("s1", (1, 2, 1)), ("s2", (2, 2, 1))):
+        _write_ct(folder / "two" / name / "ct.mhd", voxel)
+    words = ("--min-dsc", "0", "--input", str(folder / "two"))
+    assert _prepare(folder, *words) == 0
+    for case in load_datalist(folder / "out", "training", holdout=0):
+        image: Any = read_image(case["image"])
+        label: Any = read_image(case["label"])
+        np.testing.assert_array_equal(np.argwhere(label[0]), np.argwhere(image[0] > 0))
+        np.testing.assert_allclose(image.affine, label.affine)
+        assert Path(case["source"]).name == "ct.mhd"
+    assert _prepare(folder, *words, "--add-to", str(folder / "out")) == 1
+    assert "holds no image without a label: all 2 are cases of --add-to" in capsys.readouterr().err

@@ -187,3 +187,29 @@ def test_an_image_whose_place_an_older_one_takes_is_another(tmp_path: Path) -> N
     assert is_same(case, entry)
     os.utime(case["image"], (50, 50))  # of the same size, and older than the label all the time
     assert not is_same(case, entry)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("origin", ["by hand", MADE_BY])
+def test_a_mask_never_takes_the_place_of_a_label(tmp_path: Path, overwrite: bool, origin: str) -> None:
+    """Not even of one that says that a run made it, as a mask does that was corrected by hand."""
+    label = tmp_path / "labels" / "p1_seg.nii.gz"
+    write_nifti(label, np.ones((2, 2, 2), np.uint8), np.eye(4), origin)
+    (tmp_path / "p1.nii").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "labels")
+    cases = [{"image": str(tmp_path / "p1.nii"), "case": "p1", "label": str(tmp_path / "link" / label.name)}]
+    with pytest.raises(ValueError, match="p1_seg.nii.gz is a label to score with: write to another folder"):
+        Manifest(tmp_path / "labels", overwrite=overwrite).plan(cases)
+
+
+@pytest.mark.parametrize("name", ["cases.csv", "cases_cyst.csv", "summary.json"])
+def test_a_table_that_no_run_wrote_stays(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("case,patient\n", encoding="utf-8")
+    (tmp_path / "a.nii").touch()
+    with pytest.raises(FileExistsError, match=f"{name} exists and no run in this folder wrote it: move it"):
+        Manifest(tmp_path, overwrite=True).plan([{"image": str(tmp_path / "a.nii"), "case": "a"}])
+    (tmp_path / name).unlink()
+    manifest, _ = begin(tmp_path, 1)
+    manifest.close()
+    assert (tmp_path / "masks" / "cases.csv").is_file()
+    begin(tmp_path, 1)[0].close()  # its own table is no other's
