@@ -257,6 +257,11 @@ def _select_fold(content: dict[str, Any], fold: int, path: Path) -> dict[str, An
             f"{path} has training cases without a fold: make it with python -m c2f_monai prepare, "
             "or give cases that are always trained on the fold null."
         )
+    if strange := [entry for entry in entries if not isinstance(entry["fold"], int | None)]:
+        raise ValueError(
+            f"{path}: the fold of a case must be a whole number or null, got {strange[0]['fold']!r} of "
+            f"{strange[0]['image']}."
+        )
     if fold not in (known := sorted({entry["fold"] for entry in entries if entry["fold"] is not None})):
         raise ValueError(f"{path} has the folds {', '.join(map(str, known))}, got fold {fold!r}.")
     folds_of: dict[Any, set[Any]] = {}

@@ -264,3 +264,12 @@ def test_paths_beside_a_linked_folder_are_those_beside_what_it_leads_to(tmp_path
     (tmp_path / "link").symlink_to(tmp_path / "real" / "task")
     (case,) = load_datalist(tmp_path / "link", "test")
     assert Path(case["image"]).samefile(tmp_path / "real" / "ct.nii.gz")
+
+
+def test_folds_are_numbers(tmp_path: Path) -> None:
+    """Some "0" and some 1, as tables give them, have no order."""
+    entries = folded(4, 2)
+    entries[2]["fold"] = "0"
+    folder = make_dataset(tmp_path, {"training": entries})
+    with pytest.raises(ValueError, match="the fold of a case must be a whole number or null, got '0' of .*2"):
+        load_datalist(folder, "test", fold=0)
