@@ -18,9 +18,20 @@ from scipy import ndimage
 from ..transforms.tissues import tissue_of_organ
 from ..utils import case_name
 from .label_header import check_label_header
+from .nifti_checks import nifti_problem, open_nifti
 from .readers import image_header, is_image_file
 
-__all__ = ["BODY", "Anatomy", "body_by_hu", "body_by_labels", "deform", "find_anatomies", "read_names", "tissues_of"]
+__all__ = [
+    "BODY",
+    "Anatomy",
+    "body_by_hu",
+    "body_by_labels",
+    "checked_header",
+    "deform",
+    "find_anatomies",
+    "read_names",
+    "tissues_of",
+]
 
 #: Names of what is added to a label map; each is a tissue, too.
 BODY = ("fat", "muscle", "gas", "soft tissue", "vessel", "bone", "fluid")
@@ -52,10 +63,15 @@ def read_names(path: str | os.PathLike[str]) -> dict[int, str]:
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: for a line of another form, a value outside 1 to 255, or one that comes twice.
+        ValueError: for text that is not UTF-8, a line of another form, a value outside 1 to 255, or one that comes
+            twice.
     """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")  # some editors begin with a mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: save it as UTF-8.") from error
     names: dict[int, str] = {}
-    for line in Path(path).read_text(encoding="utf-8-sig").splitlines():  # some editors begin with a mark
+    for line in text.splitlines():
         if not line.strip():
             continue
         value, _, name = line.strip().partition(" ")
@@ -74,7 +90,8 @@ def find_anatomies(labels: Sequence[Path], images: Path | None = None) -> list[A
 
     Raises:
         FileNotFoundError: when a file or folder does not exist, there is no label map, or one has no CT.
-        ValueError: when two label maps have one name, or a CT has another shape.
+        ValueError: when two label maps or two of their CTs have one name, a header is none of a volume whose place is
+            known, see :func:`checked_header`, or a CT has another shape.
     """
     files: list[Path] = []
     for place in labels:
@@ -85,19 +102,49 @@ def find_anatomies(labels: Sequence[Path], images: Path | None = None) -> list[A
         raise FileNotFoundError(f"{labels[0]} holds no label map.")
     if images is not None and not images.is_dir():
         raise FileNotFoundError(f"there is no folder {images}.")
-    scans = {case_name(path): path for path in images.iterdir() if is_image_file(path)} if images is not None else {}
+    scans = None if images is None else _by_name(images)
     found: dict[str, Anatomy] = {}
     for file in files:
         name = case_name(file)
         if name in found:
             raise ValueError(f"{found[name].labels} and {file} have one name: rename one of them.")
-        if images is not None and name not in scans:
-            raise FileNotFoundError(f"{images} holds no CT of the label map {file.name}.")
-        image = scans.get(name)
+        checked_header(file)
+        image = None if scans is None else _scan_of(file, scans, images)
         if image is not None:
-            check_label_header(file, image, *image_header(image))
+            check_label_header(file, image, *checked_header(image))
         found[name] = Anatomy(name, file.absolute(), image)
     return [found[name] for name in sorted(found)]
+
+
+def checked_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """What :func:`image_header` gives of a volume whose header says where it lies.
+
+    Raises:
+        FileNotFoundError: as :func:`image_header`.
+        ValueError: as :func:`image_header`, and for a NIfTI file of neither sform nor qform, or a bad scale factor.
+    """
+    shape, affine = image_header(path)
+    if path.name.lower().endswith((".nii", ".nii.gz")) and (problem := nifti_problem(path, open_nifti(path))):
+        raise ValueError(f"{path} cannot be used: {problem}")
+    return shape, affine
+
+
+def _by_name(images: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(images.iterdir()):
+        if is_image_file(path):
+            found.setdefault(case_name(path), []).append(path)
+    return found
+
+
+def _scan_of(file: Path, scans: Mapping[str, Sequence[Path]], images: Path | None) -> Path:
+    """The CT of a label map's name."""
+    own = scans.get(case_name(file), [])
+    if not own:
+        raise FileNotFoundError(f"{images} holds no CT of the label map {file.name}.")
+    if len(own) > 1:
+        raise ValueError(f"{own[0]} and {own[1]} both have the name of {file}: take one of them away.")
+    return own[0]
 
 
 def tissues_of(names: Mapping[int, str]) -> tuple[dict[int, str], dict[str, int]]:

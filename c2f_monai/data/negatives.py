@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import csv
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,20 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.transforms import Orientation, ResizeWithPadOrCrop
+from tqdm import tqdm
 
-from ..utils import case_name, open_table
+from ..transforms import axes_angles, check_volume
+from ..transforms.upright import MAX_TURN
+from ..utils import case_name
 from .gray_levels import AIR_HU
+from .nifti_checks import nifti_problem, open_nifti
 from .readers import image_header, read_image
+from .tables import spelling_key, table_rows
 from .writers import write_nifti
 
-__all__ = ["NEGATIVE_COLUMNS", "Negative", "read_negatives", "write_negative"]
+__all__ = ["NEGATIVE_COLUMNS", "Negative", "check_voxels", "read_negatives", "write_negative"]
+
+logger = logging.getLogger(__name__)
 
 #: Columns that a table of negatives must have: a volume, relative to the table, and the range of its slices.
 NEGATIVE_COLUMNS = ("file", "first", "last")
@@ -53,22 +60,35 @@ def read_negatives(path: str | os.PathLike[str]) -> list[Negative]:
 
     Raises:
         FileNotFoundError: when the table or a volume does not exist.
-        ValueError: for missing columns, no rows, a volume that cannot be read, a range that is empty or outside of its
-            volume, or two rows of the same name.
+        ValueError: for a file that is no table, missing columns or cells, no rows, a volume that cannot be read, whose
+            orientation is not known or far from the body's, a range that is empty or outside of its volume, or two rows
+            of the same name.
     """
-    with open_table(path) as file:
-        rows = list(csv.DictReader(file))
-    missing = [column for column in NEGATIVE_COLUMNS if not rows or any(row.get(column) is None for row in rows)]
-    if missing:
-        columns = ", ".join(NEGATIVE_COLUMNS)
-        raise ValueError(f"{path} must have rows with the columns {columns}; without: {', '.join(missing)}.")
     found: dict[str, Negative] = {}
-    for row in rows:
+    for _, row in table_rows(path, NEGATIVE_COLUMNS, may_be_blank=("first", "last")):
         negative = _read_row(row, Path(path))
-        if negative.name in found:
-            raise ValueError(f"{path}: two rows would be the case {negative.name}; give each file a name of its own.")
-        found[negative.name] = negative
+        other = found.setdefault(spelling_key(negative.name), negative)
+        if other is not negative:
+            raise ValueError(
+                f"{path}: two rows would be the case {negative.name}, of {other.file} and {negative.file}; give each "
+                "file a name of its own."
+            )
     return list(found.values())
+
+
+def check_voxels(files: Sequence[Path], progress: bool = True) -> None:
+    """Refuse volumes that are no CT in HU, see :func:`c2f_monai.transforms.check_volume`, whose notes are logged.
+
+    Args:
+        files: of the volumes; one that is listed several times is read once.
+        progress: show a bar. Defaults to True.
+
+    Raises:
+        ValueError: when one cannot be read, or for voxels that are NaN, infinite or no HU.
+    """
+    for file in tqdm(dict.fromkeys(files), desc="checks", unit="volume", disable=not (progress and files)):
+        for note in check_volume(read_image(file)):
+            logger.warning(f"{file}: {note}")
 
 
 def write_negative(
@@ -105,15 +125,29 @@ def _read_row(row: dict[str, str], table: Path) -> Negative:
     if not file.exists():
         raise FileNotFoundError(f"{table} lists {row['file']}, but there is no {file}.")
     shape, affine = image_header(file)
+    _check_place(file, affine)
     up = int(np.argmax(nib.orientations.io_orientation(affine)[:, 0] == 2))
     first, last = _range_of(row, shape[up], table)
-    part = f"_{first}_{last}" if row["first"].strip() or row["last"].strip() else ""
+    part = f"_{first}_{last}" if row["first"] or row["last"] else ""
     return Negative(f"negative_{case_name(file)}{part}", file, first, last)
+
+
+def _check_place(file: Path, affine: np.ndarray) -> None:
+    """Refuse a volume whose slices from the feet are not known, or not axial."""
+    is_nifti = file.is_file() and file.name.lower().endswith((".nii.gz", ".nii"))
+    if is_nifti and (problem := nifti_problem(file, open_nifti(file))):
+        raise ValueError(f"{file} cannot be used: {problem}")
+    turn, _ = axes_angles(affine)
+    if turn > MAX_TURN:
+        raise ValueError(
+            f"{file} has axes turned by {turn:.0f} degrees, so that none of its slices is axial (up to {MAX_TURN:g} "
+            "are taken for it): resample it along the body's axes, or leave it out."
+        )
 
 
 def _range_of(row: dict[str, str], depth: int, table: Path) -> tuple[int, int]:
     """``first`` and ``last`` of a row of a volume with ``depth`` slices."""
-    texts = [row[column].strip() or str(default) for column, default in (("first", 0), ("last", depth))]
+    texts = [row[column] or str(default) for column, default in (("first", 0), ("last", depth))]
     if not (all(text.isdecimal() for text in texts) and 0 <= int(texts[0]) < int(texts[1]) <= depth):
         raise ValueError(
             f"{table}: first and last of {row['file']} must be a range within its {depth} slices, such as 0 and "

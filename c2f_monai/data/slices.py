@@ -5,24 +5,25 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from ..transforms.volumes import SPACING_MM
-from ..utils import SLICES_KEY, open_table
+from ..utils import SLICES_KEY
 from .description import Preparer, check_output, describe_dataset, drop_description, write_description
 from .folds import check_folds
 from .gray_levels import gray_to_hu
-from .negatives import NEGATIVE_COLUMNS, read_negatives, write_negative
+from .negatives import NEGATIVE_COLUMNS, Negative, check_voxels, read_negatives, write_negative
+from .slice_pictures import check_pictures, read_mask, read_picture
+from .tables import spelling_key, table_rows
 from .writers import write_nifti
 
 __all__ = ["COLUMNS", "SlicesPreparer", "check_single_slices", "prepare_slices", "read_index"]
@@ -82,11 +83,12 @@ def read_index(path: str | os.PathLike[str]) -> dict[str, list[dict[str, str]]]:
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: for missing columns or cells, no rows, a slice number that is none, two slices of the same place, a
-            patient that cannot name a file, or two that differ in upper and lower case alone.
+        ValueError: for a file that is no table, missing columns or cells, no rows, a slice number that is none, two
+            slices of the same place, a patient that cannot name a file, or two that differ in upper and lower case or
+            in how their accents are stored alone.
     """
     patients: dict[str, list[dict[str, str]]] = {}
-    for number, row in _index_rows(path):
+    for number, row in table_rows(path, COLUMNS):
         if not re.fullmatch("-?[0-9]+", row["z_index0"]):
             raise ValueError(f"{path}: z_index0 of {row['file']} must be a whole number, got {row['z_index0']!r}.")
         if _NO_FILE_NAME.search(row["patient"]):
@@ -104,29 +106,27 @@ def read_index(path: str | os.PathLike[str]) -> dict[str, list[dict[str, str]]]:
     return {patient: patients[patient] for patient in sorted(patients)}
 
 
-def _index_rows(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, str]]]:
-    """Needed cells of each row of an index, without the blanks around them, and the row's number in the file."""
-    with open_table(path) as file:
-        reader = csv.DictReader(file)
-        read = [(reader.line_num, row) for row in reader]
-    rows = [(number, {column: (row.get(column) or "").strip() for column in COLUMNS}) for number, row in read]
-    missing = [column for column in COLUMNS if not rows or column not in (reader.fieldnames or ())]
-    if missing:
-        raise ValueError(f"{path} must have rows with the columns {', '.join(COLUMNS)}; without: {', '.join(missing)}.")
-    for number, row in rows:
-        if blank := [column for column, cell in row.items() if not cell]:
-            told = ", ".join(blank)
-            raise ValueError(f"{path}, row {number}: {told} must not be blank: fill in or leave the row out.")
-    return rows
-
-
 def _check_spelling(path: str | os.PathLike[str], patients: Iterable[str]) -> None:
-    """Refuse patients that differ in upper and lower case alone: one person in two folds, or one file on some disks."""
+    """Refuse two spellings of one patient: one person in two folds, or one file on some disks."""
     seen: dict[str, str] = {}
     for patient in patients:
-        other = seen.setdefault(patient.casefold(), patient)
+        other = seen.setdefault(spelling_key(patient), patient)
         if other != patient:
-            raise ValueError(f"{path} has the patients {other} and {patient}: spell them alike, or rename one.")
+            # Where they look alike, the characters that they are stored as.
+            alike = unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", patient)
+            first, second = (ascii(name) if alike else name for name in (other, patient))
+            raise ValueError(f"{path} has the patients {first} and {second}: spell them alike, or rename one.")
+
+
+def _check_case_names(patients: Iterable[str], volumes: Iterable[Negative]) -> None:
+    """Refuse a patient whose files would be those of a negative, which have an empty label."""
+    names = {spelling_key(volume.name): volume for volume in volumes}
+    for patient in patients:
+        if negative := names.get(spelling_key(patient)):
+            raise ValueError(
+                f"the patient {patient} and the negative {negative.file} would be the same case, {negative.name}: "
+                "rename one."
+            )
 
 
 def prepare_slices(
@@ -150,7 +150,7 @@ def prepare_slices(
     Args:
         images: folder of 8-bit gray pictures, HU clipped to [0, 255]; rows run to the back, columns to the left. Zeros
             around a smaller field of view become air.
-        masks: folder of masks of the same names, 0 outside of the target.
+        masks: folder of masks of the same names, 0 outside of the target and one other value in it.
         index: table (CSV) with the columns of :data:`COLUMNS`; further ones are allowed.
         output: folder to write to.
         name: of the target. Defaults to pancreas.
@@ -168,7 +168,9 @@ def prepare_slices(
     Raises:
         FileExistsError: when the output folder holds another data set.
         FileNotFoundError: when a table, a picture or a volume does not exist.
-        ValueError: for bad tables or spacing, pictures of another type, or shapes that differ within a patient.
+        ValueError: for bad tables or spacing, a patient named like a negative, pictures that cannot be read, are of
+            another type or listed twice, masks of more than two values, shapes that differ within a patient, or volumes
+            that are no CT along the body's axes. Nothing is written then.
     """
     low, high = SPACING_MM
     if not low <= spacing <= high:
@@ -176,12 +178,17 @@ def prepare_slices(
     check_folds(folds, seed)
     patients = read_index(index)
     volumes = [] if negatives is None else read_negatives(negatives)
+    _check_case_names(patients, volumes)
     target = Path(output).absolute()
     check_output(target, target.name, SLICES_KEY)
+    folders = (Path(images), Path(masks))
+    check_pictures(patients, *folders, progress)
+    check_voxels([volume.file for volume in volumes], progress)
+    drop_description(target)
     affine = np.diag([-spacing, -spacing, STACK_STEP, 1.0])  # columns run to the left, rows to the back, slices up
     entries, canvas = [], (0, 0)
     for patient, rows in tqdm(patients.items(), desc="stacks", unit="patient", disable=not progress):
-        entry, shape = _write_stack(patient, rows, (Path(images), Path(masks)), target, affine)
+        entry, shape = _write_stack(patient, rows, folders, target, affine)
         entries.append(entry)
         canvas = (max(canvas[0], shape[0]), max(canvas[1], shape[1]))
     further = {SLICES_KEY: True, "stated_spacing_mm": [spacing, spacing, STACK_STEP]}
@@ -215,25 +222,11 @@ def _write_stack(
 ) -> tuple[dict[str, Any], tuple[int, int]]:
     """Write a patient's pictures and masks, of the two folders, as volumes; entry of the case, and (columns, rows)."""
     images, masks = folders
-    pictures = [_picture(images / row["file"]) for row in rows]
-    labels = [(_picture(masks / row["file"]) > 0).astype(np.uint8) for row in rows]
-    shapes = {picture.shape for picture in (*pictures, *labels)}
-    if len(shapes) > 1:
-        raise ValueError(f"the pictures of patient {patient} have different shapes: {sorted(shapes)}.")
+    pictures = [read_picture(images / row["file"]) for row in rows]
+    labels = [read_mask(masks / row["file"]) for row in rows]
     paths = {key: target / f"{key}s" / f"{patient}.nii.gz" for key in ("image", "label")}
-    drop_description(target)
     for key, stack in (("image", [gray_to_hu(picture) for picture in pictures]), ("label", labels)):
         write_nifti(paths[key], np.stack([picture.T for picture in stack], axis=2), affine)
     numbers = [int(row["z_index0"]) for row in rows]
     entry = {**{key: str(path) for key, path in paths.items()}, SLICES_KEY: True, "slice_numbers": numbers}
     return entry, pictures[0].T.shape
-
-
-def _picture(path: Path) -> np.ndarray:
-    """(H, W) uint8 of a gray picture."""
-    if not path.is_file():
-        raise FileNotFoundError(f"the index lists {path.name}, but there is no {path}.")
-    with Image.open(path) as picture:
-        if picture.mode not in ("L", "1"):
-            raise ValueError(f"{path} must be an 8-bit gray picture, but its mode is {picture.mode}.")
-        return np.asarray(picture.convert("L"))

@@ -6,34 +6,26 @@ from __future__ import annotations
 
 import argparse
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from monai.data import MetaTensor
-from monai.transforms import Orientation
 from tqdm import tqdm
 
-from ..transforms import ResampleToSpacingd
-from ..transforms.synthetic_ct import RandSyntheticCT
 from ..transforms.volumes import SPACING_MM
 from ..utils import SLICES_KEY
-from .anatomies import Anatomy, body_by_hu, body_by_labels, deform, find_anatomies, read_names, tissues_of
+from .anatomies import Anatomy, find_anatomies, read_names, tissues_of
 from .datalist import cases_by_split, label_names
 from .description import Preparer, add_cases, check_output, describe_dataset, drop_description, write_description
-from .readers import read_image
 from .slices import STACK_STEP
+from .synthetic_volumes import check_extent, draw_until_held, draw_volume
 from .writers import write_nifti
 
 __all__ = ["SyntheticPreparer", "draw_volume"]
 
 #: mm along the body: more than anyone measures.
 MOST_EXTENT = 3000.0
-#: mm along the body that a deformation may carry in from beyond the ends of a volume.
-_BEYOND = 30.0
 
 
 class SyntheticPreparer(Preparer):
@@ -79,16 +71,16 @@ class SyntheticPreparer(Preparer):
             entries = []
             for number in tqdm(range(count), desc=split, unit="volume"):
                 anatomy = sources[number % len(sources)]
-                seed = zlib.crc32(f"{options.seed} {split} {number} {anatomy.name}".encode()) >> 1
-                image, label, affine = draw_volume(anatomy, names, target, seed, options.spacing, options.extent)
-                image, label, affine, stack = _each_nth(image, label, affine, options.every)
+                place = f"{options.seed} {split} {number} {anatomy.name}"
+                seed, drawn = draw_until_held(place, anatomy, names, target, options.spacing, options.extent)
+                image, label, affine, stack = _each_nth(*drawn, options.every)
                 name = f"synthetic_{split}_{number:03d}"
                 paths = {key: output / f"{key}s" / f"{name}.nii.gz" for key in ("image", "label")}
                 drop_description(output)
                 write_nifti(paths["image"], image, affine)
                 write_nifti(paths["label"], label * np.uint8(options.label_value), affine)
-                drawn = {"anatomy": anatomy.name, "seed": seed, **fold}
-                entries.append({**{k: str(p) for k, p in paths.items()}, **drawn, **stack})
+                source = {"anatomy": anatomy.name, "seed": seed, **fold}
+                entries.append({**{k: str(p) for k, p in paths.items()}, **source, **stack})
             return entries
 
         validation = draw("validation", held, options.validation_count) if held else []
@@ -107,75 +99,21 @@ class SyntheticPreparer(Preparer):
         yield str(write_description(output, content))
 
 
-def draw_volume(
-    anatomy: Anatomy, names: Mapping[int, str], target: int, seed: int, spacing: float = 2.0, extent: float = 220.0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A CT and its label; the same arguments give the same voxels.
-
-    Args:
-        anatomy: to draw from.
-        names: organ by label value.
-        target: label value of the target.
-        seed: of all draws.
-        spacing: voxel size in mm.
-        extent: mm along the body, around the target.
-
-    Returns:
-        image (H, W, D) int16 HU, RAS; label of the same shape, uint8, 1 in the target; affine (4, 4).
-
-    Raises:
-        ValueError: when the label map does not hold the target, or holds a value without a name.
-    """
-    tissues, added = tissues_of(names)
-    rng = np.random.default_rng(seed)
-    upright = Orientation(axcodes="RAS", labels=None)
-    stored: Any = upright(read_image(anatomy.labels))
-    steps = stored.pixdim.tolist()
-    values = np.rint(stored[0].numpy())
-    if strange := sorted(set(np.unique(values).tolist()) - {0, *names}):  # before a cast wraps what is above 255
-        told = ", ".join(f"{value:g}" for value in strange)
-        raise ValueError(f"{anatomy.labels} holds the label values {told}, which have no name: add them to --names.")
-    labels = values.astype(np.uint8)
-    part = _around(labels == target, steps[2], extent + 2 * _BEYOND, rng, anatomy)
-    labels = labels[..., part]
-    if anatomy.image is None:
-        labels = body_by_labels(labels, steps, added, rng)
-    else:
-        scan = np.asarray(upright(read_image(anatomy.image))[0])[..., part]
-        labels = body_by_hu(labels, scan, added)
-    labels = deform(labels, seed)
-    labels = labels[..., _around(labels == target, steps[2], extent, rng, anatomy)]
-    affine = torch.diag(torch.tensor([*steps, 1.0], dtype=torch.float64))
-    whole = MetaTensor(torch.from_numpy(np.ascontiguousarray(labels))[None], affine=affine)
-    image = RandSyntheticCT(tissues).set_random_state(seed)(whole)
-    item: dict[Any, torch.Tensor] = {
-        "image": image,
-        "label": MetaTensor((whole.as_tensor() == target).float(), affine=affine),
-    }
-    drawn = ResampleToSpacingd(("image", "label"), (spacing,) * 3, mode="bilinear")(item)
-    hu = np.rint(drawn["image"][0].numpy()).astype(np.int16)
-    return hu, (drawn["label"][0].numpy() > 0.5).astype(np.uint8), np.diag([spacing, spacing, spacing, 1.0])
-
-
 def _each_nth(
     image: np.ndarray, label: np.ndarray, affine: np.ndarray, every: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-    """Each Nth axial slice of a volume as a stack of single ones, with its affine, and what the entry says of it."""
+    """Each Nth axial slice of a volume as a stack of single ones, with its affine, and what the entry says of it.
+
+    They are counted from the first slice; where none of these shows the target, which the volume holds, from the one
+    by which its middle slice is among them.
+    """
     if every == 1:
         return image, label, affine, {}
+    found = np.flatnonzero(label.any(axis=(0, 1)))
+    start = 0 if (found % every == 0).any() else int(found[len(found) // 2]) % every
     stated = affine @ np.diag([1.0, 1.0, STACK_STEP / affine[2, 2], 1.0])
-    said = {SLICES_KEY: True, "slice_numbers": list(range(0, image.shape[2], every))}
-    return image[..., ::every], label[..., ::every], stated, said
-
-
-def _around(mask: np.ndarray, step: float, extent: float, rng: np.random.Generator, anatomy: Anatomy) -> slice:
-    """Slices around the target, its middle up to a tenth of the extent from theirs."""
-    found = np.flatnonzero(mask.any(axis=(0, 1)))
-    if not len(found):
-        raise ValueError(f"{anatomy.labels} does not hold the target: take it out of --labels.")
-    middle = (found[0] + found[-1]) / 2 + rng.uniform(-0.1, 0.1) * extent / step
-    start = max(0, round(middle - extent / step / 2))
-    return slice(start, min(mask.shape[2], start + round(extent / step)))
+    said = {SLICES_KEY: True, "slice_numbers": list(range(start, image.shape[2], every))}
+    return image[..., start::every], label[..., start::every], stated, said
 
 
 def _check(options: argparse.Namespace, names: Mapping[int, str], anatomies: Sequence[Anatomy]) -> int:
@@ -184,15 +122,42 @@ def _check(options: argparse.Namespace, names: Mapping[int, str], anatomies: Seq
     Raises:
         ValueError: for options that do not fit.
     """
-    target = next((value for value, name in names.items() if name == options.target), None)
-    if target is None:
-        raise ValueError(f"--target must be a name in {options.names}, got {options.target!r}.")
+    target = _target_value(options, names)
     known = [anatomy.name for anatomy in anatomies]
     for name in options.validation:
         if name not in known:
             raise ValueError(f"--validation must name label maps, {', '.join(known)}, got {name!r}.")
     if len(set(options.validation)) == len(known):
         raise ValueError("every label map is held out by --validation: leave one to train on.")
+    _check_numbers(options)
+    for anatomy in anatomies:
+        check_extent(anatomy, options.extent)
+    known_names = {} if options.add_to is None else label_names(options.add_to)
+    if known_names and known_names.get(options.label_value) != options.target:
+        raise ValueError(
+            f"{options.add_to} has the labels {known_names}, and --label-value {options.label_value} is to be "
+            f"{options.target}: give the value that it has there."
+        )
+    tissues_of(names)
+    return target
+
+
+def _target_value(options: argparse.Namespace, names: Mapping[int, str]) -> int:
+    """The one label value of the target's name."""
+    values = [value for value, name in names.items() if name == options.target]
+    if not values:
+        raise ValueError(f"--target must be a name in {options.names}, got {options.target!r}.")
+    if len(values) > 1:  # all would be painted as the target, and one be labeled
+        told = " and ".join(map(str, values))
+        raise ValueError(
+            f"{options.names} gives the name of the --target, {options.target}, to the label values {told}, but the "
+            "target is one value: join them in the label maps, or give the others other names."
+        )
+    return values[0]
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    """Refuse numbers out of their range."""
     for option, value, least, most in (
         ("count", options.count, 1, math.inf),
         ("validation-count", options.validation_count, 1, math.inf),
@@ -205,14 +170,6 @@ def _check(options: argparse.Namespace, names: Mapping[int, str], anatomies: Seq
             raise ValueError(f"--{option} must be at least {least:g}, got {value:g}.")
         if value > most:
             raise ValueError(f"--{option} must be at most {most:g}, got {value:g}.")
-    known_names = {} if options.add_to is None else label_names(options.add_to)
-    if known_names and known_names.get(options.label_value) != options.target:
-        raise ValueError(
-            f"{options.add_to} has the labels {known_names}, and --label-value {options.label_value} is to be "
-            f"{options.target}: give the value that it has there."
-        )
-    tissues_of(names)
-    return target
 
 
 def _check_output(options: argparse.Namespace) -> None:

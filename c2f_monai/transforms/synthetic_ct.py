@@ -15,6 +15,7 @@ from monai.transforms import Randomizable, Transform
 from scipy import ndimage, special
 
 from .clip import HU_RANGE
+from .labels import check_whole_values
 from .tissues import TISSUES, Range, Tissue, check_tissues
 
 __all__ = ["RandSyntheticCT"]
@@ -120,23 +121,25 @@ class RandSyntheticCT(Randomizable, Transform):
     def __call__(self, labels: torch.Tensor) -> torch.Tensor:
         """
         Args:
-            labels: (1, H, W, D) label values; a MetaTensor's voxel size is known, else it is 1 mm.
+            labels: (1, H, W, D) label values of any type; a MetaTensor's voxel size is known, else it is 1 mm.
 
         Returns:
             (1, H, W, D) float32 HU, with the labels' affine where they have one.
 
         Raises:
-            ValueError: for another shape, or a label value without a tissue.
+            ValueError: for another shape, values that are no whole numbers from 0, or a label value without a tissue.
         """
         if labels.ndim != 4 or labels.shape[0] != 1:
             raise ValueError(f"a label map must be (1, H, W, D), got the shape {tuple(labels.shape)}.")
-        values = np.asarray(labels[0])
-        present = np.unique(values).tolist()
+        present = [int(value) for value in check_whole_values(labels)]
         if strange := [value for value in present if value not in self.tissues]:
             raise ValueError(f"label values {strange} have no tissue: name them in tissues.")
+        values = np.asarray(labels[0])
+        if values.dtype.kind not in "iu":  # MONAI's LoadImage gives float32, which is no index of a table
+            values = values.astype(np.int32)
         spacing = labels.pixdim.tolist() if isinstance(labels, MetaTensor) else [1.0, 1.0, 1.0]
         self.randomize()
-        image = self._scan(self._draw(values, [int(value) for value in present], spacing), spacing)
+        image = self._scan(self._draw(values, present, spacing), spacing)
         found = torch.from_numpy(image)[None]
         return MetaTensor(found, affine=labels.affine) if isinstance(labels, MetaTensor) else found
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 from pathlib import Path
@@ -35,5 +37,15 @@ def text_of_cell(cell: str) -> str:
 
 
 def open_table(path: str | os.PathLike[str]) -> TextIO:
-    """Open a CSV file to read; the byte order mark that Excel begins one with is no part of its first cell."""
-    return Path(path).open(newline="", encoding="utf-8-sig")
+    """Open a CSV file to read; the byte order mark that Excel begins one with is no part of its first cell.
+
+    Raises:
+        OSError: when it cannot be read.
+        ValueError: when it is not text in UTF-8.
+    """
+    text: str | None = None
+    with contextlib.suppress(UnicodeDecodeError):
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    if text is None or "\0" in text:  # UTF-16 without a mark is decoded, too
+        raise ValueError(f"{path} is not text in UTF-8: save it as that (in Excel: CSV UTF-8).")
+    return io.StringIO(text, newline="")

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -15,9 +17,10 @@ import pytest
 from PIL import Image
 
 from c2f_monai.apps.cli import main
-from c2f_monai.data import load_datalist
+from c2f_monai.data import load_datalist, slices
 from c2f_monai.data.gray_levels import AIR_HU, FAT_HU, gray_to_hu
 from c2f_monai.data.slices import check_single_slices, read_index
+from c2f_monai.data.writers import write_nifti
 
 SIZE = (160, 200)
 
@@ -161,13 +164,27 @@ def test_slabs_of_several_slices_are_refused(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("file,patient\na.png,1", "without: z_index0"),
-        ("file,patient,z_index0", "without: file, patient, z_index0"),
+        ("", "without: file, patient, z_index0"),
+        ("file,patient,z_index0", "index.csv has no rows below its header"),
         ("file,patient,z_index0\na.png,1,x", "z_index0 of a.png must be a whole number, got 'x'"),
         ("file,patient,z_index0\na.png,1,5\nb.png,1,5", r"patient 1 has several slices of the same z_index0: \[5, 5\]"),
         ("file,patient,z_index0\na.png,7,1\nb.png,,2", "row 3: patient must not be blank"),
         ("file,patient,z_index0\na.png,7,1\nb.png, ,2", "row 3: patient must not be blank"),
         ("file,patient,z_index0\na.png,7,1\n\nb.png,8", "row 4: z_index0 must not be blank"),
         ("file,patient,z_index0\na.png,p7,1\nb.png,P7,2", "has the patients p7 and P7: spell them alike"),
+        ("file,patient,z_index0\na.png,Jos\u00e9,1\nb.png,Jose\u0301,2", r"'Jos\\xe9' and 'Jose\\u0301': spell them"),
+        (
+            "file,patient,z_index0\na.png,Jos\u00e9,1\nb.png,JOSE\u0301,2",
+            "has the patients Jos.* and JOS.*: spell them",
+        ),
+        (
+            'file,patient,z_index0,fov\na.png,7,1,"full\nb.png,7,2,full',
+            "index.csv is no table .* is a quote not closed",
+        ),
+        (
+            "file,patient,z_index0,fov\na.png,7,1," + 200_000 * "x",
+            "index.csv is no table .*: field larger than field limit",
+        ),
         ("file,patient,z_index0\na.png,7,\u00b2", "z_index0 of a.png must be a whole number"),
         *(
             (f"file,patient,z_index0\na.png,7,1\nb.png,{name},2", "row 3: patient .* cannot name a file")
@@ -196,9 +213,27 @@ def test_a_table_saved_by_excel_is_read(tmp_path: Path) -> None:
     assert read_index(tmp_path / "index.csv") == {"7": [{"file": "a.png", "patient": "7", "z_index0": "1"}]}
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le"])
+def test_a_table_in_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "index.csv").write_text("file,patient,z_index0\na.png,J\u00fcrgen,1\n", encoding=encoding)
+    with pytest.raises(ValueError, match="index.csv is not text in UTF-8: save it as that"):
+        read_index(tmp_path / "index.csv")
+
+
+def break_chunk(path: Path) -> None:
+    """A PNG of several blocks of voxels, the second of which has lost its name."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (400, 400), np.uint8)).save(path)
+    first, second, *others = path.read_bytes().split(b"IDAT")
+    path.write_bytes(b"IDAT".join([first, second + b"\0\0\0\0" + others[0], *others[1:]]))
+
+
 def test_bad_pictures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = write_data(tmp_path, {"1": [1, 2]})
     for change, message in (
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-200]),
+            "P1_z2.png cannot be read as a picture: ",  # Pillow says of it what its decoder came upon
+        ),
         (
             lambda path: Image.fromarray(np.zeros((3, 3), np.uint8)).save(path),
             "patient 1 have different shapes: [(3, 3)",
@@ -207,11 +242,94 @@ def test_bad_pictures_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
             lambda path: Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(path),
             "8-bit gray picture, but its mode is",
         ),
+        (lambda path: Image.fromarray(body() > 0).save(path), "must be an 8-bit gray picture, but its mode is 1."),
+        (break_chunk, "P1_z2.png cannot be read as a picture: broken PNG file"),
+        (lambda path: path.write_text("no picture", encoding="utf-8"), "P1_z2.png cannot be read as a picture: cannot"),
         (lambda path: path.unlink(), "the index lists P1_z2.png, but there is no"),
     ):
         change(tmp_path / "images" / "P1_z2.png")
         assert main(options) == 1
         assert message in capsys.readouterr().err
+
+
+def test_a_picture_that_is_too_large_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = write_data(tmp_path, {"1": [1]})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert main(options) == 1
+    assert "P1_z1.png cannot be read as a picture: Image size" in capsys.readouterr().err
+
+
+def as_jpeg(mask: Path) -> None:
+    with Image.open(mask) as picture:
+        picture.point(lambda value: 255 * value).save(mask, "JPEG")  # Pillow goes by the content
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (as_jpeg, r"masks/P1_z2.png holds \d+ gray values \(0, .*, but a mask has 0 and one other: save it without"),
+        (lambda mask: Image.fromarray(picture(body())).save(mask), r"P1_z2.png holds 3 gray values \(0, 30, 120\)"),
+        (lambda mask: Image.fromarray(np.full(SIZE, 255, np.uint8)).save(mask), r"holds 1 gray values \(255\)"),
+        (
+            lambda mask: Image.fromarray(picture(body() + 1200)).save(mask),
+            r"P1_z2.png holds 2 gray values \(200, 255\)",
+        ),
+    ],
+)
+def test_a_mask_has_the_target_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[Path], None], message: str
+) -> None:
+    options = write_data(tmp_path, {"1": [1, 2]})
+    change(tmp_path / "masks" / "P1_z2.png")
+    assert main(options) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+def test_masks_of_one_bit_and_without_the_target_are_taken(tmp_path: Path) -> None:
+    options = write_data(tmp_path, {"1": [1, 2]})
+    Image.fromarray(body() == 120).save(tmp_path / "masks" / "P1_z1.png")
+    Image.fromarray(np.zeros(SIZE, np.uint8)).save(tmp_path / "masks" / "P1_z2.png")
+    assert main(options) == 0
+    label = np.asarray(nib.load(tmp_path / "out" / "labels" / "1.nii.gz").dataobj)
+    assert np.array_equal(label[..., 0].T, body() == 120) and not label[..., 1].any()
+
+
+@pytest.mark.parametrize("way", ["folder", "link", "absolute"])
+def test_a_picture_is_not_its_own_mask(tmp_path: Path, capsys: pytest.CaptureFixture[str], way: str) -> None:
+    """Each gray above 0 would be target."""
+    options = write_data(tmp_path, {"1": [1]})
+    file = tmp_path / "images" / "P1_z1.png"
+    Image.fromarray(picture(np.where(body() == 120, 120, 0))).save(file)  # of two values, so that it could be a mask
+    if way == "link":
+        (tmp_path / "masks" / "P1_z1.png").unlink()
+        (tmp_path / "masks" / "P1_z1.png").symlink_to(file)
+    elif way == "folder":
+        options += [f"--masks={tmp_path / 'masks' / '..' / 'images'}"]
+    else:
+        (tmp_path / "index.csv").write_text(f"file,patient,z_index0\n{file},1,1\n", encoding="utf-8")
+    assert main(options) == 1
+    assert "images/P1_z1.png would be both the picture and the mask of" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("row", ["P1_z1.png,2,5", "./P1_z1.png,2,5", "link.png,2,5", "P1_z1.png,1,5"])
+def test_a_picture_belongs_to_one_row(tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str) -> None:
+    """One picture of two patients may be trained on and tested."""
+    options = write_data(tmp_path, {"1": [1], "2": [2]})
+    for kind in ("images", "masks"):
+        (tmp_path / kind / "link.png").symlink_to("P1_z1.png")
+    with (tmp_path / "index.csv").open("a", encoding="utf-8") as index:
+        index.write(row + "\n")
+    assert main(options) == 1
+    file, patient, number = row.split(",")
+    told = (
+        f"one picture in two rows, P1_z1.png (patient 1, z_index0 1) and {file} (patient {patient}, z_index0 {number})"
+    )
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -241,14 +359,44 @@ def test_volumes_of_a_data_set_of_another_kind_stay(tmp_path: Path, capsys: pyte
     assert (tmp_path / "out" / "labels" / "1.nii.gz").read_text(encoding="utf-8") == "a label"
 
 
-def test_a_run_that_stops_leaves_no_description_of_an_earlier_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["images", "masks"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        Path.unlink,
+        lambda path: path.write_bytes(path.read_bytes()[:-200]),
+        lambda path: Image.fromarray(np.zeros((3, 3), np.uint8)).save(path),
+        lambda path: Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(path),
+    ],
+    ids=["missing", "cut off", "other size", "colors"],
+)
+def test_what_cannot_be_prepared_costs_no_earlier_data_set(
+    tmp_path: Path, kind: str, change: Callable[[Path], None]
+) -> None:
+    options = write_data(tmp_path, {"1": [1], "2": [2, 3]})
+    assert main(options) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    change(tmp_path / kind / "P2_z3.png")
+    assert main([*options, "--spacing", "0.7"]) == 1
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+
+
+def test_a_run_that_stops_leaves_no_description_of_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Half of the stacks would have another pixel size than it states."""
     options = write_data(tmp_path, {"1": [1], "2": [2]})
     assert main(options) == 0 and (tmp_path / "out" / "dataset.json").is_file()
-    picture_of_2 = (tmp_path / "images" / "P2_z2.png").rename(tmp_path / "aside.png")
-    assert main([*options, "--spacing", "0.7"]) == 1
+
+    def write(path: Path, *volume: np.ndarray) -> None:
+        if path.name == "2.nii.gz":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_nifti(path, *volume)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(slices, "write_nifti", write)
+        assert main([*options, "--spacing", "0.7"]) == 1
     assert not (tmp_path / "out" / "dataset.json").exists()
-    picture_of_2.rename(tmp_path / "images" / "P2_z2.png")
     assert main([*options, "--spacing", "0.7"]) == 0
     content = json.loads((tmp_path / "out" / "dataset.json").read_text(encoding="utf-8"))
     assert content["stated_spacing_mm"] == [0.7, 0.7, 1.0] and content["numTraining"] == 2

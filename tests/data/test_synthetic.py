@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from c2f_monai.apps.cli import main
+from c2f_monai.data import synthetic_volumes
 from c2f_monai.data.anatomies import (
     BODY,
     Anatomy,
@@ -25,6 +27,7 @@ from c2f_monai.data.anatomies import (
 )
 from c2f_monai.data.datalist import label_names, load_datalist
 from c2f_monai.data.synthetic import draw_volume
+from c2f_monai.data.synthetic_volumes import TargetLostError
 from c2f_monai.transforms import TISSUES
 
 NAMES = {2: "liver", 5: "pancreas", 9: "vertebrae_L1"}
@@ -101,6 +104,61 @@ def test_each_nth_slice_is_one_of_a_stack(folder: Path) -> None:
             np.testing.assert_array_equal(np.asarray(voxels.dataobj)[..., ::5], thin.dataobj)
             assert thin.header.get_zooms() == (5.0, 5.0, 1.0)
             assert nib.aff2axcodes(thin.affine) == ("R", "A", "S")
+
+
+def test_a_stack_shows_the_target_that_its_volume_holds(folder: Path) -> None:
+    """Slices 0 and 15 of the volume are none of the target's, 7 to 10."""
+    words = ("--count", "1", "--labels", str(folder / "maps" / "map0.nii.gz"))
+    assert _prepare(folder, *words, output="volumes") == 0
+    assert _prepare(folder, *words, "--every", "15", output="stacks") == 0
+    (whole,), (stack,) = (load_datalist(folder / name, "training", holdout=0) for name in ("volumes", "stacks"))
+    assert stack["slice_numbers"] == [9] and stack["seed"] == whole["seed"]
+    assert np.asarray(nib.load(stack["label"]).dataobj).any()
+    for key in ("image", "label"):
+        voxels, thin = (np.asarray(nib.load(case[key]).dataobj) for case in (whole, stack))
+        np.testing.assert_array_equal(voxels[..., 9::15], thin)
+
+
+def _tiny(*voxels: tuple[int, int, int]) -> np.ndarray:
+    """The map with a target of single voxels."""
+    labels = np.where(_labels() == 5, 0, _labels()).astype(np.uint8)
+    labels[tuple(np.transpose(voxels))] = 5
+    return labels
+
+
+def test_a_target_that_a_deformation_loses_is_drawn_again(folder: Path) -> None:
+    """By the next seed; the others' volumes stay as they were."""
+    path = _write(folder / "tiny" / "map0.nii.gz", _tiny((21, 19, 13)))
+    assert _prepare(folder, "--count", "2", "--labels", str(path), "--spacing", "2") == 0
+    first, second = load_datalist(folder / "out", "training", holdout=0)
+    usual = [zlib.crc32(f"0 training {number} map0".encode()) >> 1 for number in (0, 1)]
+    assert first["seed"] == usual[0] and second["seed"] != usual[1]
+    with pytest.raises(TargetLostError, match=rf"map0.nii.gz: a draw of the seed {usual[1]} has lost the target"):
+        draw_volume(Anatomy("map0", path), NAMES, 5, usual[1], 2.0, 80.0)
+    for case in (first, second):
+        image, label, _ = draw_volume(Anatomy("map0", path), NAMES, 5, case["seed"], 2.0, 80.0)
+        np.testing.assert_array_equal(image, nib.load(case["image"]).dataobj)
+        np.testing.assert_array_equal(label, nib.load(case["label"]).dataobj)
+        assert label.any()
+
+
+@pytest.mark.parametrize("left", [5, 0])
+def test_a_target_that_every_draw_loses_is_told_so(
+    left: int, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the voxels of the volume, or already of the deformed map."""
+    seeds = []
+
+    def undeformed(labels: np.ndarray, seed: int) -> np.ndarray:
+        seeds.append(seed)
+        return np.where(labels == 5, left, labels).astype(np.uint8)
+
+    monkeypatch.setattr(synthetic_volumes, "deform", undeformed)
+    path = _write(folder / "tiny" / "map0.nii.gz", _tiny((21, 19, 13)))
+    assert _prepare(folder, "--count", "1", "--labels", str(path), "--spacing", "10") == 1
+    assert "map0.nii.gz: each of 10 draws has lost the target" in capsys.readouterr().err
+    assert len(set(seeds)) == 10
+    assert not (folder / "out").exists()
 
 
 def test_the_same_seed_gives_the_same_voxels_and_longer_data_sets_begin_alike(folder: Path) -> None:
@@ -185,6 +243,32 @@ def test_bad_options_are_refused_before_anything_is_drawn(
     assert not (folder / "out").exists()
 
 
+def test_an_extent_of_less_than_two_slices_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Slices are those across the body, along whichever axis of the file."""
+    affine = np.array([[0.0, 4.0, 0.0, 0.0], [0.0, 0.0, 4.0, 0.0], [-9.9, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    path = folder / "maps" / "thick.nii.gz"
+    nib.save(nib.Nifti1Image(_labels().transpose(2, 0, 1), affine), path)
+    small = ("--count", "1", "--spacing", "0.5", "--extent")
+    assert _prepare(folder, *small, "4", "--labels", str(path)) == 1
+    assert f"span two slices or more of {path}, which are 9.9 mm apart, got 4 mm" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+    with pytest.raises(ValueError, match="two slices or more"):
+        draw_volume(Anatomy("thick", path), NAMES, 5, 0, 0.5, 4.0)
+    assert draw_volume(Anatomy("thick", path), NAMES, 5, 0, 4.0, 20.0)[1].any()
+
+
+def test_two_label_values_of_the_name_of_the_target_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both would look like it, and one of them be labeled."""
+    (folder / "names.txt").write_text("2 pancreas\n5 pancreas\n9 spine\n")
+    assert _prepare(folder, "--count", "1") == 1
+    error = capsys.readouterr().err
+    assert "names.txt gives the name of the --target, pancreas, to the label values 2 and 5" in error
+    assert "give the others other names" in error
+    assert not (folder / "out").exists()
+
+
 def test_a_data_set_is_not_added_to_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its cases would be listed twice, the drawn ones and those of the same files."""
     assert _prepare(folder, "--count", "1") == 0
@@ -231,6 +315,15 @@ def test_bad_label_maps_leave_no_data_set(folder: Path, capsys: pytest.CaptureFi
     _write(folder / "maps" / "map1.nii.gz", np.where(_labels() == 9, np.int16(258), _labels()))
     assert _prepare(folder, "--count", "2", "--labels", str(folder / "maps" / "map1.nii.gz")) == 1
     assert "holds the label values 258, which have no name" in capsys.readouterr().err
+    # Rounded, the second is a label map.
+    for fractions, error in (
+        (np.linspace(0.0, 1.0, _labels().size).reshape(SHAPE), "from 0 to 1: is it an image?"),
+        (np.where(_labels() == 5, 4.75, _labels()), "holds 4.75 in 250 voxels: labels are whole"),
+    ):
+        path = _write(folder / "maps" / "map1.nii.gz", fractions.astype(np.float32))
+        assert _prepare(folder, "--count", "2", "--labels", str(path)) == 1
+        told = capsys.readouterr().err
+        assert str(path) in told and error in told
     assert not (folder / "out").exists()
 
 

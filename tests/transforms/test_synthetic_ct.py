@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
+from monai.transforms import LoadImage
 
 from c2f_monai.transforms import TISSUES, RandSyntheticCT, Tissue
 from c2f_monai.transforms.tissues import tissue_of_organ
@@ -145,6 +148,24 @@ def test_bad_label_maps_are_refused() -> None:
         draw(_cube(8, 7))
     with pytest.raises(ValueError, match=r"must be \(1, H, W, D\), got the shape \(8, 8, 8\)"):
         draw(_cube(8)[0])
+    with pytest.raises(ValueError, match="volume holds 0.5 in 64 voxels: labels are whole numbers from 0"):
+        draw(_cube(8) * 0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int16, torch.bool])
+def test_the_type_of_the_labels_makes_no_difference(dtype: torch.dtype) -> None:
+    """MONAI's LoadImage gives float32."""
+    labels = _cube(8)
+    draw = RandSyntheticCT({0: "air", 1: "bowel"})
+    expected = draw.set_random_state(0)(labels)
+    torch.testing.assert_close(draw.set_random_state(0)(labels.to(dtype)), expected, rtol=0, atol=0)
+
+
+def test_what_monai_loads_is_painted(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(_cube(8)[0].numpy(), np.diag([2.0, 2.0, 2.0, 1.0])), tmp_path / "labels.nii.gz")
+    loaded = LoadImage(ensure_channel_first=True)(tmp_path / "labels.nii.gz")
+    image = RandSyntheticCT({0: "air", 1: "liver"}).set_random_state(0)(loaded)
+    assert image.shape == (1, 8, 8, 8) and image.pixdim.tolist() == [2.0, 2.0, 2.0]
 
 
 @pytest.mark.parametrize(
