@@ -41,10 +41,13 @@ def _file(path: Path) -> Path:
 
 
 def _names(first: Path, second: Path) -> list[str]:
-    """Names of the files; of their folders where the files are called alike, as each evaluation's cases.csv is."""
+    """Names of the files; where they are called alike, as cases.csv of evaluations are, of the folders that differ."""
     if first.stem != second.stem:
         return [first.stem, second.stem]
-    return [path.absolute().parent.name for path in (first, second)]
+    folders = [path.absolute().parent.parts for path in (first, second)]
+    while folders[0] and folders[1] and folders[0][-1] == folders[1][-1]:
+        folders = [parts[:-1] for parts in folders]
+    return [parts[-1] if parts else path.stem for parts, path in zip(folders, (first, second), strict=True)]
 
 
 def compare_table(first: Path, second: Path, a: str, b: str, column: str = "dsc", scale: float = 1.0) -> str:

@@ -31,6 +31,9 @@ from .segmenter import Segmenter
 
 __all__ = ["read_answer", "refine", "run"]
 
+#: How far beyond 0 and 1 probabilities may be: sums and casts of other programs leave 1.0000001.
+ROUNDING = 1e-3
+
 
 def run(args: argparse.Namespace) -> None:
     """Read both files, run the rounds and write the mask.
@@ -75,8 +78,8 @@ def read_answer(path: Path, label_value: Sequence[int] | None = None) -> MetaTen
         (K, H, W, D) float32 in [0, 1] on the file's own grid.
 
     Raises:
-        ValueError: when it cannot be read, its header does not say where it lies, or its values are neither; when the
-            label map holds none of the values.
+        ValueError: when it cannot be read, its header does not say where it lies, its values are neither, or it is
+            empty; when the label map holds none of the values.
     """
     answer = read_image(path)
     if problem := answer.meta.get("problem"):
@@ -88,12 +91,15 @@ def read_answer(path: Path, label_value: Sequence[int] | None = None) -> MetaTen
             raise ValueError(f"{path} holds no voxel of the label values {list(label_value)}.")
         return mask
     low, high = float(answer.min()), float(answer.max())
-    if not (low >= 0 and high <= 1):  # NaN is neither
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # NaN is neither
         raise ValueError(
             f"{path} holds values from {low:g} to {high:g}: give a mask of 0 and 1, probabilities in [0, 1], or "
             "--label-value for a label map."
         )
-    return answer
+    if high <= 0:
+        raise ValueError(f"{path} is 0 everywhere: there is no answer to start from.")
+    bounded: MetaTensor = answer.clamp(0, 1)
+    return bounded
 
 
 @torch.no_grad()

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 from jinja2 import Environment
 
 from ..data import open_inputs, read_image
@@ -146,7 +147,7 @@ def render_report(title: str, cases: Iterable[ReportCase]) -> str:
 
 def _case(table: CaseRow, mask: Path | None, image: Path | None, window: Any) -> ReportCase:
     row = table.values
-    agreements = sorted((int(key[2:]), key) for key in row if key.startswith("d_") and row[key])
+    agreements = sorted((int(key[2:]), key) for key in row if re.fullmatch("d_[0-9]+", key) and row[key])
     rounds = table.number("rounds")
     predicted, bound = table.number("predicted_dsc"), table.number("dsc_bound")
     case = ReportCase(
@@ -182,7 +183,9 @@ def _add_mask(case: ReportCase, mask: Path | None, image: Path | None, window: A
         raise ValueError("its mask is not in the folder.")
     if mask.name.endswith(_DICOM_ENDING):
         raise ValueError("its mask is DICOM, which the report does not read.")
-    found = read_image(mask, np.uint8)
+    found: Any = read_image(mask, dtype=None)
+    if found.dtype != torch.uint8:
+        found = (found.float() > 0).to(torch.uint8)  # a cast alone makes 0 of 256
     if case.ml is None:
         case.ml = int((found > 0).sum()) * voxel_volume(found.affine) / 1000.0
     if image is None or not image.exists():
@@ -195,9 +198,16 @@ def _name_of(mask: Path, folder: Path, ending: str) -> str:
 
 
 def _images_of_manifest(folder: Path) -> dict[str, Path]:
-    """Images that a folder's manifest.json names; none without one."""
+    """Images that a folder's manifest.json names; none without one.
+
+    Raises:
+        ValueError: when it is none of a folder of masks.
+    """
     path = folder / "manifest.json"
     if not path.is_file():
         return {}
-    cases = json.loads(path.read_text(encoding="utf-8")).get("cases", {})
-    return {name: Path(entry["image"]) for name, entry in cases.items() if "image" in entry}
+    try:
+        cases = json.loads(path.read_text(encoding="utf-8")).get("cases", {})
+        return {name: Path(entry["image"]) for name, entry in cases.items() if "image" in entry}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path} is no record of a folder of masks ({error}): move it, or give --images.") from error

@@ -40,12 +40,14 @@ def run(args: argparse.Namespace) -> None:
     values = args.label_value or (1,)
     if wrong := [value for value in values if value < 1]:
         raise ValueError(f"--label-value must be at least 1, since 0 is the background, got {wrong[0]}.")
+    check_table_place(args.output)
     truths = read_truths(args.label, args.split, args.fold, args.holdout)
     scores = score_folder(args.pred, truths, values, args.suffix, args.partial)
     groups = {case: truth.group for case, truth in truths.items()}
     write_scores(args.output, scores, groups)
-    held = {value for score in scores.values() for value in score.held}
-    print("\n".join([*target_lines(held, values, "--label-value"), *summary_lines(scores, groups)]))
+    held, predicted = ({v for score in scores.values() for v in getattr(score, key)} for key in ("held", "predicted"))
+    told = [*target_lines(held, values, "--label-value"), *_answer_lines(predicted, values)]
+    print("\n".join([*told, *summary_lines(scores, groups)]))
     print(f"Scores of {len(scores)} cases are in {args.output}")
 
 
@@ -54,7 +56,8 @@ def find_cases(folder: Path, suffix: str = "") -> dict[str, Path]:
 
     Args:
         folder: where to look, in depth; hidden files are passed over.
-        suffix: end of the names that is not part of the case's name, such as ``_seg``. Defaults to none.
+        suffix: end of the names that is not part of the case's name, such as ``_seg``; files without it are passed
+            over. Defaults to none.
 
     Raises:
         ValueError: When there is no such folder, it holds no volume, or two files belong to the same case.
@@ -65,12 +68,15 @@ def find_cases(folder: Path, suffix: str = "") -> dict[str, Path]:
     for path in files_below(folder):
         if not is_image_file(path):
             continue
+        if not case_name(path).endswith(suffix):
+            continue
         name = case_name(path).removesuffix(suffix)
         if name in found:
             raise ValueError(f"{found[name]} and {path} are both named after the case {name}.")
         found[name] = path
     if not found:
-        raise ValueError(f"there are no volumes ({', '.join(IMAGE_SUFFIXES)}) in {folder}.")
+        named = f" whose names end in {suffix}" if suffix else ""
+        raise ValueError(f"there are no volumes ({', '.join(IMAGE_SUFFIXES)}){named} in {folder}.")
     return found
 
 
@@ -89,8 +95,8 @@ def read_truths(label: Path, split: str = "test", fold: int | None = None, holdo
     """
     if label.is_dir():
         return {case: Truth(path) for case, path in find_cases(label).items()}
-    if label.suffix != ".json":
-        raise ValueError(f"--label {label} is neither a folder nor a dataset.json.")
+    if label.name != "dataset.json":
+        raise ValueError(f"--label {label} is neither a folder nor a file of the name dataset.json.")
     items = load_datalist(label.parent, split, holdout, fold)
     if not items:
         raise ValueError(f"{label}: {split} is empty, nothing was held back (holdout {holdout:g}).")
@@ -121,6 +127,18 @@ def score_folder(
     if not partial and (missing := sorted(truths.keys() - masks.keys())):
         raise ValueError(f"no prediction in {pred} for {some_names(missing)}; --partial scores without.")
     return {case: score_files(masks[case], truths[case].label, values) for case in sorted(masks)}
+
+
+def check_table_place(path: Path) -> None:
+    """Refuse a place of the scores where something else is.
+
+    Raises:
+        ValueError: for a folder, and a file that is no table of cases.
+    """
+    if path.is_dir():
+        raise ValueError(f"--output {path} is a folder: give a file, such as {path / 'scores.csv'}.")
+    if path.exists() and not path.read_bytes().startswith(b"case,"):
+        raise ValueError(f"--output {path} exists and is no table of scores: give another place, or move it.")
 
 
 def write_scores(path: Path, scores: dict[str, CaseScore], groups: dict[str, str]) -> None:
@@ -174,6 +192,15 @@ def target_lines(held: Collection[float], values: Sequence[int], option: str, jo
         return []
     scored = f"values {told} as one" if joined and len(found) > 1 else f"value{'s'[: len(found) - 1]} {told}"
     return [f"target: label {scored}{f', without {there}' if others else ''}; {option} chooses others"]
+
+
+def _answer_lines(predicted: Collection[float], values: Sequence[int]) -> list[str]:
+    """What to tell of masks that hold nowhere the target but something else."""
+    others = sorted(value for value in predicted if value)
+    if not others or any(value in predicted for value in values):
+        return []
+    target, there = (", ".join(f"{value:g}" for value in numbers) for numbers in (values, others))
+    return [f"no mask holds the target {target}, but {there}: masks and labels must give it the same value"]
 
 
 def _group_lines(group: str, scores: list[CaseScore]) -> list[str]:

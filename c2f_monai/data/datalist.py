@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..utils import remove_leftovers, some_names
-from .patients import PATIENT, patient_of, patients_in_order
+from .apart import check_apart
+from .patients import patient_of, patients_in_order
 from .phantom.writer import COHORTS, write_phantom
 
 __all__ = [
@@ -86,8 +87,8 @@ def load_datalist(
     Raises:
         FileNotFoundError: when the folder, its ``dataset.json`` or a listed file does not exist.
         ValueError: for an unknown split, a bad holdout, or a ``dataset.json`` that is unreadable, lacks the split,
-            lists no case in it, has an entry without an image, has no such fold, or tests or validates on an image or a
-            patient that it trains on.
+            lists no case in it, has an entry without an image, has no such fold, trains on an image twice, or tests or
+            validates on an image or a patient that it trains on.
 
     Examples:
         >>> folder = getfixture("tmp_path")
@@ -105,7 +106,8 @@ def load_datalist(
     content = read_description(folder)
     if fold is not None:
         content = _select_fold(content, fold, path)
-    _check_apart(content, folder, path)
+    listed = {name: _entries(content, name, path) for name in _SPLITS if content.get(name)}
+    check_apart(listed, folder, path)
     if split != "test" and "validation" not in content:
         entries = _hold_back(_entries(content, "training", path), split, holdout, path)
     else:
@@ -225,28 +227,6 @@ def _named_values(key: str, entry: Any) -> list[tuple[Any, str]]:
     if key.isdecimal():
         return [(key, str(entry))]
     return [(value, key) for value in (entry if isinstance(entry, list) else [entry])]
-
-
-def _check_apart(content: dict[str, Any], folder: Path, path: Path) -> None:
-    """Refuse images and patients that are trained on and tested, or validated: their scores would say nothing."""
-
-    def images(split: str) -> set[str]:
-        # Other names of one file, also by links.
-        entries = _entries(content, split, path) if content.get(split) else []
-        return {os.path.realpath(folder / entry["image"]) for entry in entries}
-
-    def patients(split: str) -> set[str]:
-        entries = _entries(content, split, path) if content.get(split) else []
-        return {str(entry[PATIENT]) for entry in entries if entry.get(PATIENT) is not None}
-
-    for what, kind, named_in in (("", "cases", images), ("scans of the patients ", "patients", patients)):
-        trained = named_in("training")
-        for split in ("test", "validation"):
-            if shared := sorted(trained & named_in(split)):
-                raise ValueError(
-                    f"{path} lists {what}{some_names(shared)} under training and under {split!r}: "
-                    f"take {len(shared)} {kind} out of one of them."
-                )
 
 
 def _select_fold(content: dict[str, Any], fold: int, path: Path) -> dict[str, Any]:

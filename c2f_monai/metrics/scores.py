@@ -31,6 +31,7 @@ class CaseScore:
         label_voxels: foreground voxels of the truth.
         ml: volume of the prediction in milliliters.
         held: all values of the label file, the background's too; none of masks in memory.
+        predicted: likewise of the prediction's file.
     """
 
     dsc: float | None
@@ -39,6 +40,7 @@ class CaseScore:
     label_voxels: int
     ml: float
     held: frozenset[float] = field(default=frozenset(), repr=False)
+    predicted: frozenset[float] = field(default=frozenset(), repr=False)
 
 
 def hausdorff95(pred: torch.Tensor, label: torch.Tensor, spacing: Sequence[float]) -> float | None:
@@ -142,11 +144,13 @@ def score_files(pred: str | Path, label: str | Path, values: Sequence[int] = (1,
     Raises:
         ValueError: When a file cannot be read, or shape or affine (beyond half a voxel at any corner) differ.
     """
-    mask, affine = read_mask(pred, values)
+    answer, predicted = _read_label_map(pred)
+    mask, affine = _foreground(answer, values)
     image, held = _read_label_map(label)
     truth, truth_affine = _foreground(image, values)
     if mask.shape != truth.shape:
         raise ValueError(f"{pred} and {label} differ in shape, {tuple(mask.shape)} and {tuple(truth.shape)}.")
     check_one_grid(f"{pred} and {label}", truth_affine, affine, truth.shape)
     spacing = truth_affine[:3, :3].norm(dim=0)
-    return replace(score_masks(mask, truth, spacing.tolist(), voxel_volume(truth_affine)), held=frozenset(held))
+    found = score_masks(mask, truth, spacing.tolist(), voxel_volume(truth_affine))
+    return replace(found, held=frozenset(held), predicted=frozenset(predicted))

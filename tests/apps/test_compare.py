@@ -103,3 +103,11 @@ def test_tables_of_one_name_are_told_apart_by_their_folders(tmp_path, capsys):
     first, second = (_csv(tmp_path / name / "cases.csv", ["a,plain,0.9", "b,plain,0.8"]) for name in ("rstn", "unet"))
     _run(first, second)
     assert _cells(capsys.readouterr().out.splitlines()[0])[2:4] == ["rstn", "unet"]
+
+
+def test_folders_of_one_name_are_told_apart_by_those_above(tmp_path, capsys):
+    for seed in ("seed0", "seed1"):
+        (tmp_path / seed / "test").mkdir(parents=True)
+        _csv(tmp_path / seed / "test" / "cases.csv", ["a,plain,0.9", "b,plain,0.8"])
+    _run(tmp_path / "seed0" / "test", tmp_path / "seed1" / "test")
+    assert _cells(capsys.readouterr().out.splitlines()[0])[2:4] == ["seed0", "seed1"]

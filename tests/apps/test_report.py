@@ -246,3 +246,27 @@ def test_a_browser_sorts_and_shows_slices_without_an_error(tmp_path: Path, count
         *("case_0", least, "case_0", 1),
         *("axial slice 16 of 30, counted from the feet; the patient's right is on the left", True, False),
     ]
+
+
+def test_values_that_a_byte_does_not_hold_are_a_target_too(tmp_path: Path) -> None:
+    mask = np.zeros(SHAPE, np.uint16)
+    mask[10:18, 10:18, 10:18] = 256
+    (tmp_path / "masks").mkdir()
+    write_nifti(tmp_path / "masks" / "a_seg.nii.gz", mask)
+    assert [row["ml"] for row in rows_of(write_report(tmp_path / "masks", {}))] == ["4.096"]
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "null"])
+def test_a_manifest_that_is_none_is_told_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    write_case(tmp_path, "a")
+    (tmp_path / "masks" / "manifest.json").write_text(content, encoding="utf-8")
+    assert main(["report", str(tmp_path / "masks")]) == 1
+    assert "manifest.json is no record of a folder of masks" in capsys.readouterr().err
+
+
+def test_a_column_that_only_begins_as_one_of_the_rounds(tmp_path: Path) -> None:
+    images = {"a": write_case(tmp_path, "a")}
+    write_table(tmp_path / "masks" / "cases.csv", [{"case": "a", "ml": 1.5, "d_1": 0.5, "d_mean": 0.9}])
+    assert [row["name"] for row in rows_of(write_report(tmp_path / "masks", images))] == ["a"]

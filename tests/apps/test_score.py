@@ -118,7 +118,7 @@ def test_folders_that_do_not_fit_are_refused_and_nothing_is_written(folders, tmp
     [
         ("absent", "label", "there is no folder .*absent"),
         ("empty", "label", "there are no volumes .* in .*empty"),
-        ("pred", "list.txt", "neither a folder nor a dataset.json"),
+        ("pred", "list.txt", "neither a folder nor a file of the name dataset.json"),
     ],
 )
 def test_missing_or_empty_folders_are_named(folders, tmp_path, pred, label, message):
@@ -170,3 +170,44 @@ def test_labels_that_hold_the_target_nowhere_but_something_else_are_told(folders
     printed = capsys.readouterr().out
     assert "no label" not in printed
     assert "target:" not in printed  # it is all that the labels hold
+
+
+def test_masks_that_hold_the_target_nowhere_but_something_else_are_told(folders, tmp_path, capsys):
+    """Of 0 and 255, as pictures have it: all cases have a DSC of 0 by it."""
+    pred, label = folders
+    for path in pred.rglob("*.nii.gz"):
+        image = nib.load(path)
+        nib.save(nib.Nifti1Image(np.asarray(image.dataobj).astype(np.uint8) * 255, image.affine), path)
+    _run("--pred", pred, "--label", label, "--output", tmp_path / "scores.csv")
+    told = "no mask holds the target 1, but 255: masks and labels must give it the same value\n"
+    assert told in capsys.readouterr().out
+
+
+def test_files_without_the_suffix_are_no_masks(folders, tmp_path):
+    pred, label = folders
+    for case in ("a/a", "b", "c"):
+        (pred / f"{case}.nii.gz").rename(pred / f"{case}_seg.nii.gz")
+    _save(pred / "b.nii.gz", 4)  # another mask of it
+    _run("--pred", pred, "--label", label, "--output", tmp_path / "scores.csv", "--suffix", "_seg")
+    assert [row["dsc"] for row in _rows(tmp_path / "scores.csv").values()] == ["1.000000", "0.500000", ""]
+    with pytest.raises(ValueError, match="there are no volumes .* whose names end in _mask in"):
+        _run("--pred", pred, "--label", label, "--output", tmp_path / "scores.csv", "--suffix", "_mask")
+
+
+def test_another_list_is_not_taken_for_dataset_json(tmp_path):
+    for name in ("dataset", "expert"):
+        (tmp_path / f"{name}.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ValueError, match="expert.json is neither a folder nor a file of the name dataset.json"):
+        _run("--pred", tmp_path, "--label", tmp_path / "expert.json", "--output", tmp_path / "scores.csv")
+
+
+@pytest.mark.parametrize("output", ["label/a.nii.gz", "notes.csv", "label"])
+def test_scores_take_the_place_of_nothing_but_scores(folders, tmp_path, output):
+    pred, label = folders
+    (tmp_path / "notes.csv").write_text("patient,note\n", encoding="utf-8")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=f"--output .*{output} (exists and is no table of scores|is a folder)"):
+        _run("--pred", pred, "--label", label, "--output", tmp_path / output)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    for _ in range(2):
+        _run("--pred", pred, "--label", label, "--output", tmp_path / "scores.csv")

@@ -197,7 +197,9 @@ def test_what_is_no_image_beside_the_ct_is_passed_over(tmp_path: Path, capsys: p
 def test_what_cannot_be_an_answer_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = write_nifti(tmp_path / "ct.nii.gz", make_volume((24, 20, 3)))
     mask = write_nifti(tmp_path / "labels.nii.gz", 5 * ball((24, 20, 3)))
+    empty = write_nifti(tmp_path / "empty.nii.gz", np.zeros((24, 20, 3), np.uint8))
     for words, message in (
+        ([image, empty], "empty.nii.gz is 0 everywhere: there is no answer to start from"),
         ([image, mask], "give a mask of 0 and 1"),
         ([image, mask, "--label-value", "3"], "holds no voxel of the label values [3]"),
         ([image, mask, mask], "is the answer that is to be refined"),
@@ -208,3 +210,10 @@ def test_what_cannot_be_an_answer_is_refused_in_one_line(tmp_path: Path, capsys:
         assert main(["refine", *map(str, words)]) == 1
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+
+
+def test_probabilities_may_be_rounded_beyond_1(tmp_path: Path) -> None:
+    """As sums and casts of other programs leave them."""
+    found = ball((24, 20, 3)).astype(np.float32) * np.float32(1.0000002) - np.float32(1e-7)
+    answer = read_answer(write_nifti(tmp_path / "p.nii.gz", found))
+    assert (float(answer.min()), float(answer.max())) == (0.0, 1.0)

@@ -273,3 +273,12 @@ def test_folds_are_numbers(tmp_path: Path) -> None:
     folder = make_dataset(tmp_path, {"training": entries})
     with pytest.raises(ValueError, match="the fold of a case must be a whole number or null, got '0' of .*2"):
         load_datalist(folder, "test", fold=0)
+
+
+def test_an_image_is_trained_on_once(tmp_path: Path) -> None:
+    """Two names of one file would be held back and trained on."""
+    entries = pairs(4)
+    entries.append({**entries[0], "image": f"./{entries[0]['image']}"})
+    folder = make_dataset(tmp_path, {"training": entries})
+    with pytest.raises(ValueError, match="lists .* several times under training: leave one of them"):
+        load_datalist(folder, "validation")

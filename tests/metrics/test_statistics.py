@@ -73,3 +73,14 @@ def test_equal_scores_are_no_evidence():
 def test_bad_scores_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_ties_beyond_the_digits_of_a_table_stay_ties():
+    """Distances on a grid of 0.8 mm: 2.4 - 1.6 is not 1.6 - 0.8 to a computer, and Wilcoxon ranks them apart."""
+    first = 0.8 * np.array([3, 2, 5, 4, 7, 1, 6, 9])
+    second = 0.8 * np.array([2, 1, 4, 3, 8, 0, 5, 10])
+    found = compare_paired(first, second)
+    exact = compare_paired([3, 2, 5, 4, 7, 1, 6, 9], [2, 1, 4, 3, 8, 0, 5, 10])
+    assert found.p_value == exact.p_value
+    assert (found.wins, found.losses, found.ties) == (6, 2, 0)
+    assert compare_paired([0.1 + 0.2, 0.5], [0.3, 0.4]).ties == 1
