@@ -98,8 +98,8 @@ def read_answer(path: Path, label_value: Sequence[int] | None = None) -> MetaTen
         )
     if high <= 0:
         raise ValueError(f"{path} is 0 everywhere: there is no answer to start from.")
-    bounded: MetaTensor = answer.clamp(0, 1)
-    return bounded
+    answer.clamp_(0, 1)
+    return answer
 
 
 @torch.no_grad()
