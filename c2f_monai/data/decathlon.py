@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ def list_decathlon(folder: str | os.PathLike[str], folds: int = 4, seed: int | N
 
     Raises:
         FileNotFoundError: when listed files are missing.
-        ValueError: when ``dataset.json`` is not the Decathlon's, or an image has several values in a voxel.
+        ValueError: when ``dataset.json`` is not the Decathlon's, lists a case without a label under "training", several
+            files as one image, or an image twice, or an image has several values in a voxel.
     """
     place = Path(folder).absolute()
     source = place / "dataset.json"
@@ -87,6 +88,7 @@ def list_decathlon(folder: str | os.PathLike[str], folds: int = 4, seed: int | N
         modality = str(properties["modality"]["0"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{source} is not of the Decathlon's layout: {error}.") from error
+    _check_cases(source, training, test)
     wanted = [case[key] for case in [*training, *test] for key in ("image", "label") if key in case]
     if missing := [path for path in wanted if not os.path.isfile(path)]:
         raise FileNotFoundError(f"{len(missing)} of {len(wanted)} files that {source} lists do not exist: {missing[0]}")
@@ -101,6 +103,28 @@ def list_decathlon(folder: str | os.PathLike[str], folds: int = 4, seed: int | N
         seed,
         modality=modality,
     )
+
+
+def _check_cases(source: Path, training: Sequence[Mapping[str, Any]], test: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse cases that are none of one image and, to train on, one label; and an image that is trained on and tested.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    for split, cases, needed in (("training", training, ("image", "label")), ("test", test, ("image",))):
+        for case in cases:
+            for key in ("image", "label"):
+                if (key in needed or key in case) and not isinstance(case.get(key), str):
+                    raise ValueError(
+                        f"{source} must list one file as the {key!r} of each case under {split!r}, got {dict(case)}: "
+                        "images of several channels cannot be used, and those without a label belong under 'test'."
+                    )
+    seen: set[str] = set()
+    for case in [*training, *test]:
+        place = os.path.realpath(case["image"])
+        if place in seen:  # trained on and tested, or in two folds
+            raise ValueError(f"{source} lists the image {case['image']} twice: take one of the cases out.")
+        seen.add(place)
 
 
 def _is_same_place(first: Path, second: Path) -> bool:

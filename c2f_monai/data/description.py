@@ -30,6 +30,10 @@ __all__ = [
 
 #: Keys that tell the kind of a data set: of single slices, synthetic, labeled by a model. Others have none of them.
 _KINDS = (SLICES_KEY, "synthetic", "pseudo_labels")
+#: Keys that :func:`describe_dataset` always writes, and keys that others have beside these: the Decathlon and what
+#: follows it, such as nnU-Net's first version. Its second, and MONAI's lists, lack some of the first.
+_OWN_KEYS = frozenset({"name", "tensorImageSize", "modality", "labels", "numTraining", "numTest", "training"})
+_OTHERS_KEYS = frozenset({"reference", "licence", "license", "release"})
 
 
 class Preparer(ABC):
@@ -143,7 +147,7 @@ def check_output(folder: str | os.PathLike[str], name: str, kind: str = "") -> N
         kind: the key that tells what it is, such as "synthetic". Defaults to none.
 
     Raises:
-        FileExistsError: when the folder holds the ``dataset.json`` of another data set.
+        FileExistsError: when the folder holds the ``dataset.json`` of another data set, or of another program.
         ValueError: when that cannot be read.
     """
     path = Path(folder).absolute() / "dataset.json"
@@ -154,6 +158,9 @@ def check_output(folder: str | os.PathLike[str], name: str, kind: str = "") -> N
         raise FileExistsError(f"{path} describes a data set of another kind already; choose another --output.")
     if known.get("name") != name:
         raise FileExistsError(f"{path} describes the data set {known.get('name')!r} already; choose another --output.")
+    if not _OWN_KEYS <= known.keys() or _OTHERS_KEYS & known.keys():
+        # nnU-Net's has the folder's name, too, which is the name of a data set by default.
+        raise FileExistsError(f"{path} was not written by c2f prepare, and would be lost; choose another --output.")
 
 
 def drop_description(folder: str | os.PathLike[str]) -> None:

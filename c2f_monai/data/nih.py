@@ -12,7 +12,6 @@ to 82, as in the original code. The labels' headers cannot be trusted: their ori
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 from collections import Counter
@@ -25,18 +24,17 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
-from ..utils import atomic_write
-from .description import Preparer, check_output, describe_dataset, write_description
+from .description import Preparer, check_output, describe_dataset, drop_description, write_description
 from .dicom import read_series, series_files
 from .folds import assign_folds
 from .label_orientation import UnclearOrientationError, place_label
+from .nih_records import begin_record, check_files, earlier_record, files_of, stamp_of, write_record
 from .writers import write_nifti
 
 __all__ = ["CASES", "NihCase", "NihPreparer", "NihReport", "find_nih_cases", "prepare_nih", "report_lines"]
 
 _CASE = re.compile(r"PANCREAS_(\d+)", re.IGNORECASE)
 _LABEL = re.compile(r"label(\d+)\.nii(\.gz)?", re.IGNORECASE)
-_RECORD_VERSION = 2
 #: Of the data set.
 NAME = "NIH Pancreas-CT"
 #: Cases of the collection as it was first published, numbered from 1: what the folds are counted over.
@@ -147,7 +145,8 @@ def prepare_nih(
 
     Raises:
         FileNotFoundError: see :func:`find_nih_cases`.
-        FileExistsError: when the output folder holds another data set.
+        FileExistsError: when the output folder holds another data set, or files that no run wrote in the place of a
+            case's.
         ValueError: when no case can be used.
         OSError: when a file cannot be written.
     """
@@ -155,6 +154,7 @@ def prepare_nih(
     cases = find_nih_cases(place)
     fold_of = assign_folds(CASES, folds, seed)
     check_output(target, NAME)
+    check_files(target, [case.name for case in cases])
     report = NihReport(target / "dataset.json")
     unclear = [case for case in _bar(cases, progress, "Pancreas-CT") if not _convert(case, place, target, report)]
     # Only now it is known what the other labels say.
@@ -170,7 +170,7 @@ def prepare_nih(
         "description": "NIH Pancreas-CT of The Cancer Imaging Archive, converted to NIfTI in HU.",
         "skipped": [{"case": name, "reason": reason} for name, reason in report.skipped.items()],
     }
-    training = [{**_files(case.name), "fold": fold_of[case.number - 1]} for case in used]
+    training = [{**files_of(case.name), "fold": fold_of[case.number - 1]} for case in used]
     content = describe_dataset(NAME, {1: "pancreas"}, training, folds=None, further=further)
     write_description(target, content)
     return report
@@ -213,8 +213,8 @@ def _convert(case: NihCase, place: Path, target: Path, report: NihReport, collec
     """Write a case, keep it or list it as skipped; False where its label does not tell alone how it lies."""
     try:
         folder, label = case.parts()
-        stamp = _stamp(place, folder, label)
-        if record := _earlier_record(target, case.name, stamp):
+        stamp = stamp_of(place, folder, label)
+        if record := earlier_record(target, case.name, stamp):
             report.kept[case.name] = record
             return True
         volume, mask, found = _read_case(folder, label, collection)
@@ -222,12 +222,12 @@ def _convert(case: NihCase, place: Path, target: Path, report: NihReport, collec
         report.skipped[case.name] = str(error).replace(f"{place}{os.sep}", "")
         return not isinstance(error.__cause__, UnclearOrientationError)
     report.skipped.pop(case.name, None)
-    report.written[case.name] = record = {"version": _RECORD_VERSION, "source": stamp, **found}
-    files = _files(case.name)
+    files = files_of(case.name)
+    drop_description(target)
+    begin_record(target, case.name)
     write_nifti(target / files["image"], volume.hu, volume.affine)
     write_nifti(target / files["label"], mask, volume.affine)
-    with atomic_write(_record(target, case.name)) as part:  # last: it says that the case is whole
-        part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    report.written[case.name] = write_record(target, case.name, stamp, found)  # last: the case is whole
     return True
 
 
@@ -246,11 +246,14 @@ def _read_case(folder: Path, label: Path, collection: np.ndarray | None) -> tupl
         mask = np.asarray(stored.dataobj) > 0
     except Exception as error:  # nibabel and zlib raise many kinds for a damaged file
         raise ValueError(f"{label} cannot be read: {error}") from error
+    if mask.ndim < 3 or mask.size > np.prod(mask.shape[:3]):
+        raise ValueError(f"{label} has the shape {mask.shape}, but a label has three axes.")
+    mask = mask.reshape(mask.shape[:3])
     try:
-        placement = place_label(mask.reshape(mask.shape[:3]), stored.affine, volume.hu, volume.affine, collection)
+        placement = place_label(mask, stored.affine, volume.hu, volume.affine, collection)
     except ValueError as error:
         raise ValueError(f"{label}: {error}") from error
-    placed = nib.orientations.apply_orientation(mask.reshape(mask.shape[:3]), placement.orientation)
+    placed = nib.orientations.apply_orientation(mask, placement.orientation)
     found = asdict(placement)
     found["orientation"] = placement.orientation.astype(int).tolist()
     found |= {
@@ -260,37 +263,6 @@ def _read_case(folder: Path, label: Path, collection: np.ndarray | None) -> tupl
         "foreground": int(mask.sum()),
     }
     return volume, np.ascontiguousarray(placed).astype(np.uint8), found
-
-
-def _files(name: str) -> dict[str, str]:
-    return {"image": f"imagesTr/{name}.nii.gz", "label": f"labelsTr/{name}.nii.gz"}
-
-
-def _record(target: Path, name: str) -> Path:
-    return target / "cases" / f"{name}.json"
-
-
-def _stamp(place: Path, folder: Path, label: Path) -> dict[str, Any]:
-    """What a case was made from; no dates, so that two runs write the same."""
-    files = series_files(folder)
-    return {
-        "series": folder.relative_to(place).as_posix(),
-        "files": len(files),
-        "bytes": sum(path.stat().st_size for path in files),
-        "label": label.relative_to(place).as_posix(),
-        "label_bytes": label.stat().st_size,
-    }
-
-
-def _earlier_record(target: Path, name: str, stamp: dict[str, Any]) -> dict[str, Any] | None:
-    """Record of a case that an earlier run wrote, whole and from the same files."""
-    if not all((target / path).is_file() for path in _files(name).values()):
-        return None
-    try:
-        record = json.loads(_record(target, name).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return record if (record.get("version"), record.get("source")) == (_RECORD_VERSION, stamp) else None
 
 
 def _bar(cases: Sequence[NihCase], progress: bool, what: str) -> Iterable[NihCase]:

@@ -12,9 +12,17 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..utils import case_name, link_or_copy, on_one_grid
-from .description import Preparer, check_output, describe_dataset, description_lines, write_description
+from ..utils import link_or_copy, on_one_grid
+from .description import (
+    Preparer,
+    check_output,
+    describe_dataset,
+    description_lines,
+    drop_description,
+    write_description,
+)
 from .folder_pairs import LAYOUTS, FolderCases, find_folder_cases, natural_order
+from .folder_places import JOINED, check_places, places_of
 from .label_header import check_label_header
 from .patients import PATIENT, read_patients
 from .readers import image_header, read_image
@@ -116,7 +124,7 @@ def join_masks(masks: Mapping[str, Path], names: Mapping[int, str], path: Path) 
         joined[mask] = value
     if joined is None or affine is None:
         raise ValueError("no label names were given: each organ has a mask of its own.")
-    write_nifti(path, joined, affine)
+    write_nifti(path, joined, affine, JOINED)
     return overlap
 
 
@@ -143,34 +151,31 @@ def list_folder_cases(
         entries in the order of the cases' names, numbers in them by value, and voxels that several masks claimed.
 
     Raises:
-        ValueError: when an image cannot be read, image and label differ in shape or place, or results would be written
-            to where masks or images are read from.
+        FileExistsError: when another data set, or a file that no run wrote, is where results would be written.
+        ValueError: when an image cannot be read, image and label differ in shape or place, results would be written to
+            where masks or images are read from, or two cases' names would be one file on some disk. Nothing is written
+            then.
     """
-    entries, overlap = [], 0
     target = Path(output).absolute()
-    same = len({case_name(path) for path in cases.images.values()}) < len(cases.images)
-    _check_written(cases, target, same)
-    for case in tqdm(sorted(cases.labels, key=natural_order), desc="labels", unit="case", disable=not progress):
-        image, label = cases.images[case], cases.labels[case]
+    places = places_of(cases, target)
+    check_places(cases, places, target)
+    order = sorted(cases.labels, key=natural_order)
+    for case in tqdm(order, desc="headers", unit="case", disable=not progress):
+        label, image = cases.labels[case], cases.images[case]
         shape, affine = image_header(image)
         for path in label.values() if isinstance(label, dict) else [label]:
             check_label_header(path, image, shape, affine)
+    if places.labels or places.images:
+        drop_description(target)
+    entries, overlap = [], 0
+    for case in tqdm(order, desc="labels", unit="case", disable=not (progress and places.labels)):
+        label, image = cases.labels[case], cases.images[case]
         if isinstance(label, dict):
-            path = target / "labels" / f"{case}.nii.gz"
-            overlap += join_masks(label, names, path)
-            label = path
-        if same:
-            image = link_or_copy(image, target / "images" / f"{case}{image.name[len(case_name(image)) :]}")
+            overlap += join_masks(label, names, places.labels[case])
+            label = places.labels[case]
+        if place := places.images.get(case):
+            # A file is a copy, see check_places: that of an earlier run, or the user's own.
+            image = place if place.is_file() and not place.is_symlink() else link_or_copy(image, place)
         patient = {PATIENT: patients[case]} if patients else {}
         entries.append({"image": str(image), "label": str(label), **patient})
     return entries, overlap
-
-
-def _check_written(cases: FolderCases, target: Path, links: bool) -> None:
-    """Refuse to write beside what is read: the next run would take results for label maps and images of the user."""
-    masks = [path for label in cases.labels.values() if isinstance(label, dict) for path in label.values()]
-    images = [cases.images[case] for case in cases.labels] if links else []
-    for folder, read in ((target / "labels", masks), (target / "images", images)):
-        for path in read:
-            if path.parent.resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"results would be written to {folder}, but {path} is read there: give another one.")

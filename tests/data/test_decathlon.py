@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,31 @@ def test_missing_files_are_counted_and_images_of_several_channels_refused(tmp_pa
     (folder / "labelsTr" / "pancreas_002.nii.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of 11 files that .* lists do not exist: .*pancreas_002"):
         list_decathlon(folder)
+
+
+@pytest.mark.parametrize(
+    ("split", "change", "message"),
+    [
+        ("training", {"image": ["./imagesTr/pancreas_001.nii.gz"] * 2}, "one file as the 'image' of each case under"),
+        ("training", {"image": None}, "one file as the 'image' of each case under 'training', got"),
+        ("training", {"label": None}, "one file as the 'label' of each case under 'training', got"),
+        ("training", {"label": ...}, "one file as the 'label' of each case under 'training', got"),
+        ("test", {"image": ..., "label": "a.nii.gz"}, "one file as the 'image' of each case under 'test', got"),
+        ("test", {"image": "imagesTr/pancreas_002.nii.gz"}, "lists the image .*pancreas_002.nii.gz twice"),
+        ("training", {"image": "imagesTr/../imagesTr/pancreas_002.nii.gz"}, "lists the image .*_002.nii.gz twice"),
+    ],
+)
+def test_cases_that_are_none_of_one_image_and_label_are_refused(
+    tmp_path: Path, split: str, change: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_task(tmp_path)
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    entry = {"image": content["test"][0]} if split == "test" else content["training"][-1]
+    content[split][-1] = {key: value for key, value in (entry | change).items() if value is not ...}
+    (folder / "dataset.json").write_text(json.dumps(content), encoding="utf-8")
+    assert main(["prepare", "msd", f"--input={folder}", f"--output={tmp_path / 'out'}"]) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
 
 
 def test_few_cases_have_no_folds() -> None:

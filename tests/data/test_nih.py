@@ -143,6 +143,14 @@ def empty_label(root: Path) -> None:
     write_label(root, 2, np.zeros(SHAPE), AFFINE)
 
 
+def label_of_a_slice(root: Path) -> None:
+    write_label(root, 2, make_patient(2)[1][:, :, 4], AFFINE)
+
+
+def label_of_two_channels(root: Path) -> None:
+    write_label(root, 2, np.stack([make_patient(2)[1]] * 2, axis=-1), AFFINE)
+
+
 def flat_image(root: Path) -> None:
     shutil.rmtree(root / "PANCREAS_0002")
     write_series(root, 2, np.full(SHAPE, 40, np.int16))
@@ -159,6 +167,8 @@ def flat_image(root: Path) -> None:
         (two_series, "there are 2 image series folders or files: PANCREAS_0002/"),
         (damaged_label, "label0002.nii.gz cannot be read: "),
         (empty_label, "label0002.nii.gz: the label is empty"),
+        (label_of_a_slice, "label0002.nii.gz has the shape (30, 30), but a label has three axes"),
+        (label_of_two_channels, "label0002.nii.gz has the shape (30, 30, 12, 2), but a label has three axes"),
         (flat_image, "label0002.nii.gz: the label's orientation is not clear: "),
     ],
 )
