@@ -34,12 +34,16 @@ OWN_ROOMS = (
     *(f"c2f_monai.{room}" for room in ("networks", "transforms", "utils", "visualize")),
 )
 CONFIGS = (".json", ".yaml", ".yml")
-PROGRAMS = (".py", ".pyc", ".so", ".pyd", ".dll", ".sh", ".ts", ".pkl", ".pickle")
-WEIGHTS = (".pt", ".pth", ".ckpt")
+PROGRAMS = (".py", ".pyc", ".so", ".pyd", ".dll", ".dylib", ".exe", ".sh", ".ts", ".pkl", ".pickle")
+WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".tar")
+#: Of ``logging.config.fileConfig``, which takes a file of any name.
+LOGGING = (".conf", ".cfg", ".ini")
 ARRAYS = (".npy", ".npz")
 #: Arguments of MONAI's transforms that name a class, which is called.
 _CLASSES = ("reader", "writer")
 _LOGGING = ("class", "args", "kwargs")
+#: What follows the suffix of a shared library, libx.so.1.2.
+_NUMBERED = re.compile(r"(?<=\.so)(\.\d+)+$")
 
 
 @dataclass(frozen=True)
@@ -112,10 +116,10 @@ def audit(bundle: Path) -> Iterator[Finding]:
 
 
 def _of_file(path: Path, name: str) -> Iterator[Finding]:
-    suffix = path.suffix.lower()
+    suffix = Path(_NUMBERED.sub("", path.name.lower())).suffix
     if suffix in CONFIGS:
         yield from _of_config(path, name)
-    elif path.name == "logging.conf":
+    elif suffix in LOGGING:
         yield from _of_logging(path, name)
     elif suffix in PROGRAMS:
         yield Finding(name, "", "program", "")
@@ -200,7 +204,7 @@ def _known() -> frozenset[tuple[str, str]]:
         for root in roots
         for path in root.rglob("*")
         for finding in (
-            _of_config(path, "") if path.suffix in CONFIGS else _of_logging(path, "") if path.suffix == ".conf" else ()
+            _of_config(path, "") if path.suffix in CONFIGS else _of_logging(path, "") if path.suffix in LOGGING else ()
         )
     }
     return frozenset(found)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..networks.onnx_network import MANIFEST
 from ..utils import atomic_write, sha256_of
 from .model_config import read_model
 from .segmenter import Segmenter
+from .staging import move_files, staged
 
 __all__ = ["FORMATS", "SETTINGS", "run"]
 
@@ -57,10 +59,14 @@ GRAPHS = {
     },
 }
 FORMATS = ("onnx", "torchscript")
+INFERENCE = Path("configs", "inference.json")
 
 
 def run(args: argparse.Namespace) -> None:
     """Load the model, write what was asked for and say what it is.
+
+    An earlier export in the folder is replaced when all of the new one is made and compared; what there is of another
+    model in a format that was not asked for goes.
 
     Raises:
         FileExistsError: when the folder holds something that is no export.
@@ -68,41 +74,84 @@ def run(args: argparse.Namespace) -> None:
         MissingPackagesError: without the packages of the extra ``onnx``.
         ValueError: when the model is not one coarse-to-fine network, or a graph differs from it.
     """
-    output: Path = args.output
-    if output.is_file() or (output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file()):
-        raise FileExistsError(f"{output} exists and is no export: give a new or empty folder.")
+    output: Path = args.output.resolve()
+    earlier = _earlier(output / MANIFEST)
+    if output.is_file() or (output.is_dir() and any(output.iterdir()) and earlier is None):
+        raise FileExistsError(f"{args.output} exists and is no export: give a new or empty folder.")
     segmenter = Segmenter(args.model, "cpu", configs=args.config)
     network: Any = segmenter.network
     if not isinstance(network, CoarseToFineNet):
         raise ValueError(f"{args.model} is no single network, but a {type(network).__name__}: export its models apart.")
     kinds = FORMATS if args.format is None else (args.format,)
+    with staged(output) as part:
+        if "onnx" in kinds:
+            _write_graphs(args, network, segmenter, part)
+        if "torchscript" in kinds:
+            _write_script(network, part / SCRIPT)
+        same = earlier is not None and earlier.weights == list(segmenter.weights.values())
+        outdated = [] if earlier is None else _outdated(earlier, kinds, same)
+        move_files(part, output, [output / name for name in outdated], last=MANIFEST)
     if "onnx" in kinds:
-        _write_graphs(args, network, segmenter)
-    if "torchscript" in kinds:
-        _write_script(network, output / SCRIPT)
+        print(f"segment with them: c2f segment CT MASK --model {args.output}")
 
 
-def _write_graphs(args: argparse.Namespace, network: CoarseToFineNet, segmenter: Segmenter) -> None:
+@dataclass(frozen=True)
+class _Export:
+    """What the manifest of an export says.
+
+    Attributes:
+        graphs: names of their files.
+        weights: hashes of those that they were made of.
+    """
+
+    graphs: tuple[str, ...]
+    weights: list[str]
+
+
+def _earlier(manifest: Path) -> _Export | None:
+    """The export that a manifest is of; None where there is none, or another one, as segment writes it beside masks."""
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        parts = [part for view in content["views"].values() for part in view["parts"].values()]
+        graphs = tuple(Path(part["file"]).name for part in parts)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return _Export(graphs, content.get("weights", []))
+
+
+def _outdated(earlier: _Export, kinds: Sequence[str], same: bool) -> list[Path]:
+    """Files of an earlier export that must not stay beside the new one, unless they are replaced.
+
+    Args:
+        earlier: the export.
+        kinds: formats of the new one.
+        same: whether both are of the same weights.
+    """
+    manifest = Path(MANIFEST)
+    graphs = [*map(Path, earlier.graphs), quality_path(manifest), INFERENCE, manifest]
+    return (graphs if "onnx" in kinds or not same else []) + ([] if same else [Path(SCRIPT)])
+
+
+def _write_graphs(args: argparse.Namespace, network: CoarseToFineNet, segmenter: Segmenter, folder: Path) -> None:
     about = {
         "c2f_monai": __version__,
         "model": str(args.model),
         "weights": list(segmenter.weights.values()),
         "settings": _settings(segmenter),
     }
-    manifest = export_onnx(network, args.output, about)
-    _write_quality(segmenter, args.output / MANIFEST)
+    manifest = export_onnx(network, folder, about)
+    _write_quality(segmenter, folder / MANIFEST)
     config = read_model(args.model, args.config).get()
     config.pop("_meta_", None)
     config.update(GRAPHS)
     if names := segmenter.origin.labels:  # the folder has no metadata, which may have said them
         config["output_names"] = {str(value): name for value, name in names.items()}
-    with atomic_write(args.output / "configs" / "inference.json") as part:
+    with atomic_write(folder / INFERENCE) as part:
         part.write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
     for view, entry in manifest["views"].items():
         for name, graph in entry["parts"].items():
-            size = (args.output / graph["file"]).stat().st_size / 1e6
+            size = (folder / graph["file"]).stat().st_size / 1e6
             print(f"{graph['file']}: {name} of {view}, {size:.1f} MB, difference {graph['max_difference']:g}")
-    print(f"segment with them: c2f segment CT MASK --model {args.output}")
 
 
 def _settings(segmenter: Segmenter) -> dict[str, Any]:

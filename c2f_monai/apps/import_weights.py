@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -20,7 +20,8 @@ from ..networks.weights import (
     import_vgg16,
     plain_state_dict,
 )
-from ..utils import View, read_weights_file, views_of
+from ..utils import View, read_weights_file, settings_file, views_of
+from .weights_output import check_output
 
 __all__ = ["read_state_dict", "run"]
 
@@ -37,7 +38,8 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: When a file does not exist.
-        ValueError: When a file is not what it should be; nothing is written then.
+        ValueError: When a file is not what it should be, or the output would take the place of one of them, or of what
+            is no weights of views. Nothing is written then.
     """
     if args.kind == "rstn":
         _run_rstn(args)
@@ -63,9 +65,10 @@ def _run_rstn(args: argparse.Namespace) -> None:
     paths = {plane: getattr(args, plane.lower()) for plane in RSTN_PLANES if getattr(args, plane.lower())}
     if not paths:
         raise ValueError("give at least one snapshot: --x, --y and --z.")
+    check_output(args.output, list(paths.values()), "import")
     axcodes = args.axcodes or RSTN_AXCODES
     imported = import_rstn({plane: read_state_dict(path) for plane, path in paths.items()}, axcodes)
-    save_weights(imported, args.output)
+    _write(imported, args.output)
     views = views_of(imported)
     print(f"{args.output}: {len(imported)} tensors of the views {', '.join(views)}, trained on {axcodes} arrays.")
     limited = "" if len(views) == len(View) else f''' --views "{views}"'''
@@ -74,6 +77,7 @@ def _run_rstn(args: argparse.Namespace) -> None:
 
 
 def _run_start(args: argparse.Namespace) -> None:
+    check_output(args.output, [args.weights], "import")
     convert, rest = STARTS[args.kind]
     source = read_state_dict(args.weights)
     options = {} if args.kind == "lite0" else {"in_slices": args.in_slices}  # LiteUNet takes a single slice as it is
@@ -81,9 +85,14 @@ def _run_start(args: argparse.Namespace) -> None:
         imported = convert(source, args.views, **options)
     except ValueError as error:
         raise ValueError(f"{args.weights}: {error}") from error
-    save_weights(imported, args.output)
+    _write(imported, args.output)
     print(
         f"{args.output}: {len(imported)} tensors for the coarse and fine networks of {', '.join(views_of(imported))}. "
         f"Left out: {rest}."
     )
     print(f"Start training from it with --init_weights {args.output}; the log names what does not fit your network.")
+
+
+def _write(imported: Mapping[str, torch.Tensor], output: Path) -> None:
+    save_weights(imported, output)
+    settings_file(output).unlink(missing_ok=True)  # of the weights that were there

@@ -24,6 +24,7 @@ from ..utils import (
     view_of,
     views_of,
 )
+from .weights_output import check_output
 
 __all__ = ["average_weights", "merge_weights", "replace_coarse", "run"]
 
@@ -76,17 +77,10 @@ def _read_settings(file: Path) -> dict[str, Any]:
 def _check_output(output: Path, given: Sequence[Path]) -> None:
     """Refuse places of weights, and of the settings beside them, that are taken by something else."""
     settings = settings_file(output)
-    if output.resolve() in [path.resolve() for path in given]:
-        raise ValueError(f"{output} is one of the files to merge, which stay as they are: give another --output.")
-    if output.is_dir():
-        raise ValueError(f"{output} is a folder: give a file as --output, such as {output / 'model.pt'}.")
-    if output.suffix == ".json":
-        raise ValueError(f"weights are a .pt file, with their settings as .json beside them, got --output {output}.")
     for path in given:
-        if settings.resolve() == settings_file(path).resolve():
+        if settings.resolve() == settings_file(path).resolve() and output.resolve() != path.resolve():
             raise ValueError(f"{settings} lies beside {path}, too, and is about it: give --output another name.")
-    if settings.exists() and not output.exists():
-        raise ValueError(f"{settings} is about other weights than {output}, which is new: move it, or rename --output.")
+    check_output(output, given, "merge")
 
 
 def _write(

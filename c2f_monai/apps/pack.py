@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser
 from ..inferers import quality_path
 from ..utils import atomic_write, bundle_root, config_file, read_state_dict, sha256_of
 from .model_config import find_model, label_names, read_model
+from .staging import move_files, staged
 
 __all__ = ["LARGE", "PACKAGE", "run"]
 
@@ -47,9 +48,10 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         FileExistsError: when the folder holds something, or its zip is there.
         FileNotFoundError: when there is no such model.
-        ValueError: when the weights are large and there is no address, or are none, such as the graphs of an export.
+        ValueError: when the weights are large and there is no address, or are none, such as the graphs of an export,
+            and when the model's metadata are no bundle's. Nothing is written then.
     """
-    output: Path = args.output
+    output: Path = args.output.resolve()  # the working directory has a name, too, and a folder around it
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise FileExistsError(f"{output} exists: give a new or empty folder.")
     archive = Path(f"{output}.zip")
@@ -64,13 +66,17 @@ def run(args: argparse.Namespace) -> None:
     size = Path(weights).stat().st_size
     if size > LARGE and args.url is None:
         raise ValueError(f"{weights} has {size / 1e6:.0f} MB, and the zoo takes {LARGE / 1e6:.0f}: give its --url.")
+    metadata = _read_metadata(_own(root, "configs/metadata.json"))
     overlays = [file for file in files if file.name != "inference.json"]
-    _write_configs(output, root, overlays, files, args.label)
-    _write_metadata(output, root, config, weights)
-    _copy(output, root, weights, args.url)
-    with atomic_write(archive) as part:
-        shutil.make_archive(str(part.with_suffix("").absolute()), "zip", output.absolute().parent, output.name)
-    print(f"{output}: {sum(1 for path in output.rglob('*') if path.is_file())} files, {archive.absolute()}")
+    with staged(output) as part:
+        bundle = part / output.name  # as the zip has it
+        _write_configs(bundle, root, overlays, files, args.label)
+        _write_metadata(bundle, metadata, config, weights)
+        _copy(bundle, root, weights, args.url)
+        with atomic_write(archive) as zipped:
+            shutil.make_archive(str(zipped.with_suffix("")), "zip", part, bundle.name)
+            move_files(bundle, output)
+    print(f"{args.output}: {sum(1 for path in output.rglob('*') if path.is_file())} files, {archive}")
     if size > ADDED and not args.label:
         print(f"the model zoo: {_advice(args.url)}")
 
@@ -115,10 +121,26 @@ def _write_configs(output: Path, root: Path, overlays: Sequence[Path], files: Se
         shutil.copy(_own(root, f"configs/{name}"), output / "configs")
 
 
-def _write_metadata(output: Path, root: Path, config: ConfigParser, weights: str) -> None:
-    metadata = json.loads(_own(root, "configs/metadata.json").read_text(encoding="utf-8"))
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """Metadata of a bundle, which names what its masks hold.
+
+    Raises:
+        ValueError: when they do not.
+    """
+    try:
+        metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        metadata["network_data_format"]["outputs"]["pred"].get("channel_def")
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} has no network_data_format with outputs and pred, which names the values of masks "
+            f"({type(error).__name__}: {error}): write it as MONAI's schema of metadata has it."
+        ) from error
+    return metadata
+
+
+def _write_metadata(output: Path, metadata: dict[str, Any], config: ConfigParser, weights: str) -> None:
     digest = sha256_of(weights)
-    released = [entry for entry in metadata.get("weights", {}).values() if entry["sha256"] == digest]
+    released = [entry for entry in metadata.get("weights", {}).values() if entry.get("sha256") == digest]
     metadata["weights"] = {"model.pt": released[0] if released else {"sha256": digest}}
     if not released:
         metadata = {key: value for key, value in metadata.items() if key not in MEASURED}

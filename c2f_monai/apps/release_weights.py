@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.utils import version_leq
 
 from ..handlers import save_weights
 from ..utils import atomic_write, read_state_dict, sha256_of
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ValueError: When the name is a path or does not end in .pt, the weights are no flat state_dict, the version is
-            not in the changelog, or other weights were released under it. Nothing is written then.
+            not in the changelog, or weights were released in the file's place under it or a later one. Nothing is
+            written then.
     """
     if Path(args.name).name != args.name or not args.name.endswith(".pt"):
         raise ValueError(f"--name must be a file name such as model.pt, in the bundle's models, got {args.name}.")
@@ -59,8 +61,13 @@ def run(args: argparse.Namespace) -> None:
     state = read_state_dict(args.weights)
     target = args.bundle_root / "models" / args.name
     released = metadata.setdefault("weights", {})
-    if released.get(args.name, {}).get("version") == args.version:
+    present = released.get(args.name, {}).get("version")
+    if present == args.version:
         raise ValueError(f"{target} was released as {args.version} already: give its successor another version.")
+    if present is not None and version_leq(args.version, present):
+        raise ValueError(
+            f"{target} was released as {present}: its successor needs a later version, not {args.version}."
+        )
     save_weights(half_precision(state) if args.half else state, target)
     released[args.name] = {"version": args.version, "sha256": sha256_of(target)}
     with atomic_write(path) as part:

@@ -11,9 +11,12 @@ from monai.bundle import ConfigWorkflow
 
 from ..config import override_config
 from ..utils import bundle_root, config_file
-from .training_config import parse_option
+from .model_config import model_ids
 
 __all__ = ["run"]
+
+#: Ids that the command has arguments for, or sets.
+_SAID = frozenset(("bundle_root", "dataset_dir", "output_dir", "resume"))
 
 
 def run(args: argparse.Namespace) -> None:
@@ -21,13 +24,15 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         FileNotFoundError: when there is no such configuration or data set.
-        ValueError: when the configuration, a case or the training is wrong.
+        ValueError: when an option is none, or an id that the command has an argument for, and when the configuration, a
+            case or the training is wrong.
     """
+    given = model_ids(args.option, _SAID)
     files = [str(config_file(name)) for name in ("train.json", *args.config)]
     options = {"bundle_root": str(bundle_root()), "dataset_dir": str(args.dataset.absolute())}
     options |= {"output_dir": str(args.output.absolute()), "resume": args.resume}
     workflow = ConfigWorkflow(files, workflow_type="train", meta_file=None)
-    override_config(workflow.parser, options | dict(parse_option(text) for text in args.option))
+    override_config(workflow.parser, options | given)
     workflow.initialize()
     try:
         workflow.run()

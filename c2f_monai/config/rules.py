@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..utils import Fusion, OrganRegion, Prior, Result, check_run_folder, read_state_dict, read_weights_file
+from ..utils import Fusion, OrganRegion, Prior, Result, begun_with, check_run_folder, read_state_dict, read_weights_file
+from .stage_kinds import change_stages, left_out
 from .tree import ConfigTree, UnresolvedError
 
 __all__ = ["contradictions", "doubts", "file_problems"]
@@ -62,16 +63,17 @@ def _about_classes(values: Mapping[str, Any], content: Mapping[str, Any]) -> Ite
 def _about_stages(values: Mapping[str, Any]) -> Iterator[str]:
     if not values.get("stages"):
         return
-    kept = []
-    for stage in values["stages"]:
-        change = values.get(f"{stage['stage']}_stage", {})
-        if change is not None:
-            kept.append({**stage, **change})
+    kept = _changed_stages(values)
     if not kept:
         yield "stages: none is left, coarse_stage, fine_stage and joint_stage None leave out those there are"
     for stage in kept:
         if stage.get("copy_to_fine") and stage["stage"] != "coarse":
             yield f"stages: copy_to_fine is for stage coarse, got it in stage {stage['stage']}"
+
+
+def _changed_stages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    kinds = {stage["stage"] for stage in values.get("stages", ())}
+    return change_stages(values.get("stages", ()), {kind: values.get(f"{kind}_stage", {}) for kind in kinds})
 
 
 def _about_federated(values: Mapping[str, Any]) -> Iterator[str]:
@@ -115,6 +117,9 @@ def doubts(values: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[st
     yield from _other_augmentations(content)
     if values.get("prior") == Prior.MASK and content.get("saliency_def") is not None:
         yield "prior mask with a saliency transformation: it sees masks, not the probabilities that it weights by [3.4]"
+    if _trains(content) and "epochs" in values and (kept := _changed_stages(values)):
+        if gone := left_out(kept, values["epochs"]):
+            yield gone
     if _trains(content) and values.get("init_weights", "") is None and not values.get("resume"):
         if _is_soft_dice_alone(content.get("loss")):
             yield (
@@ -162,10 +167,28 @@ def file_problems(tree: ConfigTree) -> Iterator[str]:
     if problem := _folder_problem(Path(folder).absolute()):
         yield f"output_dir {folder} cannot be written to: {problem}"
     elif _trains(tree.content):
+        resume = bool(_value(tree, "resume"))
         try:
-            check_run_folder(folder, bool(_value(tree, "resume")))
+            check_run_folder(folder, resume)
         except OSError as error:
             yield str(error)
+        else:
+            yield from _other_optimizer(tree, folder) if resume else ()
+
+
+def _other_optimizer(tree: ConfigTree, folder: str | os.PathLike[str]) -> Iterator[str]:
+    """A run that would go on with an optimizer of another class, whose state is another."""
+    classes = []
+    for content in (begun_with(folder), tree.content):
+        optimizer = content.get("optimizer")
+        target = optimizer.get("_target_") if isinstance(optimizer, Mapping) else None
+        classes.append(target.rsplit(".", 1)[-1] if isinstance(target, str) and target[:1] not in "$@%" else "")
+    before, now = classes
+    if before and now and before != now:
+        yield (
+            f"resume: the run in {folder} was begun with optimizer {before}, now {now}: continue with the same one, or "
+            "choose another folder for the output and start from its weights (init_weights)"
+        )
 
 
 def _folder_problem(folder: Path) -> str:

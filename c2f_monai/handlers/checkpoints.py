@@ -17,6 +17,7 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, DiskSaver
 
 from ..utils import (
+    BEGUN,
     CHECKPOINT_PREFIX,
     FolderLock,
     check_run_folder,
@@ -27,7 +28,7 @@ from ..utils import (
     unwrap,
     write_weights_file,
 )
-from .run_settings import SavedSettings, compare_settings, plain_settings
+from .run_settings import SavedSettings, compare_settings, plain_settings, with_own_rates
 from .save_weights import save_settings, save_weights
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class _Saver(DiskSaver):
         if self.save_on_rank != idist.get_rank():
             return
         write_weights_file(checkpoint, self.dirname / filename)
+        (self.dirname / BEGUN).unlink(missing_ok=True)
         while self.outdated:
             (self.dirname / self.outdated.pop()).unlink(missing_ok=True)
 
@@ -109,7 +111,8 @@ class TrainingCheckpoint:
     Raises:
         ValueError: for another ``selection``, or "best" without a validation case.
         FileNotFoundError: when ``resume`` is set and there is no checkpoint.
-        FileExistsError: when it is not set and there is one: a new run must not mix with an old one.
+        FileExistsError: when it is not set and there is one, or there are weights: a new run must not mix with an old
+            one, nor take the place of its weights.
         BlockingIOError: when another process trains in ``directory``.
     """
 
@@ -143,7 +146,7 @@ class TrainingCheckpoint:
             self.objects["average"] = average.model
         ema = None if average is None else average.decay
         self.settings = {
-            "fixed": plain_settings({**(settings or {}), "ema": ema}),
+            "fixed": plain_settings({**(settings or {}), "ema": ema, "optimizer class": type(optimizer).__name__}),
             "changeable": plain_settings(changeable),
         }
         self.inference = inference
@@ -159,7 +162,7 @@ class TrainingCheckpoint:
     def attach(self, engine: Engine) -> None:
         """Attach to a trainer."""
         engine.add_event_handler(Events.STARTED, self.begin)
-        engine.add_event_handler(Events.COMPLETED, self.lock.release)
+        engine.add_event_handler(Events.COMPLETED, self.completed)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.failed)
         if self.selection == "best":
             self.validator.add_event_handler(Events.COMPLETED, self.best)
@@ -185,6 +188,8 @@ class TrainingCheckpoint:
             self.lock.acquire()
             if not self.begun:  # another run may have trained there while this one read its volumes
                 check_run_folder(self.directory, self.resume)
+                if not self.resume:
+                    (self.directory / BEGUN).touch()
             self.begun = True  # a trainer that is run again, as in federated rounds, finds its own checkpoints
             remove_leftovers(self.directory)
             for left in self.directory.glob("tmp????????"):  # of Ignite's DiskSaver
@@ -195,6 +200,12 @@ class TrainingCheckpoint:
         """Write ``model.json``, what inference must know of this training; by the first process."""
         if self.inference and idist.get_rank() == 0:
             save_settings(self.inference, self.directory / "model.pt")
+
+    def completed(self) -> None:
+        """Give the directory back; weights of a run that ended before its first checkpoint stay, too."""
+        if idist.get_rank() == 0 and (self.directory / "model.pt").is_file():
+            (self.directory / BEGUN).unlink(missing_ok=True)
+        self.lock.release()
 
     def failed(self, engine: Engine, error: BaseException) -> None:
         """Give the directory back."""
@@ -210,7 +221,8 @@ class TrainingCheckpoint:
         """Continue from the latest checkpoint that is whole, with the number of epochs of this run's config.
 
         Raises:
-            ValueError: when none is whole, or its ``settings`` or number of iterations in an epoch are others.
+            ValueError: when none is whole, or its ``settings``, iterations in an epoch or groups of parameters are
+                others.
         """
         path, checkpoint = self.read_latest()
         compare_settings(path, checkpoint.pop("settings", None), self.settings)
@@ -221,6 +233,7 @@ class TrainingCheckpoint:
                 f"resume: {path} is of a run with {saved} iterations an epoch, now {length}: continue with as many "
                 "processes, batch_size and items_per_epoch as it had."
             )
+        checkpoint["optimizer"] = with_own_rates(path, checkpoint["optimizer"], self.objects["optimizer"])
         Checkpoint.load_objects({**self.objects, "trainer": engine, "checkpointer": saver}, checkpoint)
         if engine.state.max_epochs != epochs:
             logger.warning(f"resume: the run was of {engine.state.max_epochs} epochs, now {epochs}: its schedule moves")

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SavedSettings", "compare_settings", "plain_settings"]
+from torch.optim import Optimizer
+
+__all__ = ["SavedSettings", "compare_settings", "plain_settings", "with_own_rates"]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,30 @@ def compare_settings(path: Path, saved: Mapping[str, str] | None, own: Mapping[s
         )
     if differ["changeable"]:
         logger.warning(f"resume: the run was begun with {'; '.join(differ['changeable'])}")
+
+
+def with_own_rates(path: Path, saved: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+    """State of an optimizer with what this run's configuration says: momenta, decays and rates.
+
+    ``load_state_dict`` would put those of the checkpoint in their place. They are changed before it is called, since it
+    moves tensors to where they are needed by some of them, such as ``fused``.
+
+    Args:
+        path: the checkpoint, for messages.
+        saved: its optimizer's ``state_dict``.
+        optimizer: of this run, of the same class.
+
+    Raises:
+        ValueError: when it has another number of groups.
+    """
+    before, now = saved["param_groups"], optimizer.param_groups
+    if len(before) != len(now):
+        raise ValueError(
+            f"resume: {path} has {len(before)} groups of parameters for its optimizer, now {len(now)}: continue with "
+            "the same network and names in lr_factors."
+        )
+    own = [{key: value for key, value in group.items() if key != "params"} for group in now]
+    return {**saved, "param_groups": [{**old, **new} for old, new in zip(before, own, strict=True)]}
 
 
 def _differences(place: str, before: Any, now: Any) -> Iterator[str]:

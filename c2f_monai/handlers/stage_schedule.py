@@ -17,7 +17,7 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from torch.optim import Optimizer
 
-from ..config.stage_kinds import STAGE_KEYS
+from ..config.stage_kinds import STAGE_KEYS, change_stages, left_out, stage_ends
 from ..inferers import StopRule
 from ..inferers.frozen import idle_parameters
 from ..utils import settings_file, unwrap
@@ -38,24 +38,6 @@ ROUND_WORK = 1.5
 NO_ROUNDS = StopRule(dice=None, max_rounds=0)
 
 
-def stage_ends(lengths: Sequence[float], epochs: int) -> list[int]:
-    """Last epoch of each stage: the lengths share out the epochs, whatever their unit.
-
-    Args:
-        lengths: relative lengths, such as epochs or iterations.
-        epochs: total number of epochs.
-
-    Examples:
-        >>> stage_ends([10000, 30000, 40000], epochs=8)
-        [1, 4, 8]
-    """
-    total, passed, ends = float(sum(lengths)), 0.0, []
-    for length in lengths:
-        passed += length
-        ends.append(round(passed / total * epochs))
-    return ends
-
-
 def learning_rate_factor(stage: Mapping[str, Any], progress: float) -> float:
     """Factor on the learning rates within a stage.
 
@@ -73,27 +55,6 @@ def learning_rate_factor(stage: Mapping[str, Any], progress: float) -> float:
     start = float(stage.get("lr_factor", 1.0))
     end = float(stage.get("lr_end_factor", start))
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-def change_stages(
-    stages: Sequence[Mapping[str, Any]], changes: Mapping[str, Mapping[str, Any] | None]
-) -> list[dict[str, Any]]:
-    """The stages of a schedule, those of some kinds changed or left out.
-
-    Args:
-        stages: entries of the schedule.
-        changes: by the kind of stage, keys that are set in its entries; None leaves them out.
-
-    Example:
-        >>> change_stages([{"stage": "coarse"}, {"stage": "joint"}], {"coarse": None, "joint": {"stage": "individual"}})
-        [{'stage': 'individual'}]
-    """
-    changed = []
-    for stage in stages:
-        change = changes.get(stage.get("stage", ""), {})
-        if change is not None:
-            changed.append({**stage, **change})
-    return changed
 
 
 class StageSchedule:
@@ -217,7 +178,11 @@ class StageSchedule:
         return self.stages[-1], 1.0
 
     def started(self, engine: Engine) -> None:
-        """Find out whether every fine network was filled since the network was made: from a whole set of weights."""
+        """Name stages that are left out, and find out whether every fine network was filled since the network was made:
+        from a whole set of weights.
+        """
+        if gone := left_out(self.stages, int(engine.state.max_epochs or 1)):
+            logger.warning(gone)
         if self.network is None or not any(stage.get("copy_to_fine") for stage in self.stages):
             return
         network = unwrap(self.network)

@@ -96,7 +96,7 @@ def export_onnx(network: CoarseToFineNet, folder: Path, about: dict[str, Any] | 
 
     Args:
         network: its weights are not changed.
-        folder: for the files; it is made.
+        folder: for the files; it is made. One of its own: after an error it holds what is not whole.
         about: further entries of the manifest. Defaults to none.
 
     Returns:

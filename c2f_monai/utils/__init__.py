@@ -55,7 +55,7 @@ from .packages import REQUIRED, MissingPackagesError, check_extra, check_package
 from .places import CACHE_VARIABLE, bundle_root, cache_dir, config_file, settings_beside, settings_file, work_root
 from .precision import amp_dtype_on, check_amp_dtype, has_bfloat16
 from .process_logs import CASES_LOGGER, log_on_first_process
-from .run_folders import CHECKPOINT_PREFIX, check_run_folder, epoch_of, saved_checkpoints
+from .run_folders import BEGUN, CHECKPOINT_PREFIX, begun_with, check_run_folder, epoch_of, saved_checkpoints
 from .signals import end_on_signals, leave_if_signaled
 from .slabs import (
     DEFAULT_SLAB,
@@ -75,6 +75,7 @@ from .weight_files import check_weights_file, describe_mismatch, read_state_dict
 from .wrapping import unwrap
 
 __all__ = [
+    "BEGUN",
     "Bounds",
     "CACHE_VARIABLE",
     "CASES_LOGGER",
@@ -106,6 +107,7 @@ __all__ = [
     "axcodes_of",
     "bounding_boxes",
     "boxes_from_projections",
+    "begun_with",
     "bundle_root",
     "cache_dir",
     "case_name",

@@ -1,16 +1,24 @@
 # Copyright (c) c2f_monai contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The checkpoints in the folder of a training run."""
+"""The weights and checkpoints in the folder of a training run."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
-__all__ = ["CHECKPOINT_PREFIX", "check_run_folder", "epoch_of", "saved_checkpoints"]
+from .weight_files import read_weights_file
+
+__all__ = ["BEGUN", "CHECKPOINT_PREFIX", "begun_with", "check_run_folder", "epoch_of", "saved_checkpoints"]
 
 #: Checkpoints are ``checkpoint_EPOCH.pt``.
 CHECKPOINT_PREFIX = "checkpoint"
+#: Stands in the folder of a run until its first checkpoint does: what was killed before has nothing to go on from.
+BEGUN = ".begun"
+#: What a run writes its chosen weights to, and what inference must know of them.
+_WEIGHTS = ("model.pt", "model.json")
 
 
 def epoch_of(path: Path) -> int | None:
@@ -25,8 +33,22 @@ def saved_checkpoints(directory: str | os.PathLike[str]) -> list[Path]:
     return sorted(found, key=lambda path: epoch_of(path) or 0, reverse=True)
 
 
+def begun_with(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """Changeable settings of a run, as its latest whole checkpoint has them; empty where none tells."""
+    for path in saved_checkpoints(directory):
+        try:
+            checkpoint = read_weights_file(path)
+        except ValueError:
+            continue  # the one before is taken
+        found: dict[str, Any] = json.loads(checkpoint.get("settings", {}).get("changeable", "{}"))
+        return found
+    return {}
+
+
 def check_run_folder(directory: str | os.PathLike[str], resume: bool) -> None:
-    """Refuse a folder without checkpoints to continue, or with those of another run.
+    """Refuse a folder without checkpoints to continue, or with those or the weights of another run.
+
+    A run that was killed before its first checkpoint may be begun again.
 
     Args:
         directory: of the run.
@@ -34,7 +56,7 @@ def check_run_folder(directory: str | os.PathLike[str], resume: bool) -> None:
 
     Raises:
         FileNotFoundError: when there is no checkpoint to continue from.
-        FileExistsError: when there is one and the run is new.
+        FileExistsError: when there is one, or there are weights, and the run is new.
     """
     found = saved_checkpoints(directory)
     if resume and not found:
@@ -43,4 +65,10 @@ def check_run_folder(directory: str | os.PathLike[str], resume: bool) -> None:
         raise FileExistsError(
             f"{directory} holds checkpoints of an earlier run ({found[0].name}): "
             "continue it with --resume, or choose another folder for the output."
+        )
+    weights = [name for name in _WEIGHTS if (Path(directory) / name).exists()]
+    if weights and not resume and not (Path(directory) / BEGUN).exists():
+        raise FileExistsError(
+            f"{directory} holds {weights[0]}, in whose place this run would write its own: "
+            "move it, or choose another folder for the output."
         )

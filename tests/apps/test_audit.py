@@ -142,6 +142,24 @@ def test_pickles_and_who_loads_them_are_listed(tmp_path: Path) -> None:
     assert (tmp_path / "ran").exists()
 
 
+def test_kinds_of_files_are_told_by_all_their_suffixes(tmp_path: Path) -> None:
+    bundle = bundle_of(tmp_path / "bundle", {}, LOG__CONF="args=(x(),)\n", mine__conf="[h]\nclass=X\n")
+    for name in ("pytorch_model.bin", "weights.pth.tar"):
+        (bundle / name).write_bytes(b"\x80\x04cos\nsystem\n.")
+    for name in ("libx.so.1", "liby.so.1.2.3", "libz.dylib", "notes.so.txt"):
+        (bundle / name).write_bytes(b"")
+    torch.save({"weight": torch.zeros(1)}, bundle / "tensors.bin")
+    assert {(one.file, one.kind) for one in audit(bundle)} == {
+        ("LOG.CONF", "logging"),
+        ("mine.conf", "logging"),
+        ("pytorch_model.bin", "weights"),
+        ("weights.pth.tar", "weights"),
+        ("libx.so.1", "program"),
+        ("liby.so.1.2.3", "program"),
+        ("libz.dylib", "program"),
+    }
+
+
 def test_a_bundle_of_this_package_holds_nothing_new(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", str(ROOT / "bundle"), "--new"]) == 0
     out = capsys.readouterr().out

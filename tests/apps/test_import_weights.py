@@ -146,3 +146,36 @@ def test_lite0_and_vgg16_features_become_a_start(
         own = {k.removeprefix("views.axial."): v for k, v in state.items()}
         _, unexpected = started.load_state_dict(own, strict=False)  # raises for other shapes
         assert unexpected == [] and torch.equal(started.fine.state_dict()[key], own[f"coarse.{key}"])
+
+
+def test_what_is_read_and_what_is_no_weights_of_views_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fcn, rstn = tmp_path / "fcn.pth", tmp_path / "z.pkl"
+    torch.save(random_tensors(fcn_shapes(21, DIVISOR)), fcn)
+    torch.save(random_tensors(rstn_shapes(DIVISOR)), rstn)
+    torch.save({"weight": torch.ones(1)}, tmp_path / "other.pt")
+    (tmp_path / "thesis.txt").write_text("five years", encoding="utf-8")
+    (tmp_path / "new.json").write_text('{"window": [-5, 5]}', encoding="utf-8")
+    (tmp_path / "sub").mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for words, output, message in (
+        (["fcn8s", str(fcn)], "sub/../fcn.pth", "is one of the files to import, which stay as they are"),
+        (["rstn", "--z", str(rstn)], "z.pkl", "is one of the files to import, which stay as they are"),
+        (["fcn8s", str(fcn)], "thesis.txt", "thesis.txt exists and holds no weights of views"),
+        (["fcn8s", str(fcn)], "other.pt", "other.pt exists and holds no weights of views"),
+        (["rstn", "--z", str(rstn)], "new.pt", "new.json is about other weights than"),
+        (["fcn8s", str(fcn)], "sub", "sub is a folder: give a file as --output"),
+    ):
+        assert main(["import-weights", *words, "--output", str(tmp_path / output)]) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1, error
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_settings_of_the_weights_that_were_there_do_not_stay(tmp_path: Path) -> None:
+    torch.save(random_tensors(fcn_shapes(21, DIVISOR)), tmp_path / "fcn.pth")
+    command = ["import-weights", "fcn8s", str(tmp_path / "fcn.pth"), "--output", str(tmp_path / "start.pt")]
+    assert main([*command, "--views", "coronal"]) == 0
+    (tmp_path / "start.json").write_text('{"window": [-5, 5]}', encoding="utf-8")
+    assert main([*command, "--views", "axial"]) == 0
+    assert not (tmp_path / "start.json").exists()
+    assert all(key.startswith("views.axial.") for key in torch.load(tmp_path / "start.pt", weights_only=True))

@@ -215,7 +215,7 @@ def test_weights_of_another_meaning_are_refused(tmp_path: Path, capsys: pytest.C
 
 def test_settings_of_the_weights_that_were_there_do_not_stay(tmp_path: Path) -> None:
     files = [write(tmp_path, ["axial"], 1), write(tmp_path, ["sagittal"], 2)]
-    save_weights({}, tmp_path / "model.pt")
+    save_weights(make_net(["axial"]).state_dict(), tmp_path / "model.pt")
     (tmp_path / "model.json").write_text("{}", encoding="utf-8")
     assert main(["merge", *files, "--output", str(tmp_path / "model.pt")]) == 0
     assert not (tmp_path / "model.json").exists()

@@ -71,6 +71,26 @@ def test_a_released_version_is_never_replaced(bundle: Path, tmp_path: Path, caps
     assert main(["release-weights", str(tmp_path / "other.pt"), *options[:-1], "0.2.0"]) == 0
 
 
+def test_weights_are_replaced_by_those_of_a_later_version(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By number: 0.10.0 is later than 0.2.0."""
+    path = bundle / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**metadata, "changelog": {**metadata["changelog"], "0.10.0": "third"}}))
+    write(tmp_path / "trained.pt")
+    write(tmp_path / "other.pt", seed=1)
+    options = ["--bundle_root", str(bundle), "--version"]
+    assert main(["release-weights", str(tmp_path / "trained.pt"), *options, "0.2.0"]) == 0
+    before = (bundle / "models" / "model.pt").read_bytes()
+    assert main(["release-weights", str(tmp_path / "other.pt"), *options, "0.1.0"]) == 1
+    assert "was released as 0.2.0: its successor needs a later version, not 0.1.0" in capsys.readouterr().err
+    assert (bundle / "models" / "model.pt").read_bytes() == before
+    assert main(["release-weights", str(tmp_path / "other.pt"), *options, "0.10.0"]) == 0
+    assert main(["release-weights", str(tmp_path / "trained.pt"), *options, "0.2.0"]) == 1
+    assert main(["release-weights", str(tmp_path / "trained.pt"), *options, "0.1.0", "--name", "other.pt"]) == 0
+
+
 @pytest.mark.parametrize(
     ("content", "version", "message"),
     [

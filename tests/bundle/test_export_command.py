@@ -200,3 +200,84 @@ def test_what_is_no_export_is_left_alone(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["export", str(tmp_path)]) == 1
     assert "exists and is no export" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_masks_with_their_manifest_are_no_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``c2f segment`` calls its own so, too."""
+    content = '{"cases": {"a": {"status": "done"}}}'
+    (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
+    (tmp_path / "a_seg.nii.gz").write_bytes(b"mask")
+    assert main(["export", str(tmp_path)]) == 1
+    assert "exists and is no export" in capsys.readouterr().err
+    assert (tmp_path / "manifest.json").read_text(encoding="utf-8") == content
+
+
+def _fake_graphs(network: object, folder: Path, about: dict) -> dict:
+    """Of one view, in no time."""
+    (folder / "axial_fine.onnx").write_text(about["model"], encoding="utf-8")
+    graph = {"file": "axial_fine.onnx", "max_difference": 0.0}
+    manifest = {**about, "views": {"axial": {"parts": {"fine": graph}}}}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return manifest
+
+
+def _earlier(folder: Path, weights: list[str]) -> dict[str, bytes]:
+    """A folder as an export leaves it, and a file of somebody's own in it; all by their names."""
+    (folder / "configs").mkdir(parents=True)
+    parts = {"coarse": {"file": "coronal_coarse.onnx"}, "fine": {"file": "axial_fine.onnx"}}
+    manifest = json.dumps({"weights": weights, "views": {"axial": {"parts": parts}}})
+    (folder / "manifest.json").write_text(manifest, encoding="utf-8")
+    for name in ("coronal_coarse.onnx", "axial_fine.onnx", "model.ts", "manifest.quality.json", "notes.txt"):
+        (folder / name).write_bytes(b"earlier")
+    (folder / "configs" / "inference.json").write_bytes(b"earlier")
+    return _files(folder)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("same", "kind", "expected"),
+    [
+        (False, "onnx", {"axial_fine.onnx", "manifest.json", "configs/inference.json"}),
+        (True, "onnx", {"axial_fine.onnx", "manifest.json", "configs/inference.json", "model.ts"}),
+        (False, "torchscript", {"model.ts"}),
+        (True, "torchscript", {"axial_fine.onnx", "coronal_coarse.onnx", "manifest.json", "manifest.quality.json"}),
+    ],
+)
+def test_nothing_of_another_model_stays_beside_an_export(
+    same: bool, kind: str, expected: set[str], tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("c2f_monai.apps.export.export_onnx", _fake_graphs)
+    monkeypatch.setattr(
+        "c2f_monai.apps.export._write_script", lambda network, path: path.write_text("new", encoding="utf-8")
+    )
+    overlay = tmp_path / "tiny.json"
+    overlay.write_text(json.dumps({**TINY, "quality": None}), encoding="utf-8")
+    _earlier(tmp_path / "out", [sha256_of(tiny_weights) if same else "0" * 64])
+    words = ["export", str(tmp_path / "out"), "--model", str(tiny_weights), "--format", kind]
+    assert main([*words, "--config", "three_views.json", "--config", str(overlay)]) == 0
+    found = _files(tmp_path / "out")
+    if same and kind == "torchscript":
+        expected = expected | {"model.ts", "configs/inference.json"}
+    assert set(found) == expected | {"notes.txt"} and found["notes.txt"] == b"earlier"
+    new = {"onnx": {"axial_fine.onnx", "manifest.json", "configs/inference.json"}, "torchscript": {"model.ts"}}[kind]
+    assert all(found[name] != b"earlier" for name in new)
+
+
+@pytest.mark.parametrize("fails", ["export_onnx", "_write_quality", "_write_script"])
+def test_an_export_that_fails_leaves_the_earlier_one(
+    fails: str, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("it differs from the network")
+
+    monkeypatch.setattr("c2f_monai.apps.export.export_onnx", _fake_graphs)
+    monkeypatch.setattr(f"c2f_monai.apps.export.{fails}", fail)
+    overlay = tmp_path / "tiny.json"
+    overlay.write_text(json.dumps(TINY), encoding="utf-8")
+    before = _earlier(tmp_path / "out", [])
+    words = ["--model", str(tiny_weights), "--config", "three_views.json", "--config", str(overlay)]
+    assert main(["export", str(tmp_path / "out"), *words]) == 1
+    assert _files(tmp_path / "out") == before and len(list(tmp_path.iterdir())) == 2

@@ -301,6 +301,57 @@ def test_a_zip_that_is_there_stays(
         assert "model.v1/configs/inference.json" in file.namelist()
 
 
+def test_the_working_directory_is_packed_alone(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its name is that of the folder, and what lies around it is somebody's own."""
+    (tmp_path / "thesis.txt").write_text("five years", encoding="utf-8")
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    assert main(["pack", str(tiny_weights), "."]) == 0
+    assert f"files, {tmp_path / 'mine.zip'}" in capsys.readouterr().out
+    with zipfile.ZipFile(tmp_path / "mine.zip") as file:
+        packed = {name for name in file.namelist() if not name.endswith("/")}
+    assert packed == {f"mine/{path.relative_to('.').as_posix()}" for path in Path(".").rglob("*") if path.is_file()}
+    assert "mine/models/model.pt" in packed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine.zip", "thesis.txt"]
+
+
+@pytest.mark.parametrize("content", ['{"version": "1"}', "[]", "{"])
+def test_metadata_that_are_no_bundles_are_told_and_nothing_is_written(
+    content: str, tmp_path: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tmp_path / "bundle"
+    (bundle / "configs").mkdir(parents=True)
+    shutil.copy(bundle_root() / "configs" / "inference.json", bundle / "configs")
+    (bundle / "configs" / "metadata.json").write_text(content, encoding="utf-8")
+    (bundle / "models").mkdir()
+    shutil.copy(tiny_weights, bundle / "models" / "model.pt")
+    assert main(["pack", str(bundle), str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {bundle / 'configs' / 'metadata.json'} has no network_data_format")
+    assert error.count("\n") == 1 and [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "empty"])
+def test_a_bundle_that_cannot_be_written_leaves_nothing_half(
+    there: bool, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    if there:
+        output.mkdir()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("c2f_monai.apps.pack._copy", full)
+        assert main(["pack", str(tiny_weights), str(output)]) == 1
+    assert list(tmp_path.rglob("*")) == [output] * there
+    assert main(["pack", str(tiny_weights), str(output)]) == 0
+    assert (output / "configs" / "metadata.json").is_file() and (tmp_path / "out.zip").is_file()
+
+
 def test_large_weights_need_an_address(
     tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -250,6 +250,30 @@ def test_same_seed_same_weights_and_a_killed_run_continues(
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"resume": True, "optimizer#_target_": "torch.optim.SGD"}, "begun with optimizer AdamW, now SGD: continue"),
+        ({}, "holds checkpoints of an earlier run"),
+        ({"init_weights": "model.pt"}, "holds model.pt, in whose place this run would write its own: move it"),
+    ],
+    ids=["another optimizer", "a new run", "fine-tuning"],
+)
+def test_what_cannot_go_on_in_a_folder_is_refused_before_anything_is_read(
+    given: dict[str, Any], message: str, dataset: Path, trained: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "run"))
+    if "init_weights" in given:
+        given = {"init_weights": str(folder / "model.pt")}
+        for path in folder.glob("checkpoint_*"):
+            path.unlink()
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(RuntimeError) as caught:
+        workflow(dataset, folder, **given).initialize()
+    assert message in str(caught.value.__cause__)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_a_killed_run_with_an_average_continues_to_the_same_average(dataset: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"views": ["axial"], "selection": "last"}
     files = ("train", "three_views", str(EMA))
@@ -487,5 +511,9 @@ def test_the_command_trains_from_any_directory(
     words = ["train", "--dataset", os.path.relpath(dataset), "--output", "run", "--config", "three_views.json"]
     assert main([*words, "--config", "tiny.json", "--option", "learning_rat=1"]) == 1
     assert "learning_rat is no id of the configuration" in capsys.readouterr().err
+    for option in ("output_dir=elsewhere", "resume=True", "dataset_dir=mine"):
+        assert main([*words, "--config", "tiny.json", "--option", option]) == 1
+        said = f"error: --option {option.split('=')[0]}: this command says it by an argument of its own"
+        assert capsys.readouterr().err.startswith(said)
     assert main([*words, "--config", "tiny.json", "--option", "seed=3"]) == 0
     assert weights(tmp_path / "run").keys() and "c2f segment and c2f evaluate take it" in capsys.readouterr().out

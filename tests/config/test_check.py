@@ -398,6 +398,27 @@ def test_the_distance_to_the_organ_follows_the_grid_and_is_said(
     assert note == f"the cyst is looked for where the organ is nearer than {said} [3.3.3]"
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ""),
+        (
+            {"epochs": 3},
+            "epochs 3 leaves no epoch for stages 2 (fine), 4 (joint), 5 (joint): they are left out; from 60",
+        ),
+        ({"epochs": 1}, "they are left out, and the coarse networks are not trained; from 60 on each stage has one"),
+        ({"epochs": 2, "fine_stage": None}, "epochs 2 leaves no epoch for stages 2 (joint), 3 (joint)"),
+        ({"epochs": 3, "joint_stage": {"keep_as": "model_joint.pt"}}, "left out, and model_joint.pt not written; from"),
+    ],
+)
+def test_stages_that_the_epochs_do_not_reach_are_named(
+    options: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        override_config(parser_of("train"), options)
+    assert (said in caplog.text) if said else "leaves no epoch" not in caplog.text
+
+
 def edited(name: str, place: int, letter: str, edit: str) -> str:
     """A name with a letter left out, doubled, changed, put in, or swapped with the next one."""
     place %= len(name)

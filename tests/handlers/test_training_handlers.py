@@ -10,6 +10,7 @@ import math
 import os
 import platform
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import BinaryIO
@@ -99,6 +100,40 @@ def test_schedule_follows_the_iteration() -> None:
     assert [s[0] for s in seen] == [e[0] for e in expected]
     assert [s[1] for s in seen] == pytest.approx([e[1] for e in expected])
     assert [s[2] for s in seen] == pytest.approx([2 * e[1] for e in expected])
+
+
+LONG = [{"stage": "coarse", "length": 2}, {"stage": "fine", "length": 1}, {"stage": "joint", "length": 1}]
+
+
+@pytest.mark.parametrize(
+    ("stages", "epochs", "message"),
+    [
+        (LONG, 4, ""),
+        (LONG, 3, "epochs 3 leaves no epoch for stage 2 (fine): it is left out; from 4 on each stage has one"),
+        (
+            [*LONG[:2], {**LONG[2], "keep_as": "model_joint.pt"}],
+            2,
+            "epochs 2 leaves no epoch for stage 3 (joint): it is left out, and model_joint.pt not written; from 4 on",
+        ),
+        (
+            [{"stage": "coarse", "length": 1}, {"stage": "fine", "length": 8}, {"stage": "joint", "length": 1}],
+            1,
+            "stages 1 (coarse), 3 (joint): they are left out, and the coarse networks are not trained; from 10 on",
+        ),
+    ],
+)
+def test_stages_without_an_epoch_are_named_when_training_starts(
+    stages: list, epochs: int, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    network, engine = nn.Linear(1, 1), make_engine()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    inferer, seen = SimpleNamespace(stage="", rounds=1), []
+    StageSchedule(stages, inferer, optimizer, network=network, directory=tmp_path).attach(engine)
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: seen.append(inferer.stage))
+    with caplog.at_level(logging.WARNING, "c2f_monai"):
+        engine.run([0], max_epochs=epochs)
+    assert message in caplog.text and bool(message) is bool(caplog.text)
+    assert (len(set(seen)) == len(stages)) is not bool(message)
 
 
 def test_a_stage_may_unroll_fewer_rounds_than_the_inferer_was_made_with() -> None:
@@ -626,7 +661,8 @@ def train(
     """A tiny training, whose data are a function of the iteration; ``stop_after`` kills it within an epoch."""
     torch.manual_seed(0)
     network = nn.Linear(2, 1)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1)
+    make = options.pop("optimizer", None) or partial(torch.optim.AdamW, lr=0.1)
+    optimizer = make(network.parameters())
     done: list[int] = []
 
     def step(engine: Engine, _: object) -> None:
@@ -644,8 +680,8 @@ def train(
         options["average"] = ExponentialAverage(network, ema)
         options["average"].attach(engine)
     TrainingCheckpoint(str(folder), network, optimizer, validator, "dice", resume=resume, **options).attach(engine)
-    if not resume:
-        validate(validator, 0.25)
+    if not resume:  # a new run finds no weights
+        engine.add_event_handler(Events.STARTED, lambda: validate(validator, 0.25))
     engine.add_event_handler(Events.COMPLETED, lambda e: validate(validator, 0.2))
     try:
         engine.run(range(length), max_epochs=epochs)
@@ -842,6 +878,65 @@ def test_a_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> Non
         first.wait()
     train(folder, 1)
     assert names_in(folder) == ["checkpoint_1.pt", "model.pt"]
+
+
+SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
+
+
+def test_a_run_does_not_continue_with_another_optimizer(tmp_path: Path) -> None:
+    train(tmp_path, 1, optimizer=SGD)
+    with pytest.raises(ValueError, match='of a run with optimizer class "SGD", now "AdamW": continue with the same'):
+        train(tmp_path, 2, resume=True)
+    train(tmp_path, 2, resume=True, optimizer=SGD)
+    groups = lambda parameters: SGD([{"params": [one]} for one in parameters])  # noqa: E731
+    with pytest.raises(ValueError, match="has 1 groups of parameters for its optimizer, now 2: continue with the same"):
+        train(tmp_path, 3, resume=True, optimizer=groups)
+
+
+def test_a_run_continues_with_the_rates_that_the_log_says(tmp_path: Path) -> None:
+    """Those of this run's optimizer, and the momenta that the checkpoint has."""
+    made: list[torch.optim.Optimizer] = []
+
+    def make(momentum: float, decay: float) -> Callable:
+        return lambda parameters: made.append(SGD(parameters, momentum=momentum, weight_decay=decay)) or made[-1]
+
+    train(tmp_path, 1, optimizer=make(0.9, 0.0))
+    before = [made[-1].state[one]["momentum_buffer"].clone() for one in made[-1].param_groups[0]["params"]]
+    train(tmp_path, 2, resume=True, optimizer=make(0.1, 0.5), length=3, stop_after=4)
+    (group,) = made[-1].param_groups
+    assert (group["momentum"], group["weight_decay"], group["lr"]) == (0.1, 0.5, 0.1)
+    after = [made[-1].state[one]["momentum_buffer"] for one in group["params"]]
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.json"])
+def test_a_new_run_takes_no_weights_place(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"of somebody")
+    with pytest.raises(FileExistsError, match=f"holds {name}, in whose place this run would write its own: move"):
+        train(tmp_path, 1)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: b"of somebody"}
+
+
+def test_a_new_run_that_is_killed_in_its_first_epoch_can_be_begun_again(tmp_path: Path) -> None:
+    options: dict = {"inference": {"margin": 3}, "selection": "last"}
+    network, validator, engine = nn.Linear(1, 1), make_engine(), make_engine()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    for _ in range(2):
+        engine = make_engine()
+        TrainingCheckpoint(str(tmp_path), network, optimizer, validator, "dice", **options).attach(engine)
+        with engine.add_event_handler(Events.ITERATION_COMPLETED, engine.terminate):
+            engine.run([0, 1], max_epochs=1)
+        assert {".begun", "model.json"} <= set(names_in(tmp_path))
+    engine.run([0, 1], max_epochs=1)
+    assert names_in(tmp_path) == ["checkpoint_1.pt", "model.json", "model.pt"]
+
+
+def test_weights_from_before_the_first_checkpoint_are_kept_when_the_run_ends(tmp_path: Path) -> None:
+    train(tmp_path, 2, interval=3, stop_after=4)
+    train(tmp_path, 2, interval=3)  # was killed with nothing to go on from
+    assert names_in(tmp_path) == ["model.pt"]
+    with pytest.raises(FileExistsError, match="holds model.pt, in whose place"):
+        train(tmp_path, 2, interval=3)
 
 
 def test_runs_do_not_mix(tmp_path: Path) -> None:
