@@ -96,7 +96,7 @@ def read_truths(label: Path, split: str = "test", fold: int | None = None, holdo
     if label.is_dir():
         return {case: Truth(path) for case, path in find_cases(label).items()}
     if label.name != "dataset.json":
-        raise ValueError(f"--label {label} is neither a folder nor a file of the name dataset.json.")
+        raise ValueError(f"--label {label} is neither a folder nor a dataset.json; a list of another name is not read.")
     items = load_datalist(label.parent, split, holdout, fold)
     if not items:
         raise ValueError(f"{label}: {split} is empty, nothing was held back (holdout {holdout:g}).")

@@ -17,7 +17,7 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from torch.optim import Optimizer
 
-from ..config.stage_kinds import STAGE_KEYS, change_stages, left_out, stage_ends
+from ..config.stage_kinds import STAGE_KEYS, change_stages, stage_ends
 from ..inferers import StopRule
 from ..inferers.frozen import idle_parameters
 from ..utils import settings_file, unwrap
@@ -178,11 +178,7 @@ class StageSchedule:
         return self.stages[-1], 1.0
 
     def started(self, engine: Engine) -> None:
-        """Name stages that are left out, and find out whether every fine network was filled since the network was made:
-        from a whole set of weights.
-        """
-        if gone := left_out(self.stages, int(engine.state.max_epochs or 1)):
-            logger.warning(gone)
+        """Find out whether every fine network was filled since the network was made: from a whole set of weights."""
         if self.network is None or not any(stage.get("copy_to_fine") for stage in self.stages):
             return
         network = unwrap(self.network)

@@ -118,7 +118,7 @@ def test_folders_that_do_not_fit_are_refused_and_nothing_is_written(folders, tmp
     [
         ("absent", "label", "there is no folder .*absent"),
         ("empty", "label", "there are no volumes .* in .*empty"),
-        ("pred", "list.txt", "neither a folder nor a file of the name dataset.json"),
+        ("pred", "list.txt", "neither a folder nor a dataset.json"),
     ],
 )
 def test_missing_or_empty_folders_are_named(folders, tmp_path, pred, label, message):
@@ -197,7 +197,7 @@ def test_files_without_the_suffix_are_no_masks(folders, tmp_path):
 def test_another_list_is_not_taken_for_dataset_json(tmp_path):
     for name in ("dataset", "expert"):
         (tmp_path / f"{name}.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(ValueError, match="expert.json is neither a folder nor a file of the name dataset.json"):
+    with pytest.raises(ValueError, match="expert.json is neither a folder nor a dataset.json"):
         _run("--pred", tmp_path, "--label", tmp_path / "expert.json", "--output", tmp_path / "scores.csv")
 
 

@@ -102,40 +102,6 @@ def test_schedule_follows_the_iteration() -> None:
     assert [s[2] for s in seen] == pytest.approx([2 * e[1] for e in expected])
 
 
-LONG = [{"stage": "coarse", "length": 2}, {"stage": "fine", "length": 1}, {"stage": "joint", "length": 1}]
-
-
-@pytest.mark.parametrize(
-    ("stages", "epochs", "message"),
-    [
-        (LONG, 4, ""),
-        (LONG, 3, "epochs 3 leaves no epoch for stage 2 (fine): it is left out; from 4 on each stage has one"),
-        (
-            [*LONG[:2], {**LONG[2], "keep_as": "model_joint.pt"}],
-            2,
-            "epochs 2 leaves no epoch for stage 3 (joint): it is left out, and model_joint.pt not written; from 4 on",
-        ),
-        (
-            [{"stage": "coarse", "length": 1}, {"stage": "fine", "length": 8}, {"stage": "joint", "length": 1}],
-            1,
-            "stages 1 (coarse), 3 (joint): they are left out, and the coarse networks are not trained; from 10 on",
-        ),
-    ],
-)
-def test_stages_without_an_epoch_are_named_when_training_starts(
-    stages: list, epochs: int, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    network, engine = nn.Linear(1, 1), make_engine()
-    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    inferer, seen = SimpleNamespace(stage="", rounds=1), []
-    StageSchedule(stages, inferer, optimizer, network=network, directory=tmp_path).attach(engine)
-    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: seen.append(inferer.stage))
-    with caplog.at_level(logging.WARNING, "c2f_monai"):
-        engine.run([0], max_epochs=epochs)
-    assert message in caplog.text and bool(message) is bool(caplog.text)
-    assert (len(set(seen)) == len(stages)) is not bool(message)
-
-
 def test_a_stage_may_unroll_fewer_rounds_than_the_inferer_was_made_with() -> None:
     inferer, seen = SimpleNamespace(stage="", rounds=3), []
     stages = [{"stage": "joint", "length": 1, "rounds": n} for n in (1, 2, 7)] + [{"stage": "joint", "length": 1}]
