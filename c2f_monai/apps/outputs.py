@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from ..data.readers import is_image_file
 from ..data.writers import MADE_BY, MaskOrigin
 from ..data.writers import made_here as is_mask_made_here
 from ..utils import atomic_write
@@ -204,14 +205,19 @@ def check_places(jobs: Sequence[Job], further: Sequence[Path], overwrite: bool) 
         PermissionError: for a folder that cannot be written to.
     """
     paths = [path for job in jobs for path in job.files()] + list(further)
-    if twice := [path for path, count in Counter(paths).items() if count > 1]:
+    counts = Counter(path.resolve() for path in paths)
+    if twice := [path for path in paths if counts[path.resolve()] > 1]:
         raise ValueError(f"{twice[0]} would hold two results: give each a place of its own.")
+    read = [job.case[key] for job in jobs for key in ("archive", "label") if job.case.get(key)]
+    given = {Path(str(path)).resolve() for path in read}
     images = {job.image.resolve() for job in jobs}
-    series = {image for image in images if image.is_dir()}
+    series = {folder for image in images if (folder := _series_folder(image)) is not None}
     for path in paths:
         whole = path.resolve()
         if whole in images:
             raise ValueError(f"{path} is an image to segment: write to another place.")
+        if whole in given:
+            raise ValueError(f"{path} holds images to segment, or is the label of one: write to another place.")
         if inside := series.intersection(whole.parents):
             raise ValueError(
                 f"{path} lies in the series {inside.pop()}, which would be another one then: write elsewhere."
@@ -226,12 +232,21 @@ def check_places(jobs: Sequence[Job], further: Sequence[Path], overwrite: bool) 
             raise PermissionError(f"{folder} cannot be written to.")
 
 
+def _series_folder(image: Path) -> Path | None:
+    """Folder of the slices of a series; of several in one folder each is named after its UID, which is no file."""
+    if image.is_dir():
+        return image
+    return None if is_image_file(image) or image.exists() else image.parent
+
+
 def made_here(path: Path) -> bool:
     """Whether a NIfTI or DICOM file, JSON object or picture says that this package made it."""
     try:
-        if path.suffix == ".json":
-            return MADE_BY in json.loads(path.read_text(encoding="utf-8"))
-        if path.suffix == ".png":
+        if path.suffix.lower() == ".json":
+            content = json.loads(path.read_text(encoding="utf-8"))
+            # The manifest of a folder of masks has cases, too, and its options by name.
+            return MADE_BY in content and "cases" in content and not isinstance(content.get("options"), dict)
+        if path.suffix.lower() == ".png":
             with Image.open(path) as picture:
                 return str(picture.info.get("Software", "")).startswith(MADE_BY)
     except Exception:  # of another kind, or broken: not ours

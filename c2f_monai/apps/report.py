@@ -22,7 +22,7 @@ from ..utils import DEFAULT_WINDOW, atomic_write, case_name, voxel_volume
 from ..visualize import CasePictures, case_pictures
 from .evaluation import CASES_FILE
 
-__all__ = ["REPORT_NAME", "ReportCase", "images_by_case", "render_report", "run", "write_report"]
+__all__ = ["REPORT_NAME", "ReportCase", "check_page", "images_by_case", "render_report", "run", "write_report"]
 
 REPORT_NAME = "report.html"
 _ENDING = "_seg.nii.gz"
@@ -113,7 +113,9 @@ def write_report(folder: Path, images: Mapping[str, Path], window: Any = DEFAULT
 
     Raises:
         ValueError: when there is no case, the table is none of cases, or all masks are DICOM.
+        FileExistsError: when there is a page of this name that is none of these.
     """
+    check_page(folder)
     table = folder / CASES_FILE
     known = read_rows(table) if table.is_file() else {}
     masks = {_name_of(path, folder, _ENDING): path for path in folder.rglob(f"*{_ENDING}")}
@@ -132,6 +134,17 @@ def write_report(folder: Path, images: Mapping[str, Path], window: Any = DEFAULT
     with atomic_write(page) as part:
         part.write_text(render_report(folder.absolute().name, cases), encoding="utf-8")
     return page
+
+
+def check_page(folder: Path) -> None:
+    """Refuse a folder whose ``report.html`` is no page of this command.
+
+    Raises:
+        FileExistsError: naming it.
+    """
+    page = folder / REPORT_NAME
+    if page.is_dir() or (page.is_file() and b"has-slices" not in page.read_bytes()):
+        raise FileExistsError(f"{page} exists and was not written by c2f: move it.")
 
 
 def render_report(title: str, cases: Iterable[ReportCase]) -> str:

@@ -39,7 +39,7 @@ from .outputs import (
     plan_jobs,
     write_json,
 )
-from .report import images_by_case, write_report
+from .report import check_page, images_by_case, write_report
 from .segmentation import Segmentation, case_line, round_lines
 from .segmenter import Segmenter
 from .shards import left_to_share, shard_folder, take_in_shards
@@ -97,6 +97,8 @@ def _check_options(args: argparse.Namespace, kind: OutputType) -> None:
         )
     if args.html and args.shard:
         raise ValueError("--html shows all cases, --shard segments some: call c2f report when all shares are done.")
+    if args.html:
+        check_page(args.output)
 
 
 def _ending(kind: OutputType) -> str:
@@ -109,6 +111,7 @@ class _Command:
     def __init__(self, args: argparse.Namespace, kind: OutputType, segmenter: Segmenter) -> None:
         self.args, self.kind, self.segmenter = args, kind, segmenter
         self.manifest = self._manifest()
+        self.noted = {} if self.manifest is None else self.manifest.beside()
         self.statistics = self._begin(args.statistics, {})
         self.report = self._begin(args.report, _setting(args, segmenter))
 
@@ -204,8 +207,16 @@ class _Command:
         return [job for job in jobs if job.name in todo]
 
     def _is_whole(self, job: Job, but_mask: bool = False) -> bool:
+        """Whether all that is asked for is there and, but for a share's case, of the run that made the mask."""
         noted = all(content is None or job.name in content["cases"] for content in (self.statistics, self.report))
-        return noted and all(path.exists() for path in job.files() if not (but_mask and path == job.mask))
+        whole = noted and all(path.exists() for path in job.files() if not (but_mask and path == job.mask))
+        return whole and (but_mask or {*self._beside(job)} <= {*self.noted.get(job.name, ())})
+
+    def _beside(self, job: Job) -> list[str]:
+        """What is made of a case beside its mask: files, and that it is stored."""
+        files = [path for path in job.files() if path != job.mask]
+        tables = [path for path in (self.args.statistics, self.args.report) if path is not None]
+        return [os.path.abspath(path) for path in (*files, *tables)] + (["stored"] if self.args.store else [])
 
     def _keep(self, job: Job, result: Segmentation) -> None:
         self._write(job, result)
@@ -214,11 +225,14 @@ class _Command:
 
             store_files(job.case["source"], job.mask)
         if self.manifest is not None:
-            self.manifest.done(job.name, case_row(result.record, result.mask[None]))
+            self.manifest.done(job.name, case_row(result.record, result.mask[None]), beside=self._beside(job))
 
     def _fail(self, job: Job, error: Exception) -> None:
         if self.manifest is None:
             raise error
+        for path, content in ((self.args.statistics, self.statistics), (self.args.report, self.report)):
+            if content is not None and content["cases"].pop(job.name, None) is not None:  # of another image
+                write_json(path, content)
         self.manifest.fail(job.name, error)
 
     def _write(self, job: Job, result: Segmentation) -> None:
@@ -265,7 +279,10 @@ class _Command:
             return None
         go_on = self.manifest is not None and not self.args.overwrite and made_here(path)
         known = json.loads(path.read_text(encoding="utf-8"))["cases"] if go_on else {}
-        return {MADE_BY: __version__, **content, "cases": known}
+        # A case that is done here, and not in this file, is another one there.
+        place = os.path.abspath(path)
+        kept = {name: of_case for name, of_case in known.items() if place in self.noted.get(name, [place])}
+        return {MADE_BY: __version__, **content, "cases": kept}
 
     def _say(self, text: str) -> None:
         if not self.args.quiet:

@@ -74,11 +74,13 @@ def take_in_shards(
     manifest.begin()
     taken: set[str] = set()
     for share, todo in zip(shares, left, strict=True):
+        beside = share.beside()
         rows = {row["case"]: row for row in share.rows() if row["status"] == Status.DONE and row["case"] not in todo}
         for name in [name for name in rows if name in wanted and name not in taken]:
             manifest.mask_of(name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(share.mask_of(name), manifest.mask_of(name))
-            manifest.done(name, {key: value for key, value in rows[name].items() if key not in ("status", "reason")})
+            row = {key: value for key, value in rows[name].items() if key not in ("status", "reason")}
+            manifest.done(name, row, beside=beside.get(name, ()))
             taken.add(name)
         share.close()
         if not any(share.folder.rglob(f"*{share.ending}")):

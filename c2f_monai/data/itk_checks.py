@@ -18,6 +18,8 @@ _FORMATS = {".mha": "MetaImage", ".mhd": "MetaImage", ".nrrd": "NRRD", ".nhdr": 
 _DATA_FILE = ("elementdatafile", "data file", "datafile")
 #: Fields with which a file of voxels begins elsewhere, and is larger than they are.
 _SKIPS = ("headersize", "byte skip", "byteskip", "line skip", "lineskip")
+#: Fields of which one says how large voxels are; ITK takes 1 mm where none does.
+_SPACINGS = ("elementspacing", "elementsize", "spacings", "space directions", "spacedirections")
 
 
 def itk_information(path: str | os.PathLike[str]) -> Any:
@@ -49,7 +51,8 @@ def itk_header(path: str | os.PathLike[str]) -> tuple[tuple[int, ...], int, np.n
 
 
 def check_data_files(path: str | os.PathLike[str]) -> None:
-    """Refuse MetaImage and NRRD whose voxels lie outside the folder, are not there, or not as many as the header says.
+    """Refuse MetaImage and NRRD whose voxels lie outside the folder, are not there, or not as many as the header says,
+    or whose header does not say how large they are.
 
     Packed voxels are compared where the header tells their size. Files of other formats pass.
 
@@ -61,6 +64,8 @@ def check_data_files(path: str | os.PathLike[str]) -> None:
         return
     _io_of(path)
     lines, end = _read_header(header)
+    if not any(_name(line) in _SPACINGS for line in lines):
+        raise ValueError("its header does not say how large voxels are, which ITK takes for 1 mm: write their spacing.")
     at = next((i for i, line in enumerate(lines) if _name(line) in _DATA_FILE), None)
     if at is None or _value(lines[at]).upper() == "LOCAL":
         _check_size(header, header.stat().st_size - end, header, lines)

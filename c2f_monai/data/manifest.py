@@ -16,7 +16,7 @@ import torch
 from ..utils import FolderLock, Status, is_of_the_machine, package_version, reason_of, some_names
 from .entries import entry_of, is_same, options_of, plain, row_of
 from .journal import Entry, Journal
-from .mask_places import check_mask_places, check_tables
+from .mask_places import check_mask_places, check_tables, check_untouched, mask_digest
 
 __all__ = ["CasesFailed", "MANIFEST_NAME", "Manifest"]
 
@@ -96,7 +96,7 @@ class Manifest:
 
         Raises:
             ValueError: where masks of other options, weights or images lie in the folder, or a mask would take the
-                place of an image or a label.
+                place of an image, a label, or a mask that was changed since it was made.
             FileExistsError: where a file that no run made is in the way, a mask's or a table's.
             BlockingIOError: while another run writes to the folder.
         """
@@ -132,13 +132,16 @@ class Manifest:
             self._check_options(content)
         wanted = [dict(case) for case in cases if "skipped" not in case]
         check_mask_places(self.mask_of, self.overwrite, wanted, known)
-        return [
+        todo = [
             case
             for case in wanted
             if self.overwrite
             or (whole is not None and case["case"] not in whole)
             or not self._is_done(case, known.get(case["case"]))
         ]
+        if not self.overwrite:
+            check_untouched(self.mask_of, todo, known)
+        return todo
 
     def begin(self) -> None:
         """Note the cases of the plan before the first of them is done; of several processes the first does it."""
@@ -162,13 +165,14 @@ class Manifest:
             for table in self.tables:
                 table(None)
 
-    def done(self, name: str, row: Mapping[str, Any], target: str = "") -> None:
+    def done(self, name: str, row: Mapping[str, Any], target: str = "", beside: Sequence[str] = ()) -> None:
         """Note a case whose mask is written.
 
         Args:
             name: of the case.
             row: of the table.
             target: of the row, where there are several tables.
+            beside: what else was written of it.
         """
         if not self.mask_of(name).is_file():
             self.fail(name, ValueError(f"{self.mask_of(name)} was not written."))
@@ -176,7 +180,8 @@ class Manifest:
         with self._thread:
             entry = self._entry(name)
             rows = entry.get("rows", {}) | {target: {key: plain(value) for key, value in row.items()}}
-            self._note(name, {**entry, "status": Status.DONE, "reason": "", "rows": rows})
+            made = {"mask": mask_digest(self.mask_of(name)), **({"beside": list(beside)} if beside else {})}
+            self._note(name, {**entry, **made, "status": Status.DONE, "reason": "", "rows": rows})
 
     def fail(self, name: str, error: Exception) -> None:
         """Note a case that failed: the one place where an exception becomes a row.
@@ -195,6 +200,12 @@ class Manifest:
         if self.strict or is_of_the_machine(error):
             self._process.release()
             raise error
+
+    def beside(self) -> dict[str, list[str]]:
+        """What was written of each case that is done, beside its mask."""
+        with self._thread:
+            cases = self._journal.read().get("cases", {}).items()
+            return {name: entry.get("beside", []) for name, entry in cases if entry["status"] == Status.DONE}
 
     def rows(self, target: str = "") -> list[dict[str, Any]]:
         """Rows of a table: "case", "status", "reason", and what :meth:`done` was given; cases that wait have none."""

@@ -116,7 +116,7 @@ def made_here(path: PathLike) -> bool:
     read.
     """
     try:
-        if str(path).endswith(".dcm"):
+        if str(path).lower().endswith(".dcm"):
             import pydicom  # of the extra dicom, as all that writes such files
 
             return bool(pydicom.dcmread(path, stop_before_pixels=True).ManufacturerModelName == MADE_BY)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -73,7 +74,7 @@ def test_pictures_and_probabilities_have_places_of_their_own() -> None:
 def write_file(path: Path, own: bool) -> Path:
     """A file of the kind that its suffix says, as the command or as another program writes it."""
     if path.suffix == ".json":
-        path.write_text('{"c2f_monai": "0"}' if own else '{"a": 1}', encoding="utf-8")
+        path.write_text('{"c2f_monai": "0", "cases": {}}' if own else '{"a": 1}', encoding="utf-8")
     elif path.suffix == ".png":
         info = PngInfo()
         info.add_text("Software", "c2f_monai" if own else "other")
@@ -127,3 +128,32 @@ def test_the_places_of_thousands_of_cases_are_looked_at_once_each(monkeypatch: p
     monkeypatch.setattr(Path, "is_dir", lambda path: bool(asked.append(path)) or is_dir(path))
     check_places([job_of(tmp_path / f"{n}.nii", tmp_path / f"{n}_seg.nii.gz") for n in range(300)], [], False)
     assert len(asked) <= 2 * 300 + 1  # of image and mask, and the folder
+
+
+def test_what_other_commands_write_is_no_report(tmp_path: Path) -> None:
+    """The manifest of a folder of masks, whose loss would do all of them again, and that of an export."""
+    for content in ({"c2f_monai": "0", "options": {}, "cases": {}}, {"c2f_monai": "0", "views": {}}):
+        (tmp_path / "a.json").write_text(json.dumps(content), encoding="utf-8")
+        assert not made_here(tmp_path / "a.json")
+
+
+def test_one_place_in_two_spellings_holds_one_result(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    job = job_of(tmp_path / "a.nii.gz", tmp_path / "m.nii.gz")
+    with pytest.raises(ValueError, match="would hold two results"):
+        check_places([job], [tmp_path / "s.json", tmp_path / "link" / "s.json"], overwrite=True)
+
+
+def test_what_a_case_is_read_from_is_never_written_over(tmp_path: Path) -> None:
+    for key in ("archive", "label"):
+        job = Job({"image": "/tmp/x/a.nii.gz", "case": "a", key: str(tmp_path / "in.zip")}, tmp_path / "m.nii.gz")
+        with pytest.raises(ValueError, match="in.zip holds images to segment, or is the label of one"):
+            check_places([job], [tmp_path / "in.zip"], overwrite=True)
+
+
+def test_no_result_lies_among_the_slices_of_several_series(tmp_path: Path) -> None:
+    """Each is named after its UID in the folder; files there would be counted among its slices."""
+    job = job_of(tmp_path / "two" / "1.2.3", tmp_path / "two" / "m.nii.gz")
+    (tmp_path / "two").mkdir()
+    with pytest.raises(ValueError, match="lies in the series .*two, which would be another one then"):
+        check_places([job], [], overwrite=True)

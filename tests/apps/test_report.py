@@ -270,3 +270,15 @@ def test_a_column_that_only_begins_as_one_of_the_rounds(tmp_path: Path) -> None:
     images = {"a": write_case(tmp_path, "a")}
     write_table(tmp_path / "masks" / "cases.csv", [{"case": "a", "ml": 1.5, "d_1": 0.5, "d_mean": 0.9}])
     assert [row["name"] for row in rows_of(write_report(tmp_path / "masks", images))] == ["a"]
+
+
+def test_a_page_of_another_program_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_case(tmp_path, "a")
+    page = tmp_path / "masks" / "report.html"
+    page.write_text("mine", encoding="utf-8")
+    for words in (["report", str(tmp_path / "masks")], ["segment", "a.nii", str(tmp_path / "masks"), "--html"]):
+        assert main(words) == 1
+        assert "report.html exists and was not written by c2f: move it" in capsys.readouterr().err
+    assert page.read_text(encoding="utf-8") == "mine"
+    page.unlink()
+    assert main(["report", str(tmp_path / "masks")]) == 0 and main(["report", str(tmp_path / "masks")]) == 0

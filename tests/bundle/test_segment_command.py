@@ -302,3 +302,79 @@ def test_what_is_no_share_is_refused(
     except SystemExit as end:
         status = int(end.code or 0)
     assert status != 0 and message in capsys.readouterr().err
+
+
+def test_a_mask_that_was_corrected_by_hand_is_not_replaced(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a program that keeps the header, which says that a run made it."""
+    image, out = write_nifti(tmp_path / "a.nii.gz", make_volume(), AFFINE), tmp_path / "out"
+    assert segment(image, out) == 0
+    mask = out / "a_seg.nii.gz"
+    made = nib.load(mask)
+    voxels = 1 - np.asarray(made.dataobj).astype(np.uint8)
+    nib.save(nib.Nifti1Image(voxels, made.affine, made.header), mask)
+    corrected = mask.read_bytes()
+    assert segment(image, out) == 0  # it is done
+    for words in (("--report", tmp_path / "r.json"), ("--probabilities", out)):  # which need the case again
+        capsys.readouterr()
+        assert segment(image, out, *words) == 1
+        assert "a_seg.nii.gz was changed since a run made it, and would be replaced" in capsys.readouterr().err
+        assert mask.read_bytes() == corrected
+    os.utime(image, (time.time() + 10, time.time() + 10))
+    assert segment(image, out) == 1 and mask.read_bytes() == corrected
+    assert segment(image, out, "--overwrite") == 0 and mask.read_bytes() != corrected
+
+
+def test_what_lies_beside_a_mask_is_of_the_same_run(segment: Segment, tmp_path: Path) -> None:
+    """The image is another one, the mask is made again without the rest, and then the rest is asked for again."""
+    image, out, statistics = write_nifti(tmp_path / "a.nii.gz", make_volume(), AFFINE), tmp_path / "out", "s.json"
+    words = (image, out, "--statistics", tmp_path / statistics, "--probabilities", out)
+    assert segment(*words) == 0
+    before = read_json(tmp_path / statistics), (out / "a_probability.nii.gz").read_bytes()
+    write_nifti(image, make_volume(seed=5), AFFINE)
+    os.utime(image, (time.time() + 10, time.time() + 10))
+    assert segment(image, out) == 0
+    assert segment(*words) == 0
+    after = read_json(tmp_path / statistics), (out / "a_probability.nii.gz").read_bytes()
+    assert after[0] != before[0] and after[1] != before[1]
+    assert segment(image, tmp_path / "fresh", "--statistics", tmp_path / "f.json", "--probabilities", out / "f") == 0
+    assert after[0]["cases"] == read_json(tmp_path / "f.json")["cases"]
+
+
+def test_statistics_of_another_folder_are_not_taken_for_these(segment: Segment, tmp_path: Path) -> None:
+    for name, seed in (("one", 0), ("two", 5)):
+        (tmp_path / name).mkdir()
+        write_nifti(tmp_path / name / "a.nii.gz", make_volume(seed=seed), AFFINE)
+    assert segment(tmp_path / "one", tmp_path / "out1", "--statistics", tmp_path / "s.json") == 0
+    first = read_json(tmp_path / "s.json")["cases"]
+    assert segment(tmp_path / "two", tmp_path / "out2") == 0
+    assert segment(tmp_path / "two", tmp_path / "out2", "--statistics", tmp_path / "s.json") == 0
+    assert read_json(tmp_path / "s.json")["cases"] != first
+
+
+def test_a_case_that_fails_now_leaves_no_statistics_of_before(segment: Segment, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b"):
+        write_nifti(folder / f"{name}.nii.gz", make_volume(), AFFINE)
+    words = (folder, tmp_path / "out", "--statistics", tmp_path / "s.json")
+    assert segment(*words) == 0 and sorted(read_json(tmp_path / "s.json")["cases"]) == ["a", "b"]
+    write_nifti(folder / "b.nii.gz", np.full((16, 16, 12), np.nan, np.float32), AFFINE)
+    assert segment(*words) == 1
+    assert sorted(read_json(tmp_path / "s.json")["cases"]) == ["a"]
+
+
+def test_another_image_of_the_same_size_and_time_is_another_one(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unpacked files of one shape, by programs that set times."""
+    for name, seed in (("one", 0), ("two", 5)):
+        (tmp_path / name).mkdir()
+        os.utime(write_nifti(tmp_path / name / "a.nii", make_volume(seed=seed), AFFINE), (1e9, 1e9))
+    assert segment(tmp_path / "one", tmp_path / "out") == 0
+    assert segment(tmp_path / "two", tmp_path / "out") == 1
+    assert "belongs to" in capsys.readouterr().err
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert segment(tmp_path / "moved", tmp_path / "out") == 0
+    assert "1 of 1 cases are done already" in capsys.readouterr().out

@@ -395,3 +395,14 @@ def test_a_zip_that_unpacks_to_more_than_the_disk_has_is_refused(
     with pytest.raises(ValueError, match=r"scans.zip unpacks to 0.0 GB, but .* has room for 0.0 GB: unpack it"):
         with open_inputs(path):
             pass
+
+
+@pytest.mark.parametrize(("suffix", "field"), [(".mha", "ElementSpacing"), (".nrrd", "space directions")])
+def test_voxels_of_an_unknown_size_are_refused(tmp_path: Path, suffix: str, field: str) -> None:
+    """ITK takes 1 mm for them, as if the header said so."""
+    path = tmp_path / f"a{suffix}"
+    itk.imwrite(itk.image_from_array(np.zeros((4, 5, 6), np.int16)), str(path))
+    assert "problem" not in list_inputs(path)[0]
+    head, _, tail = path.read_bytes().partition(field.encode())
+    path.write_bytes(head + tail.partition(b"\n")[2])
+    assert "its header does not say how large voxels are" in list_inputs(path)[0]["problem"]

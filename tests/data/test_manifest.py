@@ -213,3 +213,23 @@ def test_a_table_that_no_run_wrote_stays(tmp_path: Path, name: str) -> None:
     manifest.close()
     assert (tmp_path / "masks" / "cases.csv").is_file()
     begin(tmp_path, 1)[0].close()  # its own table is no other's
+
+
+@pytest.mark.parametrize("origin", ["another program", MADE_BY])
+def test_a_mask_that_was_changed_is_replaced_only_when_asked(tmp_path: Path, origin: str) -> None:
+    manifest, _ = begin(tmp_path, 1)
+    write_mask(tmp_path, "0")
+    manifest.done("0", {"ml": 1.0}, beside=["/s.json"])
+    manifest.close()
+    assert manifest.beside() == {"0": ["/s.json"]}
+    cases = [{"image": str(tmp_path / "0.nii"), "case": "0"}]
+    assert Manifest(tmp_path / "masks").plan(cases, whole=[]) == cases  # it is the run's own
+    mask = tmp_path / "masks" / "0_seg.nii.gz"
+    write_nifti(mask, np.zeros((2, 2, 2), np.uint8), np.eye(4), origin)
+    assert Manifest(tmp_path / "masks").missing(cases) == []  # done: nobody touches it
+    with pytest.raises(ValueError, match="0_seg.nii.gz was changed since a run made it, and would be replaced"):
+        Manifest(tmp_path / "masks").missing(cases, whole=[])
+    os.utime(tmp_path / "0.nii", (1e9, 1e9))
+    with pytest.raises(ValueError, match="0_seg.nii.gz was changed since a run made it"):
+        Manifest(tmp_path / "masks").missing(cases)
+    assert Manifest(tmp_path / "masks", overwrite=True).missing(cases) == cases
