@@ -186,7 +186,8 @@ def _places(names: Sequence[str], given: Path, suffixes: Sequence[str], ending: 
         raise ValueError(f"{given} is one file, but there are {len(names)} images: give a folder.")
     if is_file:
         return [given]
-    if len(names) == 1 and given.suffix and not given.is_dir():
+    # A folder may have a dot in its name, masks.v1.2; a suffix of letters is a file's of another kind.
+    if len(names) == 1 and given.suffix[1:].isalpha() and not given.is_dir():
         raise ValueError(f"{given} must end in {' or '.join(suffixes)}, or be a folder.")
     return [given / f"{name}_{ending}{suffixes[0]}" for name in names]
 

@@ -186,6 +186,8 @@ class CaseDataset(Dataset):
                 image, reason = case["image"], reason_of(error)
                 path = str(image) if is_path(image) else "the image"
                 problem = reason if path in reason else f"{path} cannot be used: {reason}"
+                # Of a zip or an archive the user has another path, and by then this one is gone.
+                problem = problem.replace(path, str(case.get("source", path)))
                 if self.strict:
                     raise ValueError(problem) from error
         if self.strict:

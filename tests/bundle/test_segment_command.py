@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -378,3 +379,15 @@ def test_another_image_of_the_same_size_and_time_is_another_one(
     (tmp_path / "one").rename(tmp_path / "moved")
     assert segment(tmp_path / "moved", tmp_path / "out") == 0
     assert "1 of 1 cases are done already" in capsys.readouterr().out
+
+
+def test_an_error_about_a_zipped_image_names_the_zip(
+    segment: Segment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where it was unpacked to is gone by then."""
+    write_nifti(tmp_path / "b.nii.gz", np.full((16, 16, 12), np.nan, np.float32), AFFINE)
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.write(tmp_path / "b.nii.gz", "b.nii.gz")
+    assert segment(tmp_path / "in.zip", tmp_path / "masks.v1.2") == 1
+    assert f"{tmp_path / 'in.zip'}/b.nii.gz: 3072 voxels are NaN" in capsys.readouterr().err
+    assert f"{tmp_path / 'in.zip'}/b.nii.gz" in (tmp_path / "masks.v1.2" / "cases.csv").read_text(encoding="utf-8")
