@@ -18,20 +18,10 @@ from scipy import ndimage
 from ..transforms.tissues import tissue_of_organ
 from ..utils import case_name
 from .label_header import check_label_header
-from .nifti_checks import nifti_problem, open_nifti
-from .readers import image_header, is_image_file
+from .readers import is_image_file
+from .volume_header import checked_header
 
-__all__ = [
-    "BODY",
-    "Anatomy",
-    "body_by_hu",
-    "body_by_labels",
-    "checked_header",
-    "deform",
-    "find_anatomies",
-    "read_names",
-    "tissues_of",
-]
+__all__ = ["BODY", "Anatomy", "body_by_hu", "body_by_labels", "deform", "find_anatomies", "read_names", "tissues_of"]
 
 #: Names of what is added to a label map; each is a tissue, too.
 BODY = ("fat", "muscle", "gas", "soft tissue", "vessel", "bone", "fluid")
@@ -91,7 +81,7 @@ def find_anatomies(labels: Sequence[Path], images: Path | None = None) -> list[A
     Raises:
         FileNotFoundError: when a file or folder does not exist, there is no label map, or one has no CT.
         ValueError: when two label maps or two of their CTs have one name, a header is none of a volume whose place is
-            known, see :func:`checked_header`, or a CT has another shape.
+            known, see :func:`c2f_monai.data.volume_header.checked_header`, or a CT has another shape.
     """
     files: list[Path] = []
     for place in labels:
@@ -114,19 +104,6 @@ def find_anatomies(labels: Sequence[Path], images: Path | None = None) -> list[A
             check_label_header(file, image, *checked_header(image))
         found[name] = Anatomy(name, file.absolute(), image)
     return [found[name] for name in sorted(found)]
-
-
-def checked_header(path: Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """What :func:`image_header` gives of a volume whose header says where it lies.
-
-    Raises:
-        FileNotFoundError: as :func:`image_header`.
-        ValueError: as :func:`image_header`, and for a NIfTI file of neither sform nor qform, or a bad scale factor.
-    """
-    shape, affine = image_header(path)
-    if path.name.lower().endswith((".nii", ".nii.gz")) and (problem := nifti_problem(path, open_nifti(path))):
-        raise ValueError(f"{path} cannot be used: {problem}")
-    return shape, affine
 
 
 def _by_name(images: Path) -> dict[str, list[Path]]:

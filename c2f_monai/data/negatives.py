@@ -21,9 +21,9 @@ from ..transforms import axes_angles, check_volume
 from ..transforms.upright import MAX_TURN
 from ..utils import case_name
 from .gray_levels import AIR_HU
-from .nifti_checks import nifti_problem, open_nifti
-from .readers import image_header, read_image
+from .readers import read_image
 from .tables import spelling_key, table_rows
+from .volume_header import checked_header
 from .writers import write_nifti
 
 __all__ = ["NEGATIVE_COLUMNS", "Negative", "check_voxels", "read_negatives", "write_negative"]
@@ -124,19 +124,16 @@ def _read_row(row: dict[str, str], table: Path) -> Negative:
     file = table.parent / row["file"]
     if not file.exists():
         raise FileNotFoundError(f"{table} lists {row['file']}, but there is no {file}.")
-    shape, affine = image_header(file)
-    _check_place(file, affine)
+    shape, affine = checked_header(file)
+    _check_axial(file, affine)
     up = int(np.argmax(nib.orientations.io_orientation(affine)[:, 0] == 2))
     first, last = _range_of(row, shape[up], table)
     part = f"_{first}_{last}" if row["first"] or row["last"] else ""
     return Negative(f"negative_{case_name(file)}{part}", file, first, last)
 
 
-def _check_place(file: Path, affine: np.ndarray) -> None:
-    """Refuse a volume whose slices from the feet are not known, or not axial."""
-    is_nifti = file.is_file() and file.name.lower().endswith((".nii.gz", ".nii"))
-    if is_nifti and (problem := nifti_problem(file, open_nifti(file))):
-        raise ValueError(f"{file} cannot be used: {problem}")
+def _check_axial(file: Path, affine: np.ndarray) -> None:
+    """Refuse a volume none of whose slices is axial."""
     turn, _ = axes_angles(affine)
     if turn > MAX_TURN:
         raise ValueError(

@@ -15,8 +15,9 @@ from monai.data import MetaTensor
 from monai.transforms import Orientation
 
 from ..transforms import RandSyntheticCT, ResampleToSpacingd, check_whole_values
-from .anatomies import Anatomy, body_by_hu, body_by_labels, checked_header, deform, tissues_of
+from .anatomies import Anatomy, body_by_hu, body_by_labels, deform, tissues_of
 from .readers import read_image
+from .volume_header import checked_header
 
 __all__ = ["TargetLostError", "check_extent", "draw_until_held", "draw_volume"]
 
